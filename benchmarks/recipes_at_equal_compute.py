@@ -16,7 +16,7 @@ import json
 import statistics
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +37,9 @@ class Recipe:
     settings: PretrainingSettings
     rates: tuple[float, ...]
 
+    def at(self, precision: str) -> Recipe:
+        return replace(self, settings=self.settings.model_copy(update={"precision": precision}))
+
 
 OURS = ModelConfig(layers=6, width=192, heads=6, kv_heads=2, context=CONTEXT)
 GPT = ModelConfig(
@@ -47,6 +50,12 @@ NANOGPT = COMMON.model_copy(update={"schedule": "cosine", "final_learning_rate":
 RECIPES = {
     "default": Recipe("default", OURS, COMMON, (2e-3, 4e-3, 8e-3)),
     "default, muon": Recipe("default, muon", OURS, COMMON.model_copy(update={"optimiser": "muon"}), (2e-3, 4e-3, 8e-3)),
+    "default, muon, half the batch": Recipe(
+        "default, muon, half the batch",
+        OURS,
+        COMMON.model_copy(update={"optimiser": "muon", "batch_tokens": 4096}),
+        (2e-3, 4e-3, 8e-3),
+    ),
     "default, cosine": Recipe(
         "default, cosine",
         OURS,
@@ -63,7 +72,8 @@ def main() -> int:
     parser.add_argument("--flops", type=float, default=6e13)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--rates", type=int, default=3, help="learning rates to try, from the middle of each list")
-    parser.add_argument("--recipes", nargs="*", default=list(RECIPES))
+    parser.add_argument("--recipes", nargs="*", default=list(RECIPES), choices=list(RECIPES))
+    parser.add_argument("--precision", default="fp32", help="of both; bf16 is faster on a CPU with AMX")
     parser.add_argument("--store", type=Path, default=None, help="where artifacts go; kept, so that a run can go on")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
@@ -71,7 +81,7 @@ def main() -> int:
         tokenizer, shards = prepared(store, options.text)
         results = {}
         for name in options.recipes:
-            recipe = RECIPES[name]
+            recipe = RECIPES[name].at(options.precision)
             rates = recipe.rates if options.rates > 1 else (recipe.rates[len(recipe.rates) // 2],)
             first = {rate: run(store, tokenizer, shards, recipe, rate, options.flops, 1) for rate in rates}
             best = min(first, key=lambda rate: first[rate])

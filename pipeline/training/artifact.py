@@ -27,7 +27,7 @@ from pipeline.training.checkpoint import Checkpoints, log_table
 
 if TYPE_CHECKING:
     from pipeline.training.distributed import Ranks
-    from pipeline.training.loop import Trained
+    from pipeline.training.objective import Trained
 
 CHECKPOINTS = "checkpoints"
 FINISHED = "validation.json"  # written last: a draft that has it needs no more training

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from pipeline.tokens.tokenizer import Tokenizer
     from pipeline.training.distributed import Ranks
-    from pipeline.training.loop import Batch
+    from pipeline.training.objective import Batch
 
 VERSION = "1"
 ASSET = "sft_model"
@@ -72,6 +72,7 @@ def _train(
     should_stop: Callable[[], bool] | None,
 ) -> None:  # fmt: skip
     from pipeline.training import artifact, loop, plan, pretraining
+    from pipeline.training.objective import Objective
 
     network, config, speaker = tuning.start(base, settings, seed)
     context = min(settings.context or config.context, config.context)
@@ -90,7 +91,7 @@ def _train(
     rate = tuning.learning_rate(config, settings, RATE_SHARE)
     measured = HeldBack(held_back, course.each)
     ask = tuning.asker(speaker, settings)
-    objective = loop.Objective(
+    objective = Objective(
         name="fine-tuning",
         steps=course.steps,
         accumulation=course.accumulation,
@@ -155,7 +156,7 @@ class HeldBack:
         self.batches = math.ceil(len(self._chosen) / rows)
 
     def measure(self, network: torch.nn.Module, index: int) -> dict[str, float]:
-        from pipeline.training.loop import to_device
+        from pipeline.training.objective import to_device
 
         places = self._chosen[index * self._rows : (index + 1) * self._rows]
         batch = to_device(rows_of(self._packed, places), str(next(network.parameters()).device))

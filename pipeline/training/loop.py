@@ -10,14 +10,11 @@ in the checkpoint, so a run that was killed and gone on with ends with the same 
 
 from __future__ import annotations
 
-import hashlib
 import math
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,58 +25,21 @@ from pipeline.errors import UserError
 from pipeline.training import checkpoint, distributed, machine, schedule
 from pipeline.training.checkpoint import Checkpoints
 from pipeline.training.distributed import Ranks
+from pipeline.training.objective import Ahead, LossOf, Objective, Trained, randomness, to_device
 from pipeline.training.optimiser import Optimiser
 from pipeline.training.pace import Clock
 from pipeline.training.settings import LoopSettings
 from pipeline.training.stopping import Stopped, stop_requests
+from pipeline.training.telling import Teller
 
-Batch = dict[str, Any]  # names -> tensors (on the CPU when read), or None
 SPIKE_WINDOW = 128  # steps whose losses say what is usual (OLMo-core, SkipStepOptimizer)
 EVALUATIONS = 10
-LOGGED_STEPS = 2000  # at most about so many points of a curve go to MLflow
 
 
 class Broken(UserError):
     """Memory did not suffice, or the loss broke too often. Its checkpoints stay, to be gone on with."""
 
     draft_stays = True
-
-
-@dataclass(frozen=True)
-class Objective:
-    """What is trained: the part in which pretraining, fine-tuning and preference tuning differ.
-
-    `batch(step, micro)` is a pure function. `units(batch)` is the number of things that the loss is a mean over
-    (targets, pairs). `loss(model, batch)` returns the loss summed over them and sums of further figures.
-    `measure(model, i)` returns sums over validation batch i, always under the same names; `summary` turns
-    their totals into figures, one of them `validation_loss`. The first `validation_batches` are measured on the way
-    and, if they are more, `validation_batches_final` once at the end.
-    """
-
-    name: str
-    steps: int
-    accumulation: int
-    step_tokens: int
-    batch: Callable[[int, int], Batch]
-    units: Callable[[Batch], float]
-    loss: Callable[[torch.nn.Module, Batch], tuple[torch.Tensor, dict[str, torch.Tensor]]]
-    validation_batches: int = 0
-    validation_batches_final: int = 0
-    measure: Callable[[torch.nn.Module, int], dict[str, float]] | None = None
-    summary: Callable[[dict[str, float]], dict[str, float]] | None = None
-    sample: Callable[[torch.nn.Module], str] | None = None
-    flops_per_token: float = 0.0
-    out_of_memory: Callable[[], str] = lambda: "use fewer sequences in a micro-batch"
-
-
-@dataclass
-class Trained:
-    """What a run leaves: its log, its last figures, the steps that were left out, and how long it took."""
-
-    log: list[dict[str, Any]]
-    figures: dict[str, float]
-    skipped: list[int]
-    timings: dict[str, float] = field(default_factory=dict)
 
 
 def train(
@@ -137,7 +97,7 @@ class Loop:
         progress: Callable[[dict[str, Any]], None] | None,
     ):  # fmt: skip
         self.objective, self.settings, self.ranks, self.device, self.seed = objective, settings, ranks, device, seed
-        self.run, self.log, self.progress = run, log, progress
+        self.run, self.log = run, log
         self.precision = machine.choose_precision(
             settings.precision, device, sum(p.numel() for p in model.parameters())
         )
@@ -161,7 +121,9 @@ class Loop:
             self.log("compiling the network first; this takes a minute or so")
             self.forward = torch.compile(self.forward, dynamic=False)  # type: ignore[assignment]
         peak = machine.peak_flops(device, self.precision) * ranks.world if ranks.first else 0.0
-        self.rate_of = (objective.step_tokens, objective.flops_per_token, peak)
+        speed = (objective.step_tokens, objective.flops_per_token, peak)
+        self.clock = Clock()
+        self.teller = Teller(objective, self.clock, speed, device, ranks.first, run, log, progress)
 
         self.step = 0
         self.rows: list[dict[str, Any]] = []
@@ -173,7 +135,6 @@ class Loop:
         self.checkpoints = Checkpoints(directory, settings.keep_checkpoints) if ranks.first else None
         self.saved_at = -1
         self.saved_time = time.monotonic()
-        self.clock = Clock()
 
     # -- the way through -----------------------------------------------------------------------------------------------
 
@@ -182,7 +143,7 @@ class Loop:
         if self.step == 0:
             self._save()  # what to go back to if the loss breaks before the first checkpoint
         steps = self.objective.steps
-        bar = self._bar()
+        self.teller.begin(self.step)
         self.clock.begin()
         while True:
             if self._asked_to_stop():
@@ -196,9 +157,9 @@ class Loop:
             if self._checkpoint_due():
                 self._save()
             self._advance()
-            self._show(bar)
-        bar.close()
-        timings = self.clock.summary(*self.rate_of)
+            self.teller.step(self.step, self.rows)
+        self.teller.end()
+        timings = self.clock.summary(*self.teller.speed)
         if self.step != self.saved_at:
             self._save()
         self._take_selected()
@@ -295,8 +256,8 @@ class Loop:
         """Note figures on validation data; a checkpoint where they are the best so far."""
         with self._averaged():
             figures = self._measured(self.objective.validation_batches)
-            if figures:
-                self._sample()
+            if figures and self._sample_due():
+                self.teller.sample(self.step, self.model)
         if figures is None:  # the checkpoint says that this measurement is still to be made
             self._stop()
             return
@@ -308,7 +269,7 @@ class Loop:
         self.figures = figures
         if figures["validation_loss"] < min(measured, default=math.inf):
             self._save()
-        self._report(figures)
+        self.teller.measured(self.step, self.rows, figures)
 
     def _measured(self, count: int) -> dict[str, float] | None:
         """Figures over the first `count` validation batches, each rank on its share; None where asked to stop."""
@@ -330,34 +291,13 @@ class Loop:
         names = sorted(sums)
         return objective.summary(dict(zip(names, self.ranks.total(*(sums[name] for name in names)))))
 
-    def _report(self, figures: dict[str, float]) -> None:
-        if not self.ranks.first:
-            return
-        loss = next((row["loss"] for row in reversed(self.rows) if row.get("loss") is not None), math.nan)
-        bits = f", {figures['bits_per_byte']:.4f} bits per byte" if "bits_per_byte" in figures else ""
-        self.log(
-            f"step {self.step} of {self.objective.steps}: loss {loss:.4f}, validation"
-            f" {figures['validation_loss']:.4f}{bits}"
-        )
-        if self.run:
-            self.run.metrics(
-                {f"validation/{name.removeprefix('validation_')}": v for name, v in figures.items()},
-                step=self.rows[-1]["tokens"],
-            )
-        if self.progress:
-            self.progress(
-                {"step": self.step, "steps": self.objective.steps, "tokens": self.rows[-1]["tokens"], **figures}
-            )
-
-    def _sample(self) -> None:
+    def _sample_due(self) -> bool:
+        if self.sharded:
+            return False
         every = self.settings.samples_every
         measured = sum(row.get("validation_loss") is not None for row in self.rows)  # before this one
         due = self.step % every == 0 if every else measured % 2 == 1
-        last = self.step == self.objective.steps
-        if self.objective.sample and self.ranks.first and not self.sharded and (due or last):
-            text = self.objective.sample(self.model)
-            if self.run:
-                self.run.text(text, f"samples/step-{self.step:08d}.txt")
+        return due or self.step == self.objective.steps
 
     @contextmanager
     def _averaged(self) -> Iterator[None]:
@@ -430,8 +370,7 @@ class Loop:
             f"step {bad + 1}: {why}; back to step {self.step}, its batch is left out ({rollbacks} of at most"
             f" {self.settings.max_rollbacks} times)"
         )
-        if self.run and self.ranks.first:
-            self.run.tags({f"rollback.{rollbacks}": f"step {bad + 1}: {why}; back to step {self.step}"})
+        self.teller.went_back(rollbacks, f"step {bad + 1}: {why}; back to step {self.step}")
         self._save()  # so that a kill does not forget what was left out
         return True
 
@@ -530,92 +469,7 @@ class Loop:
             " the same command goes on from it."
         )
 
-    def _bar(self) -> Any:
-        from tqdm import tqdm
-
-        # `disable=None`: no bar where the output is not a terminal.
-        return tqdm(total=self.objective.steps, initial=self.step, desc=self.objective.name, unit="step",
-                    dynamic_ncols=True,
-                    disable=None if self.ranks.first else True, mininterval=0.5, smoothing=0.05)  # fmt: skip
-
-    def _show(self, bar: Any) -> None:
-        if not self.ranks.first:
-            return
-        bar.update(self.step - bar.n)
-        row = self.rows[-1] if self.rows else {}
-        if row.get("loss") is None:  # left out, or back at the start
-            return
-        now = self.clock.recent(*self.rate_of)
-        bar.set_postfix_str(
-            f"loss {row['loss']:.3f} · {now['tokens_per_second']:,.0f} tok/s · {now.get('mfu', 0):.0%} of peak",
-            refresh=False,
-        )
-        every = max(1, self.objective.steps // LOGGED_STEPS)
-        shown = {k: v for k, v in row.items() if isinstance(v, float) and not k.startswith("validation_")}
-        if self.run and self.step % every == 0:
-            figures = {
-                f"train/{name}": value
-                for name, value in {**shown, **now, "memory_bytes": machine.memory_used(self.device)}.items()
-                if math.isfinite(value)
-            }
-            self.run.metrics(figures, step=row["tokens"])
-        if self.progress and self.clock.time_to_tell():
-            left = (self.objective.steps - self.step) * self.objective.step_tokens / max(now["tokens_per_second"], 1e-9)
-            self.progress({"step": self.step, "steps": self.objective.steps, "tokens": row["tokens"], **shown, **now,
-                           "memory_bytes": machine.memory_used(self.device), "seconds_left": left})  # fmt: skip
-
     def close(self) -> None:
         self.data.close()
         if self.checkpoints:
             self.checkpoints.close()
-
-
-class LossOf(torch.nn.Module):
-    """What DDP and torch.compile wrap: calling it gives the loss of a batch."""
-
-    def __init__(self, model: torch.nn.Module, loss: Callable[..., Any]):
-        super().__init__()
-        self.model, self.loss = model, loss
-
-    def forward(self, batch: Batch) -> Any:
-        return self.loss(self.model, batch)
-
-
-class Ahead:
-    """Reads the next step's batches while this step is computed."""
-
-    def __init__(self, objective: Objective):
-        self._objective = objective
-        self._reader = ThreadPoolExecutor(1, thread_name_prefix="batches")
-        self._next: tuple[int, Future[list[Batch]]] | None = None
-
-    def take(self, step: int) -> list[Batch]:
-        """The micro-batches of `step`."""
-        known, self._next = self._next, None
-        future = known[1] if known and known[0] == step else self._submit(step)
-        batches = future.result()
-        if step + 1 < self._objective.steps:
-            self._next = (step + 1, self._submit(step + 1))
-        return batches
-
-    def _submit(self, step: int) -> Future[list[Batch]]:
-        return self._reader.submit(
-            lambda: [self._objective.batch(step, m) for m in range(self._objective.accumulation)]
-        )
-
-    def close(self) -> None:
-        self._reader.shutdown(cancel_futures=True)
-
-
-def to_device(batch: Batch, device: str) -> Batch:
-    if device == "cpu":
-        return batch
-    return {
-        name: value.pin_memory().to(device, non_blocking=True) if isinstance(value, torch.Tensor) else value
-        for name, value in batch.items()
-    }
-
-
-def randomness(seed: int, step: int, micro: int, rank: int) -> int:
-    """Seed of what is random in one micro-batch (dropout): nothing of a generator's state has to be remembered."""
-    return int.from_bytes(hashlib.sha256(f"{seed}/{step}/{micro}/{rank}".encode()).digest()[:8], "big") >> 1

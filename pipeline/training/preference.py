@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from pipeline.tokens.tokenizer import Tokenizer
     from pipeline.training.distributed import Ranks
-    from pipeline.training.loop import Batch
+    from pipeline.training.objective import Batch
 
 VERSION = "1"
 ASSET = "preference_model"
@@ -100,6 +100,7 @@ def _train(
     progress: Callable[[dict[str, Any]], None] | None, should_stop: Callable[[], bool] | None,
 ) -> None:  # fmt: skip
     from pipeline.training import artifact, loop, plan
+    from pipeline.training.objective import Objective
 
     network, config, speaker = tuning.start(base, settings, seed)
     context = min(settings.context or config.context, config.context)
@@ -124,7 +125,7 @@ def _train(
     lengths = [len(pair.chosen) + len(pair.rejected) for pair in train.pairs]
     ask = tuning.asker(speaker, settings)
     rounds = math.ceil(len(held_back.pairs) / course.each)
-    objective = loop.Objective(
+    objective = Objective(
         name="preference tuning",
         steps=course.steps,
         accumulation=course.accumulation,
@@ -287,7 +288,7 @@ def reference(
     import torch
 
     from pipeline.training import machine
-    from pipeline.training.loop import to_device
+    from pipeline.training.objective import to_device
 
     found = np.zeros((len(pairs), 2), np.float32)
     unknown = Pairs(pairs, {}, 0, found)
@@ -305,7 +306,7 @@ def reference(
 def measured(
     network: torch.nn.Module, pairs: Pairs, index: int, at_once: int, device: str, settings: PreferenceSettings
 ) -> dict[str, float]:
-    from pipeline.training.loop import to_device
+    from pipeline.training.objective import to_device
 
     places = np.arange(index * at_once, min((index + 1) * at_once, len(pairs.pairs)))
     loss, figures = dpo(network, to_device(batch_of(pairs, places), device), settings)

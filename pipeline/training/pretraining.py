@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from pipeline.tokens.tokenizer import Tokenizer
     from pipeline.training.distributed import Ranks
-    from pipeline.training.loop import Batch
+    from pipeline.training.objective import Batch
 
 VERSION = "1"
 ASSET = "pretrained_model"
@@ -72,6 +72,7 @@ def _train(
     from pipeline.tokens.tokenizer import load
     from pipeline.training import artifact, loop, machine
     from pipeline.training.feed import Feed
+    from pipeline.training.objective import Objective
     from pipeline.training.validation import Validation, documents_of
 
     config = plan.with_vocabulary(model, tokenizer)
@@ -87,7 +88,7 @@ def _train(
     held_back = documents_of(shards, speaker.document_start)
     validation = Validation(held_back, config.context, run.sequences, on_the_way, mask)
     sample = sampler(speaker, settings) if config.causal else None
-    objective = loop.Objective(
+    objective = Objective(
         name="pretraining",
         steps=run.steps,
         accumulation=run.accumulation,
@@ -167,7 +168,7 @@ def masker(
     """Tokens to guess in the batch at `place`: 8 of 10 hidden, 1 replaced, 1 left (Devlin et al. 2018, A.1)."""
     import torch
 
-    from pipeline.training.loop import randomness
+    from pipeline.training.objective import randomness
 
     def mask(tokens: torch.Tensor, place: int) -> tuple[torch.Tensor, torch.Tensor]:
         generator = torch.Generator().manual_seed(randomness(seed, place, 0, 0))

@@ -10,8 +10,8 @@ import torch
 
 from pipeline.training import distributed
 from pipeline.training.checkpoint import log_table
-from pipeline.training.loop import Stopped
 from pipeline.training.settings import LoopSettings
+from pipeline.training.stopping import Stopped
 from tests.training import toy
 
 

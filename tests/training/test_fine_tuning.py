@@ -16,9 +16,9 @@ from pipeline.store import Draft, Store
 from pipeline.tables import write_table
 from pipeline.tokens.tokenizer import load
 from pipeline.training import fine_tuning
-from pipeline.training.loop import Stopped
 from pipeline.training.packing import IGNORED, pack
 from pipeline.training.settings import SftSettings
+from pipeline.training.stopping import Stopped
 
 SETTINGS = SftSettings(epochs=4, batch_tokens=256, learning_rate=3e-3)
 

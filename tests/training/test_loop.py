@@ -13,9 +13,9 @@ from safetensors.torch import load_file
 from pipeline.errors import UserError
 from pipeline.training import checkpoint
 from pipeline.training.checkpoint import log_table
-from pipeline.training.loop import Stopped
 from pipeline.training.optimiser import Optimiser
 from pipeline.training.settings import LoopSettings
+from pipeline.training.stopping import Stopped
 from tests.training import toy
 
 ROOT = Path(__file__).parents[2]

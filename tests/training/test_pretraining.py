@@ -14,8 +14,8 @@ from pipeline.errors import UserError
 from pipeline.store import Store
 from pipeline.tokens.tokenizer import load
 from pipeline.training import plan, pretraining
-from pipeline.training.loop import Stopped
 from pipeline.training.settings import PretrainingSettings
+from pipeline.training.stopping import Stopped
 from pipeline.training.validation import Validation, documents_of, select
 
 SHAPE = ModelConfig(layers=2, width=32, heads=4, kv_heads=2, context=64)

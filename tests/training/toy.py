@@ -8,7 +8,8 @@ import torch
 
 from model.config import ModelConfig
 from model.transformer import Transformer
-from pipeline.training.loop import Objective, Trained, train
+from pipeline.training.loop import train
+from pipeline.training.objective import Objective, Trained
 from pipeline.training.settings import LoopSettings
 
 CONTEXT, SEQUENCES = 16, 8
