@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import click
 
 from pipeline.commands import project
 from pipeline.errors import UserError
+from pipeline.store import MANIFEST
 
 
 def _directory(model: str | None) -> Path:
@@ -23,6 +25,12 @@ def _directory(model: str | None) -> Path:
     if not made:
         raise UserError("There is no model yet: run `dagster job execute -j pretrain_job`.")
     return made[-1].whole()
+
+
+def _never_taught_to_answer(directory: Path) -> bool:
+    """A pretrained model continues text; the tokenizer beside it knows conversations all the same."""
+    manifest = directory / MANIFEST
+    return manifest.exists() and json.loads(manifest.read_text(encoding="utf-8"))["asset"] == "pretrained_model"
 
 
 @click.command()
@@ -55,7 +63,8 @@ def chat(model: str | None, temperature: float, seed: int | None) -> None:
     """Talk to MODEL in the terminal: an asset, a version or a folder; default: the newest model."""
     from model.serve.chat import chat as talk
 
-    talk(_directory(model), temperature=temperature, seed=seed)
+    directory = _directory(model)
+    talk(directory, temperature=temperature, seed=seed, plain=True if _never_taught_to_answer(directory) else None)
 
 
 @click.command()

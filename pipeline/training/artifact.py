@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline import tracking
 from pipeline.store import MANIFEST, Artifact, Draft, Store
 from pipeline.tables import put_in_place, write_table, write_whole
+from pipeline.tokens.tokenizer import ABOUT
 from pipeline.training import distributed
 from pipeline.training.checkpoint import Checkpoints, log_table
 
@@ -99,12 +100,16 @@ def finish(
     facts: dict[str, Any],
     samples: str,
     run: Any,
+    end: str = "<eos>",
 ) -> None:
-    """Write the artifact's files; `base` has the tokenizer's files. The last file says that all are there."""
+    """Write the artifact's files; `base` has the tokenizer's files, `end` is the token that ends what the model says.
+
+    The last file says that all are there.
+    """
     from model import export
 
-    export.save(network, draft.directory)
     copy_tokenizer(base, draft)
+    export.save(network, draft.directory, special_ids(draft.path(ABOUT), end))
     write_table(log_table(trained.log), draft.path("log.parquet"))
     write_whole(draft.path("samples.txt"), samples)
     draft.timings.update({name: round(value, 4) for name, value in trained.timings.items()})
@@ -114,6 +119,12 @@ def finish(
         for name in ("config.json", "log.parquet"):
             run.artifact(draft.path(name))
     write_whole(draft.path(FINISHED), json.dumps(draft.facts, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+def special_ids(about: Path, end: str) -> dict[str, int]:
+    """What tools that generate want to know: where text begins and ends, and what fills a row up."""
+    ids = json.loads(about.read_text(encoding="utf-8"))["special_tokens"]
+    return {f"{role}_token_id": ids[token] for role, token in (("bos", "<bos>"), ("eos", end), ("pad", "<pad>"))}
 
 
 def copy_tokenizer(base: Artifact, draft: Draft) -> None:

@@ -209,10 +209,11 @@ class Feed:
                 found.update(ids.gather(rows).to_list())
         return sorted(found)
 
-    def documents_before(self, step: int) -> Iterator[pl.DataFrame]:
+    def documents_before(self, step: int, fragments: set[str] | None = None) -> Iterator[pl.DataFrame]:
         """Every document of which tokens were in a batch before `step`, a frame a window: doc_id, source, lang, passes.
 
-        passes: how many times the model has been given the document, the last time perhaps not all of it.
+        passes: how many times the model has been given the document, the last time perhaps not all of it. fragments:
+        only windows that hold a part of these.
         """
         import polars as pl
 
@@ -221,7 +222,9 @@ class Feed:
             source, lang = self.components[component]
             whole = stream.whole_passes(sequences)
             begun = {window: (number, units) for window, number, units in stream.windows_before(sequences)}
-            for window in range(len(stream.windows)):
+            for window, groups in enumerate(stream.windows):
+                if fragments is not None and fragments.isdisjoint(group.fragment for group in groups):
+                    continue
                 number, units = begun.get(window, (whole, 0))
                 ids, rows = self._behind(stream, number, window, [(0, units)])
                 passes = np.full(len(ids), whole)

@@ -15,6 +15,7 @@ import polars as pl
 
 from pipeline.errors import UserError
 from pipeline.store import Artifact, Draft, Store
+from pipeline.tokens import chat
 from pipeline.training import budget as budgets
 from pipeline.training import tuning
 from pipeline.training.packing import Packed, pack
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from pipeline.training.distributed import Ranks
     from pipeline.training.objective import Batch
 
-VERSION = "1"
+VERSION = "2"
 ASSET = "sft_model"
 # Of the rate that the network's pretraining would use (Tülu 3: 5e-6 after 3e-4 for 8 B; GPT-2-sized models take more).
 RATE_SHARE = 0.1
@@ -126,7 +127,7 @@ def _train(
         )  # fmt: skip
         whole = tuning.end(artifact.whole_network(network, lambda: tuning.start(base, settings, seed)[0]), settings)
         if ranks.first:
-            artifact.finish(draft, whole, base, trained, facts, ask(whole), tracked)
+            artifact.finish(draft, whole, base, trained, facts, ask(whole), tracked, end=chat.END)
 
 
 def packed_conversations(instructions: Artifact, split: str, speaker: Tokenizer, context: int) -> Packed:

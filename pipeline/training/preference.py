@@ -18,6 +18,7 @@ import polars as pl
 
 from pipeline.errors import UserError
 from pipeline.store import Artifact, Draft, Store
+from pipeline.tokens import chat
 from pipeline.training import budget as budgets
 from pipeline.training import tuning
 from pipeline.training.settings import PreferenceSettings
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from pipeline.training.distributed import Ranks
     from pipeline.training.objective import Batch
 
-VERSION = "1"
+VERSION = "2"
 ASSET = "preference_model"
 RATE_SHARE = 0.01  # of the rate that pretraining would use (Rafailov et al. 2023: 1e-6 after some 1e-4)
 HELD_BACK_PAIRS = 512
@@ -155,7 +156,7 @@ def _train(
         )  # fmt: skip
         whole = tuning.end(artifact.whole_network(network, lambda: tuning.start(base, settings, seed)[0]), settings)
         if ranks.first:
-            artifact.finish(draft, whole, base, trained, facts, ask(whole), tracked)
+            artifact.finish(draft, whole, base, trained, facts, ask(whole), tracked, end=chat.END)
 
 
 # -- pairs -------------------------------------------------------------------------------------------------------------

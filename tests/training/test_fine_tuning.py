@@ -95,6 +95,8 @@ def test_it_learns_and_the_directory_is_enough_to_chat(store, base, instructions
         "tokenizer_about.json",
     } | {name for name in artifact.manifest["files"] if name.startswith("generation")}  # fmt: skip
     assert load(artifact.directory).vocab_size == 262
+    about = json.loads(artifact.file("config.json").read_text())  # an answer ends where a turn does
+    assert about["eos_token_id"] == load(artifact.directory).ids["<|im_end|>"]
     network = export.load(artifact.directory)
     figures = json.loads(artifact.file("validation.json").read_text())
     assert (

@@ -48,6 +48,8 @@ def test_it_learns_and_its_directory_is_enough(store, shards, tokenizer):
     samples = artifact.file("samples.txt").read_text()
     assert "오늘 ⏵" in samples
     assert export.load(artifact.whole()).config.vocab_size == load(artifact.whole()).vocab_size == 262
+    ends = json.loads(artifact.file("config.json").read_text())
+    assert ends["eos_token_id"] == load(artifact.whole()).ids["<eos>"] != ends["pad_token_id"]
     assert any("bits_per_byte" in figures for figures in told) and any(
         "tokens_per_second" in figures for figures in told
     )
