@@ -150,36 +150,53 @@ class Draft:
 
     def recall(self, fragment: str, key: dict[str, Any]) -> dict[str, Any] | None:
         """The entry of `fragment` if this draft or an earlier version made it under the same key."""
-        name, wanted = f"{fragment}.parquet", digest(key)
-        record = self._records / f"{_flat(fragment)}.json"
-        if record.exists():  # made before a kill
-            entry = json.loads(record.read_text())
-            if entry["key"] == wanted and (self.directory / name).exists():
-                self.computed += 1
-                self.entries[name] = entry
-                return entry
-        for artifact in self._earlier():
-            entry = artifact.manifest["files"].get(name)
-            if entry and entry.get("key") == wanted and artifact.file(name).exists():
-                link(artifact.file(name), self.path(name))
-                self.reused += 1
-                self.entries[name] = entry
-                return entry
-        return None
+        entry = self._recall(f"{fragment}.parquet", key)
+        if entry is not None:
+            fresh = (self._records / f"{_flat(fragment)}.parquet.json").exists()  # made in this draft, before a kill
+            self.computed += fresh
+            self.reused += not fresh
+        return entry
 
     def record(
         self, fragment: str, key: dict[str, Any], rows: int, facts: dict[str, Any], parts: dict[str, str] | None = None
     ) -> dict[str, Any]:
         """Remember a table that was just written at its path. `parts` are keys of what else it can be used for."""
-        name = f"{fragment}.parquet"
-        path = self.directory / name
-        entry: dict[str, Any] = {
-            "sha256": file_digest(path), "bytes": path.stat().st_size, "rows": rows, "key": digest(key), "facts": facts,
-        }  # fmt: skip
-        if parts:
-            entry["parts"] = parts
-        write_whole(self._records / f"{_flat(fragment)}.json", canonical(entry))
         self.computed += 1
+        more = {"rows": rows, "facts": facts, **({"parts": parts} if parts else {})}
+        return self._record(f"{fragment}.parquet", key, more)
+
+    def file(self, name: str, key: dict[str, Any], write: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
+        """The file `name`, remembered under `key` as tables are; `write` writes it whole and returns its facts.
+
+        Returns the file's entry, with those facts.
+        """
+        entry = self._recall(name, key)
+        if entry is None:
+            facts = write(self.path(name))
+            entry = self._record(name, key, {"facts": facts})
+        return entry
+
+    def _recall(self, name: str, key: dict[str, Any]) -> dict[str, Any] | None:
+        wanted = digest(key)
+        record = self._records / f"{_flat(name)}.json"
+        if record.exists():  # made before a kill
+            entry = json.loads(record.read_text())
+            if entry["key"] == wanted and (self.directory / name).exists():
+                self.entries[name] = entry
+                return entry
+            record.unlink()
+        for artifact in self._earlier():
+            entry = artifact.manifest["files"].get(name)
+            if entry and entry.get("key") == wanted and artifact.file(name).exists():
+                link(artifact.file(name), self.path(name))
+                self.entries[name] = entry
+                return entry
+        return None
+
+    def _record(self, name: str, key: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
+        path = self.directory / name
+        entry = {"sha256": file_digest(path), "bytes": path.stat().st_size, "key": digest(key), **more}
+        write_whole(self._records / f"{_flat(name)}.json", canonical(entry))
         self.entries[name] = entry
         return entry
 

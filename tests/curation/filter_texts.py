@@ -1,11 +1,17 @@
-"""Texts and small views that the tests of the filters share."""
+"""Texts and small stores that the tests of the filters share."""
 
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
 import pytest
+
+from pipeline.documents.document import DOCUMENT_SCHEMA
+from pipeline.documents.execution import ExecutionSettings
+from pipeline.documents.stage import decision_facts, decision_table
+from pipeline.store import Artifact, Draft, Store
 
 SHARED = Path(os.environ.get("SLM_SHARED_DATA") or Path(__file__).resolve().parents[3] / "shared" / "data")
 
@@ -81,24 +87,45 @@ def reasons(module, documents: pl.DataFrame, models: dict[str, Path] | None = No
     return decided["reason"].to_list()
 
 
-class View:
-    """Documents of several sources, as `pipeline.documents.view.Documents` shows them; a fragment a source."""
+def raw_of(store: Store, **sources: pl.DataFrame) -> tuple[Artifact, Artifact | None]:
+    """Raw documents of several sources, a fragment a source, and decisions where a table has a column `kept`."""
+    tables = {f"{name}-0": table.with_columns(source=pl.lit(name)).sort("doc_id") for name, table in sources.items()}
+    content = {name: hashlib.md5(table.write_ndjson().encode()).hexdigest() for name, table in tables.items()}
 
-    def __init__(self, **sources: pl.DataFrame):
-        self.tables = {f"{name}-0": table.with_columns(source=pl.lit(name)) for name, table in sources.items()}
-        self.fragments = sorted(self.tables)
+    def documents(draft: Draft) -> None:
+        for name, table in tables.items():
+            empty = [pl.lit(None, kind).alias(c) for c, kind in DOCUMENT_SCHEMA.items() if c not in table.columns]
+            whole = table.with_columns(empty).select(*DOCUMENT_SCHEMA)
+            draft.table(name, {"of": content[name]}, lambda whole=whole: whole)
 
-    def rows(self, fragment: str) -> int:
-        return self.tables[fragment].height
+    def decisions(draft: Draft) -> None:
+        for name, table in tables.items():
+            kept = table["kept"] if "kept" in table.columns else pl.repeat(True, table.height, eager=True)
+            decided = decision_table(table["doc_id"], kept)
+            draft.table(name, {"of": content[name]}, lambda decided=decided: decided, lambda t: decision_facts(t, "s"))
 
-    def source(self, fragment: str) -> str:
-        return fragment.removesuffix("-0")
+    def made(asset: str, build: Callable[[Draft], None]) -> Artifact:
+        return store.make(asset, code_version="1", settings=content, inputs={}, build=build, log=lambda line: None)
 
-    def read(self, fragment: str, columns: list[str]) -> pl.DataFrame:
-        table = self.tables[fragment]
-        if "kept" not in table.columns:
-            table = table.with_columns(kept=pl.lit(True))
-        return table.select(*columns, "kept")
+    raw = made("raw_documents", documents)
+    any_kept = any("kept" in table.columns for table in tables.values())
+    return raw, made("earlier_decisions", decisions) if any_kept else None
+
+
+class Named:
+    """A source of the recipe, of which the filters read the name alone."""
+
+    def __init__(self, name: str):
+        self.name = name
+
+
+def learned(module, root: Path, settings, log=lambda line: None, **sources: pl.DataFrame) -> Artifact:
+    """The model that `module` makes of documents, in a store at `root` (a later call with other ones is the same)."""
+    store = Store(root, "r")
+    raw, previous = raw_of(store, **sources)
+    return module.make_model(
+        store, raw, previous, settings, [Named(name) for name in sources], ExecutionSettings(executor="in_process"), log
+    )
 
 
 def shared(name: str) -> Path:

@@ -7,12 +7,15 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from pipeline.curation.filters import perplexity
-from pipeline.curation.filters.model_text import as_words, fold, judged, sample
+from pipeline.curation.filters import learning_sample, perplexity
+from pipeline.curation.filters.model_text import as_words, fold, judged
+from pipeline.documents.execution import ExecutionSettings
+from pipeline.documents.view import Documents
 from pipeline.errors import UserError
+from pipeline.store import Artifact, Store
 
 sys.path.insert(0, str(Path(__file__).parent))
-from filter_texts import KOREAN, PYTHON, View, frame, reasons
+from filter_texts import KOREAN, PYTHON, Named, frame, learned, raw_of, reasons
 
 DRAW = random.Random(7)
 NOUNS = [
@@ -66,15 +69,15 @@ def broken() -> str:
 
 
 SMALL = {"min_characters": 5_000, "characters": 500_000}
+QUARTERS = (("0", "3"), ("4", "7"), ("8", "b"), ("c", "f"))
 TEXTS = [*(english() for _ in range(60)), *(korean() for _ in range(60))]
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory) -> Path:
-    directory = tmp_path_factory.mktemp("model")
-    facts = perplexity.train(View(s=frame(*TEXTS)), perplexity.Settings(**SMALL), directory, log=lambda _: None)
-    assert facts["ko"]["documents"] == facts["spaced"]["documents"] == 60
-    return directory
+    made = learned(perplexity, tmp_path_factory.mktemp("model"), perplexity.Settings(**SMALL), s=frame(*TEXTS))
+    assert made.facts["ko"]["documents"] == made.facts["spaced"]["documents"] == 60
+    return made.whole()
 
 
 def judge(model: Path, *texts: str, **settings) -> list[str | None]:
@@ -113,62 +116,117 @@ def test_no_model_has_seen_what_it_judges(tmp_path):
     letters = "abcdefghijklmnopqrstuvwxyz"
     marked = [f"{english()} Only{letters[i % 26]}{letters[i // 26]}x was here." for i in range(40)]
     documents = frame(*marked)
-    perplexity.train(View(s=documents), perplexity.Settings(**SMALL), tmp_path, log=lambda _: None)
+    model = learned(perplexity, tmp_path, perplexity.Settings(**SMALL), s=documents).whole()
     folds = fold(documents["doc_id"]).to_list()
     assert set(folds) == {0, 1}
     for number in (0, 1):
-        vocabulary = set((tmp_path / f"spaced-{number}.arpa").read_text().split())
+        vocabulary = set((model / f"spaced-{number}.arpa").read_text().split())
         for text, folded in zip(marked, folds, strict=True):
             assert (text.split()[-3].lower() in vocabulary) == (folded != number)
 
 
 def test_too_little_text_makes_no_model_and_judges_nothing(tmp_path):
     said: list[str] = []
-    facts = perplexity.train(View(s=frame(*TEXTS[:3])), perplexity.Settings(), tmp_path, log=said.append)
-    assert not list(tmp_path.glob("*.arpa")) and facts["ko"]["documents"] == 0
+    made = learned(perplexity, tmp_path, perplexity.Settings(), said.append, s=frame(*TEXTS[:3]))
+    assert list(made.manifest["files"]) == ["bounds.json"] and made.facts["ko"]["documents"] == 0
     assert any("too few" in sentence for sentence in said)
-    assert judge(tmp_path, garbled(english())) == [None]
+    assert judge(made.whole(), garbled(english())) == [None]
 
 
 def test_the_reference_is_what_the_recipe_names(tmp_path):
-    sources = View(good=frame(*TEXTS[:60]), other=frame(*(garbled(english()) for _ in range(60))))
-    perplexity.train(sources, perplexity.Settings(reference=["good"], **SMALL), tmp_path, log=lambda _: None)
-    assert judge(tmp_path, garbled(english()), english()) == ["high_perplexity", None]
+    sources = {"good": frame(*TEXTS[:60]), "other": frame(*(garbled(english()) for _ in range(60)))}
+    made = learned(perplexity, tmp_path, perplexity.Settings(reference=["good"], **SMALL), **sources)
+    assert judge(made.whole(), garbled(english()), english()) == ["high_perplexity", None]
 
 
 def test_a_reference_that_is_no_source_is_named():
-    class Named:
-        name = "wiki"
-
     with pytest.raises(UserError, match="`wikipedia`, which is no source of the recipe: wiki"):
-        perplexity.check_reference("perplexity", ["wikipedia"], [Named()])
+        perplexity.check_reference("perplexity", ["wikipedia"], [Named("wiki")])
 
 
 def test_removed_documents_are_no_reference(tmp_path):
     documents = frame(*TEXTS[:60], *(garbled(english()) for _ in range(60)))
-    view = View(s=documents.with_columns(kept=pl.int_range(pl.len()) < 60))
-    facts = perplexity.train(view, perplexity.Settings(**SMALL), tmp_path, log=lambda _: None)
-    assert facts["spaced"]["documents"] == 60
+    documents = documents.with_columns(kept=pl.int_range(pl.len()) < 60)
+    made = learned(perplexity, tmp_path, perplexity.Settings(**SMALL), s=documents)
+    assert made.facts["spaced"]["documents"] == 60
 
 
 def test_the_same_text_gives_the_same_bytes(model, tmp_path):
-    perplexity.train(View(s=frame(*TEXTS)), perplexity.Settings(**SMALL), tmp_path, log=lambda _: None)
+    again = learned(perplexity, tmp_path, perplexity.Settings(**SMALL), s=frame(*TEXTS)).whole()
     names = sorted(path.name for path in model.iterdir())
-    assert names == ["bounds.json", "ko-0.arpa", "ko-1.arpa", "spaced-0.arpa", "spaced-1.arpa"]
-    assert all((tmp_path / name).read_bytes() == (model / name).read_bytes() for name in names)
+    assert names == ["bounds.json", "ko-0.arpa", "ko-1.arpa", "manifest.json", "spaced-0.arpa", "spaced-1.arpa"]
+    names.remove("manifest.json")  # it says how long it took
+    assert all((again / name).read_bytes() == (model / name).read_bytes() for name in names)
 
 
-def test_the_sample_is_bounded_and_hangs_on_nothing_else():
+def sampled(root: Path, characters: int, **sources: pl.DataFrame) -> learning_sample.Sample:
+    store = Store(root, "r")
+    documents = Documents(*raw_of(store, **sources))
+    execution = ExecutionSettings(executor="in_process")
+    return learning_sample.make(store, "sample", documents, {"all": set(sources)}, characters, execution, str)
+
+
+def test_the_sample_is_bounded_and_hangs_on_nothing_else(tmp_path):
     documents = frame(*(english(3) + f" {i}" for i in range(400)))
-    chosen = sample(View(s=documents), {"s"}, 20_000)
-    assert 15_000 < chosen["text"].str.len_chars().sum() < 21_000
+    chosen = sampled(tmp_path, 20_000, s=documents)
+    found = chosen.read()
+    assert 15_000 < found["text"].str.len_chars().sum() < 21_000
+    texts = dict(zip(documents["doc_id"], documents["text"], strict=True))
+    assert found["text"].to_list() == [texts[one] for one in found["doc_id"]]
     turn = pl.col("doc_id").str.slice(16, 8)
-    last = chosen.select(turn.max()).item()
+    last = found.select(turn.max()).item()
     later = frame(*(korean(3) + english(9) + f" {i}" for i in range(400))).filter(turn > last)
     assert later.height > 50
-    again = sample(View(s=pl.concat([documents, later]).sort("doc_id")), {"s"}, 20_000)
-    assert again["doc_id"].to_list() == chosen["doc_id"].to_list()
-    assert sample(View(s=documents), {"other"}, 20_000).height == 0
+    # Of another source, so that the first one's fragment is remembered.
+    again = sampled(tmp_path, 20_000, s=documents, t=later.filter(pl.col("text").str.contains("No Korean")))
+    assert again.chosen().equals(found.drop("text")) and again.artifact.manifest["fragments"]["reused"] == 1
+    again = sampled(tmp_path / "other", 20_000, s=pl.concat([documents, later]))
+    assert again.chosen()["doc_id"].to_list() == found["doc_id"].to_list()
+
+
+def test_a_sample_of_many_small_tables_is_that_of_one(tmp_path):
+    documents = frame(*(english(3) + f" {i}" for i in range(300)), *(korean(4) + f" {i}" for i in range(200)))
+    one = sampled(tmp_path / "one", 12_000, s=documents)
+    parts = {f"s{digit}": documents.filter(pl.col("doc_id").str.starts_with(digit)) for digit in "0123456789abcdef"}
+    many = sampled(tmp_path / "many", 12_000, **parts)
+    columns = ["doc_id", "content", "kind", "fold", "kept"]
+    assert many.chosen().select(columns).equals(one.chosen().select(columns)) and one.chosen().height > 40
+    assert many.read()["text"].to_list() == one.read()["text"].to_list()
+
+
+def test_a_document_outside_the_sample_leaves_the_model_alone(tmp_path):
+    settings = perplexity.Settings(min_characters=5_000, characters=60_000)
+    documents = frame(*TEXTS)
+
+    def model(table: pl.DataFrame) -> Artifact:
+        """Of four fragments, so that each has candidates that are not chosen."""
+        parts = {
+            f"s{low}": table.filter(pl.col("doc_id").str.slice(0, 1).is_between(low, high)) for low, high in QUARTERS
+        }
+        return learned(perplexity, tmp_path, settings, **parts)
+
+    def with_another_text(doc_id: str, added: str) -> pl.DataFrame:
+        """The same documents, one of them with other words at the same place in line."""
+        text = pl.col("text")
+        return documents.with_columns(pl.when(pl.col("doc_id") == doc_id).then(text + added).otherwise(text))
+
+    first = model(documents)
+    sample = Store(tmp_path, "r").require("perplexity_sample")
+    inside = pl.read_parquet(sample.table("chosen"))["doc_id"]
+    candidates = pl.concat([pl.read_parquet(sample.table(f"candidates/s{low}-0")) for low, _ in QUARTERS])["doc_id"]
+    outside = candidates.filter(~candidates.is_in(inside.to_list()))
+    assert first.made and len(inside) > 40 and len(outside) > 5
+    untouched = model(with_another_text(outside[0], " More."))
+    assert not untouched.made and untouched.version == first.version
+    sample = Store(tmp_path, "r").require("perplexity_sample")
+    assert sample.manifest["fragments"] == {"computed": 1, "reused": 3}
+    changed = model(with_another_text(inside[0], " Unheard of."))
+    assert changed.made and changed.digest != first.digest
+    # It stands in one fold of one kind: the model of the other fold learned from it, the other three are linked.
+    models = {name: entry["sha256"] for name, entry in first.manifest["files"].items() if name.endswith(".arpa")}
+    differing = [name for name, sha in models.items() if changed.manifest["files"][name]["sha256"] != sha]
+    assert len(models) == 4 and len(differing) == 1
+    assert sum((first.file(name).stat().st_nlink > 1) for name in models) == 3
 
 
 def test_words_of_both_languages():
@@ -176,13 +234,14 @@ def test_words_of_both_languages():
         "hello , world ! 00 ▁한 국 은 url", "", "a ▁한 b",
     ]  # fmt: skip
     first = judged(frame("# Title\n\n```\nx = 1\n```\n" + english(60)))
-    assert first["words"].item().startswith("title the") and len(first["words"].item()) < 2200
+    words = first["words"].item().split()
+    assert words[0] == "title" and words[1].isalpha() and len(first["words"].item()) < 2200
 
 
 def test_control_characters_do_no_harm(tmp_path):
     texts = [text[:40] + " \x00 \x0b\x1f\u2028 nul\x00nul " + text[40:] for text in TEXTS]
-    perplexity.train(View(s=frame(*texts)), perplexity.Settings(**SMALL), tmp_path, log=lambda _: None)
-    assert judge(tmp_path, *texts[:3], "\x00" * 50) == [None] * 4
+    made = learned(perplexity, tmp_path, perplexity.Settings(**SMALL), s=frame(*texts))
+    assert judge(made.whole(), *texts[:3], "\x00" * 50) == [None] * 4
 
 
 def test_no_documents(model):

@@ -7,21 +7,33 @@ import polars as pl
 import pytest
 
 from pipeline.curation.filters import quality
-from pipeline.documents.document import DOCUMENT_SCHEMA
 from pipeline.documents.execution import ExecutionSettings
 from pipeline.documents.stage import run_stage
 from pipeline.store import Store
 
 sys.path.insert(0, str(Path(__file__).parent))
-from filter_texts import PYTHON, View, frame, reasons
+from filter_texts import PYTHON, Named, frame, learned, raw_of, reasons
 from test_perplexity import DRAW, NOUNS, english, korean
 
-OFFERS = (
-    [
-        "buy", "now", "click", "here", "free", "shipping", "best", "price", "order", "today", "discount", "cart",
-        "checkout", "subscribe", "login", "menu", "home",
-    ]
-)
+OFFERS = [
+    "buy",
+    "now",
+    "click",
+    "here",
+    "free",
+    "shipping",
+    "best",
+    "price",
+    "order",
+    "today",
+    "discount",
+    "cart",
+    "checkout",
+    "subscribe",
+    "login",
+    "menu",
+    "home",
+]
 광고 = [
     "지금", "구매", "무료배송", "최저가", "할인", "쿠폰", "장바구니", "로그인", "회원가입", "고객센터", "이벤트",
     "특가", "클릭",
@@ -43,11 +55,10 @@ POOR = frame(*(offer() for _ in range(60)), *(전단() for _ in range(60)))
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory) -> Path:
-    directory = tmp_path_factory.mktemp("model")
     settings = quality.Settings(reference=["good"], **SMALL)
-    facts = quality.train(View(good=GOOD, web=POOR), settings, directory, log=lambda _: None)
-    assert facts == {"ko": {"good": 60, "poor": 60}, "spaced": {"good": 60, "poor": 60}}
-    return directory
+    made = learned(quality, tmp_path_factory.mktemp("model"), settings, good=GOOD, web=POOR)
+    assert made.facts == {"ko": {"good": 60, "poor": 60}, "spaced": {"good": 60, "poor": 60}}
+    return made.whole()
 
 
 def judged(model: Path, *texts: str) -> pl.DataFrame:
@@ -90,29 +101,27 @@ def test_what_is_not_judged(model):
 
 def test_without_a_reference_the_rules_teach(tmp_path):
     bullets = ["\n".join(f"- {offer(9)[:-1]}" for _ in range(14)) for _ in range(40)]
-    facts = quality.train(
-        View(s=frame(*GOOD["text"], *bullets)), quality.Settings(**SMALL), tmp_path, log=lambda _: None
-    )
-    assert facts["spaced"]["good"] >= 40 and facts["spaced"]["poor"] == 40
-    assert facts["ko"]["poor"] == 0 and not (tmp_path / "ko-0.bin").exists()
-    found = judged(tmp_path, english(), offer(), korean())["quality"].to_list()
+    made = learned(quality, tmp_path, quality.Settings(**SMALL), s=frame(*GOOD["text"], *bullets))
+    assert made.facts["spaced"]["good"] >= 40 and made.facts["spaced"]["poor"] == 40
+    assert made.facts["ko"]["poor"] == 0 and not made.file("ko-0.bin").exists()
+    found = judged(made.whole(), english(), offer(), korean())["quality"].to_list()
     assert found[0] > 0.7 > 0.3 > found[1] and found[2] is None
 
 
 def test_too_few_examples_make_no_model(tmp_path):
     said: list[str] = []
-    few = View(good=GOOD.head(10), web=POOR.head(10))
-    quality.train(few, quality.Settings(reference=["good"]), tmp_path, log=said.append)
-    assert not list(tmp_path.glob("*.bin")) and len(said) == 2
-    assert reasons(quality, frame(offer()), {"quality_model": tmp_path}, min_quality=1.0, max_removed=1.0) == [None]
+    few = {"good": GOOD.head(10), "web": POOR.head(10)}
+    made = learned(quality, tmp_path, quality.Settings(reference=["good"]), said.append, **few)
+    assert list(made.manifest["files"]) == ["bounds.json"] and len([line for line in said if "too few" in line]) == 2
+    assert reasons(quality, frame(offer()), {"quality_model": made.whole()}, min_quality=1.0, max_removed=1.0) == [None]
 
 
 def test_the_same_text_gives_the_same_bytes(model, tmp_path):
     settings = quality.Settings(reference=["good"], **SMALL)
-    quality.train(View(good=GOOD, web=POOR), settings, tmp_path, log=lambda _: None)
-    names = sorted(path.name for path in model.iterdir())
+    again = learned(quality, tmp_path, settings, good=GOOD, web=POOR).whole()
+    names = sorted(path.name for path in model.iterdir() if path.name != "manifest.json")
     assert names == ["bounds.json", "ko-0.bin", "ko-1.bin", "spaced-0.bin", "spaced-1.bin"]
-    assert all((tmp_path / name).read_bytes() == (model / name).read_bytes() for name in names)
+    assert all((again / name).read_bytes() == (model / name).read_bytes() for name in names)
 
 
 def test_no_documents(model):
@@ -122,20 +131,7 @@ def test_no_documents(model):
 def test_as_artifacts_of_a_store(tmp_path):
     """The model is made once, by its own settings alone; the stage runs on it; switched off, neither reads text."""
     store, quiet = Store(tmp_path, "r"), {"log": lambda _: None}
-
-    class Named:
-        def __init__(self, name):
-            self.name = name
-
-    def build(draft):
-        for name, texts in (("good", GOOD), ("web", POOR)):
-            table = texts.with_columns(pl.lit(name).alias("source")).sort("doc_id")
-            table = table.with_columns(
-                pl.lit(None, kind).alias(c) for c, kind in DOCUMENT_SCHEMA.items() if c not in table.columns
-            )
-            draft.table(f"{name}-0", {"of": name}, lambda table=table: table.select(*DOCUMENT_SCHEMA))
-
-    raw = store.make("raw_documents", code_version="1", settings={}, inputs={}, build=build, **quiet)
+    raw, _ = raw_of(store, good=GOOD, web=POOR)
 
     def make(**settings):
         chosen = quality.Settings(reference=["good"], **SMALL, **settings)
@@ -159,3 +155,24 @@ def test_as_artifacts_of_a_store(tmp_path):
     assert not again.made and again.digest == model.digest and looser.counts["removed"] == {}
     off, kept_all = make(enabled=False)
     assert list(off.manifest["files"]) == ["bounds.json"] and kept_all.counts["kept"] == 240
+
+
+def test_only_examples_are_learned_from_again(tmp_path):
+    """A document of the sample that is no example moves the ranks alone; one that is, its own fold's classifier."""
+    *bullets, other = ["\n".join(f"- {offer(9)[:-1]}" for _ in range(14)) for _ in range(41)]
+    neither = [" ".join(DRAW.choice(OFFERS) for _ in range(60)) + "." for _ in range(5)]
+    documents = frame(*GOOD["text"], *bullets, *neither)
+
+    def files(texts: pl.DataFrame) -> dict[str, str]:
+        made = learned(quality, tmp_path, quality.Settings(**SMALL), s=texts)
+        return {name: entry["sha256"] for name, entry in made.manifest["files"].items() if name.endswith(".bin")}
+
+    def changed(old: str, new: str) -> pl.DataFrame:
+        text = pl.col("text")
+        return documents.with_columns(pl.when(text == old).then(pl.lit(new)).otherwise(text).alias("text"))
+
+    first = files(documents)
+    assert len(first) == 2
+    assert files(changed(neither[0], neither[0] + " Nothing.")) == first
+    again = files(changed(bullets[0], other))
+    assert len([name for name in first if again[name] != first[name]]) == 1

@@ -1,4 +1,4 @@
-"""What the trained filters read: a bounded, deterministic sample to learn from, and text as words between spaces.
+"""What the trained filters read: which documents stand first in line, and text as words between spaces.
 
 No document is judged by a model that has seen it. The documents fall into two folds by their id, a model is trained on
 each, and the other fold is judged by it; so a model may be trained on the very text that it filters, which is what
@@ -7,8 +7,6 @@ a person with one folder of text has.
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
 import polars as pl
 
 from pipeline.curation.filters.characters import count_kinds
@@ -16,15 +14,7 @@ from pipeline.curation.filters.code_lines import BLOCK_BEGINS, without_blocks
 from pipeline.curation.filters.kinds import code_or_not, kinds_of_prose, mixed
 from pipeline.curation.filters.kneser_ney import BLANK
 from pipeline.curation.filters.prose import prose_of
-from pipeline.documents.view import Documents
 
-GENEROUS = 1 / 100  # documents read for each character wanted: enough where they are of a hundred characters each
-_EMPTY = pl.DataFrame(
-    schema={
-        "doc_id": pl.String, "text": pl.String, "source": pl.String, "lang": pl.String, "kind": pl.String,
-        "fold": pl.Int64, "kept": pl.Boolean,
-    }
-)  # fmt: skip
 KINDS = ("ko", "spaced")  # of text that is modelled: code and text without spaces have no words to count
 FOLDS = 2
 MOST_OF_A_DOCUMENT = 20_000  # characters of a document that are read, so that a few long ones are not all of a sample
@@ -34,31 +24,6 @@ JUDGED = 800  # characters of each of the two pieces, start and middle, that a d
 def fold(doc_ids: pl.Series) -> pl.Series:
     """0 or 1 for each document, by the last digit of its id (equal texts fall together)."""
     return doc_ids.str.slice(-1).str.to_integer(base=16, dtype=pl.Int64) % FOLDS
-
-
-def sample(documents: Documents, sources: Collection[str], characters: int) -> pl.DataFrame:
-    """Documents of the `sources`, of each kind about `characters` at most, chosen by their ids.
-
-    Which are chosen hangs on nothing but the documents that come first by a part of their ids: where a corpus grows or
-    changes elsewhere the sample is the same, and so are the models, and what was judged by them is remembered.
-    Columns: doc_id, text (cut), source, lang, kind, fold, kept (whether it is left so far). In the order of that part.
-    """
-    fragments = [name for name in documents.fragments if documents.source(name) in sources]
-    rows = sum(documents.rows(name) for name in fragments)
-    # A generous share first, so that a large corpus is not held in memory; it has no say in which are chosen.
-    share = min(1.0, GENEROUS * characters / max(rows, 1))
-    parts = [_EMPTY]
-    for name in fragments:
-        frame = documents.read(name, ["doc_id", "text", "source", "lang"])
-        frame = frame.filter(turn() < share).unique("doc_id", keep="first", maintain_order=True)
-        frame = frame.with_columns(kinds(frame, prose(frame["text"])), fold(frame["doc_id"]).alias("fold")).filter(
-            pl.col("kind").is_in(KINDS)
-        )
-        parts.append(frame.with_columns(pl.col("text").str.slice(0, MOST_OF_A_DOCUMENT)).select(_EMPTY.columns))
-    found = pl.concat(parts).unique("doc_id", keep="first", maintain_order=True).sort(turn(), "doc_id")
-    length = pl.col("text").str.len_chars()
-    before = length.cum_sum().over("kind", "fold") - length
-    return found.filter(before < characters / FOLDS)
 
 
 def turn() -> pl.Expr:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,9 @@ import numpy as np
 import polars as pl
 from pydantic import Field
 
-from pipeline.curation.filters import kneser_ney
-from pipeline.curation.filters.model_text import FOLDS, KINDS, as_words, judged, prose, sample
+from pipeline.curation.filters import kneser_ney, learning_sample
+from pipeline.curation.filters.learning_sample import Sample, identity_of
+from pipeline.curation.filters.model_text import FOLDS, KINDS, as_words, judged, prose
 from pipeline.curation.filters.rules import decided_by
 from pipeline.documents.execution import ExecutionSettings
 from pipeline.documents.stage import Stage
@@ -29,7 +30,7 @@ from pipeline.store import Artifact, Draft, Store
 from pipeline.tables import write_whole
 
 VERSION = "1"
-MODEL_VERSION = "1"
+MODEL_VERSION = "2"
 REASONS = {"high_perplexity": "words in an order that the language model of the reference text finds very unlikely"}
 FEWEST_TOKENS = 30  # below it a perplexity says nothing
 BOUNDS = "bounds.json"
@@ -89,22 +90,30 @@ def make_model(
 ) -> Artifact:
     """The artifact `perplexity_model`: `<kind>-<fold>.arpa` for each language with text enough, and the bounds.
 
-    `sources` are the recipe's. Raises UserError where `reference` names one that is not among them.
+    It is made of `perplexity_sample` alone. `sources` are the recipe's. Raises UserError where `reference` names one
+    that is not among them.
     """
     check_reference("perplexity", settings.reference, sources)
+    wanted = {name: value for name, value in settings.model_dump(mode="json").items() if name in MODEL_SETTINGS}
+    sampled = None
+    if settings.enabled:
+        documents = Documents(raw, previous)
+        of = set(settings.reference) or {documents.source(name) for name in documents.fragments}
+        sampled = learning_sample.make(
+            store, "perplexity_sample", documents, {"reference": of}, settings.characters, execution, log
+        )
 
     def build(draft: Draft) -> None:
-        if settings.enabled:
-            draft.facts = train(Documents(raw, previous), settings, draft.path("."), log)
-        else:
+        if sampled is None:
             write_whole(draft.path(BOUNDS), "{}\n")
+        else:
+            draft.facts = train(sampled, settings, draft)
 
-    wanted = {name: value for name, value in settings.model_dump(mode="json").items() if name in MODEL_SETTINGS}
     return store.make(
         "perplexity_model",
         code_version=MODEL_VERSION,
         settings={"enabled": settings.enabled, **wanted},
-        inputs={"raw_documents": raw, **({previous.asset: previous} if previous else {})},
+        inputs={} if sampled is None else {"perplexity_sample": sampled.identity},
         build=build,
         log=log,
     )
@@ -120,12 +129,13 @@ def check_reference(stage: str, reference: Sequence[str], sources: Sequence[Any]
             )
 
 
-def train(
-    documents: Documents, settings: Settings, directory: Path, log: Callable[[str], None] = print
-) -> dict[str, Any]:
-    """Write the models and their bounds into `directory`; returns what became of each language."""
-    sources = set(settings.reference) or {documents.source(name) for name in documents.fragments}
-    reference = sample(documents, sources, settings.characters).filter("kept")
+def train(sampled: Sample, settings: Settings, draft: Draft) -> dict[str, Any]:
+    """Write the models and their bounds into the draft; returns what became of each language.
+
+    A model is remembered by the documents that it learned from, so a changed document costs the training of one.
+    """
+    reference = sampled.read().filter("kept")
+    directory = draft.path(".")
     bounds: dict[str, Any] = {}
     facts: dict[str, Any] = {}
     for kind in KINDS:
@@ -133,16 +143,23 @@ def train(
         characters = int(text["text"].str.len_chars().sum())
         facts[kind] = {"documents": text.height, "characters": characters}
         if characters < settings.min_characters or text["fold"].n_unique() < FOLDS:
-            log(f"perplexity_model: {characters:,} characters of `{kind}` are too few for a model; it is not judged")
+            draft.log(
+                f"perplexity_model: {characters:,} characters of `{kind}` are too few for a model; it is not judged"
+            )
             continue
         for number in range(FOLDS):
-            learned = as_words(prose(text.filter(pl.col("fold") != number)["text"]))
-            grams = kneser_ney.train(learned, settings.order, directory / f"{kind}-{number}.arpa")
-            facts[kind][f"n_grams_{number}"] = grams
+            learned = text.filter(pl.col("fold") != number)
+            key = {"version": MODEL_VERSION, "order": settings.order, **identity_of(learned)}
+            entry = draft.file(f"{kind}-{number}.arpa", key, partial(_learn, learned["text"], settings.order))
+            facts[kind][f"n_grams_{number}"] = entry["facts"]
         values = np.log10(_perplexities(judged(text), directory).drop_nulls().drop_nans().to_numpy())
         bounds[kind] = [round(float(value), 4) for value in np.percentile(values, range(101))] if len(values) else None
     write_whole(directory / BOUNDS, json.dumps({kind: found for kind, found in bounds.items() if found}) + "\n")
     return facts
+
+
+def _learn(texts: pl.Series, order: int, path: Path) -> dict[str, int]:
+    return kneser_ney.train(as_words(prose(texts)), order, path)
 
 
 def _judge(frame: pl.DataFrame, directory: Path) -> pl.DataFrame:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,9 @@ import numpy as np
 import polars as pl
 from pydantic import Field
 
-from pipeline.curation.filters import heuristics
-from pipeline.curation.filters.model_text import FOLDS, KINDS, judged, sample, turn
+from pipeline.curation.filters import heuristics, learning_sample
+from pipeline.curation.filters.learning_sample import Sample, identity_of
+from pipeline.curation.filters.model_text import FOLDS, KINDS, judged, turn
 from pipeline.curation.filters.perplexity import check_reference
 from pipeline.curation.filters.rules import decided_by
 from pipeline.documents.execution import ExecutionSettings
@@ -31,10 +32,11 @@ from pipeline.store import Artifact, Draft, Store
 from pipeline.tables import write_whole
 
 VERSION = "1"
-MODEL_VERSION = "1"
+MODEL_VERSION = "2"
 REASONS = {"low_quality": "the classifier finds it unlike the reference text and like the rest"}
 MODEL_SETTINGS = ("reference", "characters", "min_documents")
 BOUNDS = "bounds.json"
+REFERENCE, OTHERS = "reference", "others"  # groups of the sample
 GOOD, POOR = "__label__good", "__label__poor"
 # fastText: one thread makes it the same to the byte. Pairs of words; for Hangul, which counts by syllable, triples.
 TRAINING = {"lr": 0.5, "dim": 8, "bucket": 100_000, "minCount": 2, "thread": 1, "seed": 1, "verbose": 0}
@@ -123,36 +125,44 @@ def make_model(
 ) -> Artifact:
     """The artifact `quality_model`: `<kind>-<fold>.bin` for each language with examples enough, and the ranks.
 
-    `sources` are the recipe's. Raises UserError where `reference` names one that is not among them.
+    It is made of `quality_sample` alone. `sources` are the recipe's. Raises UserError where `reference` names one that
+    is not among them.
     """
     check_reference("quality", settings.reference, sources)
+    wanted = {name: value for name, value in settings.model_dump(mode="json").items() if name in MODEL_SETTINGS}
+    sampled = None
+    if settings.enabled:
+        documents = Documents(raw, previous)
+        there = {documents.source(name) for name in documents.fragments}
+        groups = {OTHERS: there - set(settings.reference), REFERENCE: there & set(settings.reference)}
+        sampled = learning_sample.make(store, "quality_sample", documents, groups, settings.characters, execution, log)
 
     def build(draft: Draft) -> None:
-        if settings.enabled:
-            draft.facts = train(Documents(raw, previous), settings, draft.path("."), log)
-        else:
+        if sampled is None:
             write_whole(draft.path(BOUNDS), "{}\n")
+        else:
+            draft.facts = train(sampled, settings, draft)
 
-    wanted = {name: value for name, value in settings.model_dump(mode="json").items() if name in MODEL_SETTINGS}
     return store.make(
         "quality_model",
         code_version=MODEL_VERSION,
         settings={"enabled": settings.enabled, **wanted},
-        inputs={"raw_documents": raw, **({previous.asset: previous} if previous else {})},
+        inputs={} if sampled is None else {"quality_sample": sampled.identity},
         build=build,
         log=log,
     )
 
 
-def train(
-    documents: Documents, settings: Settings, directory: Path, log: Callable[[str], None] = print
-) -> dict[str, Any]:
-    """Write the classifiers and the ranks into `directory`; returns what became of each language."""
-    sources = {documents.source(name) for name in documents.fragments}
-    others = sample(documents, sources - set(settings.reference), settings.characters)
-    reference = sample(documents, sources & set(settings.reference), settings.characters)
+def train(sampled: Sample, settings: Settings, draft: Draft) -> dict[str, Any]:
+    """Write the classifiers and the ranks into the draft; returns what became of each language.
+
+    A classifier is remembered by its examples, so a document of the sample that is none of them costs no training.
+    """
+    everything = sampled.read()
+    reference, others = (everything.filter(pl.col("group") == name) for name in (REFERENCE, OTHERS))
     examples = _by_source(reference, others) if settings.reference else _by_rules(others)
     corpus = pl.concat([reference, others]).filter("kept")
+    directory = draft.path(".")
     bounds: dict[str, list[float]] = {}
     facts: dict[str, Any] = {}
     for kind in KINDS:
@@ -162,13 +172,16 @@ def train(
         }
         facts[kind] = counts
         if min(counts.values()) < settings.min_documents:
-            log(
+            draft.log(
                 f"quality_model: {counts['good']} good and {counts['poor']} poor documents of `{kind}` are too few "
                 "to learn from; it is not judged"
             )
             continue
         for number in range(FOLDS):
-            _fit(of_kind.filter(pl.col("fold") != number), kind, directory / f"{kind}-{number}.bin")
+            even = _even(of_kind.filter(pl.col("fold") != number))
+            if even.height:
+                key = {"version": MODEL_VERSION, "good": even["good"].to_list(), **identity_of(even)}
+                draft.file(f"{kind}-{number}.bin", key, partial(_fit, even, kind))
         values = _qualities(judged(corpus.filter(pl.col("kind") == kind)), directory)
         if len(values):
             bounds[kind] = [round(float(value), 5) for value in np.percentile(values, np.arange(0, 100.1, 0.5))]
@@ -193,15 +206,16 @@ def _by_rules(everything: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([good, poor]).select(*everything.columns, "good").sort(turn(), "doc_id")
 
 
-def _fit(examples: pl.DataFrame, kind: str, path: Path) -> None:
-    """Train on as many good examples as poor ones, in the order of their ids (which is as good as by chance)."""
+def _even(examples: pl.DataFrame) -> pl.DataFrame:
+    """As many good examples as poor ones, in the order of their ids (which is as good as by chance)."""
+    fewer = min(int(examples["good"].sum()), int((~examples["good"]).sum()))
+    even = examples.with_columns(turn=pl.int_range(pl.len()).over("good")).filter(pl.col("turn") < fewer)
+    return even.sort("turn", "good")
+
+
+def _fit(even: pl.DataFrame, kind: str, path: Path) -> dict[str, Any]:
     import fasttext
 
-    fewer = min(int(examples["good"].sum()), int((~examples["good"]).sum()))
-    if not fewer:
-        return
-    even = examples.with_columns(turn=pl.int_range(pl.len()).over("good")).filter(pl.col("turn") < fewer)
-    even = even.sort("turn", "good")
     label = pl.when("good").then(pl.lit(GOOD)).otherwise(pl.lit(POOR))
     lines = even.with_columns(judged(even)["words"]).select(pl.concat_str(label, "words", separator=" "))
     epochs = min(max(EXAMPLES_SEEN // even.height, 5), 100)
@@ -211,6 +225,7 @@ def _fit(examples: pl.DataFrame, kind: str, path: Path) -> None:
         model = fasttext.train_supervised(str(source), epoch=epochs, wordNgrams=N_GRAMS[kind], **TRAINING)
         model.save_model(str(target))
         write_whole(path, target.read_bytes())
+    return {"examples": even.height}
 
 
 def _qualities(frame: pl.DataFrame, directory: Path) -> np.ndarray:

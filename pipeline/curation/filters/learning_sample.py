@@ -1,0 +1,163 @@
+"""The documents that a trained filter learns from, as an artifact that stays as it is while none of them changes.
+
+A document is in the sample by the place of its id in a line, and by nothing else. So each fragment knows by itself
+which of its documents may come into question: a small table, remembered by the fragment's contents. The sample is the
+beginning of all those tables together, and what is trained on it is made of the sample alone: a document elsewhere may
+change, and the model is up to date.
+
+    candidates/<fragment>.parquet   of each fragment, the documents that stand first in line: no text
+    chosen.parquet                  the sample: what each document is, by hash; the model is made of this file
+    places.parquet                  row for row, where each document's text lies
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import xxhash
+
+from pipeline.curation.filters.model_text import FOLDS, KINDS, MOST_OF_A_DOCUMENT, fold, kinds, prose, turn
+from pipeline.documents.execution import ExecutionSettings, run_all
+from pipeline.documents.view import Documents
+from pipeline.store import Artifact, Draft, Store, digest
+from pipeline.tables import write_table
+
+VERSION = "1"
+GENEROUS = 1 / 100  # documents read for each character wanted: enough where they are of a hundred characters each
+CHOSEN, PLACES = "chosen", "places"
+# What a model can learn from a document; `content` is the hash of its text.
+IDENTITY = ("group", "doc_id", "content", "source", "lang", "kind", "fold", "kept")
+_CANDIDATE = {
+    "row": pl.UInt32, "doc_id": pl.String, "content": pl.UInt64, "lang": pl.String, "kind": pl.String,
+    "fold": pl.Int64, "length": pl.UInt32, "kept": pl.Boolean,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A sample and the documents that it is of."""
+
+    artifact: Artifact
+    documents: Documents
+
+    @property
+    def identity(self) -> Artifact:
+        """What a model is made of: the sample without where it lies and without what else might have been chosen."""
+        return self.artifact.only(CHOSEN)
+
+    def chosen(self) -> pl.DataFrame:
+        """One row a document: IDENTITY, without any text."""
+        return pl.read_parquet(self.artifact.table(CHOSEN))
+
+    def read(self) -> pl.DataFrame:
+        """IDENTITY and `text` (cut) of each document, in the sample's order; only its fragments are read."""
+        places = pl.read_parquet(self.artifact.table(PLACES)).with_row_index("place")
+        parts = [pl.DataFrame(schema={"place": pl.UInt32, "text": pl.String})]
+        for (fragment,), rows in places.sort("fragment", "row").group_by("fragment", maintain_order=True):
+            texts = self.documents.read(str(fragment), ["text"])["text"].gather(rows["row"])
+            parts.append(rows.select("place", texts.str.slice(0, MOST_OF_A_DOCUMENT).alias("text")))
+        texts = pl.concat(parts).sort("place")["text"]
+        return self.chosen().with_columns(texts)
+
+
+def make(
+    store: Store,
+    asset: str,
+    documents: Documents,
+    groups: Mapping[str, Collection[str]],
+    characters: int,
+    execution: ExecutionSettings,
+    log: Callable[[str], None] = print,
+) -> Sample:
+    """Of each group of sources and each kind of text, the first documents in line, about `characters` of them."""
+    fragments = {
+        name: [fragment for fragment in documents.fragments if documents.source(fragment) in sources]
+        for name, sources in groups.items()
+    }
+    inputs: dict[str, Artifact | str] = {"raw_documents": documents.raw}
+    if documents.previous is not None:
+        inputs[documents.previous.asset] = documents.previous
+
+    def build(draft: Draft) -> None:
+        parts = [
+            in_line(draft, documents, name, fragments[name], characters, execution)
+            for name in sorted(groups)
+            if fragments[name]
+        ]
+        empty = pl.DataFrame(schema={"fragment": pl.String, "group": pl.String, "source": pl.String, **_CANDIDATE})
+        found = pl.concat([empty, *(part.select(empty.columns) for part in parts)])
+        write_table(found.select(IDENTITY), draft.path(f"{CHOSEN}.parquet"))
+        write_table(found.select("fragment", "row"), draft.path(f"{PLACES}.parquet"))
+        draft.facts = {"documents": found.height, "characters": int(found["length"].sum())}
+
+    told = {"characters": characters, "groups": {name: sorted(sources) for name, sources in groups.items()}}
+    artifact = store.make(asset, code_version=VERSION, settings=told, inputs=inputs, build=build, log=log)
+    return Sample(artifact, documents)
+
+
+def in_line(
+    draft: Draft, documents: Documents, group: str, fragments: list[str], characters: int, execution: ExecutionSettings
+) -> pl.DataFrame:
+    """The chosen documents of one group, in the order of their places in line."""
+    # A generous share first, so that in a large corpus few documents are looked at. It is a power of two, so that a
+    # corpus that grows a little has the same.
+    share = 1.0
+    wanted = GENEROUS * characters / max(sum(documents.rows(fragment) for fragment in fragments), 1)
+    while share / 2 >= wanted:
+        share /= 2
+    missing, tasks, keys = [], [], []
+    for fragment in fragments:
+        key = {**documents.key(fragment), "characters": characters, "share": share, "version": VERSION}
+        if not draft.recall(f"candidates/{fragment}", key):
+            missing.append(fragment)
+            keys.append(key)
+            target = draft.path(f"candidates/{fragment}.parquet")
+            tasks.append((documents.only(fragment), fragment, share, characters, target))
+    work = sum(documents.raw.entry(fragment)["bytes"] for fragment in missing)
+    for index, rows in run_all(write_candidates, tasks, execution, work_bytes=2 * work, label="sample"):
+        draft.record(f"candidates/{missing[index]}", keys[index], rows=rows, facts={})
+    tables = [draft.path(f"candidates/{fragment}.parquet") for fragment in fragments]
+    found = pl.scan_parquet(tables, include_file_paths="path").collect()
+    names = {str(path): fragment for path, fragment in zip(tables, fragments, strict=True)}
+    found = found.with_columns(
+        pl.col("path").replace_strict(names, return_dtype=pl.String).alias("fragment"),
+        pl.col("path")
+        .replace_strict({path: documents.source(name) for path, name in names.items()}, return_dtype=pl.String)
+        .alias("source"),
+        pl.lit(group).alias("group"),
+    )
+    found = found.sort("fragment", "row").unique("doc_id", keep="first", maintain_order=True)
+    return first_in_line(found.sort(turn(), "doc_id"), characters)
+
+
+def write_candidates(documents: Documents, fragment: str, share: float, characters: int, target: Path) -> int:
+    """Write the table of a fragment's documents that may be in the sample; returns its rows. Runs in a worker."""
+    frame = documents.read(fragment, ["doc_id", "text", "lang"]).with_row_index("row").filter(turn() < share)
+    frame = frame.unique("doc_id", keep="first", maintain_order=True)
+    frame = frame.with_columns(kinds(frame, prose(frame["text"])), fold(frame["doc_id"]).alias("fold"))
+    frame = frame.filter(pl.col("kind").is_in(KINDS)).with_columns(pl.col("text").str.slice(0, MOST_OF_A_DOCUMENT))
+    frame = frame.with_columns(pl.col("text").str.len_chars().alias("length"))
+    # No more than the whole sample may hold: what does not fit here fits nowhere.
+    frame = first_in_line(frame.sort(turn(), "doc_id"), characters)
+    content = [xxhash.xxh3_64_intdigest(raw) for raw in frame["text"].cast(pl.Binary).to_list()]
+    table = frame.with_columns(pl.Series("content", content, dtype=pl.UInt64)).select(
+        pl.col(name).cast(dtype) for name, dtype in _CANDIDATE.items()
+    )
+    write_table(table, target)
+    return table.height
+
+
+def first_in_line(documents: pl.DataFrame, characters: int) -> pl.DataFrame:
+    """Documents in line (kind, fold, length), as many of each kind as have `characters`, half of them of each fold."""
+    length = pl.col("length").cast(pl.Int64)
+    before = length.cum_sum().over("kind", "fold") - length
+    return documents.filter(before < characters / FOLDS)
+
+
+def identity_of(rows: pl.DataFrame) -> dict[str, Any]:
+    """A key for what is made of some rows of `Sample.chosen()`, in their order."""
+    return {"documents": digest({name: rows[name].to_list() for name in IDENTITY})}
