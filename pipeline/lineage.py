@@ -167,7 +167,8 @@ def seen_by(store: Store, doc_id: str) -> list[str]:
     lines = []
     for model, _ in models_with(store, {doc_id}):
         feed, steps = feed_of(store, model)
-        seen = [frame.filter(pl.col("doc_id") == doc_id) for frame in feed.documents_before(steps)]
+        fragments = {name for name in ancestry(store, model)["token_shards"].fragments if browse.may_hold(name, doc_id)}
+        seen = [frame.filter(pl.col("doc_id") == doc_id) for frame in feed.documents_before(steps, fragments)]
         passes = max((value for frame in seen for value in frame["passes"].to_list()), default=0)
         how = f"in {passes} passes, up to step {steps:,}" if passes else f"of {steps:,} steps none came to it"
         lines.append(f"{model.asset}/{model.version}: {how}")
@@ -204,6 +205,8 @@ def shards_with(store: Store, doc_id: str) -> Iterator[tuple[Artifact, str, str,
     """Shards that hold a document: (artifact, fragment, split, tokens), over all versions in the store."""
     for shards in store.versions("token_shards"):
         for fragment in shards.fragments:
+            if not browse.may_hold(fragment, doc_id):
+                continue
             rows = (
                 pl.scan_parquet(shards.table(fragment))
                 .filter(pl.col("doc_id") == doc_id)
@@ -232,7 +235,11 @@ def models_with(store: Store, doc_ids: set[str]) -> list[tuple[Artifact, int]]:
 
 def _training_documents(shards: Artifact, doc_ids: set[str]) -> int:
     """How many of the documents are in the training part; twins of validation documents are left out of it."""
-    tables = [shards.table(fragment) for fragment in shards.fragments]
+    tables = [
+        shards.table(name) for name in shards.fragments if any(browse.may_hold(name, doc_id) for doc_id in doc_ids)
+    ]
+    if not tables:
+        return 0
     twins = shards.file("checks/near_validation.parquet")
     if twins.exists():
         doc_ids = doc_ids - set(pl.read_parquet(twins)["doc_id"])

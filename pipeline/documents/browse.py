@@ -1,7 +1,7 @@
 """Looking at documents and at what was decided about them: the rows behind every figure.
 
-Tables are sorted by doc_id, so one document is found through the statistics of row groups, without an index and
-without reading more than one group a source.
+The name of a table says with which bits the ids in it begin, so one document is found without an index, by reading
+the ids of one table a source.
 """
 
 from __future__ import annotations
@@ -18,27 +18,31 @@ from pipeline.store import Artifact
 def find(raw: Artifact, doc_id: str) -> list[tuple[str, int]]:
     """Places of a document: (fragment, row), one for each exact copy of it. `doc_id` may be a unique beginning."""
     wanted = doc_id.lower()
-    paths = [raw.table(fragment) for fragment in raw.fragments]
-    column = pl.col("doc_id")
-    # A range, and not `starts_with`, since only a comparison can skip row groups.
-    rows = (
-        pl.scan_parquet(paths, include_file_paths="path", row_index_name="place")
-        .filter(column >= wanted, column < wanted + "g")
-        .select("doc_id", "path", "place")
-        .head(1000)
-        .collect()
-    )
-    names = rows["doc_id"].unique().to_list()
+    found: list[tuple[str, str, int]] = []
+    for fragment in raw.fragments:
+        if may_hold(fragment, wanted):
+            ids = pl.read_parquet(raw.table(fragment), columns=["doc_id"])["doc_id"]
+            rows = ids.str.starts_with(wanted).arg_true()
+            found += [(name, fragment, row) for name, row in zip(ids.gather(rows), rows, strict=True)]
+    names = {name for name, _, _ in found}
     if not names:
         raise UserError(f"No document has the id {doc_id}: `slm documents` lists ids.")
     if len(names) > 1:
         raise UserError(f"{len(names)} documents have ids that begin with {doc_id}: give more of it.")
-    found = []
-    for fragment, path in zip(raw.fragments, paths, strict=True):
-        if str(path) in rows["path"].to_list():
-            ids = pl.read_parquet(path, columns=["doc_id"])["doc_id"]
-            found += [(fragment, row) for row in (ids == names[0]).arg_true().to_list()]
-    return found
+    return [(fragment, row) for _, fragment, row in found]
+
+
+def may_hold(fragment: str, doc_id: str) -> bool:
+    """Whether documents whose id is, or begins with, `doc_id` can stand in a fragment.
+
+    Its name ends with the first bits of the ids in it, or with `all` (pipeline/ingest/fragments.py).
+    """
+    part = fragment.rpartition("-")[2]
+    try:
+        bits = "".join(f"{int(digit, 16):04b}" for digit in doc_id)
+    except ValueError:
+        return False
+    return part == "all" or bits.startswith(part) or part.startswith(bits)
 
 
 def document(raw: Artifact, fragment: str, row: int) -> dict[str, Any]:
