@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 from pathlib import Path
 
@@ -28,14 +30,16 @@ def main() -> None:
         def should_stop() -> bool:
             # One rank is asked, in the middle of a step; all have to hear of it.
             calls.append(1)
-            return ranks.rank == 1 and len(calls) > options["stop_after"]
+            if len(calls) > options.get("kill_after", len(calls)):
+                os.kill(os.getpid(), signal.SIGKILL)  # where there are two ranks, the launcher then ends the other
+            return ranks.rank == 1 and len(calls) > options.get("stop_after", len(calls))
 
         try:
             _, trained = toy.run(
                 place / "checkpoints", LoopSettings(**options.get("settings", {})), model, steps=options["steps"],
                 accumulation=2, rank=ranks.rank, world=ranks.world, ranks=ranks, log=lines.append,
                 sharded=options.get("sharded", False),
-                should_stop=should_stop if "stop_after" in options else None,
+                should_stop=should_stop,
             )  # fmt: skip
         except Stopped:
             return
