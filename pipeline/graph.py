@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from pipeline import registry
 from pipeline.curation import contamination, curated
 from pipeline.curation.duplicates import near as duplicates
 from pipeline.curation.duplicates import repetition
@@ -172,7 +173,8 @@ def _curated_documents(project: Project) -> Artifact:
 
 
 def _tokenizer(project: Project) -> Artifact:
-    return tokenizer.make(project.store, project["curated_documents"], project.recipe.tokenizer, project.log)
+    recipe = project.recipe
+    return tokenizer.make(project.store, project["curated_documents"], recipe.tokenizer, project.log, recipe.execution)
 
 
 def _token_shards(project: Project) -> Artifact:
@@ -338,6 +340,8 @@ def make_with_inputs(project: Project, asset: str) -> Artifact:
     artifact = None
     for name in inputs_in_order(project.recipe, asset):
         artifact = NODES[name].make(project)
+        if artifact.made:
+            registry.note(project.recipe, project.store, artifact, project.log)
     assert artifact is not None
     return artifact
 
@@ -360,9 +364,18 @@ def why(project: Project, asset: str) -> dict[str, Standing]:
     found: dict[str, Standing] = {}
     for name in inputs_in_order(project.recipe, asset):
         said.clear()
+        explained = explaining.store.explanations
+        assert explained is not None
+        before = set(explained)
         try:
             NODES[name].make(explaining)
-            reasons = (explaining.store.explanations or {}).get(name, [])
+            # A node may make more than one artifact: a trained filter's sample comes before its model.
+            reasons = [
+                line if made == name else f"{made}: {line}"
+                for made in explained
+                if made not in before
+                for line in explained[made]
+            ]
             notes = [line for line in said if line.startswith(f"{name}: kept")]
             if not notes:
                 reasons = reasons + [f"{given} is out of date" for given in NODES[name].inputs if _stale(found, given)]

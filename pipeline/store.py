@@ -82,9 +82,13 @@ class Artifact:
         """What the manifest says of one table: sha256, bytes, rows, key, facts."""
         return self.manifest["files"][f"{fragment}.parquet"]
 
-    def only(self, fragment: str) -> Artifact:
-        """The same artifact with one table in its manifest: a manifest of thousands is too much to send around."""
-        return replace(self, manifest={**self.manifest, "files": {f"{fragment}.parquet": self.entry(fragment)}})
+    def only(self, *fragments: str) -> Artifact:
+        """The same artifact with some tables in its manifest: a manifest of thousands is too much to send around.
+
+        Its digest is that of these tables alone, so what is made of it depends on nothing else.
+        """
+        files = {f"{fragment}.parquet": self.entry(fragment) for fragment in fragments}
+        return replace(self, manifest={**self.manifest, "files": files})
 
     def file(self, name: str) -> Path:
         """A local path of one of the artifact's files."""
@@ -200,12 +204,18 @@ class Draft:
         self.entries[name] = entry
         return entry
 
-    def earlier_part(self, fragment: str, part: str, part_key: str) -> Path | None:
-        """A table of an earlier version that holds `part` (such as a stage's signals) made under `part_key`."""
+    def earlier_part(self, fragment: str, part: str, part_key: str, beside: str = "") -> Path | None:
+        """A table of an earlier version that holds `part` (such as a stage's signals) made under `part_key`.
+
+        beside: suffix of a file that belongs to the table, and lies beside it under the same name.
+        """
         name = f"{fragment}.parquet"
         for artifact in self._earlier():
             entry = artifact.manifest["files"].get(name)
-            if entry and entry.get("parts", {}).get(part) == part_key and artifact.file(name).exists():
+            if not entry or entry.get("parts", {}).get(part) != part_key:
+                continue
+            names = [name, f"{fragment}{beside}"] if beside else [name]
+            if all(artifact.file(wanted).exists() for wanted in names):
                 return artifact.file(name)
         return None
 

@@ -1,23 +1,39 @@
-"""Which text the tokenizer is trained on, and which documents are set aside to measure it.
+"""Which text the tokenizer is trained on, and which documents are set aside to measure it: `tokenizer_sample`.
 
 Both are decided by digits of the document's own id, which is a hash of its text: so they depend on no order, no
-position and no other document, and the tables are read one after the other without keeping more than one.
+position and no other document. What is known of each document without its text is remembered by fragment; the two
+lists made of it are all that a tokenizer is made of, so that it stays as it is while no document on them changes.
+
+    documents/<fragment>.parquet   row for row beside the curated fragment: DOCUMENT, no text
+    trained_on.parquet             the sample, in the order of the tables; the tokenizer is made of it
+    measured_on.parquet            what the report reads
+    places/<list>.parquet          row for row, where the texts of a list lie
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import polars as pl
+import xxhash
 
+from pipeline.documents.document import source_of
+from pipeline.documents.execution import ExecutionSettings, run_all
 from pipeline.errors import UserError
-from pipeline.store import Artifact
+from pipeline.store import Artifact, Draft, Store
+from pipeline.tables import write_table
 from pipeline.tokens.settings import TokenizerSettings
 
+ASSET = "tokenizer_sample"
+VERSION = "1"
 UNKNOWN_LANGUAGE = "?"
 LONGEST_TEXT = 2**18  # characters given to a trainer at once
 REPORT_BYTES = 2**21  # text of one language that the report reads at most
+TRAINED_ON, MEASURED_ON = "trained_on", "measured_on"
+DOCUMENT = ("row", "held_out", "drawn", "lang", "bytes", "content")  # content: hash of the curated text
+SETTINGS = ("sample_bytes", "held_back", "source_weights", "language_weights")
 
 
 def held_out(doc_id: pl.Expr) -> pl.Expr:
@@ -41,41 +57,145 @@ def language(lang: str = "lang") -> pl.Expr:
 
 @dataclass(frozen=True)
 class Sample:
-    """What the sample is made of: `rates` says how many times a document of a source and language counts."""
+    """A sample and the documents that it is of."""
 
-    rates: pl.DataFrame  # source, lang, documents, bytes (held-back documents left out), rate
-    held_back: float
+    artifact: Artifact
+    curated: Artifact
 
     @property
-    def bytes(self) -> int:
-        return int((self.rates["bytes"] * self.rates["rate"]).sum())
+    def identity(self) -> Artifact:
+        """What a tokenizer is made of: the two lists, without where their texts lie."""
+        return self.artifact.only(TRAINED_ON, MEASURED_ON)
+
+    @property
+    def held_back(self) -> bool:
+        """Whether the documents to measure on were held back from training (else too few were, and any serve)."""
+        return bool(self.artifact.facts["held_back"])
+
+    def trained_on(self) -> pl.DataFrame:
+        """source, lang, bytes, content and copies (how often it counts) of each document to train on."""
+        return pl.read_parquet(self.artifact.table(TRAINED_ON))
+
+    def texts(self) -> Iterator[str]:
+        """The texts to train on in the order of the tables, long ones in parts. One table is in memory at a time."""
+        for _, texts, places in self._read(TRAINED_ON):
+            for text, copies in zip(texts, places["copies"], strict=True):
+                for _ in range(copies):
+                    for start in range(0, len(text), LONGEST_TEXT):
+                        yield text[start : start + LONGEST_TEXT]
+
+    def to_measure_on(self) -> pl.DataFrame:
+        """Documents for the report: text, lang, at most `REPORT_BYTES` a language."""
+        listed = pl.read_parquet(self.artifact.table(MEASURED_ON))
+        parts = [pl.DataFrame(schema={"place": pl.UInt32, "text": pl.String})]
+        parts += [places.select("place", texts.alias("text")) for _, texts, places in self._read(MEASURED_ON)]
+        return listed.with_columns(pl.concat(parts).sort("place")["text"])
+
+    def _read(self, which: str) -> Iterator[tuple[str, pl.Series, pl.DataFrame]]:
+        """(fragment, texts, places) of a list, fragment by fragment."""
+        places = pl.read_parquet(self.artifact.table(f"places/{which}")).with_row_index("place")
+        for (fragment,), rows in places.sort("fragment", "row").group_by("fragment", maintain_order=True):
+            texts = pl.read_parquet(self.curated.table(str(fragment)), columns=["text"])["text"]
+            yield str(fragment), texts.gather(rows["row"]), rows
 
 
-def plan(curated: Artifact, settings: TokenizerSettings) -> Sample:
-    """Rates that respect the weights and keep the sample within `sample_bytes`.
+def make(
+    store: Store,
+    curated: Artifact,
+    settings: TokenizerSettings,
+    execution: ExecutionSettings,
+    log: Callable[[str], None] = print,
+) -> Sample:
+    """The documents to train and to measure on.
 
-    Raises UserError where a weight names a source or language that is not there, or nothing is left.
+    Raises UserError where a weight names a source or language that is not there, or nothing is left to train on.
     """
-    parts = [
-        pl.scan_parquet(curated.table(fragment))
-        .filter(held_out(pl.col("doc_id")) >= settings.held_back)
-        .group_by("source", language())
-        .agg(
-            pl.len().cast(pl.Int64).alias("documents"),
-            pl.col("text").str.len_bytes().cast(pl.Int64).sum().alias("bytes"),
-        )
+    trains = settings.kind != "existing"
+
+    def build(draft: Draft) -> None:
+        known = documents_of(draft, curated, execution)
+        held_back = known.filter(pl.col("held_out") < settings.held_back)
+        measured = first_of_each_language(held_back)
+        draft.facts["held_back"] = bool(measured.height)
+        if not measured.height:
+            measured = first_of_each_language(known)
+        write_list(draft, MEASURED_ON, measured, ("lang", "content"), ())
+        trained = known.head(0).with_columns(copies=pl.lit(0, dtype=pl.Int64)).collect()
+        if trains:
+            groups = rates(known, settings)
+            draft.facts["groups"] = groups.to_dicts()
+            trained = to_train_on(known, groups, settings.held_back)
+        write_list(draft, TRAINED_ON, trained, ("source", "lang", "bytes", "content", "copies"), ("copies",))
+
+    wanted = {name: value for name, value in settings.model_dump(mode="json").items() if name in SETTINGS}
+    artifact = store.make(
+        ASSET,
+        code_version=VERSION,
+        settings={**wanted, "trains": trains},
+        inputs={"curated_documents": curated},
+        build=build,
+        log=log,
+    )
+    return Sample(artifact, curated)
+
+
+def documents_of(draft: Draft, curated: Artifact, execution: ExecutionSettings) -> pl.LazyFrame:
+    """DOCUMENT, fragment and source of each curated document, in the order of the tables; remembered by fragment."""
+    missing, tasks, keys = [], [], []
+    for fragment in curated.fragments:
+        key = {"curated": curated.entry(fragment)["sha256"], "version": VERSION}
+        if not draft.recall(f"documents/{fragment}", key):
+            missing.append(fragment)
+            keys.append(key)
+            tasks.append((curated.table(fragment), draft.path(f"documents/{fragment}.parquet")))
+    work = sum(curated.entry(fragment)["bytes"] for fragment in missing)
+    for index, rows in run_all(write_documents, tasks, execution, work_bytes=work, label=ASSET):
+        draft.record(f"documents/{missing[index]}", keys[index], rows=rows, facts={})
+    tables = [draft.path(f"documents/{fragment}.parquet") for fragment in curated.fragments]
+    fragments = {str(path): fragment for path, fragment in zip(tables, curated.fragments, strict=True)}
+    sources = {path: source_of(fragment) for path, fragment in fragments.items()}
+    path = pl.col("path")
+    return pl.scan_parquet(tables, include_file_paths="path").with_columns(
+        path.replace_strict(fragments, return_dtype=pl.String).alias("fragment"),
+        path.replace_strict(sources, return_dtype=pl.String).alias("source"),
+    )
+
+
+def write_documents(curated: Path, target: Path) -> int:
+    """Write what is known of each document of a curated table; returns its rows. Runs in a worker."""
+    frame = pl.read_parquet(curated, columns=["doc_id", "text", "lang"]).with_row_index("row")
+    content = [xxhash.xxh3_64_intdigest(raw) for raw in frame["text"].cast(pl.Binary).to_list()]
+    table = frame.with_columns(
+        held_out(pl.col("doc_id")).alias("held_out"),
+        drawn(pl.col("doc_id")).alias("drawn"),
+        language(),
+        pl.col("text").str.len_bytes().cast(pl.Int64).alias("bytes"),
+        pl.Series("content", content, dtype=pl.UInt64),
+    ).select(DOCUMENT)
+    write_table(table, target)
+    return table.height
+
+
+def rates(known: pl.LazyFrame, settings: TokenizerSettings) -> pl.DataFrame:
+    """How many times a document of a source and language counts, so that the sample keeps within `sample_bytes`.
+
+    source, lang, documents, bytes (held-back documents left out), rate.
+    """
+    groups = (
+        known.filter(pl.col("held_out") >= settings.held_back)
+        .group_by("source", "lang")
+        .agg(pl.len().cast(pl.Int64).alias("documents"), pl.col("bytes").sum())
+        .sort("source", "lang")
         .collect()
-        for fragment in curated.fragments
-    ]
-    groups = pl.concat(parts).group_by("source", "lang").sum().sort("source", "lang")
+    )
     for name, given, there in (
         ("source_weights", settings.source_weights, groups["source"]),
         ("language_weights", settings.language_weights, groups["lang"]),
     ):
         for key in given:
             if key not in there:
-                known = ", ".join(sorted(set(there)))
-                raise UserError(f"`tokenizer.{name}` names `{key}`, of which there is no text; there is: {known}.")
+                names = ", ".join(sorted(set(there)))
+                raise UserError(f"`tokenizer.{name}` names `{key}`, of which there is no text; there is: {names}.")
     weight = pl.col("source").replace_strict(settings.source_weights, default=1.0, return_dtype=pl.Float64) * pl.col(
         "lang"
     ).replace_strict(settings.language_weights, default=1.0, return_dtype=pl.Float64)
@@ -85,41 +205,30 @@ def plan(curated: Artifact, settings: TokenizerSettings) -> Sample:
         raise UserError(
             "There is no text to train the tokenizer on: lower `tokenizer.held_back`, raise the weights, or add text."
         )
-    scale = min(1.0, settings.sample_bytes / wanted)
-    return Sample(groups.with_columns(pl.col("rate") * scale), settings.held_back)
+    return groups.with_columns(pl.col("rate") * min(1.0, settings.sample_bytes / wanted))
 
 
-def texts(curated: Artifact, sample: Sample) -> Iterator[str]:
-    """The texts of the sample in the order of the tables, long ones in parts. One table is in memory at a time."""
-    for fragment in curated.fragments:
-        frame = pl.read_parquet(curated.table(fragment), columns=["doc_id", "text", "source", "lang"])
-        frame = frame.filter(held_out(pl.col("doc_id")) >= sample.held_back).with_columns(language())
-        frame = frame.join(sample.rates.select("source", "lang", "rate"), on=["source", "lang"], maintain_order="left")
-        whole = pl.col("rate").floor()
-        copies = whole + (drawn(pl.col("doc_id")) < pl.col("rate") - whole).cast(pl.Float64)
-        frame = frame.select("text", copies.cast(pl.Int64).alias("copies")).filter(pl.col("copies") > 0)
-        for text, count in frame.iter_rows():
-            for _ in range(count):
-                for start in range(0, len(text), LONGEST_TEXT):
-                    yield text[start : start + LONGEST_TEXT]
+def to_train_on(known: pl.LazyFrame, groups: pl.DataFrame, held_back: float) -> pl.DataFrame:
+    """The documents that count at all, with `copies`, in the order of the tables."""
+    whole = pl.col("rate").floor()
+    copies = whole + (pl.col("drawn") < pl.col("rate") - whole).cast(pl.Float64)
+    return (
+        known.filter(pl.col("held_out") >= held_back)
+        .join(groups.lazy().select("source", "lang", "rate"), on=["source", "lang"])
+        .with_columns(copies.cast(pl.Int64).alias("copies"))
+        .filter(pl.col("copies") > 0)
+        .collect()
+        .sort("fragment", "row")
+    )
 
 
-def documents_for_report(curated: Artifact, held_back: float) -> tuple[pl.DataFrame, bool]:
-    """Documents to measure on: doc_id, text, lang, at most `REPORT_BYTES` a language.
-
-    Second: whether they were held back from training (where too few documents are, all may be measured on).
-    """
-    chosen = _first_of_each_language(curated, held_out(pl.col("doc_id")) < held_back)
-    if chosen.height:
-        return chosen, True
-    return _first_of_each_language(curated, pl.lit(True)), False
+def first_of_each_language(known: pl.LazyFrame) -> pl.DataFrame:
+    """The documents that are drawn first, at most `REPORT_BYTES` a language."""
+    before = pl.col("bytes").cum_sum().over("lang") - pl.col("bytes")
+    return known.collect().sort("drawn", "content", "fragment", "row").filter(before < REPORT_BYTES)
 
 
-def _first_of_each_language(curated: Artifact, which: pl.Expr) -> pl.DataFrame:
-    chosen = pl.DataFrame(schema={"doc_id": pl.String, "text": pl.String, "lang": pl.String})
-    for fragment in curated.fragments:
-        frame = pl.scan_parquet(curated.table(fragment)).filter(which).select("doc_id", "text", language()).collect()
-        chosen = pl.concat([chosen, frame]).sort(drawn(pl.col("doc_id")), "doc_id", maintain_order=True)
-        before = pl.col("text").str.len_bytes().cast(pl.Int64).cum_sum().over("lang") - pl.col("text").str.len_bytes()
-        chosen = chosen.filter(before < REPORT_BYTES)
-    return chosen
+def write_list(draft: Draft, name: str, chosen: pl.DataFrame, identity: tuple[str, ...], more: tuple[str, ...]) -> None:
+    """A list of documents, and where they lie."""
+    write_table(chosen.select(identity), draft.path(f"{name}.parquet"))
+    write_table(chosen.select("fragment", "row", *more), draft.path(f"places/{name}.parquet"))

@@ -7,50 +7,72 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
+from pipeline.documents.execution import ExecutionSettings
 from pipeline.errors import UserError
 from pipeline.store import Artifact, Draft, Store, differences, digest, file_digest
 from pipeline.tables import write_whole
 from pipeline.tokens import byte_pair, existing, hugging_face, report, sampling, sentencepiece_model
 from pipeline.tokens.byte_pair import BytePairEngine
+from pipeline.tokens.sampling import Sample
 from pipeline.tokens.sentencepiece_model import SentencePieceEngine
 from pipeline.tokens.settings import TokenizerSettings
 from pipeline.tokens.tokenizer import ABOUT, HUGGING_FACE, SENTENCEPIECE, TIKTOKEN, load
 
 ASSET = "tokenizer"
-VERSION = "1"
+VERSION = "2"
 REPORT, PICTURE, CONFIG = "report.json", "vocabulary.png", "tokenizer_config.json"
 
 
-def make(store: Store, curated: Artifact, settings: TokenizerSettings, log: Callable[[str], None] = print) -> Artifact:
-    """The tokenizer of the recipe. Frozen, it stays as it is once it was made."""
-    inputs: dict[str, Artifact | str] = {"curated_documents": curated}
-    if settings.kind == "existing":
-        inputs["file"] = _digest_of(settings)
+def make(
+    store: Store,
+    curated: Artifact,
+    settings: TokenizerSettings,
+    log: Callable[[str], None] = print,
+    execution: ExecutionSettings | None = None,
+) -> Artifact:
+    """The tokenizer of the recipe. Frozen, it stays as it is once it was made.
+
+    Not frozen, it stays while no document of its sample changes: it is made of `tokenizer_sample` alone.
+    """
+    inputs: dict[str, Artifact | str] = {"file": _digest_of(settings)} if settings.kind == "existing" else {}
     # Where the file lies and whether a later change is followed do not change what is made.
     identity = settings.model_dump(mode="json", exclude={"frozen", "path"})
     now = store.current(ASSET)
     if settings.frozen and now is not None:
-        return _kept(store, now, identity, inputs, log)
+        return _kept(store, now, curated, identity, inputs, log)
+    sampled = sampling.make(store, curated, settings, execution or ExecutionSettings(), log)
     return store.make(
         ASSET,
         code_version=VERSION,
         settings=identity,
-        inputs=inputs,
-        build=lambda draft: _build(draft, curated, settings),
+        inputs={sampling.ASSET: sampled.identity, **inputs},
+        build=lambda draft: _build(draft, sampled, settings, identity),
         log=log,
     )
 
 
 def _kept(
-    store: Store, now: Artifact, identity: dict[str, Any], inputs: dict[str, Artifact | str], log: Callable[[str], None]
+    store: Store,
+    now: Artifact,
+    curated: Artifact,
+    identity: dict[str, Any],
+    inputs: dict[str, Artifact | str],
+    log: Callable[[str], None],
 ) -> Artifact:
     """The tokenizer in force, whatever has changed; says what has."""
-    before = now.manifest["made_of"]
-    digests = {name: given if isinstance(given, str) else given.digest for name, given in inputs.items()}
-    changed = differences(before, {**before, "code_version": VERSION, "settings": identity, "inputs": digests})
+    sample = store.current(sampling.ASSET)
+    before = dict(now.manifest["made_of"])
+    before["inputs"] = {name: given for name, given in before["inputs"].items() if name != sampling.ASSET}
+    if sample is not None:  # what was curated then
+        before["inputs"] |= sample.manifest["made_of"]["inputs"]
+    asked = {**inputs, "curated_documents": curated.digest}
+    changed = differences(before, {**before, "code_version": VERSION, "settings": identity, "inputs": asked})
     if store.explanations is not None:
         store.explanations[ASSET] = []
     if changed:
@@ -68,53 +90,76 @@ def _digest_of(settings: TokenizerSettings) -> str:
         raise UserError(f"`tokenizer.path`: {path} cannot be read: {error.strerror}.") from error
 
 
-def _build(draft: Draft, curated: Artifact, settings: TokenizerSettings) -> None:
+def _build(draft: Draft, sampled: Sample, settings: TokenizerSettings, identity: dict[str, Any]) -> None:
     if settings.kind == "existing":
         files, about = existing.files_of(settings)
+        for name, content in files.items():
+            write_whole(draft.path(name), content)
     else:
-        files, about = trained(draft, curated, settings)
-    for name, content in files.items():
-        write_whole(draft.path(name), content)
+        about = train(draft, sampled, settings, identity)
     write_whole(draft.path(ABOUT), json.dumps(about, ensure_ascii=False, indent=1, sort_keys=True) + "\n")
     write_whole(draft.path(CONFIG), hugging_face.tokenizer_config(about["special_tokens"]))
     tokenizer = load(draft.path(ABOUT).parent)
-    documents, held_back = sampling.documents_for_report(curated, settings.held_back)
-    measured = report.measure(tokenizer, documents, held_back, files[HUGGING_FACE].decode())
+    documents = sampled.to_measure_on()
+    measured = report.measure(tokenizer, documents, sampled.held_back, draft.path(HUGGING_FACE).read_text())
     write_whole(draft.path(REPORT), json.dumps(measured, ensure_ascii=False, indent=1) + "\n")
     write_whole(draft.path(PICTURE), report.picture(tokenizer, documents))
     draft.facts |= {"vocab_size": about["vocab_size"], "report": measured}
 
 
-def trained(draft: Draft, curated: Artifact, settings: TokenizerSettings) -> tuple[dict[str, bytes], dict[str, Any]]:
-    """Files of a tokenizer trained on the curated documents, and what ABOUT says of it."""
-    sample = sampling.plan(curated, settings)
-    draft.facts["sample"] = {"bytes": sample.bytes, "groups": sample.rates.to_dicts()}
-    texts = sampling.texts(curated, sample)
-    if settings.normalisation == "nfc":
-        texts = map(_composed, texts)
+def train(draft: Draft, sampled: Sample, settings: TokenizerSettings, identity: dict[str, Any]) -> dict[str, Any]:
+    """Write the files of a tokenizer trained on the sample; returns what ABOUT says of it.
+
+    They are remembered by what was trained on: where only the documents to measure on changed, nothing is trained.
+    """
+    documents = sampled.trained_on()
+    draft.facts["sample"] = sample_facts(documents)
     specials = {name: i for i, name in enumerate(settings.special_tokens)}
-    about: dict[str, Any] = {
+    sentencepiece = settings.kind == "sentencepiece"
+    pattern = None if sentencepiece else byte_pair.pattern_of(settings)
+
+    @cache
+    def trained() -> tuple[SentencePieceEngine | BytePairEngine, bytes]:
+        texts = sampled.texts()
+        if settings.normalisation == "nfc":
+            texts = map(_composed, texts)
+        if pattern is None:
+            model = sentencepiece_model.train(texts, settings)
+            return SentencePieceEngine(model, lossless=True), model
+        tokens = byte_pair.train(texts, settings)
+        engine = BytePairEngine({token: len(specials) + i for i, token in enumerate(tokens)}, specials, pattern)
+        return engine, byte_pair.to_tiktoken(tokens, first_id=len(specials))
+
+    def write_model(path: Path) -> dict[str, Any]:
+        write_whole(path, trained()[1])
+        return {}
+
+    def write_hugging_face(path: Path) -> dict[str, Any]:
+        write_whole(path, hugging_face.tokenizer_json(trained()[0], specials, settings.normalisation))
+        return {}
+
+    key = {"version": VERSION, "settings": identity, "sample": sampled.artifact.only(sampling.TRAINED_ON).digest}
+    draft.file(SENTENCEPIECE if sentencepiece else TIKTOKEN, key, write_model)
+    draft.file(HUGGING_FACE, key, write_hugging_face)
+    native = (
+        {"native": "sentencepiece", "lossless": True, "algorithm": settings.algorithm}
+        if sentencepiece
+        else {"native": "tiktoken", "pattern": pattern}
+    )
+    return {
         "kind": settings.kind,
         "normalisation": settings.normalisation,
         "vocab_size": settings.vocab_size,
         "special_tokens": specials,
+        **native,
     }
-    engine: SentencePieceEngine | BytePairEngine
-    if settings.kind == "sentencepiece":
-        model = sentencepiece_model.train(texts, settings)
-        engine = SentencePieceEngine(model, lossless=True)
-        name, content = SENTENCEPIECE, model
-        about |= {"native": "sentencepiece", "lossless": True, "algorithm": settings.algorithm}
-    else:
-        tokens = byte_pair.train(texts, settings)
-        pattern = byte_pair.pattern_of(settings)
-        engine = BytePairEngine({token: len(specials) + i for i, token in enumerate(tokens)}, specials, pattern)
-        name, content = TIKTOKEN, byte_pair.to_tiktoken(tokens, first_id=len(specials))
-        about |= {"native": "tiktoken", "pattern": pattern}
-    return {
-        name: content,
-        HUGGING_FACE: hugging_face.tokenizer_json(engine, specials, settings.normalisation).encode(),
-    }, about
+
+
+def sample_facts(documents: pl.DataFrame) -> dict[str, Any]:
+    """What was trained on: bytes in all, and documents and bytes by source and language (copies counted)."""
+    counted = pl.col("bytes") * pl.col("copies")
+    groups = documents.group_by("source", "lang").agg(pl.len().alias("documents"), counted.sum().alias("bytes"))
+    return {"bytes": int(groups["bytes"].sum()), "groups": groups.sort("source", "lang").to_dicts()}
 
 
 def _composed(text: str) -> str:

@@ -82,7 +82,8 @@ def curate(store: Store, texts: dict[str, list[str]]):
         half = (pl.col("doc_id").str.slice(0, 1) < "8").alias("half")
         for (source, low), part in sorted(frame.with_columns(half).group_by("source", "half")):
             fragment = f"{source}-{'0' if low else '8'}"
-            draft.table(fragment, {"ids": part["doc_id"].to_list()}, lambda part=part: part.drop("half").sort("doc_id"))
+            key = {"ids": part["doc_id"].to_list(), "texts": part["text"].to_list()}
+            draft.table(fragment, key, lambda part=part: part.drop("half").sort("doc_id"))
 
     content = {"ids": frame["doc_id"].to_list(), "texts": [xxhash.xxh3_64_hexdigest(t.encode()) for t in frame["text"]]}
     return store.make("curated_documents", code_version="1", settings=content, inputs={}, build=build, log=quiet)

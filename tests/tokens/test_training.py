@@ -10,8 +10,9 @@ import polars as pl
 import pytest
 from pydantic import ValidationError
 
+from pipeline.documents.execution import ExecutionSettings
 from pipeline.errors import UserError
-from pipeline.store import Store
+from pipeline.store import Artifact, Store
 from pipeline.tokens import byte_pair, sampling, training
 from pipeline.tokens.settings import SPECIALS, TokenizerSettings
 from pipeline.tokens.tokenizer import HUGGING_FACE, load
@@ -86,42 +87,74 @@ def test_characters_that_do_not_fit(tmp_path):
         training.make(store, curated, TokenizerSettings(vocab_size=400, held_back=0), quiet)
 
 
+def sampled(store: Store, curated: Artifact, **settings) -> sampling.Sample:
+    return sampling.make(store, curated, TokenizerSettings(**settings), ExecutionSettings(), quiet)
+
+
 def test_languages_with_more_weight_get_shorter_texts(made):
-    curated = made[1]
+    store, curated = made
     sizes = {}
     for weight in (0.1, 10):
         settings = TokenizerSettings(kind="bpe", vocab_size=700, language_weights={"code": weight})
-        sample = sampling.plan(curated, settings)
-        tokens = byte_pair.train(sampling.texts(curated, sample), settings)
+        tokens = byte_pair.train(sampled(store, curated, language_weights={"code": weight}).texts(), settings)
         sizes[weight] = sum(token.decode(errors="replace").strip(" \n").isascii() for token in tokens)
     assert sizes[10] > sizes[0.1] + 20
     with pytest.raises(UserError, match=r"`tokenizer.source_weights` names `wiki`.* code, en, ko"):
-        sampling.plan(curated, TokenizerSettings(source_weights={"wiki": 2}))
+        sampled(store, curated, source_weights={"wiki": 2})
 
 
 def test_the_sample_keeps_to_its_size_and_weights(made):
-    _, curated = made
-    whole = sampling.plan(curated, TokenizerSettings(held_back=0))
-    assert whole.rates["rate"].to_list() == [1.0, 1.0, 1.0]
-    settings = TokenizerSettings(sample_bytes=30_000, source_weights={"ko": 2, "en": 0}, held_back=0.1)
-    sample = sampling.plan(curated, settings)
-    drawn = list(sampling.texts(curated, sample))
-    assert sum(len(text.encode()) for text in drawn) == pytest.approx(30_000, rel=0.25)
-    assert drawn == list(sampling.texts(curated, sample))
+    store, curated = made
+    whole = sampled(store, curated, held_back=0)
+    assert [group["rate"] for group in whole.artifact.facts["groups"]] == [1.0, 1.0, 1.0]
     frame = pl.concat([pl.read_parquet(curated.table(name)) for name in curated.fragments])
+    assert list(whole.texts()) == frame["text"].to_list()
+    sample = sampled(store, curated, sample_bytes=30_000, source_weights={"ko": 2, "en": 0}, held_back=0.1)
+    drawn = list(sample.texts())
+    assert sum(len(text.encode()) for text in drawn) == pytest.approx(30_000, rel=0.25)
+    assert drawn == list(sample.texts())
     source = dict(zip(frame["text"], frame["source"], strict=True))
     held = set(frame.filter(sampling.held_out(pl.col("doc_id")) < 0.1)["text"])
     assert held and not held & set(drawn) and {source[text] for text in drawn} == {"ko", "code"}
-    rate = dict(zip(sample.rates["source"], sample.rates["rate"], strict=True))
+    assert sample.held_back and set(sample.to_measure_on()["text"]) == held
+    rate = {group["source"]: group["rate"] for group in sample.artifact.facts["groups"]}
     assert rate["ko"] == pytest.approx(2 * rate["code"]) and rate["en"] == 0
 
 
 def test_a_weight_above_one_repeats_documents(made):
-    _, curated = made
-    sample = sampling.plan(curated, TokenizerSettings(language_weights={"ko": 2.5, "en": 0, "code": 0}, held_back=0))
-    drawn = list(sampling.texts(curated, sample))
+    store, curated = made
+    drawn = list(sampled(store, curated, language_weights={"ko": 2.5, "en": 0, "code": 0}, held_back=0).texts())
     counts = {text: drawn.count(text) for text in set(drawn)}
     assert set(counts.values()) == {2, 3}
+
+
+@pytest.mark.parametrize("kind", ["sentencepiece", "bpe"])
+def test_only_a_document_of_the_sample_changes_the_tokenizer(tmp_path, texts, kind):
+    """Not in the sample: untouched. In the report alone: the report. In the sample: trained again."""
+    store = Store(tmp_path, "made")
+    settings = KINDS[kind].model_copy(update={"sample_bytes": 60_000, "held_back": 0.1})
+    first = training.make(store, curate(store, texts), settings, quiet)
+    sample = sampled(store, store.require("curated_documents"), sample_bytes=60_000, held_back=0.1)
+    learned, measured = set(sample.texts()), set(sample.to_measure_on()["text"])
+    rest = [text for text in texts["ko"] if text not in learned | measured]
+    assert rest and learned and measured
+
+    def changed(old: str) -> Artifact:
+        """The tokenizer after one text changed in a way that leaves its document's id as it was."""
+        new = {lang: [text.replace(" ", "  ") if text == old else text for text in of] for lang, of in texts.items()}
+        return training.make(store, curate(store, new), settings, quiet)
+
+    untouched = changed(rest[0])
+    assert untouched.version == first.version and not untouched.made
+    assert store.require(sampling.ASSET).manifest["fragments"] == {"computed": 1, "reused": 5}
+    reported = changed(sorted(measured & set(texts["ko"]))[0])
+    assert reported.version != first.version
+    model = {"bpe": "tokenizer.tiktoken"}.get(kind, "tokenizer.model")
+    assert reported.file(model).stat().st_ino == first.file(model).stat().st_ino  # linked, not trained again
+    trained = changed(sorted(learned & set(texts["ko"]))[0])
+    assert trained.file(model).stat().st_ino != first.file(model).stat().st_ino
+    fresh = training.make(Store(tmp_path / "fresh", "made"), store.require("curated_documents"), settings, quiet)
+    assert fresh.digest == trained.digest
 
 
 def test_frozen_stays_and_says_so(tmp_path, texts):
