@@ -178,6 +178,8 @@ def decision_table(
 
 def scatter(rows: pl.DataFrame, where: pl.Series) -> pl.DataFrame:
     """Put `rows` at the places where `where` is true; all other places are null."""
+    if where.all():
+        return rows
     place = pl.when(where).then(where.cast(pl.Int64).cum_sum() - 1).otherwise(None)
     return rows.select(pl.all().gather(pl.select(place).to_series()))
 

@@ -17,7 +17,9 @@ def identity(text: str) -> str:
 
 
 def raw_documents(store: Store, rows: list[dict], parts: int = 1) -> Artifact:
-    """rows: `text` and any other columns of a document; each source is cut into `parts` fragments by doc_id."""
+    """rows: `text` and any other columns of a document; each source is cut into fragments by the first bits of doc_id,
+    `parts` of them or the next power of two."""
+    bits = (parts - 1).bit_length()
     full = [
         {"source": "s", "source_id": f"{number:05d}", **row, "doc_id": identity(row["text"])}
         for number, row in enumerate(rows)
@@ -26,13 +28,13 @@ def raw_documents(store: Store, rows: list[dict], parts: int = 1) -> Artifact:
 
     def build(draft):
         for (source,), table in frame.sort("doc_id", "source_id").group_by("source", maintain_order=True):
-            part = pl.Series([int(value[:4], 16) * parts >> 16 for value in table["doc_id"]])
-            for number in range(parts):
-                some = table.filter(part == number)
-                key = {"rows": some.hash_rows().to_list(), "parts": parts}
-                draft.table(f"{source}-{number:02x}", key, lambda some=some: some)
+            part = pl.Series([f"{int(value[:4], 16):016b}"[:bits] for value in table["doc_id"]])
+            for name in [f"{number:0{bits}b}" for number in range(1 << bits)] if bits else [""]:
+                some = table.filter(part == name)
+                key = {"rows": some.hash_rows().to_list(), "bits": bits}
+                draft.table(f"{source}-{name or 'all'}", key, lambda some=some: some)
 
-    settings = {"rows": sorted(frame.hash_rows().to_list()), "parts": parts}
+    settings = {"rows": sorted(frame.hash_rows().to_list()), "bits": bits}
     return store.make("raw_documents", code_version="1", settings=settings, inputs={}, build=build, log=lambda _: None)
 
 

@@ -34,15 +34,20 @@ class Chosen(NamedTuple):
     compared: np.ndarray  # float64: their similarity
 
 
-def buckets(bands: Iterable[np.ndarray]) -> np.ndarray:
+def buckets(bands: Iterable[np.ndarray], documents: np.ndarray | None = None) -> np.ndarray:
     """Members of all buckets that hold more than one document, as sorted uint64: bucket << 32 | document.
 
-    bands: for each band, the hash of every document (uint64). One band is in memory at a time.
+    bands: for each band, the hash of every document (uint64). One band is in memory at a time. documents: the number of
+    each of them, -1 for those that take no part; left out, they are numbered as they stand.
     """
     members, number = [np.zeros(0, np.uint64)], 0
     for values in bands:
-        order = np.argsort(values)
-        values = values[order]
+        some = _not_alone(values)
+        document = some if documents is None else documents[some]
+        if documents is not None:
+            some, document = some[document >= 0], document[document >= 0]
+        order = np.argsort(values[some])
+        values, document = values[some[order]], document[order]
         same = values[1:] == values[:-1]
         shared = np.zeros(len(values), bool)
         shared[1:] = same
@@ -50,10 +55,23 @@ def buckets(bands: Iterable[np.ndarray]) -> np.ndarray:
         begins = np.concatenate([[True], ~same])[: len(values)][shared]
         bucket = np.cumsum(begins).astype(np.uint64) + np.uint64(number)
         number += int(begins.sum())
-        members.append(bucket << np.uint64(32) | order[shared].astype(np.uint64))
+        members.append(bucket << np.uint64(32) | document[shared].astype(np.uint64))
     joined = np.concatenate(members)
     joined.sort()
     return joined
+
+
+def _not_alone(values: np.ndarray) -> np.ndarray:
+    """Places of all values that occur more than once, and of a few others.
+
+    Sorting values is several times faster than sorting places by them, and few places are left to be sorted.
+    """
+    sorted_ = np.sort(values)
+    repeated = sorted_[1:][sorted_[1:] == sorted_[:-1]]
+    bits = np.uint64(64 - min(max(len(values), 1).bit_length() + 1, 27))
+    there = np.zeros(1 << (64 - int(bits)), bool)
+    there[(repeated >> bits).astype(np.int64)] = True
+    return np.flatnonzero(there[(values >> bits).astype(np.int64)])
 
 
 def choose(

@@ -28,7 +28,7 @@ import polars as pl
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from pipeline.curation.duplicates import choice, containment, index
-from pipeline.curation.duplicates.corpus import Corpus, signed_corpus
+from pipeline.curation.duplicates.corpus import Corpus, equal_ids, signed_corpus
 from pipeline.curation.duplicates.pairs import Remembered, write_pairs
 from pipeline.curation.duplicates.signatures import bands_for
 from pipeline.curation.duplicates.similarity import Sets
@@ -39,7 +39,7 @@ from pipeline.errors import UserError
 from pipeline.settings import StageSettings
 from pipeline.store import Artifact, Draft, Store
 
-VERSION = "2"
+VERSION = "3"
 ASSET = "duplicate_decisions"
 REASONS = {
     "exact_duplicate": "a document that stays has the same words (only white space or composition differs)",
@@ -47,7 +47,7 @@ REASONS = {
     "contained": "a longer document that stays holds at least `containment` of its word n-grams",
 }
 KEPT, EXACT, NEAR, CONTAINED = range(4)
-NAMES = np.array([None, "exact_duplicate", "near_duplicate", "contained"], dtype=object)
+NAMES = [None, "exact_duplicate", "near_duplicate", "contained"]
 
 
 class Settings(StageSettings):
@@ -68,6 +68,10 @@ class Settings(StageSettings):
     fold_case: bool = Field(False, description="Compare without regard to case")
     ignore_punctuation: bool = Field(False, description="Compare letters and digits only")
     ignore_markup: bool = Field(False, description="Compare without HTML and XML tags")
+    keep_shingles: bool = Field(
+        True,
+        description="Keep the n-grams' hashes (6 bytes a word): new documents are compared without unpacking old text",
+    )
     against: tuple[str, ...] = Field(
         (), description="Sources that come before all others: others lose what these hold, never the other way"
     )
@@ -161,7 +165,9 @@ def decide(
     score = np.where(keeper >= 0, 1.0, np.nan)
     left = np.flatnonzero(keeper < 0)  # numbers of what is left; compared under their place in this list
 
-    members = choice.buckets(values[left] for values in corpus.band_values())
+    places = np.full(len(corpus), -1, np.int64)  # in `left`, of each position
+    places[corpus.order[left]] = np.arange(len(left))
+    members = choice.buckets(corpus.bands, places)
     sets = Sets(len(left), lambda places: corpus.shingles(left[places], settings), draft.directory)
     remembered = Remembered(draft, settings)
 
@@ -169,9 +175,13 @@ def decide(
         values = remembered.look_up(corpus.pair_ids(left[one], left[other]))
         missing = np.isnan(values)
         if missing.any():
-            # Read at once what later rounds will ask for: pairs with a document that no remembered pair holds.
-            fresh = ~remembered.met(corpus.low[left])
-            ahead = fresh[open_one] | fresh[open_other]
+            # Read at once what later rounds will ask for: pairs with a document that no remembered pair holds, and
+            # pairs of documents that are both candidates of such a one, which may take the place of what they went for.
+            fresh, asked = np.zeros(len(left), bool), np.unique(np.concatenate([open_one, open_other]))
+            fresh[asked] = ~remembered.met(corpus.low[left[asked]])
+            near_fresh = fresh.copy()
+            near_fresh[open_one[fresh[open_other]]] = near_fresh[open_other[fresh[open_one]]] = True
+            ahead = fresh[open_one] | fresh[open_other] | (near_fresh[open_one] & near_fresh[open_other])
             sets.need(np.concatenate([one[missing], other[missing], open_one[ahead], open_other[ahead]]))
             values[missing] = sets.jaccard(one[missing], other[missing])
         return values
@@ -192,21 +202,21 @@ def decide(
         "foreign": int(corpus.foreign.sum()), "candidates": len(np.unique(members & np.uint64(0xFFFFFFFF))),
         "compared": len(chosen.left), "similar": int((chosen.compared >= settings.threshold).sum()),
     }  # fmt: skip
-    for which, fragment in enumerate(documents.fragments):
-        numbers = corpus.of_fragment(which)
-        _write(draft, documents, fragment, settings, corpus, numbers, keeper[numbers], reason[numbers], score[numbers])
+    for fragment, numbers in zip(documents.fragments, corpus.by_fragment(), strict=True):
+        _write(draft, documents, fragment, corpus, keeper[numbers], reason[numbers], score[numbers])
 
 
 def _exact(corpus: Corpus, leads: np.ndarray) -> np.ndarray:
     """For each document the first one of the same doc_id, if it is another and may have it removed; else -1."""
-    order = np.lexsort((np.arange(len(corpus)), corpus.low, corpus.high))
-    high, low = corpus.high[order], corpus.low[order]
-    fresh = np.ones(len(order), bool)
-    fresh[1:] = (high[1:] != high[:-1]) | (low[1:] != low[:-1])
-    first = np.empty(len(order), np.int64)
-    first[order] = order[fresh][np.cumsum(fresh) - 1]
-    copy = (first != np.arange(len(order))) & leads[first] & ~corpus.foreign
-    return np.where(copy, first, -1)
+    keeper = np.full(len(corpus), -1, np.int64)
+    alike = equal_ids(corpus.high, corpus.low)
+    if alike.size:
+        high, low = corpus.high[alike], corpus.low[alike]
+        fresh = np.concatenate([[True], (high[1:] != high[:-1]) | (low[1:] != low[:-1])])
+        first = alike[fresh][np.cumsum(fresh) - 1]
+        copy = (first != alike) & leads[first] & ~corpus.foreign[alike]
+        keeper[alike[copy]] = first[copy]
+    return keeper
 
 
 def _remove_contained(
@@ -236,35 +246,36 @@ def _remove_contained(
 
 
 def _write(
-    draft: Draft, documents: Documents, fragment: str, settings: Settings, corpus: Corpus,
-    numbers: np.ndarray, keeper: np.ndarray, reason: np.ndarray, score: np.ndarray,
+    draft: Draft, documents: Documents, fragment: str, corpus: Corpus,
+    keeper: np.ndarray, reason: np.ndarray, score: np.ndarray,
 ) -> None:  # fmt: skip
-    """Write the decisions of one fragment. numbers, keeper, reason, score: one a row of it that is left."""
+    """Write the decisions of one fragment. keeper, reason, score: one a row of it that is left."""
     removed = np.flatnonzero(keeper >= 0)
-    ids = corpus.ids(keeper[removed])
-    names = corpus.source_names(keeper[removed])
-    outcome = pl.DataFrame(
-        {
-            "row": removed,
-            "kept_id": ids,
-            "kept_source": names,
-            "reason": NAMES[reason[removed]],
-            "score": score[removed],
-        },
-        schema_overrides={"reason": pl.String, "kept_source": pl.String},
-    )
+    for_them = keeper[removed]
 
     def compute() -> pl.DataFrame:
+        ids, names = corpus.ids(for_them), corpus.source_names(corpus.source[for_them])
         frame = documents.read(fragment, ["doc_id"])
         kept = frame["kept"]
-        rows = pl.DataFrame({"row": np.arange(len(numbers))}).join(outcome, on="row", how="left", maintain_order="left")
-        exact = pl.col("reason").is_in(["exact_duplicate", "near_duplicate"])
-        rows = rows.with_columns(keep=pl.col("reason").is_null(), jaccard=pl.when(exact).then("score"))
-        signals = scatter(rows.select("kept_id", "kept_source", "jaccard"), kept)
-        return decision_table(frame["doc_id"], kept, rows.select("keep", "reason", "score"), signals)
+        place = np.full(len(keeper), len(removed))  # what lies behind the removed ones is null
+        place[removed] = np.arange(len(removed))
+        chosen = {
+            "keep": keeper < 0,
+            "reason": pl.Series(NAMES, dtype=pl.String).gather(reason),
+            "score": pl.Series(score, nan_to_null=True),
+        }
+        signals = {
+            "kept_id": pl.concat([ids, pl.Series([None], dtype=pl.String)]).gather(place),
+            "kept_source": pl.concat([names, pl.Series([None], dtype=pl.String)]).gather(place),
+            "jaccard": pl.Series(np.where(reason == CONTAINED, np.nan, score), nan_to_null=True),
+        }
+        return decision_table(frame["doc_id"], kept, pl.DataFrame(chosen), scatter(pl.DataFrame(signals), kept))
 
-    outcome_digest = hashlib.sha256(outcome.write_ndjson().encode()).hexdigest()
-    key = {**documents.key(fragment), "version": VERSION, "enabled": True, "outcome": outcome_digest}
+    sources, which = np.unique(corpus.source[for_them], return_inverse=True)
+    told = hashlib.sha256("\n".join(corpus.source_names(sources)).encode())
+    for column in (removed, corpus.high[for_them], corpus.low[for_them], which, reason, score):
+        told.update(np.ascontiguousarray(column).tobytes())
+    key = {**documents.key(fragment), "version": VERSION, "enabled": True, "outcome": told.hexdigest()}
     draft.table(fragment, key, compute, facts=partial(decision_facts, source=documents.source(fragment)))
 
 

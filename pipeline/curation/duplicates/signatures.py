@@ -11,6 +11,7 @@ which numpy does with vector instructions.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 
 import numpy as np
@@ -69,13 +70,21 @@ def folded(texts: pl.Series, settings) -> pl.Series:
     return texts
 
 
-def signatures_of(texts: pl.Series, n: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """(signatures, words) of each document: uint32 (documents, count) and int64 (documents)."""
+def signatures_of(
+    texts: pl.Series, n: int, count: int, also: Callable[[Shingles], None] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """(signatures, words) of each document: uint32 (documents, count) and int64 (documents).
+
+    also: is given the shingles, some documents at a time.
+    """
     signatures = np.empty((len(texts), count), np.uint32)
     numbers = np.empty(len(texts), np.int64)
     for first, end, data, offsets in blocks(texts):
         words = words_of(data, offsets)
-        signatures[first:end] = minima(shingles_of(words, n), count)
+        shingles = shingles_of(words, n)
+        signatures[first:end] = minima(shingles, count)
+        if also is not None:
+            also(shingles)
         numbers[first:end] = words.counts
     return signatures, numbers
 

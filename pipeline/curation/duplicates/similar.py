@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from pipeline.curation.duplicates import index
-from pipeline.curation.duplicates.corpus import matrix, side_table
+from pipeline.curation.duplicates.corpus import Signed, as_column, hex_ids, read_signed, side_table
 from pipeline.curation.duplicates.near import Settings
 from pipeline.curation.duplicates.signatures import folded, signatures_of
 from pipeline.curation.duplicates.similarity import Sets, sets_of
@@ -35,8 +35,8 @@ def nearest(
     if not words[0]:
         raise UserError("The text to compare with holds no word.")
     found = []
-    for fragment, rows, table in _kept(raw, previous, decisions):
-        agreeing = (matrix(table["signature"], settings.permutations) == signatures[0]).sum(axis=1)
+    for fragment, rows, signed in _kept(raw, previous, decisions, settings):
+        agreeing = (signed.signatures == signatures[0]).sum(axis=1)
         best = np.argsort(-agreeing, kind="stable")[: COMPARED_FOR_ONE * number]
         best = best[agreeing[best] > 0]
         if len(best):
@@ -67,8 +67,8 @@ def nearest(
 
 
 def _kept(
-    raw: Artifact, previous: Artifact | None, decisions: Artifact
-) -> Iterator[tuple[str, np.ndarray, pl.DataFrame]]:
+    raw: Artifact, previous: Artifact | None, decisions: Artifact, settings: Settings
+) -> Iterator[tuple[str, np.ndarray, Signed]]:
     """Fragment by fragment: (name, rows that are kept, their signatures)."""
     documents = Documents(raw, previous)
     for fragment in documents.fragments:
@@ -76,8 +76,10 @@ def _kept(
         if name not in decisions.manifest["files"]:
             raise UserError("`duplicate_decisions` was made with the stage switched off: there are no signatures.")
         keep = pl.read_parquet(decisions.table(fragment), columns=["keep"])["keep"]
-        signed = pl.read_parquet(decisions.file(name))  # of the rows that earlier stages left
-        yield fragment, keep.fill_null(False).arg_true().to_numpy(), signed.filter(keep.drop_nulls())
+        here = keep.drop_nulls().to_numpy()  # signed are the rows that earlier stages left
+        high, low, words, signatures, bands = read_signed(decisions.file(name), settings.permutations)
+        signed = Signed(high[here], low[here], words[here], signatures[here], bands[:, here])
+        yield fragment, keep.fill_null(False).arg_true().to_numpy(), signed
 
 
 def write_index(raw: Artifact, previous: Artifact | None, decisions: Artifact, settings: Settings, path: Path) -> int:
@@ -85,9 +87,10 @@ def write_index(raw: Artifact, previous: Artifact | None, decisions: Artifact, s
     how many there are."""
 
     def parts() -> Iterator[index.Part]:
-        for fragment, rows, table in _kept(raw, previous, decisions):
+        for fragment, rows, signed in _kept(raw, previous, decisions, settings):
             texts = pl.read_parquet(raw.table(fragment), columns=["text"])["text"].gather(rows)
             hashes, sizes = sets_of(folded(texts, settings), settings.shingle)
-            yield index.Part(table["doc_id"], table["words"], table["signature"], hashes, sizes)
+            ids, words = hex_ids(signed.high, signed.low), pl.Series("words", signed.words)
+            yield index.Part(ids, words, as_column(signed.signatures), hashes, sizes)
 
     return index.write(path, parts(), settings)

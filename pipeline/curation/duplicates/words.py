@@ -186,13 +186,14 @@ _powers: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
 def _power_tables(size: int) -> tuple[np.ndarray, np.ndarray]:
     """MULTIPLIER^i and its inverse for i < size, for any block up to that size."""
-    room = 1 << max(size, 2 * BLOCK_BYTES).bit_length()
-    if room not in _powers:
+    room = 1 << max(size, 1 << 14).bit_length()
+    known = max(_powers, default=0)
+    if room > known:
         up, down = np.full(room, MULTIPLIER), np.full(room, INVERSE)
         up[0] = down[0] = 1
         _powers.clear()
         _powers[room] = (np.multiply.accumulate(up), np.multiply.accumulate(down))
-    return _powers[room]
+    return _powers[max(room, known)]
 
 
 def mix(values: np.ndarray) -> np.ndarray:
@@ -320,10 +321,15 @@ def _power(exponent: int) -> np.uint64:
     return np.uint64(pow(int(WORD_MULTIPLIER), exponent, 2**64))
 
 
+def shingles_in(words: np.ndarray, n: int) -> np.ndarray:
+    """How many shingles documents of so many words have, repeats included."""
+    return np.where(words >= n, words - (n - 1), np.minimum(words, 1))
+
+
 def shingles_of(words: Words, n: int) -> Shingles:
     """Hashes of all runs of `n` words within each document; of shorter documents, of all their words."""
     counts = words.counts
-    held = np.where(counts >= n, counts - (n - 1), np.minimum(counts, 1))
+    held = shingles_in(counts, n)
     offsets = np.concatenate([[0], np.cumsum(held)])
     if not offsets[-1]:
         return Shingles(np.zeros(0, np.uint64), offsets)
