@@ -26,7 +26,7 @@ from dagster import (
     asset,
 )
 
-from assets import display
+from assets import console, display
 from assets.overrides import overridden, overrides_of
 from assets.training_process import run_in_process_of_its_own
 from pipeline.errors import UserError
@@ -83,15 +83,16 @@ def build(described: Described, sources: Sequence[AssetKey] = ()) -> AssetsDefin
         output_required=not described.measures,
     )
     def artifact_asset(context: AssetExecutionContext, config: config_type):  # type: ignore[valid-type]
+        given = {name: value for name, value in config.model_dump(mode="json").items() if value is not None}  # type: ignore[attr-defined]
         try:
             project = Project.open(log=context.log.info)
             if described.measures and project.store.current(described.measures) is None:
                 yield from nothing_to_measure(context, described)
                 return
-            given = {name: value for name, value in config.model_dump(mode="json").items() if value is not None}  # type: ignore[attr-defined]
             if given:
                 project = replace(project, recipe=overridden(project.recipe, described.settings, given))
-            artifact = made(context, project, described, given)
+            with console.stopped_by_hand(context):
+                artifact = made(context, project, described, given)
             yield result(project, described, artifact, shown_before(context, artifact))
         except UserError as error:
             raise Failure(description=str(error), allow_retries=False) from None
@@ -147,11 +148,12 @@ def result(
 
 
 def shown_before(context: AssetExecutionContext, artifact: Artifact) -> Mapping[str, Any]:
-    """The metadata of the last materialisation, if it was of this artifact: pictures cost more than looking it up."""
+    """The metadata of the last materialisation, if it was of this artifact and drawn by this code: pictures cost more
+    than looking it up."""
     event = context.instance.get_latest_materialization_event(AssetKey(artifact.asset))
     known = event.asset_materialization.metadata if event is not None and event.asset_materialization else {}
-    version = known.get("version")
-    return known if not artifact.made and version is not None and version.value == artifact.version else {}
+    drawn = tuple(known[name].value for name in ("version", "drawn by") if name in known)
+    return known if not artifact.made and drawn == (artifact.version, display.code()) else {}
 
 
 def checked(check: Check, project: Project, artifact: Artifact) -> AssetCheckResult:

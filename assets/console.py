@@ -5,9 +5,16 @@ it says, and, where it fails, the one sentence that says why.
 """
 
 import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from dagster import InitLoggerContext, logger
+from dagster import AssetExecutionContext, DagsterRunStatus, InitLoggerContext, logger
+from dagster._core.errors import DagsterExecutionInterruptedError
+
+# A run in the process of the command itself: no daemon looks after it, and Ctrl-C is how it is stopped.
+AT_A_TERMINAL = sys.argv[1:3] in (["job", "execute"], ["asset", "materialize"])
 
 # Events that a person wants to see beside what assets say themselves.
 SHOWN = {
@@ -68,3 +75,19 @@ def console(context: InitLoggerContext) -> logging.Logger:
     handler.addFilter(Worthwhile())
     made.addHandler(handler)
     return made
+
+
+@contextmanager
+def stopped_by_hand(context: AssetExecutionContext) -> Iterator[None]:
+    """Ctrl-C at a terminal ends the run as CANCELED, as Terminate in the UI does.
+
+    Dagster takes an interruption for a failure unless the run was asked to stop before; so that is noted first. A run
+    that the daemon started is left alone: a signal that nobody asked for there (a machine that goes down) is a failure.
+    """
+    try:
+        yield
+    except (DagsterExecutionInterruptedError, KeyboardInterrupt):
+        run = context.instance.get_run_by_id(context.run_id)
+        if AT_A_TERMINAL and run is not None and run.status == DagsterRunStatus.STARTED:
+            context.instance.report_run_canceling(run, "Stopped at the terminal")
+        raise

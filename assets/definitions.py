@@ -9,16 +9,14 @@ from assets import console, curation, evaluation, jobs, model, reaper, sensors, 
 from pipeline.errors import UserError
 from pipeline.recipe import load
 
-AT_A_TERMINAL = sys.argv[1:3] == ["job", "execute"]
-
 try:
     recipe = load()
 except UserError as error:
-    if AT_A_TERMINAL:  # the sentence alone, without the way through the code
+    if console.AT_A_TERMINAL:  # the sentence alone, without the way through the code
         sys.exit(f"{error}")
     raise
 
-if AT_A_TERMINAL and os.environ.get("DAGSTER_HOME"):
+if console.AT_A_TERMINAL and os.environ.get("DAGSTER_HOME"):
     # No daemon looks after these runs: what an earlier one held when it was killed would be waited for here.
     with DagsterInstance.get() as instance:
         reaper.reap(instance, always_mlflow=False)

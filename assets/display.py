@@ -6,10 +6,13 @@ finished artifact, so that `make reindex` can show an old one again. Pictures ar
 """
 
 import base64
+import functools
+import hashlib
 import io
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -27,6 +30,8 @@ from dagster import (
     TextMetadataValue,
 )
 
+from pipeline.curves import ACCENT, KEPT, REMOVED, figure_of
+from pipeline.curation.duplicates import review
 from pipeline.documents.document import DECISION_SCHEMA
 from pipeline.store import Artifact
 
@@ -36,7 +41,6 @@ SAMPLES = 5
 FRAGMENTS_READ = 4  # fragments that samples and histograms are taken from
 PICTURES_OF_SIGNALS = 9
 SCORES = ("score", "jaccard", "probability", "quality")  # signals that a `threshold` is a limit of
-KEPT, REMOVED, ACCENT = "#2a9d8f", "#e76f51", "#264653"
 
 
 def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None) -> TableMetadataValue:
@@ -66,6 +70,13 @@ def _cell(value: Any) -> Any:
     return value if value is None or isinstance(value, bool | int | str) else json.dumps(value, ensure_ascii=False)
 
 
+@functools.cache
+def code() -> str:
+    """Digest of the code that draws pages: what was drawn by other code is drawn again, though the artifact stayed."""
+    files = [*sorted(Path(__file__).parent.glob("*.py")), Path(review.__file__)]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:16]
+
+
 # -- every artifact ---------------------------------------------------------------------------------------------------
 
 
@@ -76,6 +87,7 @@ def of_artifact(artifact: Artifact) -> dict[str, Any]:
         "state": state_of(artifact),
         "path": MetadataValue.path(str(artifact.directory)),
         "version": MetadataValue.text(artifact.version),
+        "drawn by": MetadataValue.text(code()),
         "seconds": MetadataValue.float(float(manifest["seconds"].get("total", 0.0))),
         "size (MB)": MetadataValue.float(round(sum(f["bytes"] for f in manifest["files"].values()) / 1e6, 3)),
         "fragments": MetadataValue.json(manifest["fragments"]),
@@ -266,29 +278,8 @@ def of_facts(artifact: Artifact) -> dict[str, Any]:
     return shown
 
 
-def loss_curve(artifact: Artifact) -> Any:
-    """Training and validation loss over tokens (or steps), as a figure; None where the model left no log."""
-    if "log.parquet" not in artifact.manifest["files"]:
-        return None
-    log = pl.read_parquet(artifact.file("log.parquet"))
-    across = "tokens" if "tokens" in log.columns else "step"
-    figure, axes = _figure(1, 1)
-    loss = log.drop_nulls("loss")
-    axes[0].plot(loss[across], loss["loss"], color=ACCENT, linewidth=1.2, label="training")
-    for name in ("validation_loss", "validation"):
-        if name in log.columns:
-            held = log.drop_nulls(name)
-            axes[0].plot(held[across], held[name], color=REMOVED, marker="o", markersize=3, label="validation")
-            break
-    axes[0].set_xlabel(across)
-    axes[0].set_ylabel("loss (nats a token)")
-    axes[0].grid(alpha=0.3)
-    axes[0].legend(frameon=False)
-    return figure
-
-
 def bar_chart(values: Mapping[str, float], label: str) -> Any:
-    figure, axes = _figure(1, 1, height=0.6 + 0.28 * max(len(values), 2))
+    figure, axes = figure_of(1, 1, height=0.6 + 0.28 * max(len(values), 2))
     axes[0].barh(list(values), list(values.values()), color=KEPT)
     axes[0].invert_yaxis()
     axes[0].set_xlabel(label)
@@ -299,7 +290,7 @@ def _removals_chart(by_source: Mapping[str, Mapping[str, Any]]) -> Any:
     """One bar a source, cut by reason."""
     sources = sorted(by_source, key=lambda name: by_source[name]["kept"] - by_source[name]["in"])[:20]
     reasons = sorted({reason for source in sources for reason in by_source[source].get("removed", {})})
-    figure, axes = _figure(1, 1, height=1.0 + 0.3 * len(sources))
+    figure, axes = figure_of(1, 1, height=1.0 + 0.3 * len(sources))
     from matplotlib import colormaps
 
     left = [0.0] * len(sources)
@@ -328,7 +319,7 @@ def _histograms(frame: pl.DataFrame, settings: Mapping[str, Any]) -> Any:
     if not numeric:
         return None
     across = min(3, len(numeric))
-    figure, axes = _figure(math.ceil(len(numeric) / across), across)
+    figure, axes = figure_of(math.ceil(len(numeric) / across), across)
     for axis, name in zip(axes, numeric, strict=False):
         values = frame.select(name, "keep").drop_nulls().filter(pl.col(name).cast(pl.Float64).is_finite())
         if values.is_empty():
@@ -364,16 +355,6 @@ def thresholds(signal: str, settings: Mapping[str, Any]) -> list[float]:
             limits = value if isinstance(value, list) else [value]
             found += [float(of) for of in limits if isinstance(of, int | float) and not isinstance(of, bool)]
     return sorted(set(found))
-
-
-def _figure(down: int, across: int, height: float | None = None) -> tuple[Any, list[Any]]:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7.5, height or (3.2 if down * across == 1 else 1.7 * down + 0.4)), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(down, across, squeeze=False)
-    return figure, list(axes.flat)
 
 
 def png(figure: Any) -> bytes:

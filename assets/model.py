@@ -13,6 +13,7 @@ from dagster import AssetsDefinition, MetadataValue
 from assets import checks, display
 from assets.artifact import Described, build
 from pipeline import tracking
+from pipeline.curves import loss_curve
 from pipeline.graph import Project
 from pipeline.recipe import Recipe
 from pipeline.store import Artifact
@@ -28,7 +29,7 @@ def show_plan(project: Project, artifact: Artifact) -> Mapping[str, Any]:
 def show_model(project: Project, artifact: Artifact) -> Mapping[str, Any]:
     """The loss curve, samples, the plan against what was measured, and where the run is in MLflow."""
     shown = dict(display.of_facts(artifact))
-    curve = display.loss_curve(artifact)
+    curve = loss_curve(artifact)
     if curve is not None:
         shown["loss"] = display.picture(curve)
     timings = {name: value for name, value in artifact.manifest["seconds"].items() if isinstance(value, int | float)}

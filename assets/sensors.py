@@ -29,6 +29,9 @@ from pipeline.recipe import Recipe
 SECONDS_BETWEEN_LOOKS = 30
 # A run that was started by itself is started again where its process died, and not where the work itself failed.
 OF_ITSELF = {"dagster/max_retries": "2", "dagster/retry_on_asset_or_op_failure": "false"}
+# New text does not retrain the tokenizer by itself: other tokens would void every shard, and every model that reads
+# them. It is trained anew where a person starts a job, or changes the recipe and does so.
+TOKENIZER_STAYS = {"ops": {"tokenizer": {"config": {"frozen": True}}}, "loggers": {"console": {}}}
 
 
 def digests(instance: DagsterInstance, recipe: Recipe) -> dict[str, str]:
@@ -69,6 +72,7 @@ def sources_changed(context: SensorEvaluationContext):
     request = RunRequest(
         run_key="sources:" + hashlib.sha256(state.encode()).hexdigest()[:24],
         tags={"slm/sources": ",".join(changed)[:200], **OF_ITSELF},
+        run_config=TOKENIZER_STAYS,
     )
     return SensorResult(run_requests=[request], cursor=state)
 
@@ -98,6 +102,7 @@ SCHEDULES = [
         job_name="tokenize_job",
         cron_schedule="30 3 * * *",
         tags=OF_ITSELF,
+        run_config=TOKENIZER_STAYS,
         default_status=DefaultScheduleStatus.STOPPED,
         description="Each night, whatever was missed by day; what is up to date costs seconds",
     ),

@@ -21,6 +21,7 @@ from dagster import (
     multi_observable_source_asset,
 )
 
+from assets import console
 from assets.artifact import OWNERS
 from pipeline.errors import UserError
 from pipeline.graph import Project
@@ -68,7 +69,8 @@ def observed(source: Source) -> AssetsDefinition:
     def source_asset(context: AssetExecutionContext):
         try:
             project = Project.open(log=context.log.info)
-            state = raw_documents.observe(source, project.store, context.log.info)
+            with console.stopped_by_hand(context):
+                state = raw_documents.observe(source, project.store, context.log.info)
         except UserError as error:
             raise Failure(description=str(error), allow_retries=False) from None
         metadata = {name: value for name, value in state.items() if isinstance(value, int | float | str)}

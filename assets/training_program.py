@@ -18,7 +18,6 @@ from assets.training_process import STOPPED, WRONG_INPUT
 from pipeline import registry
 from pipeline.errors import UserError
 from pipeline.graph import NODES, Project
-from pipeline.store import Artifact
 
 SECONDS_BETWEEN_REPORTS = 10.0
 MOST_REPORTS = 300  # of one run: after each hundred, the pause doubles
@@ -74,7 +73,7 @@ def main() -> int:
             project = replace(project, progress=Progress(pipes), should_stop=should_stop)
             artifact = NODES[name].make(project)
             if os.environ.get("RANK", "0") == "0":
-                note_in_registry(project, artifact)
+                registry.note(project.recipe, project.store, artifact, project.log)
         except UserError as error:
             pipes.report_custom_message({"user_error": str(error)})
             return WRONG_INPUT
@@ -85,20 +84,6 @@ def main() -> int:
                 return STOPPED
             raise
     return 0
-
-
-def note_in_registry(project: Project, artifact: Artifact) -> None:
-    """A model becomes a version in MLflow's registry; its evaluation says whether it is the best of its name."""
-    try:
-        if artifact.asset.endswith("_model"):
-            registry.register(project.recipe.name, artifact)
-            registry.attach_cards(project.store, artifact)
-        else:
-            model = project[artifact.asset.replace("_evaluation", "_model")]
-            registry.rate(project.recipe.name, model, artifact)
-            registry.attach_cards(project.store, model, artifact)
-    except Exception as error:  # the artifact is made; a registry that cannot be reached does not undo that
-        project.log(f"the model was not noted in MLflow's registry ({error})")
 
 
 def alive(pid: int) -> bool:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 CURVES = ("train/loss", "validation/loss")
 MOST_RUNS = 5000
 SHORT = 8  # letters of an id that are shown
+AS_BY_DEFAULT = "(default)"  # MLflow holds the settings that the recipe changes
 WIDEST = 32  # letters of a setting that are shown
 
 
@@ -69,9 +70,9 @@ def differing(settings: list[dict[str, str]]) -> list[list[str]]:
     """Rows of settings that are not the same in all runs."""
     names = sorted({name for of in settings for name in of})
     return [
-        [name, *(of.get(name, "-")[:WIDEST] for of in settings)]
+        [name, *(of.get(name, AS_BY_DEFAULT)[:WIDEST] for of in settings)]
         for name in names
-        if len({of.get(name, "-") for of in settings}) > 1
+        if len({of.get(name, AS_BY_DEFAULT) for of in settings}) > 1
     ] or [["(none)", *("" for _ in settings)]]
 
 

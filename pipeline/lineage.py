@@ -55,9 +55,11 @@ def inputs_of(store: Store, artifact: Artifact) -> dict[str, Artifact | str]:
             found[name] = given
             continue
         exact = store.version(given["asset"], given["version"])
-        # An input that was made anew with the same bytes stands for the one that was pruned.
-        same = (other for other in store.versions(given["asset"]) if other.digest == given["digest"])
-        found[name] = exact or next(same, given["digest"])
+        if exact is None:  # an input that was made anew with the same bytes stands for the one that was pruned
+            same = (other for other in store.versions(given["asset"]) if other.digest == given["digest"])
+            found[name] = next(same, given["digest"])
+        else:
+            found[name] = exact
     return found
 
 

@@ -15,6 +15,20 @@ from typing import Any
 Manifests = Mapping[str, Mapping[str, Any]]
 
 MODELS = ("pretrained_model", "sft_model", "preference_model")
+# Reasons that no stage of curation gives: those of reading the sources, and of the token shards.
+OUTSIDE_STAGES = {
+    "empty": "a record without text",
+    "no_text": "a file or page in which no text was found",
+    "forgotten": "on the removal list",
+    "invalid_encoding": "bytes that are not text in the source's encoding",
+    "malformed": "a record that could not be read",
+    "too_long": "longer than a document may be",
+    "other_language": "the source says that it is in a language that was not asked for",
+    "binary": "a file that is not text",
+    "unknown_format": "a file of a format that is not read",
+    "unsafe_name": "a file of an archive whose name leads out of it",
+    "near_validation": "too similar to a validation document: left out of training",
+}
 NAMES_STAY = (
     "Names of people are not looked for unless `curation.personal_data.person_model` is set; patterns and checksums "
     "find the rest, and not all of it (docs/personal-data.md has the measured recall)."
@@ -70,7 +84,9 @@ def model_card(asset: str, manifests: Manifests, report: Mapping[str, Any] | Non
         "model"
     )
     if isinstance(shape, Mapping):
-        told += [(name, shape.get(name)) for name in ("layers", "width", "heads", "kv_heads", "context", "vocab_size")]
+        told += [(name, shape.get(name)) for name in ("layers", "width", "heads", "kv_heads", "context")]
+        vocabulary = shape.get("vocab_size") or manifests.get("tokenizer", {}).get("facts", {}).get("vocab_size")
+        told.append(("vocabulary", vocabulary))
     parts.append(_table(("", ""), [(name, _figure(value)) for name, value in told if value is not None]))
     order = [name for name in MODELS if name in manifests]
     made_from = order[: order.index(asset)] if asset in order else []
@@ -122,7 +138,7 @@ def _removed(manifests: Manifests, reasons: Mapping[str, str]) -> str:
             continue
         removed = manifest.get("counts", {}).get("removed", {})
         for reason, count in sorted(removed.items(), key=lambda pair: (-pair[1], pair[0])):
-            rows.append((asset, f"`{reason}`", reasons.get(reason, ""), _figure(count)))
+            rows.append((asset, f"`{reason}`", reasons.get(reason) or OUTSIDE_STAGES.get(reason, ""), _figure(count)))
     return _table(("stage", "reason", "in words", "documents"), rows)
 
 

@@ -71,7 +71,10 @@ def made_by_all(
 def followed(
     ranks: Ranks, store: Store, asset: str, draft: Draft, blocks: dict[str, Any], further: dict[str, Any]
 ) -> Iterator[Any]:
-    """The run of MLflow of this training, the one of its checkpoint where there is one; None but on rank 0."""
+    """The run of MLflow of this training, the one of its checkpoint where there is one; None but on rank 0.
+
+    blocks: settings that are not as by default, by block of the recipe; all of them stand in the run's recipe.yaml.
+    """
     if not ranks.first:
         yield None
         return

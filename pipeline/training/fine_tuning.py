@@ -119,7 +119,9 @@ def _train(
             f" ({packed.filled:.0%} filled), {course.steps:,} steps of {course.in_step} rows;"
             f" {packed.counts['cut_at_the_end']} cut, {packed.counts['nothing_to_learn']} without an answer left out"
         )
-    with artifact.followed(ranks, store, ASSET, draft, {"sft": settings.model_dump()}, facts) as tracked:
+    with artifact.followed(
+        ranks, store, ASSET, draft, {"sft": settings.model_dump(exclude_defaults=True)}, facts
+    ) as tracked:
         trained = loop.train(
             objective, network, settings, learning_rate=rate, seed=seed, device=device,
             directory=draft.directory / artifact.CHECKPOINTS, ranks=ranks, sharded=fit.sharded, run=tracked,

@@ -148,7 +148,9 @@ def _train(
     }  # fmt: skip
     if ranks.first:
         log(f"{len(train.pairs):,} pairs, {course.steps:,} steps of {course.in_step}; {told(train)}")
-    with artifact.followed(ranks, store, ASSET, draft, {"preference": settings.model_dump()}, facts) as tracked:
+    with artifact.followed(
+        ranks, store, ASSET, draft, {"preference": settings.model_dump(exclude_defaults=True)}, facts
+    ) as tracked:
         trained = loop.train(
             objective, network, settings, learning_rate=rate, seed=seed, device=device,
             directory=draft.directory / artifact.CHECKPOINTS, ranks=ranks, sharded=fit.sharded, run=tracked,

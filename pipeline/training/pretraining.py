@@ -116,7 +116,10 @@ def _train(
         )
     torch.manual_seed(seed)
     network: Any = Transformer(config)
-    blocks = {"model": config.model_dump(), "pretraining": settings.model_dump()}
+    blocks = {
+        "model": config.model_dump(exclude_defaults=True),
+        "pretraining": settings.model_dump(exclude_defaults=True),
+    }
     with artifact.followed(ranks, store, ASSET, draft, blocks, facts) as tracked:
         trained = loop.train(
             objective, network, settings, learning_rate=run.learning_rate, seed=seed, device=device,

@@ -8,6 +8,7 @@ from dagster import AssetKey, AssetSpec, Definitions
 
 from assets import curation, display, evaluation, model, tokens
 from assets.definitions import defs
+from pipeline.curves import figure_of
 from pipeline.graph import NODES
 from pipeline.recipe import load
 
@@ -80,7 +81,7 @@ def test_training_and_evaluation_wait_for_the_device() -> None:
 def test_pictures_stay_small_whatever_they_show() -> None:
     import numpy as np
 
-    figure, axes = display._figure(3, 3)
+    figure, axes = figure_of(3, 3)
     noise = np.random.default_rng(1)
     for axis in axes:
         axis.imshow(noise.random((400, 400, 3)))

@@ -1,0 +1,60 @@
+"""A model that was made, by whatever command: its version, its files in MLflow, and which one is best."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+import tiny
+
+from pipeline import registry, tracking
+from pipeline.graph import Project, make_with_inputs
+
+EVALUATION = "\nevaluation: {answers: 2, answer_tokens: 4, validation_tokens: 1000, prompts: [The harbour]}\n"
+
+
+@pytest.mark.timeout(300)
+def test_a_model_that_was_made_without_dagster_stands_in_mlflow_with_all_that_belongs_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = tiny.write(tmp_path)
+    recipe.write_text(recipe.read_text() + EVALUATION)
+    monkeypatch.delenv("SLM_TRACKING", raising=False)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    monkeypatch.setenv("SLM_DATA", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
+    project = Project.open(recipe, log=lambda line: None)
+    make_with_inputs(project, "pretrained_evaluation")
+
+    model = project["pretrained_model"]
+    client, run = tracking.connect(), tracking.find(model.manifest["fingerprint"])
+    assert run is not None
+    about = client.get_run(run)
+    parent = client.get_run(about.data.tags[tracking.PARENT])
+    assert parent.data.tags[tracking.KIND] == "recipe" and parent.info.run_name == "tiny"
+    assert len(about.data.params) < 40 and about.data.params["model.layers"] == "1", about.data.params
+    assert "model.bias" not in about.data.params, "settings that are as by default are left to recipe.yaml"
+    steps = [point.step for point in client.get_metric_history(run, "train/loss")]
+    assert max(steps) == model.facts["tokens"], "the step of a figure is its number of tokens"
+
+    there = {of.path for of in client.list_artifacts(run)}
+    assert {"recipe.yaml", "plan.json", "loss.png", "data_card.md", "model_card.md", "samples", "evaluation"} <= there
+    text = {name: Path(client.download_artifacts(run, name)) for name in there}
+    assert "vocab_size: 320" in text["recipe.yaml"].read_text()
+    assert text["loss.png"].read_bytes().startswith(b"\x89PNG")
+    assert "| first | own |" in text["data_card.md"].read_text()
+    assert (
+        "bits per byte" in text["model_card.md"].read_text()
+        and "| vocabulary | 320 |" in text["model_card.md"].read_text()
+    )
+    figures = json.loads((text["evaluation"] / "figures.json").read_text())
+    assert any("language_modelling.all.bits_per_byte" in row for row in figures["data"])
+
+    name = registry.name_of("tiny", model)
+    (version,) = client.search_model_versions(f"name = '{name}'")
+    assert version.run_id == run and registry.SCORE in version.tags
+    assert client.get_model_version_by_alias(name, "best").version == version.version
+    latest = client.get_latest_versions(name)
+    assert [of.version for of in latest] == [version.version]
