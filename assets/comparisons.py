@@ -73,6 +73,4 @@ def removals_are_just(project: Project, artifact: Artifact) -> tuple[str, Mappin
     return (f"{len(wrong)} removals are not just, the first: {wrong[0]}" if wrong else ""), figures
 
 
-JUST = Check(
-    "removals_are_just", "Every removed copy names a kept one of the stated similarity", removals_are_just
-)
+JUST = Check("removals_are_just", "Every removed copy names a kept one of the stated similarity", removals_are_just)
