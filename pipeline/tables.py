@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import polars as pl
@@ -54,3 +55,24 @@ def put_in_place(temporary: Path, path: Path) -> None:
     finally:
         os.close(descriptor)
     temporary.replace(path)
+
+
+def joined(tables: Mapping[str, Path]) -> pl.LazyFrame:
+    """Many tables as one, in their order, with the column `fragment` (the name): one query, not one for each."""
+    names = {str(path): name for name, path in tables.items()}
+    frame = pl.scan_parquet(list(tables.values()), include_file_paths="fragment")
+    return frame.with_columns(pl.col("fragment").replace_strict(names, return_dtype=pl.String))
+
+
+def in_batches(tables: Mapping[str, Path], rows: Mapping[str, int], most: int) -> Iterator[dict[str, Path]]:
+    """The tables some at a time, so that no batch has more than `most` rows, unless one table has."""
+    batch: dict[str, Path] = {}
+    total = 0
+    for name, path in tables.items():
+        if batch and total + rows[name] > most:
+            yield batch
+            batch, total = {}, 0
+        batch[name] = path
+        total += rows[name]
+    if batch:
+        yield batch

@@ -91,8 +91,9 @@ def make(
             index = index_of(items)
             find_all(draft, documents, index, execution)
             write_report(draft, documents, index)
+        known = items_found(draft) if settings.enabled else None
         for fragment in documents.fragments:
-            _write(draft, documents, fragment, settings)
+            _write(draft, documents, fragment, settings, known)
         draft.counts = counted(draft.entries)
         refuse_to_remove_all(ASSET, draft.counts)
 
@@ -266,8 +267,8 @@ def write_report(draft: Draft, documents: Documents, index: Index) -> None:
     """For each item: `checked`, how many documents hold any of it, its largest `share` in one, and which that is."""
     parts = []
     for fragment in documents.fragments:
-        hits = pl.read_parquet(draft.path(f"{side_table(fragment)}.parquet"), columns=["row", "item", "grams"])
-        if hits.height:
+        if draft.entries[f"{side_table(fragment)}.parquet"]["rows"]:
+            hits = pl.read_parquet(draft.path(f"{side_table(fragment)}.parquet"), columns=["row", "item", "grams"])
             ids = documents.read(fragment, ["doc_id"]).filter("kept")["doc_id"]
             parts.append(hits.select("item", "grams", doc_id=ids.gather(hits["row"])))
     items = index.items.with_row_index("item").with_columns(checked=pl.col("grams") > 0)
@@ -305,16 +306,24 @@ def covered_items(artifact: Artifact) -> pl.DataFrame:
 # -- decisions ---------------------------------------------------------------------------------------------------------
 
 
-def _write(draft: Draft, documents: Documents, fragment: str, settings: Settings) -> None:
-    """Write the decisions of one fragment."""
+def items_found(draft: Draft) -> pl.DataFrame:
+    """The items as `accused` reads them, from the report in the draft."""
+    return pl.read_parquet(draft.path(f"{ITEMS}.parquet"), columns=["set", "id", "grams"]).with_row_index("item")
+
+
+def _write(draft: Draft, documents: Documents, fragment: str, settings: Settings, items: pl.DataFrame | None) -> None:
+    """Write the decisions of one fragment. items: None where the stage is off."""
     source = documents.source(fragment)
     key: dict[str, Any] = {**documents.key(fragment), "version": VERSION, "enabled": settings.enabled}
     chosen = None
-    if settings.enabled:
-        items = pl.read_parquet(draft.path(f"{ITEMS}.parquet"), columns=["set", "id", "grams"]).with_row_index("item")
-        hits = pl.read_parquet(draft.path(f"{side_table(fragment)}.parquet"))
-        chosen = accused(hits, items, settings)
-        key |= {"action": settings.action, "accused": hashlib.sha256(chosen.write_ndjson().encode()).hexdigest()}
+    if items is not None:
+        name = f"{side_table(fragment)}.parquet"
+        if draft.entries[name]["rows"]:
+            chosen = accused(pl.read_parquet(draft.path(name)), items, settings)
+            written = chosen.write_ndjson()
+        else:  # as most fragments are: nothing to read
+            chosen, written = accused(pl.DataFrame(schema=HIT_SCHEMA), items.head(0), settings), ""
+        key |= {"action": settings.action, "accused": hashlib.sha256(written.encode()).hexdigest()}
 
     def compute() -> pl.DataFrame:
         frame = documents.read(fragment, ["doc_id"])

@@ -83,9 +83,12 @@ def frame_digest(frame: pl.DataFrame) -> str:
     hashed = xxhash.xxh3_128()
     for name in frame.columns:
         column = frame[name].rechunk()
-        hashed.update(np.packbits(column.is_null().to_numpy()).tobytes())
+        nulls = column.null_count()
+        hashed.update(np.packbits(column.is_null().to_numpy()).tobytes() if nulls else bytes((frame.height + 7) // 8))
+        if nulls:
+            column = column.fill_null("")
         # Offsets and bytes as Arrow lays them out, freshly made, so that nothing of where they came from is in them.
-        _, offsets, values = column.fill_null("").to_arrow(compat_level=pl.CompatLevel.oldest()).buffers()
+        _, offsets, values = column.to_arrow(compat_level=pl.CompatLevel.oldest()).buffers()
         hashed.update(memoryview(offsets)[: 8 * (frame.height + 1)])
         if values is not None:
             hashed.update(memoryview(values)[: int(np.frombuffer(offsets, np.int64)[frame.height])])

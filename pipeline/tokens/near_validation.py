@@ -16,11 +16,13 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from pipeline.tables import in_batches, joined
 from pipeline.tokens.encoding import list_series
 
 RUN = 8  # tokens: some 5 or 6 words
 SKETCH_BITS = 6  # one run of 64 is kept: an eighth of a byte a token
 AT_ONCE = 2**20  # tokens hashed at once
+DOCUMENTS_AT_ONCE = 2**16  # whose sketches are compared at once
 NO_TOKEN = 2**32 - 1
 
 TABLE = "checks/near_validation.parquet"  # of the shards' artifact: the documents that are left out of training
@@ -85,19 +87,20 @@ def _sketches(tokens: np.ndarray, lengths: np.ndarray) -> pl.Series:
     return list_series("sketch", values[new], np.bincount(rows[new], minlength=len(lengths)), np.dtype(np.uint64))
 
 
-def find(shards: Mapping[str, Path], threshold: float) -> pl.DataFrame:
+def find(shards: Mapping[str, Path], rows: Mapping[str, int], threshold: float) -> pl.DataFrame:
     """Training documents at least this similar to a validation document, each with the most similar one (see SCHEMA).
 
-    shards: name -> path of each shard's table (doc_id, split, lang, length, tokens, sketch).
+    shards: name -> path of each shard's table (doc_id, split, lang, length, tokens, sketch); rows: how many it has.
     """
-    kept = [_sketched(name, path, "validation") for name, path in shards.items()]
+    batches = list(in_batches(shards, rows, DOCUMENTS_AT_ONCE))
+    kept = [_sketched(batch, "validation") for batch in batches]
     validation = pl.concat(kept) if kept else pl.DataFrame()
     if not validation.height:
         return pl.DataFrame(schema=SCHEMA)
     validation = validation.with_row_index("validation")
     index = validation.select("validation", pl.col("sketch").list.len().alias("size"), pl.col("sketch").alias("run"))
     index = index.explode("run")
-    candidates = [_candidates(_sketched(name, path, "train"), index, threshold) for name, path in shards.items()]
+    candidates = [_candidates(_sketched(batch, "train"), index, threshold) for batch in batches]
     pairs = pl.concat(candidates)
     if not pairs.height:
         return pl.DataFrame(schema=SCHEMA)
@@ -117,11 +120,11 @@ def find(shards: Mapping[str, Path], threshold: float) -> pl.DataFrame:
     )
 
 
-def _sketched(name: str, path: Path, split: str) -> pl.DataFrame:
-    """The documents of a split in a shard: fragment, row, doc_id, lang, length, sketch."""
-    frame = pl.read_parquet(path, columns=["doc_id", "lang", "length", "split", "sketch"])
-    frame = frame.select(pl.lit(name).alias("fragment"), pl.int_range(pl.len()).alias("row"), pl.all())
-    return frame.filter(pl.col("split") == split).drop("split")
+def _sketched(shards: Mapping[str, Path], split: str) -> pl.DataFrame:
+    """The documents of a split in some shards: fragment, row, doc_id, lang, length, sketch."""
+    row = pl.int_range(pl.len()).over("fragment").alias("row")
+    frame = joined(shards).select("fragment", row, "doc_id", "lang", "length", "split", "sketch")
+    return frame.filter(pl.col("split") == split).drop("split").collect()
 
 
 def _candidates(documents: pl.DataFrame, validation: pl.DataFrame, threshold: float) -> pl.DataFrame:
@@ -130,12 +133,14 @@ def _candidates(documents: pl.DataFrame, validation: pl.DataFrame, threshold: fl
     validation: `run`, `validation`, `size`. The estimate from n sampled runs is off by up to 1/sqrt(n) in all but a
     few cases of a hundred (two standard deviations of a binomial share).
     """
-    own = documents.select("row", pl.col("sketch").list.len().alias("own"), pl.col("sketch").alias("run"))
-    shared = own.explode("run").join(validation, on="run").group_by("row", "validation", "own", "size").len("shared")
+    numbered = documents.with_row_index("document")
+    own = numbered.select("document", pl.col("sketch").list.len().alias("own"), pl.col("sketch").alias("run"))
+    together = own.explode("run").join(validation, on="run")
+    shared = together.group_by("document", "validation", "own", "size").len("shared")
     union = pl.col("own") + pl.col("size") - pl.col("shared")
     likely = shared.filter(pl.col("shared") / union >= threshold - 1 / union.sqrt())
-    pairs = likely.select("row", "validation").sort("row", "validation")
-    return documents.drop("sketch").join(pairs, on="row", maintain_order="left_right")
+    pairs = likely.select("document", "validation").sort("document", "validation")
+    return numbered.drop("sketch").join(pairs, on="document", maintain_order="left_right").drop("document")
 
 
 def _tokens(shards: Mapping[str, Path], rows: pl.DataFrame) -> dict[tuple[str, int], np.ndarray]:

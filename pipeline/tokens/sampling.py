@@ -23,7 +23,7 @@ from pipeline.documents.document import source_of
 from pipeline.documents.execution import ExecutionSettings, run_all
 from pipeline.errors import UserError
 from pipeline.store import Artifact, Draft, Store
-from pipeline.tables import write_table
+from pipeline.tables import joined, write_table
 from pipeline.tokens.settings import TokenizerSettings
 
 ASSET = "tokenizer_sample"
@@ -151,14 +151,10 @@ def documents_of(draft: Draft, curated: Artifact, execution: ExecutionSettings) 
     work = sum(curated.entry(fragment)["bytes"] for fragment in missing)
     for index, rows in run_all(write_documents, tasks, execution, work_bytes=work, label=ASSET):
         draft.record(f"documents/{missing[index]}", keys[index], rows=rows, facts={})
-    tables = [draft.path(f"documents/{fragment}.parquet") for fragment in curated.fragments]
-    fragments = {str(path): fragment for path, fragment in zip(tables, curated.fragments, strict=True)}
-    sources = {path: source_of(fragment) for path, fragment in fragments.items()}
-    path = pl.col("path")
-    return pl.scan_parquet(tables, include_file_paths="path").with_columns(
-        path.replace_strict(fragments, return_dtype=pl.String).alias("fragment"),
-        path.replace_strict(sources, return_dtype=pl.String).alias("source"),
-    )
+    tables = {fragment: draft.path(f"documents/{fragment}.parquet") for fragment in curated.fragments}
+    sources = {fragment: source_of(fragment) for fragment in curated.fragments}
+    source = pl.col("fragment").replace_strict(sources, return_dtype=pl.String).alias("source")
+    return joined(tables).with_columns(source)
 
 
 def write_documents(curated: Path, target: Path) -> int:

@@ -169,7 +169,8 @@ def finish(draft: Draft, tokenizer: Artifact, encoding: str, settings: ShardSett
     """What concerns all shards together: documents left out of training, and the counts."""
     entries = {name.removesuffix(".parquet"): entry for name, entry in sorted(draft.entries.items())}
     paths = {fragment: draft.path(f"{fragment}.parquet") for fragment in entries}
-    left_out = near_validation.find(paths, settings.near_duplicate)
+    rows_of = {fragment: entry["rows"] for fragment, entry in entries.items()}
+    left_out = near_validation.find(paths, rows_of, settings.near_duplicate)
     write_table(left_out, draft.path(near_validation.TABLE))
     rows = [(entry["facts"]["source"], *group) for entry in entries.values() for group in entry["facts"]["groups"]]
     groups = pl.DataFrame(rows, schema=["source", *GROUP], orient="row")

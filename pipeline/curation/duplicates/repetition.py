@@ -11,7 +11,7 @@ every program, and taking it out would break them all.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,13 +29,15 @@ from pipeline.documents.stage import counted, decision_facts, decision_table, re
 from pipeline.documents.view import Documents
 from pipeline.settings import StageSettings
 from pipeline.store import Artifact, Draft, Store, digest
-from pipeline.tables import write_table
+from pipeline.tables import in_batches, joined, write_table
 
 VERSION = "2"
 ASSET = "repetition_edits"
 REASONS = {"too_short_after_cuts": "fewer than `min_words_left` words are left once repeated sentences are cut"}
 LABEL = "repeated_sentence"
 COUNTED_AT_ONCE = 1 << 25  # sentences whose hashes are in memory together
+READ_AT_ONCE = 1 << 21  # sentences of tables that are read together
+SENTENCE = ("row", "hash", "start", "after", "words")  # columns of a side table
 
 
 class Settings(StageSettings):
@@ -72,8 +74,8 @@ def make(
             frequent = frequent_sentences(draft, documents, settings, order)
         else:
             frequent = None
-        for fragment in documents.fragments:
-            _write(draft, documents, fragment, settings, frequent)
+        for fragment, cuts in cuts_by_fragment(draft, documents, frequent):
+            _write(draft, documents, fragment, settings, cuts)
         draft.counts = counted(draft.entries)
         if frequent is not None:
             draft.facts = {
@@ -154,48 +156,65 @@ def windows(one: Sentences, number: int) -> Sentences:
 
 def frequent_sentences(draft: Draft, documents: Documents, settings: Settings, order: list[str]) -> pl.DataFrame:
     """Sentences that more than `max_documents` hold: `hash` (sorted), `documents`, `first` (doc_id of the first)."""
-    tables = [draft.path(f"{side_table(fragment)}.parquet") for fragment in documents.fragments]
+    batches = list(sentence_tables(draft, documents))
     total = sum(draft.entries[f"{side_table(fragment)}.parquet"]["rows"] for fragment in documents.fragments)
     ranges = -(-total // COUNTED_AT_ONCE) or 1
     width = -(-(2**64) // ranges)
     found = []
     for number in range(ranges):
         low, high = number * width, min((number + 1) * width, 2**64) - 1
+        within = pl.col("hash").is_between(pl.lit(low, pl.UInt64), pl.lit(high, pl.UInt64))
         parts = []
-        for table in tables:
-            hashes = pl.read_parquet(table, columns=["row", "hash"]).filter(
-                pl.col("hash").is_between(pl.lit(low, pl.UInt64), pl.lit(high, pl.UInt64))
-            )
-            parts.append(hashes.unique().select("hash").group_by("hash").len("documents"))
+        for batch in batches:
+            hashes = joined(batch).select("fragment", "row", "hash").filter(within).unique()
+            parts.append(hashes.group_by("hash").len("documents").collect())
         counts = pl.concat(parts).group_by("hash").agg(pl.col("documents").sum().cast(pl.Int64))
         found.append(counts.filter(pl.col("documents") > settings.max_documents))
     frequent = pl.concat(found).sort("hash")
-    firsts = []
-    for fragment, table in zip(documents.fragments, tables, strict=True):
-        rows = pl.read_parquet(table, columns=["row", "hash"]).join(frequent, on="hash", how="semi")
-        first = rows.group_by("hash").agg(pl.col("row").min())
-        ids = documents.read(fragment, ["doc_id"]).filter("kept")["doc_id"]
-        place = order.index(documents.source(fragment))
-        firsts.append(first.select("hash", pl.lit(place).alias("source"), ids.gather(first["row"]).alias("first")))
+    firsts = [pl.DataFrame(schema={"hash": pl.UInt64, "source": pl.Int64, "first": pl.String})]
+    for batch in batches:
+        rows = joined(batch).select("fragment", "row", "hash").join(frequent.lazy(), on="hash", how="semi")
+        first_rows = rows.group_by("fragment", "hash").agg(pl.col("row").min()).collect()
+        for (fragment,), first in first_rows.group_by("fragment"):
+            ids = documents.read(str(fragment), ["doc_id"]).filter("kept")["doc_id"]
+            place = order.index(documents.source(str(fragment)))
+            firsts.append(
+                first.select("hash", pl.lit(place, pl.Int64).alias("source"), ids.gather(first["row"]).alias("first"))
+            )
     first_of = pl.concat(firsts).sort("hash", "source", "first").unique("hash", keep="first", maintain_order=True)
     return frequent.join(first_of.select("hash", "first"), on="hash", how="left", maintain_order="left")
+
+
+def sentence_tables(draft: Draft, documents: Documents) -> Iterator[dict[str, Path]]:
+    """The side tables by fragment, as many at a time as may be read together."""
+    tables = {fragment: draft.path(f"{side_table(fragment)}.parquet") for fragment in documents.fragments}
+    rows = {fragment: draft.entries[f"{side_table(fragment)}.parquet"]["rows"] for fragment in documents.fragments}
+    return in_batches(tables, rows, READ_AT_ONCE)
+
+
+def cuts_by_fragment(
+    draft: Draft, documents: Documents, frequent: pl.DataFrame | None
+) -> Iterator[tuple[str, pl.DataFrame | None]]:
+    """Of each fragment its sentences that are frequent, in their order, with `documents` and `first`."""
+    if frequent is None:
+        yield from ((fragment, None) for fragment in documents.fragments)
+        return
+    columns = [*SENTENCE, "documents", "first"]
+    for batch in sentence_tables(draft, documents):
+        cuts = joined(batch).join(frequent.lazy(), on="hash", how="inner", maintain_order="left").collect()
+        by_fragment = cuts.partition_by("fragment", as_dict=True, maintain_order=True)
+        for fragment in batch:
+            yield fragment, by_fragment.get((fragment,), cuts.head(0)).select(columns)
 
 
 # -- decisions ---------------------------------------------------------------------------------------------------------
 
 
-def _write(
-    draft: Draft, documents: Documents, fragment: str, settings: Settings, frequent: pl.DataFrame | None
-) -> None:
-    """Write the edits of one fragment."""
+def _write(draft: Draft, documents: Documents, fragment: str, settings: Settings, cuts: pl.DataFrame | None) -> None:
+    """Write the edits of one fragment. cuts: see `cuts_by_fragment`."""
     source = documents.source(fragment)
     key: dict[str, Any] = {**documents.key(fragment), "version": VERSION, "settings": settings.model_dump(mode="json")}
-    if frequent is None:
-        cuts = None
-    else:
-        cuts = pl.read_parquet(draft.path(f"{side_table(fragment)}.parquet")).join(
-            frequent, on="hash", how="inner", maintain_order="left"
-        )
+    if cuts is not None:
         key["cuts"] = hashlib.sha256(cuts.write_ndjson().encode()).hexdigest()
     draft.table(
         fragment, key, lambda: decided(documents, fragment, settings, cuts), partial(decision_facts, source=source)

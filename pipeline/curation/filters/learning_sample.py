@@ -24,7 +24,7 @@ from pipeline.curation.filters.model_text import FOLDS, KINDS, MOST_OF_A_DOCUMEN
 from pipeline.documents.execution import ExecutionSettings, run_all
 from pipeline.documents.view import Documents
 from pipeline.store import Artifact, Draft, Store, digest
-from pipeline.tables import write_table
+from pipeline.tables import joined, write_table
 
 VERSION = "1"
 GENEROUS = 1 / 100  # documents read for each character wanted: enough where they are of a hundred characters each
@@ -120,14 +120,11 @@ def in_line(
     work = sum(documents.raw.entry(fragment)["bytes"] for fragment in missing)
     for index, rows in run_all(write_candidates, tasks, execution, work_bytes=2 * work, label="sample"):
         draft.record(f"candidates/{missing[index]}", keys[index], rows=rows, facts={})
-    tables = [draft.path(f"candidates/{fragment}.parquet") for fragment in fragments]
-    found = pl.scan_parquet(tables, include_file_paths="path").collect()
-    names = {str(path): fragment for path, fragment in zip(tables, fragments, strict=True)}
+    tables = {fragment: draft.path(f"candidates/{fragment}.parquet") for fragment in fragments}
+    found = joined(tables).collect()
+    sources = {fragment: documents.source(fragment) for fragment in fragments}
     found = found.with_columns(
-        pl.col("path").replace_strict(names, return_dtype=pl.String).alias("fragment"),
-        pl.col("path")
-        .replace_strict({path: documents.source(name) for path, name in names.items()}, return_dtype=pl.String)
-        .alias("source"),
+        pl.col("fragment").replace_strict(sources, return_dtype=pl.String).alias("source"),
         pl.lit(group).alias("group"),
     )
     found = found.sort("fragment", "row").unique("doc_id", keep="first", maintain_order=True)
