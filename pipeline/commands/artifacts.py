@@ -96,13 +96,23 @@ def store_verify() -> None:
 
 @store.command("prune")
 @click.option("--keep", default=2, show_default=True, help="Versions to keep beside the one in force.")
-def store_prune(keep: int) -> None:
-    """Delete old versions: all but the one in force and the newest KEEP others."""
-    kept = project().store
-    freed = [(asset, *pruned) for asset in kept.assets() for pruned in kept.prune(asset, keep)]
-    for asset, version, count in freed:
-        click.echo(f"{asset}/{version}: {size(count)} freed")
-    click.echo(f"{size(sum(count for _, _, count in freed))} freed in all")
+@click.option(
+    "--unused-days",
+    default=30.0,
+    show_default=True,
+    help="Delete downloads that no source of the recipe names and that no run used for so many days.",
+)
+def store_prune(keep: int, unused_days: float) -> None:
+    """Delete old versions (all but the one in force and the newest KEEP others) and downloads that nobody needs."""
+    from pipeline.ingest import raw_documents
+
+    opened = project()
+    kept = opened.store
+    freed = [(f"{asset}/{version}", count) for asset in kept.assets() for version, count in kept.prune(asset, keep)]
+    freed += raw_documents.prune_downloads(kept, opened.recipe.sources, unused_days)
+    for name, count in freed:
+        click.echo(f"{name}: {size(count)} freed")
+    click.echo(f"{size(sum(count for _, count in freed))} freed in all")
 
 
 COMMANDS = (summary, make, why, recipe, store)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -30,8 +31,7 @@ def observe(source: Source, *_: Any) -> dict[str, Any]:
 
 
 def read(source: Source, observed: dict[str, Any], reading: Reading) -> Iterator[pl.DataFrame]:
-    host = (source.url or [HOST])[0].rstrip("/")
-    index = f"{host}/crawl-data/{source.crawl}/{source.content}.paths.gz"
+    host, index = index_of(source)
     (listed,) = http.fetch_all([index], {}, reading.cache, reading.log)
     with readable(Part.of_file(listed, index)):
         names = gzip.decompress(listed.read_bytes()).decode().split()
@@ -44,3 +44,17 @@ def read(source: Source, observed: dict[str, Any], reading: Reading) -> Iterator
         (path,) = http.fetch_all([f"{host}/{names[segment]}"], {}, reading.cache, reading.log)
         part = Part.of_file(path, names[segment])
         yield from read_parts([part], source.model_copy(update={"format": source.content}), reading)
+
+
+def index_of(source: Source) -> tuple[str, str]:
+    """(host, address of the list of the crawl's files)."""
+    host = (source.url or [HOST])[0].rstrip("/")
+    return host, f"{host}/crawl-data/{source.crawl}/{source.content}.paths.gz"
+
+
+def downloads(source: Source, cache: Path) -> list[str]:
+    """Addresses of what a recipe's source fetches, as far as its list was fetched."""
+    host, index = index_of(source)
+    listed = http.place(index, cache)
+    names = gzip.decompress(listed.read_bytes()).decode().split() if listed.exists() else []
+    return [index, *(f"{host}/{names[segment]}" for segment in source.segments if segment < len(names))]

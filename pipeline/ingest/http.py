@@ -8,14 +8,16 @@ the server calls it by the same ETag.
 from __future__ import annotations
 
 import json
+import os
 import random
 import re
+import shutil
 import ssl
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -41,6 +43,7 @@ TIMEOUT = 30.0  # seconds without a byte
 ATTEMPTS = 6  # in a row that bring nothing new
 FIRST_WAIT, LONGEST_WAIT = 0.5, 60.0
 BLOCK = 1 << 18
+RECORD = "download.json"  # beside a finished download: what the server said of it
 TEMPORARY = (408, 425, 429, 500, 502, 503, 504)
 HEADERS = {"User-Agent": "slm/0.1 (training data)", "Accept-Encoding": "identity"}
 BROKEN = (urllib.error.URLError, HTTPException, ConnectionError, TimeoutError, ssl.SSLError)
@@ -133,7 +136,7 @@ def note(url: str, cache: Path) -> dict[str, Any]:
     """What is recorded of a finished download; {} where there is none."""
     path = place(url, cache)
     try:
-        return json.loads(path.with_name("download.json").read_text()) if path.exists() else {}
+        return json.loads(path.with_name(RECORD).read_text()) if path.exists() else {}
     except (FileNotFoundError, ValueError):
         return {}
 
@@ -175,7 +178,33 @@ def fetch_all(
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+    for url in urls:
+        os.utime(place(url, cache).with_name(RECORD))  # when it was last used: what `prune` goes by
     return [place(url, cache) for url in urls]
+
+
+def prune(cache: Path, named: Collection[str], unused_days: float) -> list[tuple[str, int]]:
+    """Delete downloads, finished or not, of addresses that are not `named` and that nobody used for so many days.
+
+    The cache is shared by all recipes of a store, so what this one does not name may be used by another. Returns
+    (address, bytes freed) of each; "?" for a download that was never finished.
+    """
+    kept = {place(url, cache).parent.name for url in named}
+    since = time.time() - unused_days * 24 * 3600
+    freed = []
+    for folder in sorted(path for path in (cache / "downloads").glob("*") if path.is_dir()):
+        with alone(folder):
+            files = list(folder.iterdir())
+            used = max((file.stat().st_mtime for file in files), default=0.0)
+            if folder.name in kept or used > since:
+                continue
+            record = folder / RECORD
+            url = json.loads(record.read_text())["url"] if record.exists() else "?"
+            size = sum(file.stat().st_size for file in files)
+            record.unlink(missing_ok=True)  # first: what has none counts as not fetched
+            shutil.rmtree(folder)
+            freed.append((url, size))
+    return freed
 
 
 # -- one file ----------------------------------------------------------------------------------------------------------
@@ -238,7 +267,7 @@ def fetch_alone(url: str, cache: Path, target: Path, sha256: str | None, progres
     changed_unsaid = bool(before) and before["remote"] == said and before["content"] != content
     record = {"url": url, "remote": said, "content": content, "salt": content if changed_unsaid else before.get("salt")}
     put_in_place(part, target)
-    write_whole(target.with_name("download.json"), json.dumps(record))
+    write_whole(target.with_name(RECORD), json.dumps(record))
     part.with_name("part.json").unlink(missing_ok=True)
 
 

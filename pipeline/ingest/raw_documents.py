@@ -274,3 +274,13 @@ def kind_of(source: Source) -> Any:
 def cache_of(store: Store) -> Path:
     """Where downloads and what is known of local files lie; never part of an artifact."""
     return Path(store.root) / ".sources"
+
+
+def prune_downloads(store: Store, sources: Sequence[Source], unused_days: float) -> list[tuple[str, int]]:
+    """Delete downloads that none of `sources` names and that no run used for so many days; (address, bytes) of each."""
+    cache = cache_of(store)
+    named = [url for source in sources if source.kind == "http" for url in http.addresses(source)]
+    named += [
+        url for source in sources if source.kind == "common_crawl" for url in common_crawl.downloads(source, cache)
+    ]
+    return http.prune(cache, named, unused_days)

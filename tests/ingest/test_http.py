@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
 import time
 from collections import Counter
@@ -278,3 +279,22 @@ def test_two_at_once_fetch_a_file_once(server, tmp_path) -> None:
     for thread in threads:
         thread.join()
     assert http.place(url, tmp_path).read_bytes() == CONTENT and server.requests["GET slow"] == 1
+
+
+def test_downloads_that_nobody_needs_are_pruned(server, tmp_path) -> None:
+    """Named by the recipe: kept. Not named and used lately: kept. Not named and long unused: gone, finished or not."""
+    named, lately, old, broken = (server.url(f"plain/{name}.jsonl") for name in ("named", "lately", "old", "broken"))
+    http.fetch_all([named, lately, old, broken], {}, tmp_path)
+    http.place(broken, tmp_path).rename(http.place(broken, tmp_path).with_name("part"))
+    http.place(broken, tmp_path).with_name(http.RECORD).unlink()
+    long_ago = time.time() - 40 * 24 * 3600
+    for url in (named, lately, old, broken):
+        for file in http.place(url, tmp_path).parent.iterdir():
+            os.utime(file, (long_ago, long_ago))
+    http.fetch_all([lately], {}, tmp_path)  # it is there: not fetched, but used
+    freed = dict(http.prune(tmp_path, [named], unused_days=30))
+    assert set(freed) == {old, "?"} and freed[old] >= len(CONTENT) and freed["?"] == len(CONTENT)
+    assert [bool(http.note(url, tmp_path)) for url in (named, lately, old)] == [True, True, False]
+    asked = sum(server.requests.values())
+    http.fetch_all([old], {}, tmp_path)
+    assert sum(server.requests.values()) > asked and http.note(old, tmp_path)
