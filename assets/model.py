@@ -1,4 +1,4 @@
-"""Group `model`: the plan, the models, and the data that they are tuned on.
+"""Groups `model` and `tuning_data`: the plan, the models, and the data that they are tuned on.
 
 A training runs in a process of its own (see training_process.py), notes its progress as observations of its asset, and
 leaves its curves in MLflow.

@@ -295,7 +295,7 @@ def _preference_tuned(recipe: Recipe) -> bool:
 
 # All artifacts, each after those that it is made of.
 NODES: dict[str, Node] = {
-    "instruction_data": Node("model", (), _instruction_data),
+    "instruction_data": Node("tuning_data", (), _instruction_data),
     **CURATION,
     "curated_documents": Node("curation", ("raw_documents", *DECISIONS), _curated_documents),
     "tokenizer": Node("tokens", ("curated_documents",), _tokenizer),
@@ -307,7 +307,7 @@ NODES: dict[str, Node] = {
     "sft_evaluation": evaluation_of(
         "sft_model", "instruction_data", before="pretrained_evaluation", wanted=_fine_tuned
     ),
-    "preference_data": Node("model", (), _preference_data, _preference_tuned),
+    "preference_data": Node("tuning_data", (), _preference_data, _preference_tuned),
     "preference_model": Node("model", ("sft_model", "preference_data"), _preference_model, _preference_tuned),
     "preference_evaluation": evaluation_of(
         "preference_model", "instruction_data", "preference_data", before="sft_evaluation", wanted=_preference_tuned

@@ -51,8 +51,10 @@ class Page:
 def pages(dagster: str, mlflow: str, runs: list[str], experiment: str) -> list[Page]:
     """The pages that the documents show. `runs`: MLflow runs to compare; none: that page is left out."""
     asset = f"{dagster}/assets"
+    opened = urllib.parse.quote(",".join(f"global@global:{group}" for group in ("sources", "curation")))
     found = [
-        Page("graph", f"{dagster}/asset-groups", ("sources", "curation", "tokens", "model", "evaluation"), 1500, 700),
+        Page("graph", f"{dagster}/asset-groups", ("sources", "curation", "tokens", "model", "evaluation"), 2000, 520),
+        Page("lineage", f"{dagster}/asset-groups?expanded={opened}", ("raw_documents", "duplica"), 2600, 1000),
         Page("asset", f"{asset}/heuristic_decisions", ("heuristic_decisions", "Row count", "Columns"), 1500, 1000),
         Page("removals", f"{asset}/heuristic_decisions?view=events", ("removed by reason", "meaning"), 1500, 1500),
         Page("loss", f"{asset}/pretrained_model?view=events", ("loss", "MLflow run"), 1500, 900, opens="loss"),

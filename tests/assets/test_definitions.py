@@ -12,7 +12,7 @@ from pipeline.curves import figure_of
 from pipeline.graph import NODES
 from pipeline.recipe import load
 
-GROUPS = ("sources", "curation", "tokens", "model", "evaluation")
+GROUPS = ("sources", "curation", "tokens", "tuning_data", "model", "evaluation")
 DESCRIBED = {of.name: of for group in (curation, tokens, model, evaluation) for of in group.DESCRIBED}
 
 
