@@ -18,10 +18,12 @@ from pathlib import Path
 
 from model.config import ModelConfig
 from pipeline.training import memory
+from pipeline.training.settings import PretrainingSettings
 
 SHAPES = {
     "13 M, context 512": (ModelConfig(layers=8, width=320, heads=10, kv_heads=5, context=512, vocab_size=8192), 8),
 }
+SETTINGS = PretrainingSettings()
 BOUND = 0.10
 
 
@@ -43,7 +45,7 @@ def main() -> int:
     ):
         config, sequences = SHAPES[name]
         chunk = None if chunked else 0
-        step = memory.Step(sequences, precision, recompute, chunk, accumulates=True)
+        step = memory.Step(sequences, precision, recompute, chunk, SETTINGS.optimiser)
         planned = memory.of_step(config, step)
         given = {"shape": name, "precision": precision, "recompute": recompute, "chunk": chunk}
         # Freed blocks go back to the system at once, so that the resident set is what lives and not what lived.
@@ -81,8 +83,6 @@ def measured(shape: str, precision: str, recompute: bool, chunk: int | None) -> 
     from model.transformer import Transformer
     from pipeline.training.machine import autocast
     from pipeline.training.optimiser import Optimiser
-    from pipeline.training.settings import LoopSettings
-
     torch.set_num_threads(1)
     config, sequences = SHAPES[shape]
     # The first use of each kernel makes work space of its own; it is not the step's.
@@ -95,7 +95,7 @@ def measured(shape: str, precision: str, recompute: bool, chunk: int | None) -> 
     held = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     network = Transformer(config)
     network.gradient_checkpointing = recompute
-    optimiser = Optimiser(network, LoopSettings(), 1e-3)
+    optimiser = Optimiser(network, SETTINGS, 1e-3)
     tokens = torch.randint(config.vocab_size, (sequences, config.context))
     for _ in range(2):
         for _ in range(2):  # two micro-batches: the second meets the gradients of the first

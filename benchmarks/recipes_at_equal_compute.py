@@ -45,24 +45,26 @@ OURS = ModelConfig(layers=6, width=192, heads=6, kv_heads=2, context=CONTEXT)
 GPT = ModelConfig(
     layers=5, width=192, heads=6, context=CONTEXT, norm="layer", positions="learned", activation="gelu", bias=False
 )
-COMMON = PretrainingSettings(precision="fp32", compile="off", batch_tokens=8192, sequences=16)
-NANOGPT = COMMON.model_copy(update={"schedule": "cosine", "final_learning_rate": 0.1, "warmup": 0.05})
+DEFAULT = PretrainingSettings(precision="fp32", compile="off", batch_tokens=8192, sequences=16)
+RATES = (4e-3, 8e-3, 1.6e-2)
+
+
+def changed(**settings: object) -> PretrainingSettings:
+    return DEFAULT.model_copy(update=settings)
+
+
+TO_A_TENTH = {"schedule": "cosine", "final_learning_rate": 0.1, "warmup": 0.05}
 RECIPES = {
-    "default": Recipe("default", OURS, COMMON, (2e-3, 4e-3, 8e-3)),
-    "default, muon": Recipe("default, muon", OURS, COMMON.model_copy(update={"optimiser": "muon"}), (2e-3, 4e-3, 8e-3)),
-    "default, muon, half the batch": Recipe(
-        "default, muon, half the batch",
-        OURS,
-        COMMON.model_copy(update={"optimiser": "muon", "batch_tokens": 4096}),
-        (2e-3, 4e-3, 8e-3),
-    ),
-    "default, cosine": Recipe(
-        "default, cosine",
-        OURS,
-        COMMON.model_copy(update={"schedule": "cosine", "final_learning_rate": 0.1}),
-        (2e-3, 4e-3, 8e-3),
-    ),
-    "nanoGPT": Recipe("nanoGPT", GPT, NANOGPT, (1e-3, 2e-3, 4e-3)),
+    recipe.name: recipe
+    for recipe in (
+        Recipe("default", OURS, DEFAULT, RATES),
+        Recipe("nanoGPT", GPT, changed(optimiser="adamw", **TO_A_TENTH), (1e-3, 2e-3, 4e-3)),
+        # What each difference gives:
+        Recipe("default, adamw", OURS, changed(optimiser="adamw"), RATES),
+        Recipe("default, cosine to a tenth", OURS, changed(**TO_A_TENTH), RATES),
+        Recipe("default, half the batch", OURS, changed(batch_tokens=4096), RATES),
+        Recipe("nanoGPT with muon", GPT, changed(**TO_A_TENTH), RATES),
+    )
 }
 
 

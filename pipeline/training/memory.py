@@ -15,10 +15,12 @@ from typing import Literal
 from model.config import ModelConfig
 from pipeline.training.settings import LoopSettings
 
-# Measured against real peaks (benchmarks/plan_vs_measured.py; docs/plan.md): the tracker reads up to 7 % low.
+# Measured against real peaks (benchmarks/plan_vs_measured.py; docs/plan.md): the tracker reads up to 9 % low.
 MARGIN = 0.10
 # A CUDA context with its libraries, before the first tensor: 0.3-0.6 GB on current drivers.
 CUDA_CONTEXT = 600e6
+# What kernels and threads keep for themselves on a CPU: measured 15 to 31 MiB (docs/plan.md).
+WORK_SPACE = 24e6
 LARGEST_MICRO_BATCH = 1024
 SHORT = 1024  # tokens of the smaller of the two batches that are looked at
 
@@ -89,7 +91,7 @@ def of_step(config: ModelConfig, step: Step, device: str = "cpu") -> Memory:
 
     parts = at_depth(config.layers) if config.layers <= 3 else _line(at_depth(2), at_depth(3), config.layers - 2)
     tracked = sum(parts.values())
-    fixed = CUDA_CONTEXT if device.startswith("cuda") else 0.0
+    fixed = CUDA_CONTEXT if device.startswith("cuda") else WORK_SPACE
     return Memory(**parts, margin=MARGIN * tracked + fixed)
 
 
@@ -108,7 +110,8 @@ def at_most(config: ModelConfig, step: Step) -> float:
     weights = full.vocab_size * full.width * 2 + full.layers * (
         4 * full.width * full.heads * full.head_width + 3 * full.width * full.ffn
     )
-    return 4.0 * (6 * weights + tokens * (full.layers * block + 10 * full.width + 4 * full.vocab_size))
+    tensors = 6 * weights + tokens * (full.layers * block + 10 * full.width + 4 * full.vocab_size)
+    return 4.0 * tensors + WORK_SPACE
 
 
 @lru_cache(maxsize=256)

@@ -179,6 +179,13 @@ class PretrainingSettings(LoopSettings):
     """From token shards to a model."""
 
     feed: FeedSettings = Field(FeedSettings(), description="how documents become batches: weights, packing, masks")
+    optimiser: Literal["adamw", "muon"] = Field(
+        "muon",
+        description=(
+            "muon for the matrices of the blocks and adamw for the rest (Jordan 2024; Liu et al. 2025: the same loss"
+            " for half the compute; docs/training-quality.md has what it gives here), or adamw for all"
+        ),
+    )
     tokens: int = Field(
         0,
         ge=0,
