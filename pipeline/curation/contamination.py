@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import unicodedata
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -320,9 +321,9 @@ def _write(draft: Draft, documents: Documents, fragment: str, settings: Settings
         name = f"{side_table(fragment)}.parquet"
         if draft.entries[name]["rows"]:
             chosen = accused(pl.read_parquet(draft.path(name)), items, settings)
-            written = chosen.write_ndjson()
-        else:  # as most fragments are: nothing to read
-            chosen, written = accused(pl.DataFrame(schema=HIT_SCHEMA), items.head(0), settings), ""
+        else:
+            chosen = nobody(settings.min_share)
+        written = chosen.write_ndjson() if chosen.height else ""
         key |= {"action": settings.action, "accused": hashlib.sha256(written.encode()).hexdigest()}
 
     def compute() -> pl.DataFrame:
@@ -330,6 +331,13 @@ def _write(draft: Draft, documents: Documents, fragment: str, settings: Settings
         return decided(frame["doc_id"], frame["kept"], chosen, settings)
 
     draft.table(fragment, key, compute, facts=lambda table: decision_facts(table, source))
+
+
+@cache
+def nobody(min_share: float) -> pl.DataFrame:
+    """What `accused` finds where there are no hits, as in most fragments."""
+    items = pl.DataFrame(schema={"item": pl.UInt32, "set": pl.String, "id": pl.String, "grams": pl.Int64})
+    return accused(pl.DataFrame(schema=HIT_SCHEMA), items, Settings(min_share=min_share))
 
 
 def accused(hits: pl.DataFrame, items: pl.DataFrame, settings: Settings) -> pl.DataFrame:

@@ -1,0 +1,160 @@
+"""What a run costs beside the stages' own work: Dagster, start-up of workers, hashing, manifests and links.
+
+    python benchmarks/overhead.py DIRECTORY --documents 50000
+
+`dagster job execute -j curate_job` in a new store, with clocks around the calls that count. All figures are CPU
+seconds of the whole tree of processes, so that another process on the machine hardly changes them. A stage's own work
+is what its functions use, in workers or in the job's process: reading fragments, computing, writing tables. The rest:
+
+    dagster     the job's process outside of `make`: imports, events, metadata and pictures, checks
+    workers     from the start of a worker process to its first task, between tasks, and its end
+    hashing     SHA-256 of every file that is written
+    records     manifests, keys, links and the flushing of records
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+FIXED = ("dagster", "workers")  # hardly grow with the corpus
+
+
+def timed(folder: str, function: Callable[..., Any], *task: Any) -> Any:
+    """Call a stage's function in a worker and note its CPU seconds."""
+    started = time.process_time()
+    result = function(*task)
+    with open(Path(folder) / f"{os.getpid()}.worker", "a") as file:
+        file.write(f"{time.process_time() - started}\n")
+    return result
+
+
+def instrument(folder: Path) -> dict[str, float]:
+    """Put clocks around the job's calls; returns what they count, by name."""
+    from pipeline import graph, store
+    from pipeline.documents import execution
+
+    counted = {"make": 0.0, "hashing": 0.0, "records": 0.0}
+    inside: list[str] = []
+
+    def clocked(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **named: Any) -> Any:
+            if name in inside:  # only the outermost call of a kind counts
+                return function(*arguments, **named)
+            inside.append(name)
+            started = time.process_time()
+            try:
+                return function(*arguments, **named)
+            finally:
+                used = time.process_time() - started
+                inside.remove(name)
+                counted[name] += used
+                if name == "hashing" and "records" in inside:
+                    counted["records"] -= used
+
+        return call
+
+    original = execution._in_processes
+
+    def in_processes(function: Callable[..., Any], tasks: Any, workers: int) -> Any:
+        return original(timed, [(str(folder), function, *task) for task in tasks], workers)
+
+    execution._in_processes = in_processes
+    for module in (store, sys.modules[store.Draft.__module__]):
+        module.file_digest = clocked("hashing", store.file_digest)  # type: ignore[attr-defined]
+    for owner, names in (
+        (store.Draft, ("_record", "_recall", "_finish")),
+        (store.Store, ("_read", "_point", "versions", "current")),
+    ):
+        for name in names:
+            setattr(owner, name, clocked("records", getattr(owner, name)))
+    for name, node in graph.NODES.items():
+        graph.NODES[name] = graph.Node(node.group, node.inputs, clocked("make", node.make), node.wanted)
+    return counted
+
+
+def inside(folder: Path) -> None:
+    """The job itself, in a process of its own."""
+    sys.path.insert(0, str(ROOT))
+    counted = instrument(folder)
+    from dagster._cli import cli
+
+    try:
+        cli(["job", "execute", "-m", "assets.definitions", "-j", "curate_job"], standalone_mode=False)
+    finally:
+        own = resource.getrusage(resource.RUSAGE_SELF)
+        children = resource.getrusage(resource.RUSAGE_CHILDREN)
+        counted["process"] = own.ru_utime + own.ru_stime
+        counted["children"] = children.ru_utime + children.ru_stime
+        (folder / "counted.json").write_text(json.dumps(counted))
+
+
+def measure(directory: Path, documents: int) -> dict[str, Any]:
+    from scale import write_corpus
+
+    corpus, store, folder = (directory / f"{name}-{documents}" for name in ("corpus", "overhead-store", "overhead"))
+    write_corpus(corpus, documents)
+    for made in (store, folder):
+        shutil.rmtree(made, ignore_errors=True)
+    home = folder / "dagster_home"
+    home.mkdir(parents=True)
+    shutil.copyfile(ROOT / "dagster_home" / "dagster.yaml", home / "dagster.yaml")
+    recipe = folder / "overhead.yaml"
+    recipe.write_text(
+        f"name: overhead\nsources:\n  - {{name: mixed, kind: files, path: '{corpus}/*.parquet'}}\n"
+        "execution: {executor: processes}\n"
+    )
+    environment = {**os.environ, "SLM_DATA": str(store), "SLM_RECIPE": str(recipe), "DAGSTER_HOME": str(home)}
+    environment["SLM_TRACKING"] = "off"
+    started = time.monotonic()
+    subprocess.run(
+        [sys.executable, __file__, str(folder), "--inside"], check=True, env=environment, cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    wall = time.monotonic() - started
+    counted = json.loads((folder / "counted.json").read_text())
+    in_workers = sum(float(line) for path in folder.glob("*.worker") for line in path.read_text().split())
+    parts = {
+        "dagster": counted["process"] - counted["make"],
+        "workers": counted["children"] - in_workers,
+        "hashing": counted["hashing"],
+        "records": counted["records"],
+    }
+    total = counted["process"] + counted["children"]
+    overhead = sum(parts.values())
+    # Twice the length has twice the hashing and records, and the same fixed part.
+    ten_minutes = 600 * (os.cpu_count() or 1)
+    fixed = sum(parts[name] for name in FIXED)
+    growing = (overhead - fixed) / (total - fixed)
+    return {
+        "documents": documents,
+        "wall_seconds": round(wall, 1),
+        "cpu_seconds": round(total, 1),
+        "of_the_stages": round(total - overhead, 1),
+        **{name: round(value, 2) for name, value in parts.items()},
+        "share": round(overhead / total, 4),
+        "share_of_a_10_minute_run_on_all_cores": round((fixed + growing * (ten_minutes - fixed)) / ten_minutes, 4),
+    }
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("directory", type=Path)
+    parser.add_argument("--documents", type=int, default=50_000)
+    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.inside:
+        inside(arguments.directory)
+    else:
+        sys.path.insert(0, str(Path(__file__).parent))
+        print(json.dumps(measure(arguments.directory.resolve(), arguments.documents), indent=1))
