@@ -6,12 +6,14 @@ A threshold is understood by the pairs on both sides of it, so these are shown w
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import polars as pl
 from dagster import MetadataValue
 
 from assets import display
 from assets.artifact import Check
 from pipeline.curation import contamination
 from pipeline.curation.duplicates import review
+from pipeline.curves import figure_of
 from pipeline.graph import Project
 from pipeline.store import Artifact
 
@@ -30,10 +32,10 @@ def with_duplicates(show: Show) -> Show:
         if sizes.height:
             found["clusters by size"] = display.table(sizes.to_dicts())
             found["largest clusters"] = display.table(review.clusters(artifact, ITEMS).to_dicts())
-        similar = review.similarities(artifact, steps=20)
+        similar = review.similarities(artifact)
         if similar["pairs"].sum():
-            bars = {f"{row['from']:.2f}": row["pairs"] for row in similar.filter(similar["pairs"] > 0).to_dicts()}
-            found["verified similarity of compared pairs"] = display.picture(display.bar_chart(bars, "pairs"))
+            threshold = artifact.manifest["made_of"]["settings"]["threshold"]
+            found["verified similarity of compared pairs"] = display.picture(_similarities(similar, threshold))
         below, above = review.nearest_to_threshold(artifact, DIFFS)
         for label, pairs in (("just below the threshold", below), ("just at or above it", above)):
             if pairs.height:
@@ -43,9 +45,27 @@ def with_duplicates(show: Show) -> Show:
     return shown
 
 
+def _similarities(similar: pl.DataFrame, threshold: float) -> Any:
+    """How many pairs were found how similar, on both sides of the threshold."""
+    figure, (axis,) = figure_of(1, 1)
+    width = 1 / similar.height
+    for label, colour, part in (
+        ("below the threshold", display.KEPT, similar.filter(pl.col("from") + width / 2 < threshold)),
+        ("at least the threshold", display.REMOVED, similar.filter(pl.col("from") + width / 2 >= threshold)),
+    ):
+        axis.bar(part["from"], part["pairs"], width=width, align="edge", color=colour, label=label)
+    axis.axvline(threshold, color=display.ACCENT, linestyle="--", linewidth=1)
+    axis.set_xlim(0, 1)
+    axis.set_xlabel("Jaccard similarity of the two documents")
+    axis.set_ylabel("pairs")
+    axis.legend(frameon=False, fontsize=7, loc="upper left")
+    return figure
+
+
 def _diff(project: Project, pair: Mapping[str, Any]) -> str:
     lines = review.side_by_side(project["raw_documents"], pair["left"], pair["right"]).splitlines()
-    text = display.masked("\n".join(line[:200] for line in lines[:DIFF_LINES]))
+    # The first two lines are the documents' ids, which look like telephone numbers now and then.
+    text = "\n".join([*lines[:2], display.masked("\n".join(line[:200] for line in lines[2:DIFF_LINES]))])
     return f"{pair['jaccard']:.4f}\n```diff\n{text}\n```"
 
 

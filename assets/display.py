@@ -30,8 +30,8 @@ from dagster import (
     TextMetadataValue,
 )
 
-from pipeline.curves import ACCENT, KEPT, REMOVED, figure_of
 from pipeline.curation.duplicates import review
+from pipeline.curves import ACCENT, KEPT, REMOVED, figure_of
 from pipeline.documents.document import DECISION_SCHEMA
 from pipeline.store import Artifact
 

@@ -37,6 +37,10 @@ def show_report(project: Project, artifact: Artifact) -> Mapping[str, Any]:
         shown["samples"] = display.table(
             [{name: display.excerpt(str(value), 400) for name, value in row.items()} for row in samples]
         )
+    if "covered_items.parquet" in artifact.manifest["files"]:
+        items = pl.read_parquet(artifact.file("covered_items.parquet"), n_rows=20).to_dicts()
+        if items:
+            shown["evaluation items in the training text"] = display.table(items)
     run = tracking.find(artifact.manifest["fingerprint"])
     if run:
         shown["MLflow run"] = MetadataValue.url(tracking.link(run))

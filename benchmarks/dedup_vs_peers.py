@@ -1,7 +1,7 @@
 """Near-duplicate removal beside its peers: CPU seconds, what is left behind, what is removed unjustly.
 
     python benchmarks/dedup_vs_peers.py --peers /path/to/venv/bin/python [--rounds 3] [--without datatrove]
-    python benchmarks/dedup_vs_peers.py --incremental
+    python benchmarks/dedup_vs_peers.py --incremental 28600 200000
     python benchmarks/dedup_vs_peers.py --scale 100000 1000000
 
 The other Python needs `pip install datatrove[processing] datasketch rensa spacy`; it is never the project's own. Every
@@ -272,9 +272,64 @@ def compare(peers: str, rounds: int, without: list[str]) -> None:
 
 # -- incremental, and scale --------------------------------------------------------------------------------------------
 
+# What the last 5 % of the documents are: spread over all fragments of the source, a source after the others, or one
+# that takes precedence over them, so that others go for its documents.
+CASES = {"spread over the same source": "old", "a source after the others": "zz", "a source before the others": "new"}
+DOCUMENTS_OF_A_FRAGMENT = 8192
 
-def incremental() -> None:
-    """5 % new documents in the same source, so that every fragment changes; and as a source of their own."""
+
+def mixed(number: int, draw: random.Random, lines: list[str], copies: float) -> list[str]:
+    """Documents of 2 KB, each of six runs of lines of real ones; a share of them are edited copies of others."""
+    texts: list[str] = []
+    for _ in range(number):
+        if texts and draw.random() < copies:
+            texts.append(edited(texts[draw.randrange(len(texts))], draw))
+            continue
+        pieces: list[str] = []
+        for _ in range(6):
+            start = draw.randrange(len(lines))
+            pieces += lines[start : start + 7]
+        texts.append("\n".join(pieces)[:2048])
+    return texts
+
+
+def lines_of_real() -> list[str]:
+    return [line for text in installed_documents(REAL) for line in text.splitlines() if len(line) > 20]
+
+
+def of_this(*arguments: object) -> str:
+    """What this program prints, run with other arguments in a process of its own."""
+    command = [sys.executable, str(Path(__file__).resolve()), *map(str, arguments)]
+    done = subprocess.run(command, env=os.environ | ONE_THREAD, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(done.stderr[-3000:])
+    return done.stdout.strip()
+
+
+def incremental(numbers: list[int]) -> None:
+    """5 % new documents, each run in a process of its own."""
+    import polars as pl
+
+    for number in numbers:
+        with tempfile.TemporaryDirectory() as folder:
+            given = Path(folder) / "given.parquet"
+            if number == REAL + COPIES:
+                texts = corpus(given)
+            else:
+                draw = random.Random(1)
+                texts = mixed(number, draw, lines_of_real(), COPIES / (REAL + COPIES))
+                draw.shuffle(texts)
+            pl.DataFrame({"id": [f"d{place}" for place in range(number)], "text": texts}).write_parquet(given)
+            for case in CASES:
+                full, same = of_this("--step", folder, case, "full").split()
+                of_this("--step", folder, case, "before")
+                step, bytes_ = of_this("--step", folder, case, "after").split()
+                print(f"{number:,} documents, 5 % of them {case}: {float(step):.2f} of {float(full):.2f} CPU-s "
+                      f"({float(step) / float(full):.1%}), the same bytes: {same == bytes_}", flush=True)  # fmt: skip
+
+
+def step(folder: Path, case: str, part: str) -> None:
+    """Print CPU seconds and digest of one run. part: `full` from nothing, `before` and `after` in the same store."""
     sys.path.extend([str(ROOT), str(ROOT / "benchmarks")])
     import polars as pl
     from quality_of_dedup import HERE, raw_documents
@@ -282,93 +337,89 @@ def incremental() -> None:
     from pipeline.curation.duplicates import near
     from pipeline.store import Store
 
-    with tempfile.TemporaryDirectory() as folder:
-        texts = corpus(Path(folder) / "given.parquet")
-        frame = pl.DataFrame({"id": [f"d{number}" for number in range(len(texts))], "text": texts})
-        number = len(texts) * 19 // 20
-        for case in ("in the same source", "as another source"):
-            old = frame.with_columns(source=pl.lit("old"))
-            if case == "as another source":
-                old = frame.with_columns(source=pl.Series(["old"] * number + ["new"] * (len(texts) - number)))
-            settings = near.Settings(threshold=THRESHOLD, bands=(BANDS, ROWS))
-            full, steps = Store(Path(folder) / f"full {case}", "all"), Store(Path(folder) / f"steps {case}", "all")
-            spent = []
-            for store, rows in ((full, old), (steps, old.head(number)), (steps, old)):
-                raw = raw_documents(store, rows)
-                start = cpu()
-                made = near.make(store, raw, None, settings, HERE, lambda line: None)
-                spent.append(cpu() - start)
-            same = made.manifest["files"] == full.require(near.ASSET).manifest["files"]
-            print(f"5 % new documents {case}: {spent[2]:.2f} of {spent[0]:.2f} CPU-s ({spent[2] / spent[0]:.1%}), "
-                  f"the same bytes: {same}")  # fmt: skip
+    frame = pl.read_parquet(folder / "given.parquet")
+    old = frame.height * 19 // 20
+    frame = frame.with_columns(source=pl.Series(["old"] * old + [CASES[case]] * (frame.height - old)))
+    settings = near.Settings(threshold=THRESHOLD, bands=(BANDS, ROWS))
+    # Everything is imported, and every table of constants made, before time is taken.
+    warm = Store(folder / f"warm {part} {case}", "all")
+    for few in (200, 300):
+        near.make(warm, raw_documents(warm, frame.tail(few), 100), None, settings, HERE, lambda line: None)
+    store = Store(folder / f"{'full' if part == 'full' else 'steps'} {case}", "all")
+    rows = frame.head(old) if part == "before" else frame
+    # As many fragments before and after: which documents share one is then the same.
+    fragments = max(1, frame.height // DOCUMENTS_OF_A_FRAGMENT)
+    raw = raw_documents(store, rows, -(-rows.filter(source="old").height // fragments))
+    start = cpu()
+    made = near.make(store, raw, None, settings, HERE, lambda line: None)
+    print(cpu() - start, made.digest)
 
 
 def scale(numbers: list[int]) -> None:
     for number in numbers:
-        command = [sys.executable, str(Path(__file__).resolve()), "--scale-one", str(number)]
-        print(subprocess.run(command, env=os.environ | ONE_THREAD, capture_output=True, text=True, check=True).stdout)
+        with tempfile.TemporaryDirectory() as folder:
+            of_this("--scale-documents", number, folder)  # elsewhere, so that their making is not in the peak
+            print(of_this("--scale-one", number, folder), flush=True)
 
 
-def scale_one(number: int) -> None:
-    """Documents mixed of the lines of real ones: 2 KB each of six runs of lines; one in ten is an edited copy."""
+def scale_documents(number: int, folder: Path) -> None:
+    """Raw documents as `mixed` makes them, one in ten an edited copy of another of its fragment."""
     sys.path.append(str(ROOT))
     import polars as pl
     import xxhash
 
-    from pipeline.curation.duplicates import near
     from pipeline.documents.document import DOCUMENT_SCHEMA
+    from pipeline.store import Store
+
+    lines = lines_of_real()
+    per_fragment = 16_000
+
+    def table(part: int) -> pl.DataFrame:
+        texts = mixed(min(per_fragment, number - part * per_fragment), random.Random(part), lines, 0.1)
+        ids = [xxhash.xxh3_128_hexdigest(" ".join(text.split()).encode()) for text in texts]
+        rows = pl.DataFrame({"doc_id": ids, "text": texts, "source": "mixed", "source_id": ids})
+        rows = rows.with_columns(pl.lit(None).alias(name) for name in DOCUMENT_SCHEMA if name not in rows.columns)
+        return rows.select(pl.col(name).cast(kind) for name, kind in DOCUMENT_SCHEMA.items()).sort("doc_id")
+
+    def build(draft) -> None:
+        for part in range(-(-number // per_fragment)):
+            draft.table(f"mixed-{part:04x}", {"part": part}, lambda part=part: table(part))
+
+    store = Store(folder, "scale")
+    store.make("raw_documents", code_version="1", settings={}, inputs={}, build=build, log=lambda line: None)
+
+
+def scale_one(number: int, folder: Path) -> None:
+    """Speed and memory of the stage alone."""
+    import threading
+
+    sys.path.append(str(ROOT))
+    from pipeline.curation.duplicates import near
     from pipeline.documents.execution import ExecutionSettings
     from pipeline.store import Store
 
-    lines = [line for text in installed_documents(REAL) for line in text.splitlines() if len(line) > 20]
-    per_fragment = 16_000
-    with tempfile.TemporaryDirectory() as folder:
-        store = Store(folder, "scale")
+    store = Store(folder, "scale")
+    raw = store.require("raw_documents")
+    stop: list[bool] = []
+    samples: list[tuple[int, int]] = []
 
-        def table(part: int) -> pl.DataFrame:
-            draw = random.Random(part)
-            texts: list[str] = []
-            for _ in range(min(per_fragment, number - part * per_fragment)):
-                if texts and draw.random() < 0.1:
-                    texts.append(edited(texts[draw.randrange(len(texts))], draw))
-                    continue
-                pieces = []
-                for _ in range(6):
-                    start = draw.randrange(len(lines))
-                    pieces += lines[start : start + 7]
-                texts.append("\n".join(pieces)[:2048])
-            ids = [xxhash.xxh3_128_hexdigest(" ".join(text.split()).encode()) for text in texts]
-            rows = pl.DataFrame({"doc_id": ids, "text": texts, "source": "mixed", "source_id": ids})
-            rows = rows.with_columns(pl.lit(None).alias(name) for name in DOCUMENT_SCHEMA if name not in rows.columns)
-            return rows.select(pl.col(name).cast(kind) for name, kind in DOCUMENT_SCHEMA.items()).sort("doc_id")
+    def watch() -> None:
+        while not stop:
+            status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+            samples.append((int(status["VmRSS"].split()[0]), int(status["RssAnon"].split()[0])))
+            time.sleep(0.05)
 
-        def build(draft) -> None:
-            for part in range(-(-number // per_fragment)):
-                draft.table(f"mixed-{part:04x}", {"part": part}, lambda part=part: table(part))
-
-        raw = store.make("raw_documents", code_version="1", settings={}, inputs={}, build=build, log=lambda line: None)
-        lines.clear()
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        stop, samples = [], []
-        import threading
-
-        def watch() -> None:
-            while not stop:
-                status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-                samples.append(tuple(int(status[name].split()[0]) for name in ("VmRSS", "RssAnon")))
-                time.sleep(0.05)
-
-        watcher = threading.Thread(target=watch)
-        watcher.start()
-        start, wall = cpu(), time.time()
-        made = near.make(store, raw, None, near.Settings(), ExecutionSettings(executor="in_process"), lambda line: None)
-        spent, wall = cpu() - start, time.time() - wall
-        stop.append(True)
-        watcher.join()
-        peak, anonymous = (max(sample[which] for sample in samples) / 1024 for which in (0, 1))
-        print(f"{number:,} documents: {spent:.1f} CPU-s ({number / spent:,.0f} docs/cpu-s), {wall:.1f} s; "
-              f"peak {peak:,.0f} MB, of it anonymous {anonymous:,.0f} MB (before: {before / 1024:,.0f} MB); "
-              f"{json.dumps(made.facts)} {json.dumps(made.counts['removed'])}")  # fmt: skip
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    start, wall = cpu(), time.time()
+    made = near.make(store, raw, None, near.Settings(), ExecutionSettings(executor="in_process"), lambda line: None)
+    spent, wall = cpu() - start, time.time() - wall
+    stop.append(True)
+    watcher.join()
+    peak, anonymous = (max(sample[which] for sample in samples) / 1024 for which in (0, 1))
+    print(f"{number:,} documents: {spent:.1f} CPU-s ({number / spent:,.0f} docs/cpu-s), {wall:.1f} s; "
+          f"peak {peak:,.0f} MB, of it anonymous {anonymous:,.0f} MB (before: {samples[0][0] / 1024:,.0f} MB); "
+          f"{json.dumps(made.facts)} {json.dumps(made.counts['removed'])}")  # fmt: skip
 
 
 def main() -> None:
@@ -376,19 +427,25 @@ def main() -> None:
     parser.add_argument("--peers", default=sys.executable)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--without", nargs="*", default=[])
-    parser.add_argument("--incremental", action="store_true")
+    parser.add_argument("--incremental", nargs="*", type=int)
+    parser.add_argument("--step", nargs=3)
     parser.add_argument("--scale", nargs="*", type=int)
-    parser.add_argument("--scale-one", type=int)
+    parser.add_argument("--scale-documents", nargs=2)
+    parser.add_argument("--scale-one", nargs=2)
     parser.add_argument("--one", nargs=3)
     chosen = parser.parse_args()
     # Other benchmarks beside this one may bear the names of packages.
     sys.path[:] = [path for path in sys.path if Path(path or ".").resolve() != Path(__file__).resolve().parent]
     if chosen.one:
         print(SYSTEMS[chosen.one[0]](Path(chosen.one[1]), Path(chosen.one[2])))
-    elif chosen.incremental:
-        incremental()
+    elif chosen.incremental is not None:
+        incremental(chosen.incremental or [REAL + COPIES])
+    elif chosen.step:
+        step(Path(chosen.step[0]), *chosen.step[1:])
+    elif chosen.scale_documents:
+        scale_documents(int(chosen.scale_documents[0]), Path(chosen.scale_documents[1]))
     elif chosen.scale_one:
-        scale_one(chosen.scale_one)
+        scale_one(int(chosen.scale_one[0]), Path(chosen.scale_one[1]))
     elif chosen.scale:
         scale(chosen.scale)
     else:

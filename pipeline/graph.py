@@ -277,11 +277,12 @@ def evaluation_of(model: str, *further: str, before: str | None = None, wanted: 
             project.log,
             preferences=project["preference_data"] if "preference_data" in further else None,
             before=None if before is None else project[before],
+            contamination=project["contamination_decisions"],
             seed=recipe.seed,
             progress=project.progress,
         )
 
-    inputs = (model, "token_shards", *further, *((before,) if before else ()))
+    inputs = (model, "token_shards", "contamination_decisions", *further, *((before,) if before else ()))
     return Node("evaluation", inputs, make, wanted)
 
 

@@ -7,6 +7,7 @@ reports differ because the models do.
     report.json         every figure, in groups
     samples.parquet     continuations of the fixed prompts, then the answers to held-back questions
     comparison.parquet  figure, value, before, change: against the model that this one was made from
+    covered_items.parquet  evaluation items that the training text holds something of, the most covered first
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from pipeline import tracking
+from pipeline.curation.contamination import ITEMS, covered_items
 from pipeline.evaluation import answers, language_modelling, samples, text_overlap
 from pipeline.evaluation import preferences as pairs
 from pipeline.evaluation.settings import EvaluationSettings
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 
     from model.transformer import Transformer
 
-VERSION = "1"
+VERSION = "2"
 
 
 def make(
@@ -46,18 +48,24 @@ def make(
     *,
     preferences: Artifact | None = None,
     before: Artifact | None = None,
+    contamination: Artifact | None = None,
     seed: int = 0,
     progress: Callable[[dict[str, Any]], None] | None = None,
 ) -> Artifact:
     """The report `asset` on `model`.
 
     shards: their validation documents are scored. instructions, preferences: their held-back parts are used, None
-    leaves these measures out. before: the report on the model that this one was made from.
+    leaves these measures out. before: the report on the model that this one was made from. contamination: the decisions
+    on the training text; the evaluation items that it holds are told beside the scores that they make doubtful.
     """
     inputs: dict[str, Artifact | str] = {"model": model, "token_shards": shards}
     for name, given in (("instruction_data", instructions), ("preference_data", preferences), ("before", before)):
         if given is not None:
             inputs[name] = given
+    covered, by_set = coverage(contamination)
+    if contamination is not None and by_set:
+        # Of the decisions only this matters here: other documents with the same items found change no report.
+        inputs["covered_items"] = contamination.manifest["files"][f"{ITEMS}.parquet"]["sha256"]
 
     def build(draft: Draft) -> None:
         from model.export import load as load_model
@@ -71,6 +79,9 @@ def make(
             network, tokenizer, shards, instructions, preferences, settings, seed, place, log, progress
         )
         write_table(said, draft.path("samples.parquet"))
+        if by_set:
+            found["covered_items"] = by_set
+            write_table(covered, draft.path("covered_items.parquet"))
         rows = comparison(found, None if before is None else read(before))
         if before is not None:
             write_table(rows, draft.path("comparison.parquet"))
@@ -142,6 +153,17 @@ def measure(
         found["preferences"] = pairs.preference_accuracy(network, tokenizer, held_back, settings.batch_tokens, device)
         tell("preferences", 1, 1)
     return found, pl.concat(tables)
+
+
+def coverage(contamination: Artifact | None) -> tuple[pl.DataFrame, dict[str, dict[str, int]]]:
+    """(evaluation items that the training text holds something of, figures of each evaluation set).
+
+    The figures: `items`, those long enough to be looked for (`checked`), those that a document shares an n-gram with
+    (`found`), those of which one document holds 80 % or more (`most`). Both are empty where nothing was looked for.
+    """
+    if contamination is None or f"{ITEMS}.parquet" not in contamination.manifest["files"]:
+        return pl.DataFrame(), {}
+    return covered_items(contamination), contamination.facts["sets"]
 
 
 def about_answers(given: pl.DataFrame) -> dict[str, Any]:
@@ -234,5 +256,6 @@ def track(
     step = int(model.facts.get("tokens", 0))
     with tracking.run(asset, asset, tags, params) as run:
         run.metrics({re.sub(r"[^\w./: -]", "_", name): value for name, value in figures(found)}, step=step)
-        for name in ("report.json", "samples.parquet"):
-            run.artifact(draft.path(name))
+        for name in ("report.json", "samples.parquet", "covered_items.parquet"):
+            if draft.path(name).exists():
+                run.artifact(draft.path(name))

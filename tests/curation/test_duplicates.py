@@ -5,10 +5,11 @@ import sys
 import unicodedata
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
-from pipeline.curation.duplicates import corpus, near, review, similar
+from pipeline.curation.duplicates import choice, corpus, near, review, similar
 from pipeline.curation.duplicates.signatures import signatures_of
 from pipeline.documents.execution import ExecutionSettings
 from pipeline.errors import UserError
@@ -223,6 +224,69 @@ def test_what_was_remembered_changes_no_byte(tmp_path, containment, monkeypatch)
     assert contents(last) == contents(full) and what_was_made(last) == what_was_made(full)
     known = {row["text"] for row in rows[20:]}
     assert sum(read) == sum(row["text"] not in known for row in rows[:20])  # what is new, and nothing else
+
+
+def corrected(rows: list[dict]) -> list[dict]:
+    """Every ninth document with a word changed, under its own name."""
+    return [row | {"text": row["text"] + " corrected"} if place % 9 == 0 else row for place, row in enumerate(rows)]
+
+
+STEPS = {
+    "added": (lambda rows: rows[:-20], ("a", "b", "c")),
+    "removed": (lambda rows: [*rows, *corpus_of(40, seed=8), *rows[:20]], ("a", "b", "c")),
+    "changed": (corrected, ("a", "b", "c")),
+    "a new source after the others": (lambda rows: [row for row in rows if row["source"] != "c"], ("a", "b", "c")),
+    "a new source before the others": (lambda rows: [row for row in rows if row["source"] != "c"], ("c", "a", "b")),
+    "a source that is gone": (
+        lambda rows: [*rows, *(row | {"source": "d"} for row in rows[::7])],
+        ("d", "a", "b", "c"),
+    ),
+    "one added to each fragment": (lambda rows: rows[::2] + rows[1::4], ("a", "b", "c")),
+}
+
+
+@pytest.mark.parametrize("kept", [True, False])
+@pytest.mark.parametrize("step", STEPS)
+def test_after_a_change_the_bytes_are_those_of_a_run_from_nothing(tmp_path, step, kept, monkeypatch):
+    rows, settings = corpus_of(60, seed=3), {"threshold": 0.7, "keep_shingles": kept}
+    before, sources = STEPS[step]
+    _, full, _ = decide(tmp_path, rows, 4, name="full", sources=sources, **settings)
+    decide(tmp_path, before(rows), 4, name="steps", sources=sources, **settings)
+    if kept:  # old documents are compared without their text
+        monkeypatch.setattr(corpus.Corpus, "texts", lambda *_: pytest.fail("text was read again"))
+    _, last, _ = decide(tmp_path, rows, 4, name="steps", sources=sources, **settings)
+    assert contents(last) == contents(full) and what_was_made(last) == what_was_made(full)
+    assert bool([name for name in contents(full) if name.endswith(".shingles")]) == kept
+
+
+def test_fragments_without_a_change_are_not_written_again(tmp_path):
+    rows = corpus_of(60, seed=5)
+    old = [row for row in rows if row["source"] != "c"]
+    decide(tmp_path, old, 2, sources=("a", "b", "c"))
+    _, made, _ = decide(tmp_path, rows, 2, sources=("a", "b", "c"))
+    # New and written: signatures and decisions of the two fragments of `c`, and the pairs.
+    assert made.manifest["fragments"] == {"computed": 5, "reused": 8}
+
+
+def test_kept_shingles_change_no_decision(tmp_path):
+    rows, tables = corpus_of(120, seed=6), []
+    for kept in (True, False):
+        _, made, _ = decide(tmp_path, rows, 2, name=str(kept), keep_shingles=kept)
+        tables.append({name: digest for name, digest in contents(made).items() if "signatures" not in name})
+    assert tables[0] == tables[1]
+
+
+def test_a_band_value_that_comes_once_is_in_no_bucket():
+    draw = np.random.default_rng(1)
+    values = draw.integers(0, 2**63, 5000, dtype=np.uint64)
+    values[4000:] = values[draw.integers(0, 4000, 1000)]
+    of_all = {int(v) for v, n in zip(*np.unique(values, return_counts=True), strict=True) if n > 1}
+    members = choice.buckets([values])
+    assert {int(values[member & np.uint64(0xFFFFFFFF)]) for member in members} == of_all
+    assert len(members) == sum(int(value) in of_all for value in values)
+    # Documents that take no part are in none, and nor is what shared a bucket with them alone.
+    numbers = np.where(np.arange(5000) < 4000, np.arange(5000), -1)
+    assert not len(choice.buckets([values], numbers))
 
 
 def test_another_threshold_reads_no_text_for_signatures(tmp_path, monkeypatch):

@@ -163,12 +163,22 @@ def test_what_is_tracked(made, monkeypatch):
 
         yield Run()
 
+    def found(draft):
+        rows = {"set": ["mbpp", "mbpp"], "id": ["q1", "q2"], "documents": [0, 3], "share": [0.0, 0.9]}
+        write_table(pl.DataFrame(rows), draft.path("report/items.parquet"))
+        draft.facts = {"sets": {"mbpp": {"items": 2, "checked": 2, "found": 1, "most": 1}}}
+
+    items = store.make("contamination_decisions", code_version="1", settings={}, inputs={}, build=found, log=silent)
     monkeypatch.setattr(report.tracking, "run", run)
-    of = report.make(store, "e6", model, shards, instructions, SETTINGS, "cpu", silent)
+    of = report.make(store, "e6", model, shards, instructions, SETTINGS, "cpu", silent, contamination=items)
     assert seen["kind"] == "e6" and seen["step"] == 1000 and seen["tags"][report.tracking.FINGERPRINT]
     assert seen["tags"]["slm.model"] == f"model_1/{model.version}"
     assert seen["values"]["language_modelling.all.bits_per_byte"] == of.facts["bits_per_byte"]
-    assert sorted(seen["artifacts"]) == ["report.json", "samples.parquet"]
+    assert sorted(seen["artifacts"]) == ["covered_items.parquet", "report.json", "samples.parquet"]
+    # Which evaluation items the training text holds is told beside the scores.
+    assert report.read(of)["covered_items"] == {"mbpp": {"items": 2, "checked": 2, "found": 1, "most": 1}}
+    assert seen["values"]["covered_items.mbpp.found"] == 1
+    assert pl.read_parquet(of.file("covered_items.parquet"))["id"].to_list() == ["q2"]
 
 
 def test_the_model_card_holds_what_was_measured(made):
