@@ -7,6 +7,9 @@ the words are replaced by words drawn from anywhere in the texts of the same lan
 scripts and markup are those of real text, while hardly a sentence occurs twice; one document in twenty is a copy of
 another with a few words changed, so that the search for duplicates has something to find. The texts are those of
 SLM_SHARED_DATA where it is set (Korean, English, code), else those that come with the installed packages.
+
+Each corpus is curated by `dagster job execute -j curate_job` in a store and an instance of its own; `--make` leaves
+Dagster out (`slm make curated_documents`). `seconds` of the stages are wall time, without Dagster's part.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import argparse
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import threading
@@ -29,6 +33,9 @@ WORDS = 330
 REPLACED = 0.25
 COPIES = 0.05
 SHARD = 50_000
+ROOT = Path(__file__).resolve().parent.parent
+MAKE = ("-m", "pipeline.cli", "make", "curated_documents")
+JOB = ("-m", "dagster", "job", "execute", "-m", "assets.definitions", "-j", "curate_job")
 
 
 def real_texts() -> dict[str, list[str]]:
@@ -108,7 +115,7 @@ def children_cpu() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def curate(directory: Path, documents: int) -> dict[str, object]:
+def curate(directory: Path, documents: int, command: tuple[str, ...]) -> dict[str, object]:
     """Curate the corpus in a new store; returns figures."""
     corpus, store = directory / f"corpus-{documents}", directory / f"store-{documents}"
     write_corpus(corpus, documents)
@@ -117,26 +124,35 @@ def curate(directory: Path, documents: int) -> dict[str, object]:
         f"name: scale\nsources:\n  - {{name: mixed, kind: files, path: '{corpus}/*.parquet'}}\n"
         "execution: {executor: processes}\n"
     )
-    command = [sys.executable, "-m", "pipeline.cli", "--recipe", str(recipe), "make", "curated_documents"]
+    home = directory / f"dagster-{documents}"
+    home.mkdir(exist_ok=True)
+    shutil.copyfile(ROOT / "dagster_home" / "dagster.yaml", home / "dagster.yaml")
+    environment = {**os.environ, "SLM_DATA": str(store), "SLM_RECIPE": str(recipe), "DAGSTER_HOME": str(home)}
+    environment["SLM_TRACKING"] = "off"
     used = children_cpu()
     started = time.monotonic()
-    process = subprocess.Popen(command, env={**os.environ, "SLM_DATA": str(store)}, stdout=subprocess.PIPE, text=True)
+    # A log file and no pipe: what the bars of two hours write would fill one that is read at the end.
+    with open(directory / f"scale-{documents}.log", "w") as log:
+        process = subprocess.Popen(
+            [sys.executable, *command], env=environment, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT
+        )
     watch = Watch(process.pid)
     watch.start()
-    output, _ = process.communicate()
+    process.wait()
     watch.running = False
-    wall = time.monotonic() - started
+    wall, cpu = time.monotonic() - started, children_cpu() - used
     if process.returncode:
-        raise SystemExit(f"failed:\n{output}")
+        raise SystemExit(f"failed: see {log.name}")
     stages = {}
     for path in sorted(store.glob("scale/*/*/manifest.json")):
         manifest = json.loads(path.read_text())
         stages[manifest["asset"]] = manifest["seconds"]["total"]
     return {
         "documents": documents,
-        "cpu_seconds": round(children_cpu() - used, 1),
+        "cpu_seconds": round(cpu, 1),
         "wall_seconds": round(wall, 1),
         "documents_per_second": round(documents / wall, 1),
+        "documents_per_cpu_second": round(documents / cpu, 1),
         "peak_mib_of_any_process": round(watch.peak / 2**20),
         "stages_seconds": stages,
         "text_mb": round(sum(path.stat().st_size for path in corpus.glob("*.parquet")) / 1e6),
@@ -147,6 +163,8 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("directory", type=Path)
     parser.add_argument("--documents", type=int, nargs="+", default=[25_000, 1_000_000])
+    parser.add_argument("--make", action="store_true", help="without Dagster")
     arguments = parser.parse_args()
     for count in arguments.documents:
-        print(json.dumps(curate(arguments.directory, count), indent=1), flush=True)
+        figures = curate(arguments.directory.resolve(), count, MAKE if arguments.make else JOB)
+        print(json.dumps(figures, indent=1), flush=True)
