@@ -39,7 +39,7 @@ LARGEST_PICTURE = 200_000  # bytes; the event log keeps every picture of every r
 EXCERPT = 160  # characters of a sample
 SAMPLES = 5
 FRAGMENTS_READ = 4  # fragments that samples and histograms are taken from
-PICTURES_OF_SIGNALS = 9
+PICTURES_OF_SIGNALS = 30
 SCORES = ("score", "jaccard", "probability", "quality")  # signals that a `threshold` is a limit of
 
 
@@ -328,11 +328,13 @@ def _histograms(frame: pl.DataFrame, settings: Mapping[str, Any]) -> Any:
         bins = [low + (high - low) * step / 30 for step in range(31)] if high > low else 10
         parts = [values.filter(keep)[name].to_numpy() for keep in (pl.col("keep"), ~pl.col("keep"))]
         axis.hist(parts, bins=bins, stacked=True, color=[KEPT, REMOVED], label=["kept", "removed"])
+        outside = []
         for limit in thresholds(name, settings):
             if limit > 1.5 * high > 1.5 * low:
-                continue  # far outside: a line there would leave no room for the bars
+                outside.append(f"{limit:g}")  # a line there would leave no room for the bars
+                continue
             axis.axvline(limit, color=ACCENT, linestyle="--", linewidth=1)
-        axis.set_title(name, fontsize=8)
+        axis.set_title(f"{name} (limit {', '.join(outside)})" if outside else name, fontsize=8)
         axis.tick_params(labelsize=6)
     for axis in axes[len(numeric) :]:
         axis.set_visible(False)

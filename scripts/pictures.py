@@ -54,17 +54,20 @@ def pages(dagster: str, mlflow: str, runs: list[str], experiment: str) -> list[P
     opened = urllib.parse.quote(",".join(f"global@global:{group}" for group in ("sources", "curation")))
     found = [
         Page("graph", f"{dagster}/asset-groups", ("sources", "curation", "tokens", "model", "evaluation"), 2000, 520),
-        Page("lineage", f"{dagster}/asset-groups?expanded={opened}", ("raw_documents", "duplica"), 2600, 1000),
+        Page("lineage", f"{dagster}/asset-groups?expanded={opened}", ("raw_documents", "duplica"), 2600, 1150),
         Page("asset", f"{asset}/heuristic_decisions", ("heuristic_decisions", "Row count", "Columns"), 1500, 1000),
-        Page("removals", f"{asset}/heuristic_decisions?view=events", ("removed by reason", "meaning"), 1500, 1500),
+        Page("removals", f"{asset}/heuristic_decisions?view=events", ("removed by reason", "meaning"), 1900, 1300),
         Page("loss", f"{asset}/pretrained_model?view=events", ("loss", "MLflow run"), 1500, 900, opens="loss"),
         Page("signals", f"{asset}/heuristic_decisions?view=events", ("signals",), 1500, 1100, opens="signals"),
         Page("checks", f"{asset}/token_shards?view=checks", ("ids_within_vocabulary", "no_shard_empty"), 1500, 700),
     ]
+    if runs:
+        address = f"{mlflow}/#/experiments/{experiment}/runs/{runs[-1]}/artifacts/model_card.md"
+        found.append(Page("model_card", address, ("model_card.md", "data_card.md", "recipe.yaml"), 1500, 1000))
     if len(runs) > 1:
         query = urllib.parse.urlencode({"runs": str(runs).replace("'", '"'), "experiments": f'["{experiment}"]'})
         found.append(
-            Page("mlflow", f"{mlflow}/#/compare-runs?{query}", ("Comparing", "Parameters", "Metrics"), 1500, 1600)
+            Page("mlflow", f"{mlflow}/#/compare-runs?{query}", ("Comparing", "Parameters", "Metrics"), 1500, 1250)
         )
     return found
 
