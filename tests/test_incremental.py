@@ -1,0 +1,127 @@
+"""One changed document: what it costs in each stage, and that the bytes are those of a run from nothing.
+
+Fragments of 4 kB in place of 32 MB, so that a small corpus has many of them. What the models learn from is smaller
+too, so that most documents are outside of their samples, as they are in a real corpus.
+"""
+
+import random
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from pipeline import graph
+from pipeline.curation.filters.model_text import turn
+from pipeline.ingest import fragments
+from pipeline.ingest.fragments import document_ids
+from pipeline.store import Artifact
+from pipeline.tokens.sampling import drawn, held_out
+
+RECIPE = """
+name: changing
+sources: [{{name: web, kind: files, path: '{folder}/*.parquet', lang: en}}]
+curation:
+  perplexity: {{characters: 20000, min_characters: 5000}}
+  quality: {{characters: 20000, min_documents: 2}}
+  personal_data: {{enabled: false}}
+instructions: {{sources: [{{name: chatterbot-en, kind: bundled, limit: 20}}]}}
+tokenizer: {{vocab_size: 330, reserved: 0, sample_bytes: 15000}}
+execution: {{executor: in_process}}
+"""
+WORDS = [a + b + c for a in ("ka", "lo", "mi", "tu", "re", "sa") for b in "bdklmnprst" for c in ("", "an", "e", "is")]
+MODELS = ("perplexity_model", "quality_model", "tokenizer")
+LEARNED_FROM = ("perplexity_sample", "quality_sample", "tokenizer_sample")
+# Tables that a stage has of each fragment: those that compare documents keep signatures, sentences or hits beside.
+TABLES = {"duplicate_decisions": 2, "repetition_edits": 2, "contamination_decisions": 2}
+
+
+def document(draw: random.Random) -> str:
+    """Ten sentences, or a list, so that there are poor documents to learn from."""
+    listed = draw.random() < 0.25
+    form = "the {} {} of {} and {} that {} to be {} with {} have {} {}"
+    lines = [form.format(*draw.choices(WORDS, k=9)) for _ in range(10)]
+    return "\n".join(f"- {line}" for line in lines) if listed else ". ".join(line.capitalize() for line in lines) + "."
+
+
+@pytest.fixture
+def corpus(tmp_path, monkeypatch) -> pl.DataFrame:
+    monkeypatch.setattr(fragments, "FRAGMENT_BYTES", 4096)
+    draw = random.Random(3)
+    frame = pl.DataFrame({"text": [document(draw) for _ in range(150)]})
+    (tmp_path / "web").mkdir()
+    return frame
+
+
+def make(folder: Path, store: str, monkeypatch) -> dict[str, Artifact]:
+    """Every artifact up to the token shards, made of what lies in the folder now."""
+    monkeypatch.setenv("SLM_DATA", str(folder / store))
+    recipe = folder / "changing.yaml"
+    recipe.write_text(RECIPE.format(folder=folder / "web"))
+    project = graph.Project.open(recipe, log=lambda line: None)
+    for name in graph.inputs_in_order(project.recipe, "token_shards"):
+        graph.NODES[name].make(project)
+    return {name: project.store.require(name) for name in project.store.assets()}
+
+
+def changed(frame: pl.DataFrame, place: int, added: str) -> pl.DataFrame:
+    text = pl.col("text")
+    return frame.with_columns(pl.when(pl.int_range(pl.len()) == place).then(text + added).otherwise(text))
+
+
+def learned(made: dict[str, Artifact]) -> pl.Series:
+    """Ids of the documents that the trained filters learned from."""
+    return pl.concat([pl.read_parquet(made[name].table("chosen"))["doc_id"] for name in LEARNED_FROM[:2]])
+
+
+def test_one_changed_document(corpus, tmp_path, monkeypatch):
+    path, added = tmp_path / "web" / "part.parquet", " And one more sentence."
+    corpus.write_parquet(path)
+    first = make(tmp_path, "store", monkeypatch)
+    assert len(first["raw_documents"].fragments) >= 20
+    assert "spaced-0.arpa" in first["perplexity_model"].manifest["files"]
+    assert "spaced-0.bin" in first["quality_model"].manifest["files"]
+
+    now, then = document_ids(corpus["text"]), document_ids(corpus["text"] + added)
+    inside = learned(first)
+    last = inside.to_frame().select(turn().max()).item()
+    outside = (
+        pl.DataFrame({"now": now, "then": then})
+        .select(
+            (turn_of("now") > last)
+            & (turn_of("then") > last)
+            & ~pl.any_horizontal(
+                *((drawn(pl.col(name)) < 0.5) | (held_out(pl.col(name)) < 0.05) for name in ("now", "then"))
+            )
+        )
+        .to_series()
+        .arg_true()
+    )
+    changed(corpus, int(outside[0]), added).write_parquet(path)
+    second = make(tmp_path, "store", monkeypatch)
+    assert second["raw_documents"].digest != first["raw_documents"].digest
+    for name in MODELS:
+        assert second[name].version == first[name].version, name
+    for name, artifact in second.items():
+        computed = artifact.manifest["fragments"]["computed"]
+        if name not in (*MODELS, "instruction_data"):
+            # The pairs that were compared are one more table of `duplicate_decisions`.
+            assert computed <= 2 * TABLES.get(name, 1) + (name == "duplicate_decisions"), (name, computed)
+            assert artifact.manifest["fragments"]["reused"] >= 18, name
+    fresh = make(tmp_path, "fresh", monkeypatch)
+    assert {name: artifact.digest for name, artifact in second.items()} == {
+        name: artifact.digest for name, artifact in fresh.items()
+    }
+
+    place = int(now.is_in(inside.to_list()).arg_true()[0])
+    changed(pl.read_parquet(path), place, added).write_parquet(path)
+    third = make(tmp_path, "store", monkeypatch)
+    assert third["perplexity_model"].version != second["perplexity_model"].version
+    assert third["perplexity_decisions"].manifest["fragments"]["reused"] == 0
+    fresh = make(tmp_path, "fresh again", monkeypatch)
+    assert {name: artifact.digest for name, artifact in third.items()} == {
+        name: artifact.digest for name, artifact in fresh.items()
+    }
+
+
+def turn_of(column: str) -> pl.Expr:
+    return pl.col(column).str.slice(16, 8).str.to_integer(base=16, dtype=pl.Int64) / 2**32
