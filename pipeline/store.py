@@ -15,220 +15,25 @@ from __future__ import annotations
 
 import copy
 import fcntl
-import hashlib
 import json
 import os
-import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
+from pipeline.artifact import MANIFEST, OF_THE_MAKING, Artifact, canonical, digest, file_digest
+from pipeline.draft import Draft
 from pipeline.errors import UserError
-from pipeline.tables import put_in_place, write_table, write_whole
+from pipeline.tables import write_whole
 
-MANIFEST = "manifest.json"
-# What is true of one making and not of the thing made; left out where two manifests are compared.
-OF_THE_MAKING = ("seconds", "fragments")
-
-
-def digest(value: Any) -> str:
-    """SHA-256 of a value that JSON can hold, independent of the order of keys."""
-    return hashlib.sha256(canonical(value).encode()).hexdigest()
-
-
-def canonical(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-
-
-def file_digest(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-@dataclass(frozen=True)
-class Artifact:
-    """A finished artifact: a directory that is never written again."""
-
-    asset: str
-    version: str
-    directory: Path
-    manifest: dict[str, Any] = field(repr=False)
-    made: bool = False  # True where this call made it, False where the store had it
-
-    @cached_property
-    def digest(self) -> str:
-        """Hash of the contents alone: two artifacts of equal digest hold the same bytes."""
-        return digest({name: entry["sha256"] for name, entry in self.manifest["files"].items()})
-
-    @property
-    def reference(self) -> dict[str, str]:
-        """How the manifest of what is made of this artifact names it."""
-        return {"asset": self.asset, "version": self.version, "digest": self.digest}
-
-    @cached_property
-    def fragments(self) -> list[str]:
-        """Names of the tables at the top of the artifact, without `.parquet`, sorted."""
-        names = (name for name in self.manifest["files"] if "/" not in name)
-        return sorted(name.removesuffix(".parquet") for name in names if name.endswith(".parquet"))
-
-    def entry(self, fragment: str) -> dict[str, Any]:
-        """What the manifest says of one table: sha256, bytes, rows, key, facts."""
-        return self.manifest["files"][f"{fragment}.parquet"]
-
-    def only(self, *fragments: str) -> Artifact:
-        """The same artifact with some tables in its manifest: a manifest of thousands is too much to send around.
-
-        Its digest is that of these tables alone, so what is made of it depends on nothing else.
-        """
-        files = {f"{fragment}.parquet": self.entry(fragment) for fragment in fragments}
-        return replace(self, manifest={**self.manifest, "files": files})
-
-    def file(self, name: str) -> Path:
-        """A local path of one of the artifact's files."""
-        return self.directory / name
-
-    def whole(self) -> Path:
-        """The directory with all of its files in it, for what wants a directory (a model, a tokenizer)."""
-        return self.directory
-
-    def table(self, fragment: str) -> Path:
-        return self.file(f"{fragment}.parquet")
-
-    @property
-    def counts(self) -> dict[str, Any]:
-        return self.manifest["counts"]
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        return self.manifest["facts"]
-
-
-class Draft:
-    """An artifact being made. What is finished in it is found again after a kill, by the same fingerprint."""
-
-    def __init__(self, directory: Path, earlier: Callable[[], list[Artifact]], log: Callable[[str], None]):
-        self.directory = directory
-        self.log = log
-        self.fingerprint = ""  # of what the artifact is made of; set by the store
-        self.counts: dict[str, Any] = {}
-        self.facts: dict[str, Any] = {}
-        self.timings: dict[str, float] = {}  # seconds by part; of the making, so outside the identity
-        self.computed = self.reused = 0
-        self._earlier = earlier
-        self._records = directory / ".records"
-        self._records.mkdir(parents=True, exist_ok=True)
-        for leftover in directory.rglob("*.tmp"):
-            leftover.unlink()
-        self.entries: dict[str, dict[str, Any]] = {}
-
-    def path(self, name: str) -> Path:
-        """Where to write the file `name` of the artifact (use `write_whole` or `write_table`)."""
-        path = self.directory / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return path
-
-    def table(
-        self,
-        fragment: str,
-        key: dict[str, Any],
-        compute: Callable[[], pl.DataFrame],
-        facts: Callable[[pl.DataFrame], dict[str, Any]] | None = None,
-    ) -> dict[str, Any]:
-        """The table `fragment`, remembered under `key`; computed and written where nothing remembers it.
-
-        `facts` makes the small figures that stand beside the table in the manifest. Returns the table's entry.
-        """
-        entry = self.recall(fragment, key)
-        if entry is None:
-            frame = compute()
-            write_table(frame, self.path(f"{fragment}.parquet"))
-            entry = self.record(fragment, key, rows=frame.height, facts=facts(frame) if facts else {})
-        return entry
-
-    def recall(self, fragment: str, key: dict[str, Any]) -> dict[str, Any] | None:
-        """The entry of `fragment` if this draft or an earlier version made it under the same key."""
-        entry = self._recall(f"{fragment}.parquet", key)
-        if entry is not None:
-            fresh = (self._records / f"{_flat(fragment)}.parquet.json").exists()  # made in this draft, before a kill
-            self.computed += fresh
-            self.reused += not fresh
-        return entry
-
-    def record(
-        self, fragment: str, key: dict[str, Any], rows: int, facts: dict[str, Any], parts: dict[str, str] | None = None
-    ) -> dict[str, Any]:
-        """Remember a table that was just written at its path. `parts` are keys of what else it can be used for."""
-        self.computed += 1
-        more = {"rows": rows, "facts": facts, **({"parts": parts} if parts else {})}
-        return self._record(f"{fragment}.parquet", key, more)
-
-    def file(self, name: str, key: dict[str, Any], write: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
-        """The file `name`, remembered under `key` as tables are; `write` writes it whole and returns its facts.
-
-        Returns the file's entry, with those facts.
-        """
-        entry = self._recall(name, key)
-        if entry is None:
-            facts = write(self.path(name))
-            entry = self._record(name, key, {"facts": facts})
-        return entry
-
-    def _recall(self, name: str, key: dict[str, Any]) -> dict[str, Any] | None:
-        wanted = digest(key)
-        record = self._records / f"{_flat(name)}.json"
-        if record.exists():  # made before a kill
-            entry = json.loads(record.read_text())
-            if entry["key"] == wanted and (self.directory / name).exists():
-                self.entries[name] = entry
-                return entry
-            record.unlink()
-        for artifact in self._earlier():
-            entry = artifact.manifest["files"].get(name)
-            if entry and entry.get("key") == wanted and artifact.file(name).exists():
-                link(artifact.file(name), self.path(name))
-                self.entries[name] = entry
-                return entry
-        return None
-
-    def _record(self, name: str, key: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
-        path = self.directory / name
-        entry = {"sha256": file_digest(path), "bytes": path.stat().st_size, "key": digest(key), **more}
-        write_whole(self._records / f"{_flat(name)}.json", canonical(entry))
-        self.entries[name] = entry
-        return entry
-
-    def earlier_part(self, fragment: str, part: str, part_key: str, beside: str = "") -> Path | None:
-        """A table of an earlier version that holds `part` (such as a stage's signals) made under `part_key`.
-
-        beside: suffix of a file that belongs to the table, and lies beside it under the same name.
-        """
-        name = f"{fragment}.parquet"
-        for artifact in self._earlier():
-            entry = artifact.manifest["files"].get(name)
-            if not entry or entry.get("parts", {}).get(part) != part_key:
-                continue
-            names = [name, f"{fragment}{beside}"] if beside else [name]
-            if all(artifact.file(wanted).exists() for wanted in names):
-                return artifact.file(name)
-        return None
-
-    def _finish(self) -> dict[str, Any]:
-        """Entries of all files, in order; hashes those that were written past `table`."""
-        shutil.rmtree(self._records)
-        files: dict[str, dict[str, Any]] = {}
-        for path in sorted(self.directory.rglob("*")):
-            if path.is_dir():
-                continue
-            name = path.relative_to(self.directory).as_posix()
-            files[name] = self.entries.get(name) or {"sha256": file_digest(path), "bytes": path.stat().st_size}
-        return files
+__all__ = [
+    "MANIFEST", "OF_THE_MAKING", "Artifact", "Draft", "NotMade", "Store", "canonical", "differences", "digest",
+    "file_digest",
+]  # fmt: skip
 
 
 class Store:
@@ -490,18 +295,6 @@ def differences(before: Any, after: Any, at: str = "") -> list[str]:
     return [] if before == after else [f"{at} was {_short(before)}, is {_short(after)}"]
 
 
-def link(source: Path, target: Path) -> None:
-    """The same bytes under a second name; a copy where the file system has no hard links."""
-    temporary = target.with_name(target.name + ".tmp")
-    try:
-        os.link(source, temporary)
-        temporary.replace(target)
-        temporary.unlink(missing_ok=True)  # rename does nothing where both names are one file already
-    except OSError:
-        shutil.copyfile(source, temporary)
-        put_in_place(temporary, target)
-
-
 def flush_directory(directory: Path) -> None:
     descriptor = os.open(directory, os.O_RDONLY)
     try:
@@ -520,10 +313,6 @@ def cached(function: Callable[[], list[Artifact]]) -> Callable[[], list[Artifact
         return answer[0]
 
     return once
-
-
-def _flat(fragment: str) -> str:
-    return re.sub(r"[^\w.-]", "+", fragment)
 
 
 def _short(value: Any) -> str:
