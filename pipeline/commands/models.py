@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
+from pipeline.artifact import MANIFEST
 from pipeline.commands import project
 from pipeline.errors import UserError
-from pipeline.store import MANIFEST
 
 
 def _directory(model: str | None) -> Path:
