@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 SECONDS_TO_STOP = 30.0
-SECONDS_BETWEEN_LOOKS = 5.0
+SECONDS_BETWEEN_LOOKS = 15.0
 
 
 class Refused(Exception):

@@ -75,6 +75,13 @@ def test_a_second_run_answers_from_the_store(pretrained: Copy) -> None:
     assert contents(pretrained.folder / "data") == before
 
 
+def test_single_assets_are_materialised_by_name(pretrained: Copy) -> None:
+    before = contents(pretrained.folder / "data")
+    said = pretrained.run("dagster", "asset", "materialize", "--select", "keyword_decisions,heuristic_decisions").stderr
+    assert "RUN_SUCCESS" in said
+    assert contents(pretrained.folder / "data") == before
+
+
 def test_another_store_holds_the_same_bytes(pretrained: Copy, tmp_path: Path) -> None:
     """Without Dagster and without MLflow, in another place: every artifact up to the weights is the same."""
     pretrained.run("slm", "make", "pretrained_model", SLM_DATA=str(tmp_path), SLM_TRACKING="off")

@@ -108,6 +108,24 @@ class Site:
         )
         return told["launchRun"]
 
+    def backfill(self, *assets: str) -> str:
+        """A backfill of whole assets: its state and the states of its runs, once it is over."""
+        told = self.ask(
+            """mutation ($of: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $of) { __typename
+            ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message } } }""",
+            of={"partitionsByAssets": [{"assetKey": {"path": [asset]}} for asset in assets]},
+        )
+        found: dict[str, Any] = {}
+
+        def over() -> bool:
+            query = """query ($of: String!) { partitionBackfillOrError(backfillId: $of) {
+                ... on PartitionBackfill { status runs { status } } } }"""
+            found.update(self.ask(query, of=told["launchPartitionBackfill"]["backfillId"])["partitionBackfillOrError"])
+            return found["status"] != "REQUESTED"
+
+        until(over, 120, self.log)
+        return " ".join([found["status"], *(run["status"] for run in found["runs"])])
+
     def switch_on(self, sensor: str) -> None:
         told = self.ask(
             """mutation ($of: SensorSelector!) { startSensor(sensorSelector: $of) { __typename

@@ -96,6 +96,11 @@ def test_settings_of_the_launchpad_reach_the_manifest(trained: Site) -> None:
 
 
 @pytest.mark.timeout(300)
+def test_a_backfill_of_assets_is_one_run(trained: Site) -> None:
+    assert trained.backfill("keyword_decisions", "heuristic_decisions") == "COMPLETED_SUCCESS SUCCESS"
+
+
+@pytest.mark.timeout(300)
 def test_one_document_more_starts_one_run_that_makes_one_fragment(trained: Site) -> None:
     site, before = trained, trained.manifests("watched")
     site.switch_on("sources_changed")

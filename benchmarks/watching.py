@@ -1,0 +1,75 @@
+"""What Dagster's part in a training costs: the run's process that waits, polls, and notes what the training reports.
+
+    python benchmarks/watching.py --reports 215 --seconds 60
+
+A training of an hour reports about 215 times (every ten seconds, less often after a hundred reports). Here a child
+reports as often, at once, then waits; CPU-seconds of the run's process are split into a report's and a second's.
+"""
+
+import argparse
+import os
+import resource
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from dagster import AssetExecutionContext, DagsterInstance, MaterializeResult, asset, materialize
+
+from assets import training_process
+
+CHILD = """
+import sys, time
+from dagster_pipes import open_dagster_pipes
+from assets import training_program
+training_program.SECONDS_BETWEEN_REPORTS = 0.0
+with open_dagster_pipes() as pipes:
+    progress = training_program.Progress(pipes)
+    for step in range({reports}):
+        progress._pause = 0.0
+        progress({{"step": step, "steps": 3600, "tokens": step * 4096, "loss": 5.0, "grad_norm": 1.0,
+                  "learning_rate": 0.001, "tokens_per_second": 4000.0, "mfu": 0.2}})
+    time.sleep({seconds})
+"""
+
+
+def cpu() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+def watched(reports: int, seconds: float) -> float:
+    """CPU-seconds of this process for a step that watches a child with so many reports, which lasts so long."""
+    training_process.command = lambda: [sys.executable, "-c", CHILD.format(reports=reports, seconds=seconds)]
+
+    @asset
+    def model(context: AssetExecutionContext) -> MaterializeResult:
+        training_process.run_in_process_of_its_own(context, "model", "", {})
+        return MaterializeResult()
+
+    with tempfile.TemporaryDirectory() as home:
+        Path(home, "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+        with DagsterInstance.from_config(home) as instance:
+            materialize([model], instance=instance)  # once for what is loaded and made the first time
+            before = cpu()
+            assert materialize([model], instance=instance).success
+            return cpu() - before
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--reports", type=int, default=215)
+    parser.add_argument("--seconds", type=float, default=60)
+    options = parser.parse_args()
+    os.environ["SLM_TRACKING"] = "off"
+    started = time.monotonic()
+    none, waited, reported = watched(0, 0), watched(0, options.seconds), watched(options.reports, 0)
+    report, second = (reported - none) / options.reports, (waited - none) / options.seconds
+    print(f"a run {none:.2f} CPU-s, and a report {1000 * report:.1f} ms, a waiting second {1000 * second:.2f} ms")
+    hour = none + options.reports * report + 3600 * second
+    print(f"an hour with {options.reports} reports: {hour:.1f} CPU-s, {hour / 36:.2f} % of one core")
+    print(f"measured in {time.monotonic() - started:.0f} s")
+
+
+if __name__ == "__main__":
+    main()
