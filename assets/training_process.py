@@ -24,6 +24,7 @@ from dagster import (
 )
 from dagster._core.errors import DagsterExecutionInterruptedError
 
+from model import allocator
 from pipeline.errors import UserError
 
 PROGRAM = "assets.training_program"
@@ -42,7 +43,7 @@ def run_in_process_of_its_own(context: AssetExecutionContext, asset: str, block:
         context_injector=PipesTempFileContextInjector(),
         message_reader=PipesTempFileMessageReader(),
     ) as session:
-        environment = {**os.environ, **session.get_bootstrap_env_vars()}
+        environment = {**os.environ, **allocator.environment(), **session.get_bootstrap_env_vars()}
         process = subprocess.Popen(command(), env=environment)
         try:
             _watch(context, session, process, asset)

@@ -9,7 +9,8 @@ machine does falls on all alike. A step is forward, backward and fused AdamW; CP
 losses of the first step are compared, since all start from the same weights. Beside them run the model's own matrix
 multiplications, forward and backward in the same shapes, with nothing between them: the limit.
 
-Ours keeps freed memory (model/allocator.py), as the training program does; `--same-allocator` gives it to all.
+Ours keeps freed memory, in huge pages (model/allocator.py), as the training program does; `--same-allocator` gives this
+to all.
 nanoGPT is not a package: its model is rebuilt here from its description (GPT-2 with a fused projection of queries, keys
 and values, exact GELU, learned positions, no biases, tied embeddings). A peer that is not installed is left out.
 """
@@ -29,6 +30,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[0] = str(ROOT)  # and not this folder, where files bear the names of packages
+
+from model import allocator  # noqa: E402
 
 SIZES = {  # layers, width, heads, kv_heads, ffn (Llama), vocabulary, context, batch
     "tiny": (2, 64, 4, 2, 192, 512, 32, 2),
@@ -228,8 +231,6 @@ def multiplications(size, attention):
 def work(name, size_name, threads, compiled, keep):
     import torch
 
-    from model.allocator import kept_memory
-
     torch.set_num_threads(threads)
     size = SIZES[size_name]
     vocabulary, context, batch = size[5:]
@@ -242,7 +243,7 @@ def work(name, size_name, threads, compiled, keep):
         model, loss_of = contestant(name, size, compiled)
         parameters = sum(p.numel() for p in model.parameters())
         optimiser = torch.optim.AdamW(model.parameters(), 1e-4, fused=True)
-    with kept_memory() if keep else nullcontext():
+    with allocator.kept_memory() if keep else nullcontext():
         print("ready", flush=True)
         for line in sys.stdin:
             if line.strip() == "end":
@@ -285,6 +286,8 @@ def main():
         command = [sys.executable, __file__, "--worker", name, "--size", given.size, "--threads", str(given.threads)]
         command += ["--compile"] * given.compile + ["--same-allocator"] * given.same_allocator
         quiet = os.environ | {"TOKENIZERS_PARALLELISM": "false"}
+        if given.same_allocator or name.startswith(("ours", "matmul")):
+            quiet |= allocator.environment()
         running[name] = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
