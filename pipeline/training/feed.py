@@ -335,7 +335,8 @@ class Files:
         ids, lengths = [pl.Series("doc_id", [], dtype=pl.String)], [np.zeros(0, dtype=np.int64)]
         for group in groups:
             names = pl.Series("doc_id", self._column(group, "doc_id")).cast(pl.String)
-            length = self._column(group, "length").to_numpy().astype(np.int64)
+            # By Polars, since Arrow loads all of pandas to make an array of NumPy.
+            length = pl.Series("length", self._column(group, "length")).cast(pl.Int64).to_numpy()
             kept = _kept(group, len(length))
             ids.append(names.filter(pl.Series(kept)))
             lengths.append(length[kept])
