@@ -83,6 +83,7 @@ def measured(shape: str, precision: str, recompute: bool, chunk: int | None) -> 
     from model.transformer import Transformer
     from pipeline.training.machine import autocast
     from pipeline.training.optimiser import Optimiser
+
     torch.set_num_threads(1)
     config, sequences = SHAPES[shape]
     # The first use of each kernel makes work space of its own; it is not the step's.
