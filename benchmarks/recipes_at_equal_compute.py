@@ -58,7 +58,7 @@ RECIPES = {
     recipe.name: recipe
     for recipe in (
         Recipe("default", OURS, DEFAULT, RATES),
-        Recipe("nanoGPT", GPT, changed(optimiser="adamw", **TO_A_TENTH), (1e-3, 2e-3, 4e-3)),
+        Recipe("nanoGPT", GPT, changed(optimiser="adamw", **TO_A_TENTH), (5e-4, 1e-3, 2e-3)),
         # What each difference gives:
         Recipe("default, adamw", OURS, changed(optimiser="adamw"), RATES),
         Recipe("default, cosine to a tenth", OURS, changed(**TO_A_TENTH), RATES),

@@ -29,8 +29,7 @@ from pipeline.tokens import training as tokenizers
 from pipeline.tokens.sampling import held_out
 from pipeline.tokens.settings import ShardSettings, TokenizerSettings
 
-RAW = "raw text"
-# The worth of a stage is seen where it touches more than this part of the documents; below it, it is noise.
+RAW = "raw"
 SETTINGS = ShardSettings()
 
 
@@ -41,6 +40,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--recipe", default="default", choices=list(RECIPES))
     parser.add_argument("--precision", default="fp32")
+    parser.add_argument("--levels", nargs="*", default=[RAW, *graph.DECISIONS], help="after which stages to measure")
     parser.add_argument("--store", type=Path, default=None, help="where artifacts go; kept, so that a run can go on")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
@@ -54,7 +54,7 @@ def main() -> int:
         print("| text after | documents | characters | bits per byte, mean | lowest - highest | against raw |")
         print("| --- | --- | --- | --- | --- | --- |", flush=True)
         base, before = 0.0, ""
-        for level in (RAW, *graph.DECISIONS):
+        for level in options.levels:
             texts = level_of(project, level)
             if texts.digest == before:  # the stage changed nothing here
                 continue

@@ -57,6 +57,13 @@ def put_in_place(temporary: Path, path: Path) -> None:
     temporary.replace(path)
 
 
+def compact(texts: pl.Series) -> pl.Series:
+    """The same strings in memory of their own. What is gathered or cut from a column else holds on to all of it."""
+    values = pl.from_arrow(texts.to_arrow(compat_level=pl.CompatLevel.oldest()))
+    assert isinstance(values, pl.Series)
+    return values.alias(texts.name)
+
+
 def joined(tables: Mapping[str, Path]) -> pl.LazyFrame:
     """Many tables as one, in their order, with the column `fragment` (the name): one query, not one for each."""
     names = {str(path): name for name, path in tables.items()}

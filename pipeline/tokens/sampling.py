@@ -23,7 +23,7 @@ from pipeline.documents.document import source_of
 from pipeline.documents.execution import ExecutionSettings, run_all
 from pipeline.errors import UserError
 from pipeline.store import Artifact, Draft, Store
-from pipeline.tables import joined, write_table
+from pipeline.tables import compact, joined, write_table
 from pipeline.tokens.settings import TokenizerSettings
 
 ASSET = "tokenizer_sample"
@@ -88,7 +88,7 @@ class Sample:
         """Documents for the report: text, lang, at most `REPORT_BYTES` a language."""
         listed = pl.read_parquet(self.artifact.table(MEASURED_ON))
         parts = [pl.DataFrame(schema={"place": pl.UInt32, "text": pl.String})]
-        parts += [places.select("place", texts.alias("text")) for _, texts, places in self._read(MEASURED_ON)]
+        parts += [places.select("place", compact(texts).alias("text")) for _, texts, places in self._read(MEASURED_ON)]
         return listed.with_columns(pl.concat(parts).sort("place")["text"])
 
     def _read(self, which: str) -> Iterator[tuple[str, pl.Series, pl.DataFrame]]:
