@@ -30,6 +30,7 @@ from dagster import (
     TextMetadataValue,
 )
 
+from pipeline import curves
 from pipeline.curation.duplicates import review
 from pipeline.curves import ACCENT, KEPT, REMOVED, figure_of
 from pipeline.documents.document import DECISION_SCHEMA
@@ -73,7 +74,7 @@ def _cell(value: Any) -> Any:
 @functools.cache
 def code() -> str:
     """Digest of the code that draws pages: what was drawn by other code is drawn again, though the artifact stayed."""
-    files = [*sorted(Path(__file__).parent.glob("*.py")), Path(review.__file__)]
+    files = [*sorted(Path(__file__).parent.glob("*.py")), Path(review.__file__), Path(curves.__file__)]
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:16]
 
 

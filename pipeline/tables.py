@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import polars as pl
@@ -62,6 +62,15 @@ def compact(texts: pl.Series) -> pl.Series:
     values = pl.from_arrow(texts.to_arrow(compat_level=pl.CompatLevel.oldest()))
     assert isinstance(values, pl.Series)
     return values.alias(texts.name)
+
+
+def gathered(places: pl.DataFrame, read: Callable[[str], pl.Series]) -> pl.Series:
+    """The texts at `places` (fragment, row), in their order; `read` gives a fragment's, one at a time."""
+    parts = [pl.DataFrame(schema={"place": pl.UInt32, "text": pl.String})]
+    in_order = places.with_row_index("place").sort("fragment", "row")
+    for (fragment,), rows in in_order.group_by("fragment", maintain_order=True):
+        parts.append(rows.select("place", compact(read(str(fragment)).gather(rows["row"])).alias("text")))
+    return pl.concat(parts).sort("place")["text"]
 
 
 def joined(tables: Mapping[str, Path]) -> pl.LazyFrame:

@@ -23,7 +23,7 @@ from pipeline.documents.document import source_of
 from pipeline.documents.execution import ExecutionSettings, run_all
 from pipeline.errors import UserError
 from pipeline.store import Artifact, Draft, Store
-from pipeline.tables import compact, joined, write_table
+from pipeline.tables import gathered, joined, write_table
 from pipeline.tokens.settings import TokenizerSettings
 
 ASSET = "tokenizer_sample"
@@ -78,8 +78,10 @@ class Sample:
 
     def texts(self) -> Iterator[str]:
         """The texts to train on in the order of the tables, long ones in parts. One table is in memory at a time."""
-        for _, texts, places in self._read(TRAINED_ON):
-            for text, copies in zip(texts, places["copies"], strict=True):
+        places = pl.read_parquet(self.artifact.table(f"places/{TRAINED_ON}")).sort("fragment", "row")
+        for (fragment,), rows in places.group_by("fragment", maintain_order=True):
+            texts = self._of(str(fragment)).gather(rows["row"])
+            for text, copies in zip(texts, rows["copies"], strict=True):
                 for _ in range(copies):
                     for start in range(0, len(text), LONGEST_TEXT):
                         yield text[start : start + LONGEST_TEXT]
@@ -87,16 +89,11 @@ class Sample:
     def to_measure_on(self) -> pl.DataFrame:
         """Documents for the report: text, lang, at most `REPORT_BYTES` a language."""
         listed = pl.read_parquet(self.artifact.table(MEASURED_ON))
-        parts = [pl.DataFrame(schema={"place": pl.UInt32, "text": pl.String})]
-        parts += [places.select("place", compact(texts).alias("text")) for _, texts, places in self._read(MEASURED_ON)]
-        return listed.with_columns(pl.concat(parts).sort("place")["text"])
+        places = pl.read_parquet(self.artifact.table(f"places/{MEASURED_ON}"))
+        return listed.with_columns(gathered(places, self._of))
 
-    def _read(self, which: str) -> Iterator[tuple[str, pl.Series, pl.DataFrame]]:
-        """(fragment, texts, places) of a list, fragment by fragment."""
-        places = pl.read_parquet(self.artifact.table(f"places/{which}")).with_row_index("place")
-        for (fragment,), rows in places.sort("fragment", "row").group_by("fragment", maintain_order=True):
-            texts = pl.read_parquet(self.curated.table(str(fragment)), columns=["text"])["text"]
-            yield str(fragment), texts.gather(rows["row"]), rows
+    def _of(self, fragment: str) -> pl.Series:
+        return pl.read_parquet(self.curated.table(fragment), columns=["text"])["text"]
 
 
 def make(

@@ -24,7 +24,7 @@ from pipeline.curation.filters.model_text import FOLDS, KINDS, MOST_OF_A_DOCUMEN
 from pipeline.documents.execution import ExecutionSettings, run_all
 from pipeline.documents.view import Documents
 from pipeline.store import Artifact, Draft, Store, digest
-from pipeline.tables import compact, joined, write_table
+from pipeline.tables import gathered, joined, write_table
 
 VERSION = "1"
 GENEROUS = 1 / 100  # documents read for each character wanted: enough where they are of a hundred characters each
@@ -55,13 +55,11 @@ class Sample:
 
     def read(self) -> pl.DataFrame:
         """IDENTITY and `text` (cut) of each document, in the sample's order; only its fragments are read."""
-        places = pl.read_parquet(self.artifact.table(PLACES)).with_row_index("place")
-        parts = [pl.DataFrame(schema={"place": pl.UInt32, "text": pl.String})]
-        for (fragment,), rows in places.sort("fragment", "row").group_by("fragment", maintain_order=True):
-            texts = self.documents.read(str(fragment), ["text"])["text"].gather(rows["row"])
-            parts.append(rows.select("place", compact(texts.str.slice(0, MOST_OF_A_DOCUMENT)).alias("text")))
-        texts = pl.concat(parts).sort("place")["text"]
-        return self.chosen().with_columns(texts)
+        places = pl.read_parquet(self.artifact.table(PLACES))
+        return self.chosen().with_columns(gathered(places, self._cut))
+
+    def _cut(self, fragment: str) -> pl.Series:
+        return self.documents.read(fragment, ["text"])["text"].str.slice(0, MOST_OF_A_DOCUMENT)
 
 
 def make(
