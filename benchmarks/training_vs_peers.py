@@ -3,11 +3,13 @@
     python benchmarks/training_vs_peers.py --size 10m --threads 1
     python benchmarks/training_vs_peers.py --size 100m --threads 1 --steps 4
     python benchmarks/training_vs_peers.py --size 10m --compile
+    python benchmarks/training_vs_peers.py --size 100m --precision bf16
 
 Each contestant is a process of its own that takes one step when it is told to, in turn, so that whatever else the
 machine does falls on all alike. A step is forward, backward and fused AdamW; CPU-seconds and wall time are kept. The
 losses of the first step are compared, since all start from the same weights. Beside them run the model's own matrix
-multiplications, forward and backward in the same shapes, with nothing between them: the limit.
+multiplications, forward and backward in the same shapes, with nothing between them: the limit. With bf16, weights stay
+in fp32 and all contestants run under torch's autocast, as ours does in training.
 
 Ours keeps freed memory, in huge pages (model/allocator.py), as the training program does; `--same-allocator` gives this
 to all.
@@ -194,7 +196,7 @@ def nanogpt(size):
     return model
 
 
-def multiplications(size, attention):
+def multiplications(size, attention, dtype):
     """All matrix multiplications of one step of the Llama shape, into memory that is there already."""
     import torch
     import torch.nn.functional as F
@@ -204,13 +206,13 @@ def multiplications(size, attention):
     shapes = [(width, width), (keys, width), (keys, width), (width, width), (ffn, width), (ffn, width), (width, ffn)]
     made = {}
     for out, into in {*shapes, (vocabulary, width)}:
-        x, w, d = torch.randn(rows, into), torch.randn(out, into), torch.randn(rows, out)
-        made[out, into] = (x, w, d, torch.empty(rows, out), torch.empty(rows, into), torch.empty(out, into))
+        sizes = [(rows, into), (out, into), (rows, out), (rows, out), (rows, into), (out, into)]
+        made[out, into] = [torch.randn(*sides, dtype=dtype) for sides in sizes]
     q, k, v = (
-        torch.randn(batch, context, n, width // heads).transpose(1, 2).requires_grad_()
+        torch.randn(batch, context, n, width // heads, dtype=dtype).transpose(1, 2).requires_grad_()
         for n in (heads, kv_heads, kv_heads)
     )
-    d = torch.randn(batch, context, heads, width // heads).transpose(1, 2)
+    d = torch.randn(batch, context, heads, width // heads, dtype=dtype).transpose(1, 2)
 
     def step():
         for shape in [*(shapes * layers), (vocabulary, width)]:
@@ -228,8 +230,10 @@ def multiplications(size, attention):
 # -- a contestant's process, and the one that tells them when ----------------------------------------------------------
 
 
-def work(name, size_name, threads, compiled, keep):
+def work(name, size_name, threads, compiled, precision, keep):
     import torch
+
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
 
     torch.set_num_threads(threads)
     size = SIZES[size_name]
@@ -238,7 +242,7 @@ def work(name, size_name, threads, compiled, keep):
     x, y = (torch.randint(0, vocabulary, (batch, context), generator=generator) for _ in range(2))
     parameters = 0
     if name.startswith("matmul"):
-        bare = multiplications(size, attention="attention" in name)
+        bare = multiplications(size, "attention" in name, dtype)
     else:
         model, loss_of = contestant(name, size, compiled)
         parameters = sum(p.numel() for p in model.parameters())
@@ -252,7 +256,8 @@ def work(name, size_name, threads, compiled, keep):
             if name.startswith("matmul"):
                 bare()
             else:
-                value = loss_of(x, y)
+                with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+                    value = loss_of(x, y)
                 value.backward()
                 update = time.process_time()
                 optimiser.step()
@@ -269,6 +274,7 @@ def main():
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--steps", type=int, default=8, help="measured, after two that are not")
     parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
     parser.add_argument("--same-allocator", action="store_true", help="let the peers keep freed memory too")
     parser.add_argument("--only", nargs="*", choices=CONTESTANTS, default=CONTESTANTS)
     parser.add_argument("--loud", action="store_true", help="show what the contestants write of themselves")
@@ -276,7 +282,7 @@ def main():
     given = parser.parse_args()
     if given.worker:
         keep = given.same_allocator or given.worker.startswith(("ours", "matmul"))
-        return work(given.worker, given.size, given.threads, given.compile, keep)
+        return work(given.worker, given.size, given.threads, given.compile, given.precision, keep)
 
     running = {}
     for name in given.only:
@@ -284,6 +290,7 @@ def main():
             print(f"{name} is not installed: left out")
             continue
         command = [sys.executable, __file__, "--worker", name, "--size", given.size, "--threads", str(given.threads)]
+        command += ["--precision", given.precision]
         command += ["--compile"] * given.compile + ["--same-allocator"] * given.same_allocator
         quiet = os.environ | {"TOKENIZERS_PARALLELISM": "false"}
         if given.same_allocator or name.startswith(("ours", "matmul")):
@@ -318,7 +325,8 @@ def main():
     context, batch = SIZES[given.size][6:]
     mode = "compiled" if given.compile else "eager"
     whose = "all keep freed memory" if given.same_allocator else "each as it comes"
-    print(f"\n{given.size}, fp32, {mode}, {given.threads} thread(s), {batch} x {context} tokens, allocator: {whose}")
+    print(f"\n{given.size}, {given.precision}, {mode}, {given.threads} thread(s), {batch} x {context} tokens")
+    print(f"allocator: {whose}")
     print(f"{'':18}{'loss':>9}{'cpu-s':>8}{'wall-s':>8}{'tokens/cpu-s':>14}{'optimiser':>11}")
     middle = {}
     for name in running:
@@ -337,7 +345,7 @@ def main():
                 f"{left} / {right}: {statistics.median(pairs):.3f} ({min(pairs):.3f} to {max(pairs):.3f}) tokens/cpu-s"
             )
             apart = abs(results[left][0]["loss"] - results[right][0]["loss"])
-            if apart > 1e-3:
+            if apart > (1e-3 if given.precision == "fp32" else 1e-2):  # bf16 rounds to 3 digits, in another order
                 raise SystemExit(f"the losses of {left} and {right} differ by {apart}: not the same network")
     if "ours" in middle:
         for name in ("matmul", "matmul+attention"):

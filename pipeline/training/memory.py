@@ -32,7 +32,7 @@ class Step:
     sequences: int
     precision: str = "fp32"
     activation_checkpointing: bool = False
-    chunk: int | None = None  # as the network takes it: None is automatic, 0 not chunked
+    chunk: int | None = None  # as the network takes it: None is what the device is given, 0 not chunked
     optimiser: Literal["adamw", "muon"] = "adamw"
     average: bool = False
     accumulates: bool = True  # gradients of earlier micro-batches are there
@@ -78,8 +78,14 @@ def of_step(config: ModelConfig, step: Step, device: str = "cpu") -> Memory:
 
     Blocks are alike and so are sequences, so two depths and two batches tell of all others (a test holds that).
     """
-    # With recomputation, small batches peak in the loss and larger ones in a block: look where the block counts.
-    few = max(1, SHORT * (4 if step.activation_checkpointing else 1) // config.context)
+    from model.operations import rows_at_once
+
+    if step.chunk is None:
+        step = replace(step, chunk=rows_at_once(config.vocab_size, device.split(":")[0]))
+    # With recomputation, small batches peak in the loss and larger ones in a block: look where the block counts, and
+    # where the loss has its whole chunk.
+    tokens = max(SHORT * (4 if step.activation_checkpointing else 1), step.chunk or 0)
+    few = max(1, tokens // config.context)
 
     def at(layers: int, sequences: int) -> dict[str, float]:
         return _traced(config.model_copy(update={"layers": layers}), replace(step, sequences=sequences))
@@ -146,7 +152,7 @@ def _traced(config: ModelConfig, step: Step) -> dict[str, float]:
     weights = size["Parameter"] + size["Buffer"]
     passing = size["Activation"] + size["Temp"] + size["Other"]
     # Logits in fp32 and their gradient, of all tokens or of one chunk.
-    rows = tokens.numel() if step.chunk == 0 else min(tokens.numel(), step.chunk or max(128, 2**22 // vocabulary))
+    rows = min(tokens.numel(), step.chunk or tokens.numel())
     logits = min(2.0 * 4 * rows * vocabulary, passing)
     activations = min(size["Activation"], passing - logits)
     average = size["Parameter"] if step.average else 0.0

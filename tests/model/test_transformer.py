@@ -115,6 +115,13 @@ def test_chunked_loss_is_the_plain_one(chunk, z_loss):
     assert_near(again[1], plain[1], 1e-6)
 
 
+def test_chunks_of_the_loss_are_small_but_not_short():
+    from model.operations import rows_at_once
+
+    assert [rows_at_once(size, "cpu") for size in (256, 8192, 32_000, 128_000)] == [16_384, 512, 512, 512]
+    assert [rows_at_once(size, "cuda") for size in (256, 32_000, 128_000)] == [131_072, 1048, 512]
+
+
 def test_targets_left_out_do_not_count():
     hidden, weight = torch.randn(10, 8, requires_grad=True), torch.randn(30, 8, requires_grad=True)
     targets = torch.arange(10)

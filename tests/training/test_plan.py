@@ -70,6 +70,9 @@ def test_memory_follows_the_switches():
     assert parts.weights >= 4 * budget.size(SMALL).parameters
     assert parts.optimiser == pytest.approx(8 * budget.size(SMALL).parameters, rel=0.01)
     assert parts.logits == 2 * 4 * 32 * 64 * 512
+    wide = SMALL.model_copy(update={"vocab_size": 32_000})
+    assert memory.of_step(wide, Step(32)).logits == 2 * 4 * 512 * 32_000
+    assert memory.of_step(wide, Step(32), "cuda").logits == 2 * 4 * 1048 * 32_000  # a GPU takes more at once
 
 
 def test_two_depths_and_two_batches_tell_of_all():
