@@ -36,12 +36,10 @@ class Optimiser:
                     " adamw."
                 )
             hidden = [p for p in matrices if all(p is not q for q in head)]
-            # The scale of Liu et al. 2025 (Moonlight, section 2.2) makes an update as large as AdamW's, so that both
-            # parts follow one learning rate.
-            self.parts.append(torch.optim.Muon(
-                hidden, lr=learning_rate, weight_decay=settings.weight_decay, momentum=settings.momentum,
-                adjust_lr_fn="match_rms_adamw"
-            ))  # fmt: skip
+            from pipeline.training.muon import Muon
+
+            decay = settings.weight_decay
+            self.parts.append(Muon(hidden, lr=learning_rate, weight_decay=decay, momentum=settings.momentum))
             matrices = head
         groups = [
             {"params": matrices, "weight_decay": settings.weight_decay},

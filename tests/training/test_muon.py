@@ -1,0 +1,60 @@
+"""Muon is torch's own, in the number format that suits the device."""
+
+import pytest
+import torch
+
+from pipeline.training import muon
+from pipeline.training.muon import Muon, orthogonal
+
+SHAPES = [(24, 24), (40, 16), (16, 40)]
+SETTINGS = {"lr": 0.02, "weight_decay": 0.1, "momentum": 0.95}
+
+
+def trained(kind, steps=3, **more):
+    torch.manual_seed(0)
+    weights = [torch.nn.Parameter(torch.randn(shape)) for shape in SHAPES]
+    optimiser = kind(weights, **SETTINGS, **more)
+    for _ in range(steps):
+        for weight in weights:
+            weight.grad = torch.randn(weight.shape) * 0.01
+        optimiser.step()
+    return weights, optimiser
+
+
+def test_in_bf16_its_bits_are_those_of_torch(monkeypatch):
+    monkeypatch.setattr(muon, "fast_format", lambda device: torch.bfloat16)
+    ours, optimiser = trained(Muon)
+    theirs, reference = trained(torch.optim.Muon, adjust_lr_fn="match_rms_adamw")
+    for mine, other in zip(ours, theirs, strict=True):
+        assert torch.equal(mine, other)
+        assert torch.equal(optimiser.state[mine]["momentum_buffer"], reference.state[other]["momentum_buffer"])
+
+
+def test_in_fp32_it_takes_nearly_the_same_way(monkeypatch):
+    monkeypatch.setattr(muon, "fast_format", lambda device: torch.float32)
+    ours, _ = trained(Muon)
+    theirs, _ = trained(torch.optim.Muon, adjust_lr_fn="match_rms_adamw")
+    start, _ = trained(Muon, steps=0)
+    for mine, other, before in zip(ours, theirs, start, strict=True):
+        assert not torch.equal(mine, other)
+        assert (mine - other).norm() < 0.03 * (other - before).norm()
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_an_update_has_singular_values_near_one(shape):
+    torch.manual_seed(1)
+    singular = torch.linalg.svdvals(orthogonal(torch.randn(shape) * 1e-3, torch.float32))
+    assert singular.min() > 0.6 and singular.max() < 1.3
+
+
+@pytest.mark.parametrize(("amx", "format"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_the_format_follows_the_processor(monkeypatch, amx, format):
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    assert muon.fast_format(torch.device("cpu")) == format
+    assert muon.fast_format(torch.device("cuda")) == torch.bfloat16
+
+
+def test_a_weight_without_a_gradient_stays():
+    weight = torch.nn.Parameter(torch.ones(4, 4))
+    Muon([weight], **SETTINGS).step()
+    assert torch.equal(weight, torch.ones(4, 4))
