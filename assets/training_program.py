@@ -18,6 +18,7 @@ from assets.training_process import STOPPED, WRONG_INPUT
 from pipeline import registry
 from pipeline.errors import UserError
 from pipeline.graph import NODES, Project
+from pipeline.training.stopping import Stopped
 
 SECONDS_BETWEEN_REPORTS = 10.0
 MOST_REPORTS = 300  # of one run: after each hundred, the pause doubles
@@ -77,6 +78,9 @@ def main() -> int:
         except UserError as error:
             pipes.report_custom_message({"user_error": str(error)})
             return WRONG_INPUT
+        except Stopped as stopped:
+            pipes.log.info(str(stopped))
+            return STOPPED
         except KeyboardInterrupt:
             return STOPPED
         except Exception:

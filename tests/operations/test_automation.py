@@ -150,6 +150,8 @@ def test_terminate_in_the_ui_leaves_a_checkpoint_and_a_cancelled_run(trained: Si
     assert site.status(run) == "STARTED" and site.terminate(run) == "TerminateRunSuccess"
     until(lambda: site.status(run) == "CANCELED", 15, lambda: f"{site.status(run)}: {site.log()}")
     assert newest_checkpoint(drafts) > 0, "no checkpoint was written on the way out"
+    written = "".join(path.read_text() for path in (site.home / "storage" / run).rglob("*.err"))
+    assert "its checkpoint is kept" in written and "training_program.py" not in written, written
 
 
 @pytest.mark.timeout(300)
