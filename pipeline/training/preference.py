@@ -9,6 +9,7 @@ as answers. Log-probabilities of the start are computed once, with the very code
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ from pipeline.tokens import chat
 from pipeline.training import budget as budgets
 from pipeline.training import tuning
 from pipeline.training.settings import PreferenceSettings
+from pipeline.training.stopping import Stopped
 
 if TYPE_CHECKING:
     import torch
@@ -35,6 +37,7 @@ ASSET = "preference_model"
 RATE_SHARE = 0.01  # of the rate that pretraining would use (Rafailov et al. 2023: 1e-6 after some 1e-4)
 HELD_BACK_PAIRS = 512
 IGNORED = -100
+SECONDS_BETWEEN_LINES = 10.0
 ROUND_TO = 32  # lengths of batches, so that few shapes occur
 
 REASONS = {
@@ -119,8 +122,9 @@ def _train(
     course = tuning.course(len(train.pairs), settings.epochs, settings.batch_pairs, pairs_at_once, seed, ranks.world)
     network.to(device)
     without_dropout(network)
+    tell = log if ranks.first else lambda line: None
     for part in (train, held_back):
-        part.reference = reference(network, part.pairs, course.each, device, settings)
+        part.reference = reference(network, part.pairs, course.each, device, settings, tell, should_stop)
     sized = budgets.size(config, context)
     rate = tuning.learning_rate(config, settings, RATE_SHARE)
     lengths = [len(pair.chosen) + len(pair.rejected) for pair in train.pairs]
@@ -285,9 +289,14 @@ def without_dropout(network: torch.nn.Module) -> None:
 
 
 def reference(
-    network: torch.nn.Module, pairs: list[Pair], at_once: int, device: str, settings: PreferenceSettings
-) -> np.ndarray:
-    """Log-probabilities of both answers of each pair under the network as it is, float32 [pairs, 2]."""
+    network: torch.nn.Module, pairs: list[Pair], at_once: int, device: str, settings: PreferenceSettings,
+    log: Callable[[str], None] = print, should_stop: Callable[[], bool] | None = None,
+) -> np.ndarray:  # fmt: skip
+    """Log-probabilities of both answers of each pair under the network as it is, float32 [pairs, 2].
+
+    Pairs of like length are computed together, so that little of a batch is filling. Raises Stopped where it was asked
+    to stop.
+    """
     import torch
 
     from pipeline.training import machine
@@ -296,9 +305,16 @@ def reference(
     found = np.zeros((len(pairs), 2), np.float32)
     unknown = Pairs(pairs, {}, 0, found)
     precision = machine.choose_precision(settings.precision, device, sum(p.numel() for p in network.parameters()))
+    by_length = np.argsort([max(len(pair.chosen), len(pair.rejected)) for pair in pairs], kind="stable")
     network.eval()
+    told = time.monotonic()
     for start in range(0, len(pairs), at_once):
-        places = np.arange(start, min(start + at_once, len(pairs)))
+        if should_stop is not None and should_stop():
+            raise Stopped("preference tuning stopped before its first step; the same command starts it again.")
+        if time.monotonic() - told > SECONDS_BETWEEN_LINES:
+            told = time.monotonic()
+            log(f"what the model gives the answers before it is tuned: {start:,} of {len(pairs):,} pairs")
+        places = by_length[start : start + at_once]
         batch = to_device(batch_of(unknown, places), device)
         with torch.no_grad(), machine.autocast(device, precision):
             chosen, rejected = log_probabilities(network, batch, settings).float().cpu().chunk(2)

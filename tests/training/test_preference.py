@@ -13,6 +13,7 @@ from pipeline.tables import write_table
 from pipeline.tokens.tokenizer import load
 from pipeline.training import preference
 from pipeline.training.settings import PreferenceSettings
+from pipeline.training.stopping import Stopped
 
 SETTINGS = PreferenceSettings(epochs=6, batch_pairs=8, learning_rate=1e-3)
 
@@ -65,6 +66,21 @@ def test_the_loss_is_the_formula_of_the_paper(network, speaker):
         expected += -math.log(1 / (1 + math.exp(-margin)))
     assert loss.item() == pytest.approx(expected, rel=1e-5)
     assert float(figures["accuracy"]) in (0.0, 1.0, 2.0)
+
+
+def test_the_start_is_measured_whatever_is_computed_together(network, speaker, monkeypatch):
+    monkeypatch.setattr(preference, "SECONDS_BETWEEN_LINES", 0.0)
+    answers = ["a long answer, longer than the others " * 2, "short", "neither long nor short, so to say"]
+    pairs = preference.encoded(pl.concat([rows(chosen=answer) for answer in answers]), speaker, 64).pairs
+    lines = []
+    together = preference.reference(network, pairs, 2, "cpu", SETTINGS, lines.append)
+    for pair, found in zip(pairs, together, strict=True):
+        alone = preference.reference(network, [pair], 1, "cpu", SETTINGS, lines.append)[0]
+        assert found.tolist() == pytest.approx(alone.tolist(), rel=1e-5)
+    assert len({round(float(chosen), 3) for chosen, _ in together}) == 3
+    assert any("2 of 3 pairs" in line for line in lines)
+    with pytest.raises(Stopped, match="the same command starts it again"):
+        preference.reference(network, pairs, 2, "cpu", SETTINGS, lines.append, should_stop=lambda: True)
 
 
 def test_by_length_and_smoothed(network, speaker):
