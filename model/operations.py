@@ -134,21 +134,29 @@ def rows_at_once(vocabulary: int, device: str) -> int:
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, rows: int, z_loss: float) -> Tensor:
+        kind = hidden.device.type
         total = torch.zeros((), dtype=torch.float32, device=hidden.device)
         want_hidden, want_weight = ctx.needs_input_grad[:2]
         grad_hidden = torch.empty_like(hidden) if want_hidden else None
         grad_weight = torch.zeros_like(weight) if want_weight else None
-        low = weight  # the matrix in the type that products are made in, which autocast may have set lower than its own
-        for start in range(0, hidden.shape[0], rows):
-            part, target = hidden[start : start + rows], targets[start : start + rows, None]
+        # Products are made in the type that autocast has set, all else in fp32, in one buffer for all chunks.
+        low_type = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weight.dtype
+        low, low_hidden = weight.to(low_type), hidden.to(low_type)
+        buffer = torch.empty(min(rows, len(hidden)), len(weight), dtype=torch.float32, device=hidden.device)
+        for start in range(0, len(hidden), rows):
+            part, target = low_hidden[start : start + rows], targets[start : start + rows, None]
             counted = target != IGNORED
             target = target.clamp_min(0)
-            logits = F.linear(part, low)
-            low, part = low.to(logits.dtype), part.to(logits.dtype)
-            logits = logits.float()
-            log_p = logits.log_softmax(-1)
+            logits = buffer[: len(part)]
+            if low_type == torch.float32:
+                torch.mm(part, low.t(), out=logits)
+            else:
+                logits.copy_(part @ low.t())
+            logit_of_target = logits.gather(1, target)
+            # On a CPU in place: its kernel is done with reading a row before it writes there (a test holds that).
+            log_p = torch.log_softmax(logits, -1, out=logits if kind == "cpu" else None)
             log_p_target = log_p.gather(1, target)
-            log_z = logits.gather(1, target) - log_p_target
+            log_z = logit_of_target - log_p_target
             total += ((z_loss * log_z.square() - log_p_target) * counted).sum()
             if grad_hidden is None and grad_weight is None:
                 continue
@@ -157,12 +165,12 @@ class _LinearCrossEntropy(torch.autograd.Function):
             if z_loss:
                 grad.mul_(1 + 2 * z_loss * log_z)
             grad.scatter_add_(1, target, grad.new_full((), -1.0).expand_as(target)).mul_(counted)
-            grad = grad.to(low.dtype)
-            if grad_hidden is not None and low.dtype == grad_hidden.dtype:
+            grad = grad.to(low_type)
+            if grad_hidden is not None and grad_hidden.dtype == low_type:
                 torch.mm(grad, low, out=grad_hidden[start : start + rows])
             elif grad_hidden is not None:
                 grad_hidden[start : start + rows] = grad @ low
-            if grad_weight is not None and low.dtype == grad_weight.dtype:
+            if grad_weight is not None and grad_weight.dtype == low_type:
                 grad_weight.addmm_(grad.t(), part)
             elif grad_weight is not None:
                 grad_weight += grad.t() @ part

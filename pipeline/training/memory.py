@@ -96,6 +96,8 @@ def of_step(config: ModelConfig, step: Step, device: str = "cpu") -> Memory:
         return _line(at(layers, few), at(layers, 2 * few), (step.sequences - few) / few)
 
     parts = at_depth(config.layers) if config.layers <= 3 else _line(at_depth(2), at_depth(3), config.layers - 2)
+    if step.chunk and device.startswith("cuda"):  # there the gradient has a place of its own
+        parts["logits"] += 4.0 * min(step.chunk, step.sequences * config.context) * config.vocab_size
     tracked = sum(parts.values())
     fixed = CUDA_CONTEXT if device.startswith("cuda") else WORK_SPACE
     return Memory(**parts, margin=MARGIN * tracked + fixed)
@@ -151,9 +153,9 @@ def _traced(config: ModelConfig, step: Step) -> dict[str, float]:
     size = {str(getattr(kind, "value", kind)): float(value) for kind, value in peak.items()}
     weights = size["Parameter"] + size["Buffer"]
     passing = size["Activation"] + size["Temp"] + size["Other"]
-    # Logits in fp32 and their gradient, of all tokens or of one chunk.
-    rows = min(tokens.numel(), step.chunk or tokens.numel())
-    logits = min(2.0 * 4 * rows * vocabulary, passing)
+    # Logits in fp32: with their gradient of all tokens, or of one chunk, whose gradient takes their place.
+    rows = min(tokens.numel(), step.chunk) if step.chunk else 2 * tokens.numel()
+    logits = min(4.0 * rows * vocabulary, passing)
     activations = min(size["Activation"], passing - logits)
     average = size["Parameter"] if step.average else 0.0
     share = 1 / step.shards

@@ -122,6 +122,18 @@ def test_chunks_of_the_loss_are_small_but_not_short():
     assert [rows_at_once(size, "cuda") for size in (256, 32_000, 128_000)] == [131_072, 1048, 512]
 
 
+@pytest.mark.parametrize("shape", [(3, 5), (64, 1000), (513, 4097), (5, 70_001)])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_log_softmax_in_place_is_log_softmax(shape, threads):
+    # Not promised by torch, and relied on by the loss.
+    logits = torch.randn(shape) * 10
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    expected = logits.log_softmax(-1)
+    assert torch.equal(torch.log_softmax(logits, -1, out=logits), expected)
+    torch.set_num_threads(before)
+
+
 def test_targets_left_out_do_not_count():
     hidden, weight = torch.randn(10, 8, requires_grad=True), torch.randn(30, 8, requires_grad=True)
     targets = torch.arange(10)
