@@ -63,11 +63,11 @@ def main() -> int:
             check=True,
         ).stdout
         real = json.loads(output.splitlines()[-1])
-        ratio, after = planned.tracked / real, planned.total / real
+        ratio, after = planned.expected / real, planned.total / real
         wrong += abs(ratio - 1) > BOUND or after < 1
         print(
             f"| {name} | {precision} | {'yes' if recompute else 'no'} | {'yes' if chunked else 'no'} | "
-            f"{planned.tracked / 2**20:,.0f} | "
+            f"{planned.expected / 2**20:,.0f} | "
             f"{real / 2**20:,.0f} | {ratio:.3f} | {after:.3f} |", flush=True,
         )  # fmt: skip
     print(f"\n{wrong} settings are more than {BOUND:.0%} off before the margin, or under after it")

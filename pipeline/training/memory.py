@@ -2,7 +2,7 @@
 
 The step is the real one: the same network, loss, optimiser and order of calls, under torch's `FakeTensorMode`, with
 its memory tracker noting what lives when. So nothing has to be kept in step with the network by hand. What the tracker
-cannot see (the allocator's rounding, work space of kernels, the driver) is covered by a margin that was measured;
+cannot see is added: a fixed amount for the process (work space of kernels, the driver), and a margin that was measured;
 docs/plan.md holds the figures.
 """
 
@@ -15,7 +15,7 @@ from typing import Literal
 from model.config import ModelConfig
 from pipeline.training.settings import LoopSettings
 
-# Measured against real peaks (benchmarks/plan_vs_measured.py; docs/plan.md): the tracker reads up to 9 % low.
+# Measured against real peaks (benchmarks/plan_vs_measured.py; docs/plan.md): expected is up to 3 % low.
 MARGIN = 0.10
 # A CUDA context with its libraries, before the first tensor: 0.3-0.6 GB on current drivers.
 CUDA_CONTEXT = 600e6
@@ -57,11 +57,17 @@ class Memory:
     activations: float
     logits: float
     other: float  # what lives for a moment, such as gradients of activations
+    process: float  # what the process keeps beside tensors: CUDA's context, work space of kernels and threads
     margin: float
 
     @property
-    def tracked(self) -> float:
+    def expected(self) -> float:
         return self.total - self.margin
+
+    @property
+    def tracked(self) -> float:
+        """What the tensors take."""
+        return self.expected - self.process
 
     @property
     def total(self) -> float:
@@ -99,8 +105,8 @@ def of_step(config: ModelConfig, step: Step, device: str = "cpu") -> Memory:
     if step.chunk and device.startswith("cuda"):  # there the gradient has a place of its own
         parts["logits"] += 4.0 * min(step.chunk, step.sequences * config.context) * config.vocab_size
     tracked = sum(parts.values())
-    fixed = CUDA_CONTEXT if device.startswith("cuda") else WORK_SPACE
-    return Memory(**parts, margin=MARGIN * tracked + fixed)
+    process = CUDA_CONTEXT if device.startswith("cuda") else WORK_SPACE
+    return Memory(**parts, process=process, margin=MARGIN * tracked)
 
 
 def _line(first: dict[str, float], second: dict[str, float], steps: float) -> dict[str, float]:
