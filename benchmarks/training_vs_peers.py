@@ -12,7 +12,8 @@ multiplications, forward and backward in the same shapes, with nothing between t
 in fp32 and all contestants run under torch's autocast, as ours does in training.
 
 Ours keeps freed memory, in huge pages (model/allocator.py), as the training program does; `--same-allocator` gives this
-to all.
+to all. How long threads spin (model/__init__.py) is the same for all. The peak is that of a square multiplication,
+taken when the last step is done.
 nanoGPT is not a package: its model is rebuilt here from its description (GPT-2 with a fused projection of queries, keys
 and values, exact GELU, learned positions, no biases, tied embeddings). A peer that is not installed is left out.
 """
@@ -347,6 +348,20 @@ def main():
             apart = abs(results[left][0]["loss"] - results[right][0]["loss"])
             if apart > (1e-3 if given.precision == "fp32" else 1e-2):  # bf16 rounds to 3 digits, in another order
                 raise SystemExit(f"the losses of {left} and {right} differ by {apart}: not the same network")
+    if "matmul" in middle:
+        import torch
+
+        from pipeline.training.machine import measured_peak
+
+        torch.set_num_threads(given.threads)
+        peak = measured_peak(torch.bfloat16 if given.precision == "bf16" else torch.float32, size=2048) / given.threads
+        layers, width, heads, kv_heads, ffn, vocabulary, *_ = SIZES[given.size]
+        block = width * (2 * width + 2 * width // heads * kv_heads + 3 * ffn)
+        flops = 6 * batch * context * (layers * block + vocabulary * width)
+        for name in ("ours", "matmul"):
+            if name in middle:
+                share = flops / middle[name] / peak
+                print(f"multiplications of {name} make {share:.0%} of the peak of {peak / 1e9:.0f} GFLOP/s a thread")
     if "ours" in middle:
         for name in ("matmul", "matmul+attention"):
             if name in middle:

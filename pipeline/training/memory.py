@@ -160,8 +160,8 @@ def _traced(config: ModelConfig, step: Step) -> dict[str, float]:
     weights = size["Parameter"] + size["Buffer"]
     passing = size["Activation"] + size["Temp"] + size["Other"]
     # Logits in fp32: with their gradient of all tokens, or of one chunk, whose gradient takes their place.
-    rows = min(tokens.numel(), step.chunk) if step.chunk else 2 * tokens.numel()
-    logits = min(4.0 * rows * vocabulary, passing)
+    rows_held = min(tokens.numel(), step.chunk) if step.chunk else 2 * tokens.numel()
+    logits = min(4.0 * rows_held * vocabulary, passing)
     activations = min(size["Activation"], passing - logits)
     average = size["Parameter"] if step.average else 0.0
     share = 1 / step.shards

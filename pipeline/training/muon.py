@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pipeline.training import machine
+
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # Jordan 2024: steepest at 0, singular values end between 0.7 and 1.2
 ROUNDS = 5
 
@@ -42,8 +44,7 @@ class Muon(torch.optim.Muon):
 
 def fast_format(device: torch.device) -> torch.dtype:
     """fp32 on a CPU without AMX, bf16 elsewhere."""
-    slow = device.type == "cpu" and not torch.cpu._is_amx_tile_supported()
-    return torch.float32 if slow else torch.bfloat16
+    return torch.bfloat16 if machine.bf16_is_fast(device.type) else torch.float32
 
 
 def orthogonal(matrix: Tensor, dtype: torch.dtype) -> Tensor:

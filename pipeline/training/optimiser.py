@@ -30,14 +30,14 @@ class Optimiser:
         head = [p for name, p in named if p.ndim >= 2 and p not in tables and is_head(name)]
         self.parts: list[torch.optim.Optimizer] = []
         if settings.optimiser == "muon":
+            from pipeline.training.muon import Muon
+
             if any(hasattr(p, "full_tensor") for p in matrices):
                 raise UserError(
                     "optimiser: muon needs whole matrices and sharding splits them: set sharding: off, or optimiser:"
                     " adamw."
                 )
             hidden = [p for p in matrices if all(p is not q for q in head)]
-            from pipeline.training.muon import Muon
-
             decay = settings.weight_decay
             self.parts.append(Muon(hidden, lr=learning_rate, weight_decay=decay, momentum=settings.momentum))
             matrices = head
