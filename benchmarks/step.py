@@ -1,0 +1,72 @@
+"""One step of the demonstration: its time, and the optimiser's share of it.
+
+    python -m benchmarks.step [--threads 2] [--optimiser muon] [--without-amx] [--busy 1]
+
+`--busy` starts as many programs that do nothing but compute; GOMP_SPINCOUNT, set outside, says how long threads spin.
+`--without-amx` has Muon in fp32, as a CPU without AMX gets it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import model  # noqa: F401  (before torch: it says how threads wait)
+from model import allocator
+
+STEPS, WARM = 12, 4
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--optimiser", choices=["muon", "adamw"], default="muon")
+    parser.add_argument("--without-amx", action="store_true")
+    parser.add_argument("--busy", type=int, default=0)
+    options = parser.parse_args()
+    import torch
+
+    from model.transformer import Transformer
+    from pipeline.recipe import load
+    from pipeline.training import machine
+    from pipeline.training.optimiser import Optimiser
+
+    if options.without_amx:
+        machine.bf16_is_fast = lambda device: False
+    torch.set_num_threads(options.threads)
+    recipe = load(Path(__file__).parent.parent / "recipes" / "demo.yaml")
+    network = Transformer(recipe.model.model_copy(update={"vocab_size": 4096}))
+    settings = recipe.pretraining.model_copy(update={"optimiser": options.optimiser})
+    optimiser = Optimiser(network, settings, 1e-3)
+    tokens = torch.randint(0, 4096, (4096 // network.config.context, network.config.context))
+    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(options.busy)]
+    rows = []
+    try:
+        with allocator.kept_memory():
+            for _ in range(WARM + STEPS):
+                started, cpu = time.perf_counter(), time.process_time()
+                total, count = network(tokens, tokens)
+                (total / count).backward()
+                computed = time.perf_counter()
+                optimiser.step(1.0)
+                optimiser.zero_grad()
+                ended = time.perf_counter()
+                rows.append((ended - started, time.process_time() - cpu, ended - computed))
+    finally:
+        for process in busy:
+            process.kill()
+            process.wait()
+    wall, cpu, update = (statistics.median(column) for column in zip(*rows[WARM:], strict=True))
+    print(
+        f"{options.optimiser}, {options.threads} thread(s), {options.busy} busy: {wall:.3f} s a step, {cpu:.3f} CPU-s,"
+        f" optimiser {1000 * update:.0f} ms, {update / wall:.1%}"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
