@@ -5,6 +5,7 @@ it says, and, where it fails, the one sentence that says why.
 """
 
 import logging
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -70,7 +71,11 @@ def failure(event: Any) -> str:
 @logger(None, description="One short line for what matters; the event log keeps the rest")
 def console(context: InitLoggerContext) -> logging.Logger:
     made = logging.Logger("slm", level=logging.DEBUG)
-    handler = logging.StreamHandler()
+    # While a step runs, Dagster writes what comes on stderr to a file and lets `tail` repeat it here; it ends `tail`
+    # with the step, and the last lines, which say why the step failed, are lost where `tail` was late. So this writes
+    # to the terminal itself, which is still there when the logger is made.
+    terminal = os.fdopen(os.dup(2), "w", buffering=1, encoding=sys.stderr.encoding, errors="backslashreplace")
+    handler = logging.StreamHandler(terminal)
     handler.setFormatter(Line())
     handler.addFilter(Worthwhile())
     made.addHandler(handler)

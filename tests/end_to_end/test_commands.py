@@ -152,8 +152,8 @@ def test_a_source_that_is_not_there_is_told_in_a_sentence(checkout: Copy) -> Non
     )
     done = checkout.run(*JOB, "observe_job", expect=None, SLM_RECIPE="missing.yaml")
     assert done.returncode != 0
-    (sentence,) = {line.partition("FAILED: ")[2] for line in done.stderr.splitlines() if "FAILED: " in line}
-    assert "none/*.txt" in sentence
+    told = [line.partition("FAILED: ")[2] for line in done.stderr.splitlines() if "FAILED: " in line]
+    assert len(told) == 1 and "none/*.txt" in told[0], done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     told = checkout.run("slm", "make", "raw_documents", expect=None, SLM_RECIPE="missing.yaml")
     assert told.returncode != 0 and "none/*.txt" in told.stderr and "Traceback" not in told.stderr
