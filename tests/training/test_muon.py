@@ -7,12 +7,13 @@ from pipeline.training import muon
 from pipeline.training.muon import Muon, orthogonal
 
 SHAPES = [(24, 24), (40, 16), (16, 40)]
+WEIGHTS = [(24, 24), (40, 16), (16, 40), (40, 16), (24, 24), (40, 16), (16, 40)]  # alike in pairs and threes
 SETTINGS = {"lr": 0.02, "weight_decay": 0.1, "momentum": 0.95}
 
 
 def trained(kind, steps=3, **more):
     torch.manual_seed(0)
-    weights = [torch.nn.Parameter(torch.randn(shape)) for shape in SHAPES]
+    weights = [torch.nn.Parameter(torch.randn(shape)) for shape in WEIGHTS]
     optimiser = kind(weights, **SETTINGS, **more)
     for _ in range(steps):
         for weight in weights:
@@ -43,8 +44,17 @@ def test_in_fp32_it_takes_nearly_the_same_way(monkeypatch):
 @pytest.mark.parametrize("shape", SHAPES)
 def test_an_update_has_singular_values_near_one(shape):
     torch.manual_seed(1)
-    singular = torch.linalg.svdvals(orthogonal(torch.randn(shape) * 1e-3, torch.float32))
+    singular = torch.linalg.svdvals(orthogonal(torch.randn(3, *shape) * torch.tensor([1e-3, 1, 50])[:, None, None]))
     assert singular.min() > 0.6 and singular.max() < 1.3
+
+
+@pytest.mark.parametrize("numbers", [1, 1000, 2**20])
+def test_how_many_are_taken_together_changes_no_bit(monkeypatch, numbers):
+    monkeypatch.setattr(muon, "fast_format", lambda device: torch.bfloat16)
+    expected, _ = trained(Muon)
+    monkeypatch.setattr(muon, "TOGETHER", numbers)
+    for mine, other in zip(trained(Muon)[0], expected, strict=True):
+        assert torch.equal(mine, other)
 
 
 @pytest.mark.parametrize(("amx", "format"), [(True, torch.bfloat16), (False, torch.float32)])
