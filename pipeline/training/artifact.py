@@ -27,6 +27,8 @@ from pipeline.training import distributed
 from pipeline.training.checkpoint import Checkpoints, log_table
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from pipeline.training.distributed import Ranks
     from pipeline.training.objective import Trained
 
@@ -67,19 +69,29 @@ def made_by_all(
         return artifact
 
 
+# What people compare runs by.
+COMPARED = ("layers", "width", "heads", "norm", "positions", "activation", "optimiser", "schedule")
+
+
 @contextmanager
 def followed(
-    ranks: Ranks, store: Store, asset: str, draft: Draft, blocks: dict[str, Any], further: dict[str, Any]
+    ranks: Ranks, store: Store, asset: str, draft: Draft, blocks: dict[str, BaseModel], further: dict[str, Any]
 ) -> Iterator[Any]:
     """The run of MLflow of this training, the one of its checkpoint where there is one; None but on rank 0.
 
-    blocks: settings that are not as by default, by block of the recipe; all of them stand in the run's recipe.yaml.
+    blocks: settings by block of the recipe. The run shows what differs from the default, and COMPARED always, so that
+    a page that compares two runs has both values; all of them stand in the run's recipe.yaml.
     """
     if not ranks.first:
         yield None
         return
     before = Checkpoints.tracked(draft.directory / CHECKPOINTS)
-    params = {f"{block}.{name}": value for block, settings in blocks.items() for name, value in settings.items()}
+    params = {
+        f"{block}.{name}": value
+        for block, settings in blocks.items()
+        for name, value in settings.model_dump().items()
+        if name in COMPARED or name in settings.model_dump(exclude_defaults=True)
+    }
     tags = {tracking.RECIPE: store.recipe, tracking.FINGERPRINT: draft.fingerprint, "slm.asset": asset}
     with tracking.run(asset, asset, tags, {**params, **further}, resume=before) as run:
         yield run

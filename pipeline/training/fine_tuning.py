@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pipeline.training.distributed import Ranks
     from pipeline.training.objective import Batch
 
-VERSION = "3"
+VERSION = "4"
 ASSET = "sft_model"
 # Of the rate that the network's pretraining would use (Tülu 3: 5e-6 after 3e-4 for 8 B; GPT-2-sized models take more).
 RATE_SHARE = 0.1
@@ -119,9 +119,7 @@ def _train(
             f" ({packed.filled:.0%} filled), {course.steps:,} steps of {course.in_step} rows;"
             f" {packed.counts['cut_at_the_end']} cut, {packed.counts['nothing_to_learn']} without an answer left out"
         )
-    with artifact.followed(
-        ranks, store, ASSET, draft, {"sft": settings.model_dump(exclude_defaults=True)}, facts
-    ) as tracked:
+    with artifact.followed(ranks, store, ASSET, draft, {"sft": settings}, facts) as tracked:
         trained = loop.train(
             objective, network, settings, learning_rate=rate, seed=seed, device=device,
             directory=draft.directory / artifact.CHECKPOINTS, ranks=ranks, sharded=fit.sharded, run=tracked,

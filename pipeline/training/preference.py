@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pipeline.training.distributed import Ranks
     from pipeline.training.objective import Batch
 
-VERSION = "3"
+VERSION = "4"
 ASSET = "preference_model"
 RATE_SHARE = 0.01  # of the rate that pretraining would use (Rafailov et al. 2023: 1e-6 after some 1e-4)
 HELD_BACK_PAIRS = 512
@@ -152,9 +152,7 @@ def _train(
     }  # fmt: skip
     if ranks.first:
         log(f"{len(train.pairs):,} pairs, {course.steps:,} steps of {course.in_step}; {told(train)}")
-    with artifact.followed(
-        ranks, store, ASSET, draft, {"preference": settings.model_dump(exclude_defaults=True)}, facts
-    ) as tracked:
+    with artifact.followed(ranks, store, ASSET, draft, {"preference": settings}, facts) as tracked:
         trained = loop.train(
             objective, network, settings, learning_rate=rate, seed=seed, device=device,
             directory=draft.directory / artifact.CHECKPOINTS, ranks=ranks, sharded=fit.sharded, run=tracked,

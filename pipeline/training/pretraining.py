@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pipeline.training.distributed import Ranks
     from pipeline.training.objective import Batch
 
-VERSION = "3"
+VERSION = "4"
 ASSET = "pretrained_model"
 IGNORED = -100
 
@@ -116,10 +116,7 @@ def _train(
         )
     torch.manual_seed(seed)
     network: Any = Transformer(config)
-    blocks = {
-        "model": config.model_dump(exclude_defaults=True),
-        "pretraining": settings.model_dump(exclude_defaults=True),
-    }
+    blocks = {"model": config, "pretraining": settings}
     with artifact.followed(ranks, store, ASSET, draft, blocks, facts) as tracked:
         trained = loop.train(
             objective, network, settings, learning_rate=run.learning_rate, seed=seed, device=device,

@@ -35,6 +35,7 @@ def test_a_model_that_was_made_without_dagster_stands_in_mlflow_with_all_that_be
     parent = client.get_run(about.data.tags[tracking.PARENT])
     assert parent.data.tags[tracking.KIND] == "recipe" and parent.info.run_name == "tiny"
     assert len(about.data.params) < 40 and about.data.params["model.layers"] == "1", about.data.params
+    assert about.data.params["pretraining.optimiser"] == project.recipe.pretraining.optimiser, "runs are compared by it"
     assert "model.bias" not in about.data.params, "settings that are as by default are left to recipe.yaml"
     steps = [point.step for point in client.get_metric_history(run, "train/loss")]
     assert max(steps) == model.facts["tokens"], "the step of a figure is its number of tokens"
