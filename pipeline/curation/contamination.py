@@ -21,8 +21,9 @@ from pydantic import Field, field_validator
 
 from pipeline.curation.duplicates.words import Runs, blocks, code_points, compose
 from pipeline.curation.evaluation_items import Index, ItemSet, held_back_items, index_of, items_of, tokens_of
+from pipeline.documents.by_fragment import Wanted, make_tables
 from pipeline.documents.document import EDIT
-from pipeline.documents.execution import ExecutionSettings, run_all
+from pipeline.documents.execution import ExecutionSettings
 from pipeline.documents.stage import counted, decision_facts, decision_table, refuse_to_remove_all, scatter
 from pipeline.documents.view import Documents
 from pipeline.settings import StageSettings
@@ -115,28 +116,28 @@ def find_all(draft: Draft, documents: Documents, index: Index, execution: Execut
         for column in table:
             content.update(column.to_numpy().tobytes())
     about = digest({"version": VERSION, "items": content.hexdigest()})
-    fragments, tasks, keys = [], [], []
-    for fragment in documents.fragments:
-        name = side_table(fragment)
+
+    def wanted(fragment: str) -> Wanted:
         key = {**documents.key(fragment), "hits": about}
-        if not draft.recall(name, key):
-            fragments.append(fragment)
-            keys.append(key)
-            tasks.append((documents.only(fragment), fragment, index, draft.path(f"{name}.parquet")))
-    work = sum(documents.raw.entry(fragment)["bytes"] for fragment in fragments)
-    for done, rows in run_all(find_in_fragment, tasks, execution, work_bytes=2 * work, label="contamination"):
-        draft.record(side_table(fragments[done]), keys[done], rows=rows, facts={})
+        return Wanted(
+            side_table(fragment),
+            key,
+            2 * documents.bytes(fragment),
+            lambda target: (documents.only(fragment), fragment, index, target),
+        )
+
+    make_tables(draft, map(wanted, documents.fragments), find_in_fragment, execution, "contamination")
 
 
-def find_in_fragment(documents: Documents, fragment: str, index: Index, target: Path) -> int:
-    """Write the hits of a fragment; returns how many there are. Runs in a worker."""
+def find_in_fragment(documents: Documents, fragment: str, index: Index, target: Path) -> tuple[int, dict[str, Any]]:
+    """Write the hits of a fragment; returns how many there are, and no facts. Runs in a worker."""
     if index.grams or index.whole:
         texts = documents.read(fragment, ["text"]).filter("kept")["text"]
         hits = find(texts, index)
     else:
         hits = pl.DataFrame(schema=HIT_SCHEMA)
     write_table(hits, target)
-    return hits.height
+    return hits.height, {}
 
 
 def find(texts: pl.Series, index: Index) -> pl.DataFrame:

@@ -13,8 +13,9 @@ from typing import Any
 
 import polars as pl
 
+from pipeline.documents.by_fragment import Wanted, make_tables
 from pipeline.documents.document import DOCUMENT_SCHEMA
-from pipeline.documents.execution import ExecutionSettings, run_all
+from pipeline.documents.execution import ExecutionSettings
 from pipeline.documents.view import Documents
 from pipeline.errors import UserError
 from pipeline.store import Artifact, Draft, Store
@@ -35,23 +36,21 @@ def make(
     documents = Documents(raw, decisions[-1])
 
     def build(draft: Draft) -> None:
-        fragments, tasks, keys = [], [], []
-        for fragment in documents.fragments:
+        def wanted(fragment: str) -> Wanted:
             editing = {
                 stage.asset: stage.entry(fragment)["facts"]["edits_digest"]
                 for stage in decisions
                 if "edits_digest" in stage.entry(fragment)["facts"]
             }
             key = {**documents.key(fragment), "edits": editing, "version": VERSION}
-            if draft.recall(fragment, key):
-                continue
-            tables = [stage.table(fragment) for stage in decisions if stage.asset in editing]
-            fragments.append(fragment)
-            keys.append(key)
-            tasks.append((documents.only(fragment), fragment, tables, draft.path(f"{fragment}.parquet")))
-        work = sum(raw.entry(fragment)["bytes"] for fragment in fragments)
-        for index, (rows, facts) in run_all(curate_fragment, tasks, execution, 2 * work, "curated_documents"):
-            draft.record(fragments[index], keys[index], rows=rows, facts=facts)
+
+            def task(target: Path) -> tuple[Any, ...]:
+                tables = [stage.table(fragment) for stage in decisions if stage.asset in editing]
+                return documents.only(fragment), fragment, tables, target
+
+            return Wanted(fragment, key, 2 * documents.bytes(fragment), task)
+
+        make_tables(draft, map(wanted, documents.fragments), curate_fragment, execution, "curated_documents")
         draft.counts = counted(draft.entries)
         if not draft.counts["kept"]:
             raise UserError("No document is left after curation: loosen the stages of `curation` in the recipe.")

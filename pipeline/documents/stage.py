@@ -16,8 +16,9 @@ from typing import Any
 
 import polars as pl
 
+from pipeline.documents.by_fragment import Wanted, make_tables
 from pipeline.documents.document import DECISION_SCHEMA, mask_digest
-from pipeline.documents.execution import ExecutionSettings, run_all
+from pipeline.documents.execution import ExecutionSettings
 from pipeline.documents.view import Documents
 from pipeline.errors import UserError
 from pipeline.settings import StageSettings
@@ -91,22 +92,19 @@ def decide_by_fragment(
         "models": {name: model.digest for name, model in models.items()},
     }
     model_paths = {name: model.whole() for name, model in models.items()}
-    fragments, tasks, keys = [], [], []
-    for fragment in documents.fragments:
+
+    def wanted(fragment: str) -> Wanted:
         signals_key = digest({"raw": documents.key(fragment)["raw"], **about_signals})
         key = {**documents.key(fragment), "signals": signals_key, "settings": all_settings}
-        if draft.recall(fragment, key):
-            continue
-        remembered = draft.earlier_part(fragment, "signals", signals_key)
-        fragments.append(fragment)
-        keys.append((key, signals_key))
-        view = documents.only(fragment)
-        tasks.append((stage, view, fragment, settings, model_paths, remembered, draft.path(f"{fragment}.parquet")))
-    work = sum(documents.raw.entry(fragment)["bytes"] for fragment in fragments)
-    for index, (rows, facts) in run_all(decide_fragment, tasks, execution, work_bytes=4 * work, label=stage.name):
-        key, signals_key = keys[index]
+
+        def task(target: Path) -> tuple[Any, ...]:
+            remembered = draft.earlier_part(fragment, "signals", signals_key)
+            return stage, documents.only(fragment), fragment, settings, model_paths, remembered, target
+
         parts = {"signals": signals_key} if settings.enabled else None
-        draft.record(fragments[index], key, rows=rows, facts=facts, parts=parts)
+        return Wanted(fragment, key, 4 * documents.bytes(fragment), task, parts)
+
+    make_tables(draft, map(wanted, documents.fragments), decide_fragment, execution, stage.name)
 
 
 def decide_fragment(

@@ -40,6 +40,10 @@ class Documents:
     def rows(self, fragment: str) -> int:
         return self.raw.entry(fragment)["rows"]
 
+    def bytes(self, fragment: str) -> int:
+        """Size of the fragment's file."""
+        return self.raw.entry(fragment)["bytes"]
+
     def source(self, fragment: str) -> str:
         return source_of(fragment)
 

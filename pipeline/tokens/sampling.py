@@ -15,12 +15,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import xxhash
 
+from pipeline.documents.by_fragment import Wanted, make_tables
 from pipeline.documents.document import source_of
-from pipeline.documents.execution import ExecutionSettings, run_all
+from pipeline.documents.execution import ExecutionSettings
 from pipeline.errors import UserError
 from pipeline.store import Artifact, Draft, Store
 from pipeline.tables import gathered, joined, write_table
@@ -138,24 +140,21 @@ def make(
 
 def documents_of(draft: Draft, curated: Artifact, execution: ExecutionSettings) -> pl.LazyFrame:
     """DOCUMENT, fragment and source of each curated document, in the order of the tables; remembered by fragment."""
-    missing, tasks, keys = [], [], []
-    for fragment in curated.fragments:
-        key = {"curated": curated.entry(fragment)["sha256"], "version": VERSION}
-        if not draft.recall(f"documents/{fragment}", key):
-            missing.append(fragment)
-            keys.append(key)
-            tasks.append((curated.table(fragment), draft.path(f"documents/{fragment}.parquet")))
-    work = sum(curated.entry(fragment)["bytes"] for fragment in missing)
-    for index, rows in run_all(write_documents, tasks, execution, work_bytes=work, label=ASSET):
-        draft.record(f"documents/{missing[index]}", keys[index], rows=rows, facts={})
+
+    def wanted(fragment: str) -> Wanted:
+        entry = curated.entry(fragment)
+        key = {"curated": entry["sha256"], "version": VERSION}
+        return Wanted(f"documents/{fragment}", key, entry["bytes"], lambda target: (curated.table(fragment), target))
+
+    make_tables(draft, map(wanted, curated.fragments), write_documents, execution, ASSET)
     tables = {fragment: draft.path(f"documents/{fragment}.parquet") for fragment in curated.fragments}
     sources = {fragment: source_of(fragment) for fragment in curated.fragments}
     source = pl.col("fragment").replace_strict(sources, return_dtype=pl.String).alias("source")
     return joined(tables).with_columns(source)
 
 
-def write_documents(curated: Path, target: Path) -> int:
-    """Write what is known of each document of a curated table; returns its rows. Runs in a worker."""
+def write_documents(curated: Path, target: Path) -> tuple[int, dict[str, Any]]:
+    """Write what is known of each document of a curated table; returns its rows, and no facts. Runs in a worker."""
     frame = pl.read_parquet(curated, columns=["doc_id", "text", "lang"]).with_row_index("row")
     content = [xxhash.xxh3_64_intdigest(raw) for raw in frame["text"].cast(pl.Binary).to_list()]
     table = frame.with_columns(
@@ -166,7 +165,7 @@ def write_documents(curated: Path, target: Path) -> int:
         pl.Series("content", content, dtype=pl.UInt64),
     ).select(DOCUMENT)
     write_table(table, target)
-    return table.height
+    return table.height, {}
 
 
 def rates(known: pl.LazyFrame, settings: TokenizerSettings) -> pl.DataFrame:

@@ -18,8 +18,9 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from pipeline.documents.by_fragment import Wanted, make_tables
 from pipeline.documents.document import source_of
-from pipeline.documents.execution import ExecutionSettings, run_all
+from pipeline.documents.execution import ExecutionSettings
 from pipeline.errors import UserError
 from pipeline.store import Artifact, Draft, Store
 from pipeline.tables import put_in_place, write_table
@@ -54,26 +55,24 @@ def make(
     encoding = encoding_digest(tokenizer)
 
     def build(draft: Draft) -> None:
-        fragments, tasks, keys = [], [], []
-        for fragment in curated.fragments:
-            if not curated.entry(fragment)["rows"]:
-                continue
+        def wanted(fragment: str) -> Wanted:
+            entry = curated.entry(fragment)
             key = {
-                "curated": curated.entry(fragment)["sha256"],
+                "curated": entry["sha256"],
                 "encoding": encoding,
                 "validation": settings.validation,
                 "row_group_tokens": settings.row_group_tokens,
                 "version": VERSION,
             }
-            if draft.recall(fragment, key):
-                continue
-            fragments.append(fragment)
-            keys.append(key)
-            # The path of a curated table is asked for here: a remote one is fetched only if it has changed.
-            tasks.append((curated.table(fragment), tokenizer.whole(), settings, draft.path(f"{fragment}.parquet")))
-        work = sum(curated.entry(fragment)["bytes"] for fragment in fragments)
-        for index, (rows, facts) in run_all(shard_fragment, tasks, execution, work_bytes=4 * work, label=ASSET):
-            draft.record(fragments[index], keys[index], rows=rows, facts=facts)
+
+            def task(target: Path) -> tuple[Any, ...]:
+                # The path of a curated table is asked for here: a remote one is fetched only if it has changed.
+                return curated.table(fragment), tokenizer.whole(), settings, target
+
+            return Wanted(fragment, key, 4 * entry["bytes"], task)
+
+        filled = [fragment for fragment in curated.fragments if curated.entry(fragment)["rows"]]
+        make_tables(draft, map(wanted, filled), shard_fragment, execution, ASSET)
         finish(draft, tokenizer, encoding, settings)
 
     return store.make(

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -24,7 +24,8 @@ from pipeline.curation.duplicates import index, stored
 from pipeline.curation.duplicates.signatures import band_hashes, folded, signatures_of
 from pipeline.curation.duplicates.similarity import sets_of
 from pipeline.curation.duplicates.words import shingles_in
-from pipeline.documents.execution import ExecutionSettings, run_all
+from pipeline.documents.by_fragment import Wanted, make_tables
+from pipeline.documents.execution import ExecutionSettings
 from pipeline.documents.view import Documents
 from pipeline.store import Draft, digest
 from pipeline.tables import put_in_place
@@ -196,29 +197,29 @@ def about_signatures(settings: Settings) -> str:
 def sign_all(draft: Draft, documents: Documents, settings: Settings, execution: ExecutionSettings) -> None:
     """Write the signatures of every fragment into the draft; remembered ones are not made again."""
     about = about_signatures(settings)
-    fragments, tasks, keys = [], [], []
-    for fragment in documents.fragments:
+
+    def wanted(fragment: str) -> Wanted:
         name = side_table(fragment)
         key = {**documents.key(fragment), "signatures": about, "bands": list(settings.banding())}
-        if draft.recall(name, key):
-            if settings.keep_shingles:
-                draft.file(f"{name}{stored.SUFFIX}", key, lambda path: {})  # recorded first, so it is there
-            continue
-        beside = stored.SUFFIX if settings.keep_shingles else ""
-        earlier = draft.earlier_part(name, "signatures", about, beside)
-        fragments.append(fragment)
-        keys.append(key)
-        tasks.append((documents.only(fragment), fragment, settings, earlier, draft.path(f"{name}.parquet")))
-    work = sum(documents.raw.entry(fragment)["bytes"] for fragment in fragments)
-    for done, rows in run_all(sign_fragment, tasks, execution, work_bytes=2 * work, label="signatures"):
-        name = side_table(fragments[done])
-        if settings.keep_shingles:
-            draft.file(f"{name}{stored.SUFFIX}", keys[done], lambda path: {})
-        draft.record(name, keys[done], rows=rows, facts={}, parts={"signatures": about})
+
+        def task(target: Path) -> tuple[Any, ...]:
+            beside = stored.SUFFIX if settings.keep_shingles else ""
+            earlier = draft.earlier_part(name, "signatures", about, beside)
+            return documents.only(fragment), fragment, settings, earlier, target
+
+        return Wanted(name, key, 2 * documents.bytes(fragment), task, {"signatures": about})
+
+    tables = [wanted(fragment) for fragment in documents.fragments]
+    make_tables(draft, tables, sign_fragment, execution, "signatures")
+    if settings.keep_shingles:
+        for table in tables:  # a worker writes them before the table, so they are there
+            draft.file(f"{table.name}{stored.SUFFIX}", table.key, lambda path: {})
 
 
-def sign_fragment(documents: Documents, fragment: str, settings: Settings, earlier: Path | None, target: Path) -> int:
-    """Write the table of signatures of one fragment's documents that are left; returns its rows. Runs in a worker."""
+def sign_fragment(
+    documents: Documents, fragment: str, settings: Settings, earlier: Path | None, target: Path
+) -> tuple[int, dict[str, Any]]:
+    """Write the signatures of one fragment's documents that are left; returns (rows, no facts). Runs in a worker."""
     frame = documents.read(fragment, ["doc_id"])
     kept = frame["kept"]
     high, low = halves(frame["doc_id"].filter(kept))
@@ -247,7 +248,7 @@ def sign_fragment(documents: Documents, fragment: str, settings: Settings, earli
         parts = stored.merged(fresh, sizes, np.concatenate(made), shingles, begins)
         stored.write(parts, target.with_suffix(stored.SUFFIX))
     write_signed(Signed(high, low, words, signatures, band_hashes(signatures, *settings.banding())), target)
-    return len(high)
+    return len(high), {}
 
 
 def _places(high: np.ndarray, low: np.ndarray, before: Signed) -> np.ndarray:

@@ -23,8 +23,9 @@ from pydantic import Field
 from pipeline.curation.duplicates.near import source_order
 from pipeline.curation.duplicates.sentences import Sentences, sentences_of
 from pipeline.curation.duplicates.words import runs
+from pipeline.documents.by_fragment import Wanted, make_tables
 from pipeline.documents.document import EDIT
-from pipeline.documents.execution import ExecutionSettings, run_all
+from pipeline.documents.execution import ExecutionSettings
 from pipeline.documents.stage import counted, decision_facts, decision_table, refuse_to_remove_all, scatter
 from pipeline.documents.view import Documents
 from pipeline.settings import StageSettings
@@ -98,21 +99,23 @@ def side_table(fragment: str) -> str:
 def find_all(draft: Draft, documents: Documents, settings: Settings, execution: ExecutionSettings) -> None:
     """Write the sentences of every fragment into the draft, remembered ones without reading text."""
     about = digest({"version": VERSION, "window": settings.window, "min_bytes": settings.min_bytes})
-    fragments, tasks, keys = [], [], []
-    for fragment in documents.fragments:
-        name = side_table(fragment)
+
+    def wanted(fragment: str) -> Wanted:
         key = {**documents.key(fragment), "sentences": about}
-        if not draft.recall(name, key):
-            fragments.append(fragment)
-            keys.append(key)
-            tasks.append((documents.only(fragment), fragment, settings, draft.path(f"{name}.parquet")))
-    work = sum(documents.raw.entry(fragment)["bytes"] for fragment in fragments)
-    for done, rows in run_all(find_in_fragment, tasks, execution, work_bytes=2 * work, label="sentences"):
-        draft.record(side_table(fragments[done]), keys[done], rows=rows, facts={})
+        return Wanted(
+            side_table(fragment),
+            key,
+            2 * documents.bytes(fragment),
+            lambda target: (documents.only(fragment), fragment, settings, target),
+        )
+
+    make_tables(draft, map(wanted, documents.fragments), find_in_fragment, execution, "sentences")
 
 
-def find_in_fragment(documents: Documents, fragment: str, settings: Settings, target: Path) -> int:
-    """Write the table of a fragment's sentences; returns its rows. Runs in a worker."""
+def find_in_fragment(
+    documents: Documents, fragment: str, settings: Settings, target: Path
+) -> tuple[int, dict[str, Any]]:
+    """Write the table of a fragment's sentences; returns its rows, and no facts. Runs in a worker."""
     frame = documents.read(fragment, ["text", "lang"]).filter("kept")
     code = (frame["lang"] == "code").fill_null(False).to_numpy()
     found = windows(sentences_of(frame["text"], code), settings.window)
@@ -129,7 +132,7 @@ def find_in_fragment(documents: Documents, fragment: str, settings: Settings, ta
         }
     )
     write_table(table, target)
-    return table.height
+    return table.height, {}
 
 
 def windows(one: Sentences, number: int) -> Sentences:

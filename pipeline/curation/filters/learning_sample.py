@@ -21,7 +21,8 @@ import polars as pl
 import xxhash
 
 from pipeline.curation.filters.model_text import FOLDS, KINDS, MOST_OF_A_DOCUMENT, fold, kinds, prose, turn
-from pipeline.documents.execution import ExecutionSettings, run_all
+from pipeline.documents.by_fragment import Wanted, make_tables
+from pipeline.documents.execution import ExecutionSettings
 from pipeline.documents.view import Documents
 from pipeline.store import Artifact, Draft, Store, digest
 from pipeline.tables import gathered, joined, write_table
@@ -107,17 +108,17 @@ def in_line(
     wanted = GENEROUS * characters / max(sum(documents.rows(fragment) for fragment in fragments), 1)
     while share / 2 >= wanted:
         share /= 2
-    missing, tasks, keys = [], [], []
-    for fragment in fragments:
+
+    def candidates(fragment: str) -> Wanted:
         key = {**documents.key(fragment), "characters": characters, "share": share, "version": VERSION}
-        if not draft.recall(f"candidates/{fragment}", key):
-            missing.append(fragment)
-            keys.append(key)
-            target = draft.path(f"candidates/{fragment}.parquet")
-            tasks.append((documents.only(fragment), fragment, share, characters, target))
-    work = sum(documents.raw.entry(fragment)["bytes"] for fragment in missing)
-    for index, rows in run_all(write_candidates, tasks, execution, work_bytes=2 * work, label="sample"):
-        draft.record(f"candidates/{missing[index]}", keys[index], rows=rows, facts={})
+        return Wanted(
+            f"candidates/{fragment}",
+            key,
+            2 * documents.bytes(fragment),
+            lambda target: (documents.only(fragment), fragment, share, characters, target),
+        )
+
+    make_tables(draft, map(candidates, fragments), write_candidates, execution, "sample")
     tables = {fragment: draft.path(f"candidates/{fragment}.parquet") for fragment in fragments}
     found = joined(tables).collect()
     sources = {fragment: documents.source(fragment) for fragment in fragments}
@@ -129,8 +130,10 @@ def in_line(
     return first_in_line(found.sort(turn(), "doc_id"), characters)
 
 
-def write_candidates(documents: Documents, fragment: str, share: float, characters: int, target: Path) -> int:
-    """Write the table of a fragment's documents that may be in the sample; returns its rows. Runs in a worker."""
+def write_candidates(
+    documents: Documents, fragment: str, share: float, characters: int, target: Path
+) -> tuple[int, dict[str, Any]]:
+    """Write the table of a fragment's documents that may be in the sample; returns (rows, no facts). In a worker."""
     frame = documents.read(fragment, ["doc_id", "text", "lang"]).with_row_index("row").filter(turn() < share)
     frame = frame.unique("doc_id", keep="first", maintain_order=True)
     frame = frame.with_columns(kinds(frame, prose(frame["text"])), fold(frame["doc_id"]).alias("fold"))
@@ -143,7 +146,7 @@ def write_candidates(documents: Documents, fragment: str, share: float, characte
         pl.col(name).cast(dtype) for name, dtype in _CANDIDATE.items()
     )
     write_table(table, target)
-    return table.height
+    return table.height, {}
 
 
 def first_in_line(documents: pl.DataFrame, characters: int) -> pl.DataFrame:
