@@ -24,6 +24,8 @@ SHOWN = {
     "PIPELINE_SUCCESS": "the run is done",
 }
 
+OF_THE_ENGINE = ("Dependencies for step", "[pipes] external process successfully opened")
+
 
 class Line(logging.Formatter):
     """`12:34:56  asset  message`."""
@@ -41,16 +43,16 @@ class Line(logging.Formatter):
             text = f"{SHOWN[event.event_type_value]} ({(meta.get('run_id') or '')[:8]})"
         else:
             text = failure(event)
-        return f"{self.formatTime(record, '%H:%M:%S')}  {step}  {text}"
+        beginning = f"{self.formatTime(record, '%H:%M:%S')}  {step}  "
+        return beginning + text.replace("\n", "\n" + " " * len(beginning))
 
 
 class Worthwhile(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         event = (getattr(record, "dagster_meta", None) or {}).get("dagster_event")
         if event is None:  # said by an asset; or by the engine, of each step that comes after one that failed
-            return record.levelno >= logging.INFO and not record.getMessage().rpartition(" - ")[2].startswith(
-                "Dependencies for step"
-            )
+            said = record.getMessage().rpartition(" - ")[2]
+            return record.levelno >= logging.INFO and not said.startswith(OF_THE_ENGINE)
         if event.event_type_value == "ASSET_CHECK_EVALUATION":
             return not event.event_specific_data.passed
         return event.event_type_value in SHOWN or event.event_type_value == "STEP_FAILURE"

@@ -18,6 +18,7 @@ from assets.training_process import STOPPED, WRONG_INPUT
 from pipeline import registry
 from pipeline.errors import UserError
 from pipeline.graph import NODES, Project
+from pipeline.summary import duration
 from pipeline.training.stopping import Stopped
 
 SECONDS_BETWEEN_REPORTS = 10.0
@@ -43,11 +44,29 @@ class Progress:
             self._pause *= 2
         plain = {name: value for name, value in figures.items() if isinstance(value, bool | int | float | str)}
         self._pipes.report_custom_message({"progress": plain})
-        self._pipes.log.info(", ".join(f"{name} {_short(value)}" for name, value in plain.items()))
+        if line := in_words(plain):
+            self._pipes.log.info(line)
 
 
-def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+def in_words(figures: dict[str, Any]) -> str:
+    """One line of progress for a person; nothing for what the training has told in a line of its own."""
+    if "part" in figures:
+        done, of = figures["done"], figures["of"]
+        return f"{bar(done / max(of, 1))}  {figures['part']}: {done:,} of {of:,}"
+    if "seconds_left" not in figures:
+        return ""
+    step, steps = figures["step"], figures["steps"]
+    peak = f", {figures['mfu']:.0%} of peak" if "mfu" in figures else ""
+    return (
+        f"{bar(step / steps)}  step {step:,} of {steps:,}, loss {figures['loss']:.3f},"
+        f" {figures['tokens_per_second']:,.0f} tokens/s{peak}, {figures['memory_bytes'] / 1e9:.1f} GB,"
+        f" {duration(figures['seconds_left'])} left"
+    )
+
+
+def bar(share: float, width: int = 20) -> str:
+    filled = round(share * width)
+    return "█" * filled + "░" * (width - filled) + f" {share:4.0%}"
 
 
 def main() -> int:

@@ -84,6 +84,7 @@ def _train(
             f"{instructions.asset} holds no conversation with an answer that fits into {context} tokens: add some, or"
             " raise model.context."
         )
+    precision = tuning.precision_of(config, settings, device)
     fit = tuning.together(config, context, settings, device, ranks.world)
     course = tuning.course(
         len(packed.tokens), settings.epochs, settings.batch_tokens // context, fit.sequences, seed, ranks.world
@@ -105,7 +106,7 @@ def _train(
         summary=measured.summary,
         sample=ask,
         flops_per_token=sized.flops_per_token,
-        out_of_memory=lambda: plan.advice(config, settings, "fp32", device, course.each),
+        out_of_memory=lambda: plan.advice(config, settings, precision, device, course.each),
     )
     facts = {
         "parameters": sized.parameters, "steps": course.steps, "epochs": settings.epochs, "method": settings.method,

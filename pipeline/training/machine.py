@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import torch
 
 
-WORTH_BF16 = 8_000_000  # parameters from which on a CPU with AMX is given bf16
+WORTH_BF16 = 1_000_000  # parameters from which on a CPU with AMX is given bf16 (docs/training-quality.md)
 
 
 @dataclass(frozen=True)
@@ -91,8 +91,7 @@ def choose_precision(wanted: str, device: str, parameters: int) -> str:
     if wanted == "fp16":
         raise UserError("precision: fp16 needs a GPU; on a CPU use auto, fp32 or bf16.")
     if wanted == "auto":
-        # With AMX, bf16 gives 1.4 to 2 times the tokens of a core's second (2.6 to 28 M parameters), but in small
-        # networks two threads wait for each other longer than the multiplications take.
+        # With AMX, bf16 is 1.2 times as fast at 1 M parameters and 2 times at 18 M; below, converting costs more.
         return "bf16" if bf16_is_fast(device) and parameters >= WORTH_BF16 else "fp32"
     return wanted
 

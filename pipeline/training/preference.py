@@ -117,6 +117,7 @@ def _train(
             f"{preferences.asset} holds no pair to learn from ({told(train)}): add pairs, or set preference.enabled to"
             " false."
         )
+    precision = tuning.precision_of(config, settings, device)
     fit = tuning.together(config, context, settings, device, ranks.world)
     pairs_at_once = max(1, fit.sequences // 2)
     course = tuning.course(len(train.pairs), settings.epochs, settings.batch_pairs, pairs_at_once, seed, ranks.world)
@@ -143,7 +144,7 @@ def _train(
         summary=summary,
         sample=ask,
         flops_per_token=sized.flops_per_token,
-        out_of_memory=lambda: plan.advice(config, settings, "fp32", device, fit.sequences),
+        out_of_memory=lambda: plan.advice(config, settings, precision, device, fit.sequences),
     )
     facts = {
         "parameters": sized.parameters, "steps": course.steps, "epochs": settings.epochs, "method": settings.method,

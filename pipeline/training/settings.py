@@ -103,7 +103,7 @@ class LoopSettings(Settings):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         "auto",
         description=(
-            "auto: bf16 on GPUs that have it, fp16 with a loss scaler on older ones; on CPUs fp32, or bf16 from 8 M"
+            "auto: bf16 on GPUs that have it, fp16 with a loss scaler on older ones; on CPUs fp32, or bf16 from 1 M"
             " parameters on where there is AMX (without it, bf16 is 3 times slower)"
         ),
     )

@@ -103,8 +103,13 @@ def together(
     config: ModelConfig, context: int, settings: SftSettings | PreferenceSettings, device: str, world: int
 ) -> plan.Fit:
     """How many rows of `context` tokens go through the network at once."""
-    precision = machine.choose_precision(settings.precision, device, budgets.size(config).parameters)
+    precision = precision_of(config, settings, device)
     return plan.fit(config.model_copy(update={"context": context}), settings, precision, device, world)
+
+
+def precision_of(config: ModelConfig, settings: SftSettings | PreferenceSettings, device: str) -> str:
+    """The number format that `auto` is on this device."""
+    return machine.choose_precision(settings.precision, device, budgets.size(config).parameters)
 
 
 def learning_rate(config: ModelConfig, settings: SftSettings | PreferenceSettings, share: float) -> float:
