@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pipeline.training.distributed import Ranks
     from pipeline.training.objective import Batch
 
-VERSION = "4"
+VERSION = "5"
 ASSET = "sft_model"
 # Of the rate that the network's pretraining would use (Tülu 3: 5e-6 after 3e-4 for 8 B; GPT-2-sized models take more).
 RATE_SHARE = 0.1

@@ -21,7 +21,7 @@ from pipeline.training import machine, memory
 from pipeline.training.memory import Step
 from pipeline.training.settings import LoopSettings, PretrainingSettings
 
-VERSION = "4"
+VERSION = "5"
 ASSET = "training_plan"
 
 # Share of the peak that training reaches. nanoGPT reports 30 % on eight A100 (its README: four days) and 55 % of its

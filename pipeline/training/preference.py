@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pipeline.training.distributed import Ranks
     from pipeline.training.objective import Batch
 
-VERSION = "4"
+VERSION = "5"
 ASSET = "preference_model"
 RATE_SHARE = 0.01  # of the rate that pretraining would use (Rafailov et al. 2023: 1e-6 after some 1e-4)
 HELD_BACK_PAIRS = 512

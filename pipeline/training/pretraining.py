@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pipeline.training.distributed import Ranks
     from pipeline.training.objective import Batch
 
-VERSION = "4"
+VERSION = "5"
 ASSET = "pretrained_model"
 IGNORED = -100
 
