@@ -25,8 +25,11 @@ EVALUATED = {
 }
 
 
-def summary(store: Store) -> str:
-    """The screen as one text; it says of each part that is missing that it was not made yet."""
+def summary(store: Store, recipe: str | None = None) -> str:
+    """The screen as one text; it says of each part that is missing that it was not made yet.
+
+    recipe: the file, where it was named for this command alone, so that the commands to go on with name it too.
+    """
     from pipeline.graph import DECISIONS
 
     parts = [
@@ -35,7 +38,7 @@ def summary(store: Store) -> str:
         tokens(store),
         models(store),
         samples(store),
-        further(store),
+        further(store, recipe),
     ]
     return "\n\n".join(part for part in parts if part)
 
@@ -143,16 +146,17 @@ def shortened(text: str) -> str:
     return flat if len(flat) <= SAMPLE_LETTERS else flat[: SAMPLE_LETTERS - 1] + "…"
 
 
-def further(store: Store) -> str:
+def further(store: Store, recipe: str | None = None) -> str:
     """Where the newest model lies, and the commands to go on with."""
     made = [artifact for name in EVALUATED if (artifact := store.current(name)) is not None]
     lines = [f"model: {made[-1].directory}"] if made else []
+    exported, option = (f"SLM_RECIPE={recipe} ", f"--recipe {recipe} ") if recipe else ("", "")
     lines += [
-        "see the graph, the tables and the curves:  dagster dev   (or: make ui)",
+        f"see the graph, the tables and the curves:  {exported}dagster dev   (or: {exported}make ui)",
         "compare runs:                              mlflow ui",
     ]
     if made:
-        lines.append(f"talk to it:                                slm chat {made[-1].asset}")
+        lines.append(f"talk to it:                                slm {option}chat {made[-1].asset}")
     return "\n".join(lines)
 
 

@@ -84,6 +84,13 @@ def test_removed_documents_are_shown_with_their_reason(folder):
     assert "`nosuch_decisions` is no stage" in refused("documents", "--stage", "nosuch_decisions")
 
 
+def test_the_summary_goes_on_with_the_recipe_it_was_asked_for(folder):
+    named = slm("--recipe", str(folder / "small.yaml"), "summary")
+    assert "gopher_short 1" in named and "not made yet" not in named
+    assert f"SLM_RECIPE={folder / 'small.yaml'} dagster dev" in named
+    assert "SLM_RECIPE" not in slm("summary"), "the environment names it for every command"
+
+
 def test_edits_are_shown_without_what_they_replace(folder):
     output = slm("documents", "--stage", "personal_data_edits", "--edited", "--width", "20")
     assert "EMAIL_ADDRESS: " in output and "minsu@naver.com" not in output

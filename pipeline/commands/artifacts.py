@@ -14,7 +14,7 @@ def summary() -> None:
     """What came of the recipe: documents, tokens, models, figures, and where they lie."""
     from pipeline.summary import summary as text
 
-    click.echo(text(project().store))
+    click.echo(text(project().store, click.get_current_context().find_root().obj))
 
 
 @click.command()
