@@ -32,13 +32,15 @@ def summary(store: Store, recipe: str | None = None) -> str:
     """
     from pipeline.graph import DECISIONS
 
+    exported = f"SLM_RECIPE={recipe} " if recipe else ""
+
     parts = [
         f"recipe `{store.recipe}`",
         documents(store, ("raw_documents", *DECISIONS, "curated_documents")),
-        tokens(store),
-        models(store),
+        tokens(store, exported),
+        models(store, exported),
         samples(store),
-        further(store, recipe),
+        further(store, exported, f"--recipe {recipe} " if recipe else ""),
     ]
     return "\n\n".join(part for part in parts if part)
 
@@ -68,10 +70,10 @@ def reasons(counts: dict[str, Any]) -> str:
     return ", ".join(told)
 
 
-def tokens(store: Store) -> str:
+def tokens(store: Store, exported: str) -> str:
     shards = store.current("token_shards")
     if shards is None:
-        return "tokens: not made yet (`dagster job execute -j tokenize_job`)"
+        return f"tokens: not made yet (`{exported}dagster job execute -j tokenize_job`)"
     counted = shards.facts.get("tokens", {})
     told = ", ".join(f"{figure(number)} {split}" for split, number in counted.items())
     tokenizer = store.current("tokenizer")
@@ -86,7 +88,7 @@ def tokens(store: Store) -> str:
     return f"tokens: {told}\n" + aligned(["source", "tokens"], [[name, figure(of)] for name, of in by_source.items()])
 
 
-def models(store: Store) -> str:
+def models(store: Store, exported: str) -> str:
     """A line a model: size, training, and its figures."""
     rows = []
     for name, evaluation in EVALUATED.items():
@@ -106,7 +108,7 @@ def models(store: Store) -> str:
             ]
         )
     if not rows:
-        return "model: not made yet (`dagster job execute -j pretrain_job`)"
+        return f"model: not made yet (`{exported}dagster job execute -j pretrain_job`)"
     return aligned(["model", "parameters", "tokens trained", "time", "tokens/s", "measured"], rows)
 
 
@@ -146,11 +148,10 @@ def shortened(text: str) -> str:
     return flat if len(flat) <= SAMPLE_LETTERS else flat[: SAMPLE_LETTERS - 1] + "…"
 
 
-def further(store: Store, recipe: str | None = None) -> str:
+def further(store: Store, exported: str, option: str) -> str:
     """Where the newest model lies, and the commands to go on with."""
     made = [artifact for name in EVALUATED if (artifact := store.current(name)) is not None]
     lines = [f"model: {made[-1].directory}"] if made else []
-    exported, option = (f"SLM_RECIPE={recipe} ", f"--recipe {recipe} ") if recipe else ("", "")
     lines += [
         f"see the graph, the tables and the curves:  {exported}dagster dev   (or: {exported}make ui)",
         "compare runs:                              mlflow ui",
