@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline import tracking
 from pipeline.errors import UserError
-from pipeline.summary import aligned
+from pipeline.printing import aligned
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
