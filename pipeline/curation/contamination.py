@@ -21,7 +21,7 @@ from pydantic import Field, field_validator
 
 from pipeline.curation.duplicates.words import Runs, blocks, code_points, compose
 from pipeline.curation.evaluation_items import Index, ItemSet, held_back_items, index_of, items_of, tokens_of
-from pipeline.documents.by_fragment import Wanted, make_tables
+from pipeline.documents.by_fragment import make_tables, of_documents
 from pipeline.documents.document import EDIT
 from pipeline.documents.execution import ExecutionSettings
 from pipeline.documents.stage import counted, decision_facts, decision_table, refuse_to_remove_all, scatter
@@ -116,17 +116,8 @@ def find_all(draft: Draft, documents: Documents, index: Index, execution: Execut
         for column in table:
             content.update(column.to_numpy().tobytes())
     about = digest({"version": VERSION, "items": content.hexdigest()})
-
-    def wanted(fragment: str) -> Wanted:
-        key = {**documents.key(fragment), "hits": about}
-        return Wanted(
-            side_table(fragment),
-            key,
-            2 * documents.bytes(fragment),
-            lambda target: (documents.only(fragment), fragment, index, target),
-        )
-
-    make_tables(draft, map(wanted, documents.fragments), find_in_fragment, execution, "contamination")
+    tables = [of_documents(documents, name, side_table(name), {"hits": about}, index) for name in documents.fragments]
+    make_tables(draft, tables, find_in_fragment, execution, "contamination")
 
 
 def find_in_fragment(documents: Documents, fragment: str, index: Index, target: Path) -> tuple[int, dict[str, Any]]:

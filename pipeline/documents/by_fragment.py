@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.documents.execution import ExecutionSettings, run_all
+from pipeline.documents.view import Documents
 from pipeline.store import Draft
 
 
@@ -25,6 +26,18 @@ class Wanted:
     work: int  # bytes to go through for it, which decides whether worker processes are worth starting
     task: Callable[[Path], tuple[Any, ...]]  # path to write to -> arguments of the worker; called where it is not there
     parts: dict[str, str] | None = None  # keys of what else the table can be used for (Draft.earlier_part)
+
+
+def of_documents(documents: Documents, fragment: str, name: str, about: dict[str, Any], *arguments: Any) -> Wanted:
+    """A table of one fragment's documents, for a worker called with (documents, fragment, *arguments, path).
+
+    about: what it depends on beside the documents.
+    """
+
+    def task(target: Path) -> tuple[Any, ...]:
+        return documents.only(fragment), fragment, *arguments, target
+
+    return Wanted(name, {**documents.key(fragment), **about}, 2 * documents.bytes(fragment), task)
 
 
 def make_tables(

@@ -23,7 +23,7 @@ from pydantic import Field
 from pipeline.curation.duplicates.near import source_order
 from pipeline.curation.duplicates.sentences import Sentences, sentences_of
 from pipeline.curation.duplicates.words import runs
-from pipeline.documents.by_fragment import Wanted, make_tables
+from pipeline.documents.by_fragment import make_tables, of_documents
 from pipeline.documents.document import EDIT
 from pipeline.documents.execution import ExecutionSettings
 from pipeline.documents.stage import counted, decision_facts, decision_table, refuse_to_remove_all, scatter
@@ -99,17 +99,10 @@ def side_table(fragment: str) -> str:
 def find_all(draft: Draft, documents: Documents, settings: Settings, execution: ExecutionSettings) -> None:
     """Write the sentences of every fragment into the draft, remembered ones without reading text."""
     about = digest({"version": VERSION, "window": settings.window, "min_bytes": settings.min_bytes})
-
-    def wanted(fragment: str) -> Wanted:
-        key = {**documents.key(fragment), "sentences": about}
-        return Wanted(
-            side_table(fragment),
-            key,
-            2 * documents.bytes(fragment),
-            lambda target: (documents.only(fragment), fragment, settings, target),
-        )
-
-    make_tables(draft, map(wanted, documents.fragments), find_in_fragment, execution, "sentences")
+    tables = [
+        of_documents(documents, name, side_table(name), {"sentences": about}, settings) for name in documents.fragments
+    ]
+    make_tables(draft, tables, find_in_fragment, execution, "sentences")
 
 
 def find_in_fragment(

@@ -21,7 +21,7 @@ import polars as pl
 import xxhash
 
 from pipeline.curation.filters.model_text import FOLDS, KINDS, MOST_OF_A_DOCUMENT, fold, kinds, prose, turn
-from pipeline.documents.by_fragment import Wanted, make_tables
+from pipeline.documents.by_fragment import make_tables, of_documents
 from pipeline.documents.execution import ExecutionSettings
 from pipeline.documents.view import Documents
 from pipeline.store import Artifact, Draft, Store, digest
@@ -108,17 +108,11 @@ def in_line(
     wanted = GENEROUS * characters / max(sum(documents.rows(fragment) for fragment in fragments), 1)
     while share / 2 >= wanted:
         share /= 2
-
-    def candidates(fragment: str) -> Wanted:
-        key = {**documents.key(fragment), "characters": characters, "share": share, "version": VERSION}
-        return Wanted(
-            f"candidates/{fragment}",
-            key,
-            2 * documents.bytes(fragment),
-            lambda target: (documents.only(fragment), fragment, share, characters, target),
-        )
-
-    make_tables(draft, map(candidates, fragments), write_candidates, execution, "sample")
+    about = {"characters": characters, "share": share, "version": VERSION}
+    candidates = [
+        of_documents(documents, fragment, f"candidates/{fragment}", about, share, characters) for fragment in fragments
+    ]
+    make_tables(draft, candidates, write_candidates, execution, "sample")
     tables = {fragment: draft.path(f"candidates/{fragment}.parquet") for fragment in fragments}
     found = joined(tables).collect()
     sources = {fragment: documents.source(fragment) for fragment in fragments}
