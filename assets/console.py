@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TextIO
 
 from dagster import AssetExecutionContext, DagsterRunStatus, InitLoggerContext, logger
 from dagster._core.errors import DagsterExecutionInterruptedError
@@ -73,15 +73,20 @@ def failure(event: Any) -> str:
 @logger(None, description="One short line for what matters; the event log keeps the rest")
 def console(context: InitLoggerContext) -> logging.Logger:
     made = logging.Logger("slm", level=logging.DEBUG)
-    # While a step runs, Dagster writes what comes on stderr to a file and lets `tail` repeat it here; it ends `tail`
-    # with the step, and the last lines, which say why the step failed, are lost where `tail` was late. So this writes
-    # to the terminal itself, which is still there when the logger is made.
-    terminal = os.fdopen(os.dup(2), "w", buffering=1, encoding=sys.stderr.encoding, errors="backslashreplace")
-    handler = logging.StreamHandler(terminal)
+    handler = logging.StreamHandler(terminal() if AT_A_TERMINAL else sys.stderr)
     handler.setFormatter(Line())
     handler.addFilter(Worthwhile())
     made.addHandler(handler)
     return made
+
+
+def terminal() -> TextIO:
+    """The terminal itself, to be asked for before a step begins.
+
+    While a step runs, Dagster writes what comes on stderr to a file and lets `tail` repeat it at the terminal; it ends
+    `tail` with the step, and the last lines, which say why the step failed, are lost where `tail` was late.
+    """
+    return os.fdopen(os.dup(2), "w", buffering=1, encoding=sys.stderr.encoding, errors="backslashreplace")
 
 
 @contextmanager

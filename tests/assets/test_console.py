@@ -7,21 +7,23 @@ import pytest
 from dagster import build_init_logger_context
 from dagster._core.execution import compute_logs
 
-from assets.console import console
+from assets import console
 from assets.training_program import in_words
 
 
-def test_a_line_reaches_the_terminal_while_a_step_is_captured(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("at_a_terminal", [True, False])
+def test_lines_go_to_the_terminal_itself_or_into_the_file_of_the_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], at_a_terminal: bool
 ) -> None:
-    logger = console.logger_fn(build_init_logger_context())
-    captured = tmp_path / "step.err"
-
-    with compute_logs.redirect_to_file(sys.stderr, str(captured)):
+    monkeypatch.setattr(console, "AT_A_TERMINAL", at_a_terminal)
+    logger = console.console.logger_fn(build_init_logger_context())
+    of_the_step = tmp_path / "step.err"
+    with compute_logs.redirect_to_file(sys.stderr, str(of_the_step)):
         print("by a library", file=sys.stderr)
         logger.info("가나다: what matters")
-    assert "가나다: what matters" in capfd.readouterr().err
-    assert captured.read_text() == "by a library\n"
+    assert ("가나다: what matters" in capfd.readouterr().err) == at_a_terminal
+    assert ("가나다: what matters" in of_the_step.read_text()) == (not at_a_terminal)
+    assert "by a library" in of_the_step.read_text()
 
 
 def test_progress_of_a_training_is_a_line_for_a_person() -> None:
