@@ -53,7 +53,7 @@ def pages(dagster: str, mlflow: str, runs: list[str], experiment: str) -> list[P
     asset = f"{dagster}/assets"
     opened = urllib.parse.quote(",".join(f"global@global:{group}" for group in ("sources", "curation")))
     found = [
-        Page("graph", f"{dagster}/asset-groups", ("sources", "curation", "tokens", "model", "evaluation"), 2000, 520),
+        Page("graph", f"{dagster}/asset-groups", ("sources", "curation", "tokens", "model", "evaluation"), 2000, 640),
         Page("lineage", f"{dagster}/asset-groups?expanded={opened}", ("raw_documents", "duplica"), 2600, 1150),
         Page("asset", f"{asset}/heuristic_decisions", ("heuristic_decisions", "Row count", "Columns"), 1500, 1000),
         Page("removals", f"{asset}/heuristic_decisions?view=events", ("removed by reason", "meaning"), 1900, 1300),
