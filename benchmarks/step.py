@@ -1,6 +1,7 @@
 """One step of the demonstration, or of a larger network: its time, and the optimiser's share of it.
 
-    python -m benchmarks.step [--size demo|10m|100m] [--threads 2] [--optimiser muon] [--without-amx] [--busy 1]
+    python -m benchmarks.step [--size demo|10m|100m] [--threads 2] [--optimiser muon] [--precision bf16]
+        [--without-amx] [--busy 1]
 
 The batch is 4,096 tokens, for the demonstration all of a step's; larger networks take more of them by default, so for
 them the time of the optimiser counts, and its share is far less than the one printed.
@@ -29,6 +30,7 @@ def main() -> int:
     parser.add_argument("--size", choices=["demo", "10m", "100m"], default="demo")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--optimiser", choices=["muon", "adamw"], default="muon")
+    parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
     parser.add_argument("--without-amx", action="store_true")
     parser.add_argument("--busy", type=int, default=0)
     options = parser.parse_args()
@@ -57,7 +59,8 @@ def main() -> int:
         with allocator.kept_memory():
             for _ in range(WARM + STEPS):
                 started, cpu = time.perf_counter(), time.process_time()
-                total, count = network(tokens, tokens)
+                with machine.autocast("cpu", options.precision):
+                    total, count = network(tokens, tokens)
                 (total / count).backward()
                 computed = time.perf_counter()
                 optimiser.step(1.0)
@@ -70,8 +73,8 @@ def main() -> int:
             process.wait()
     wall, cpu, update = (statistics.median(column) for column in zip(*rows[WARM:], strict=True))
     print(
-        f"{options.size}, {options.optimiser}, {options.threads} thread(s), {options.busy} busy: {wall:.3f} s a step,"
-        f" {cpu:.3f} CPU-s, optimiser {1000 * update:.0f} ms, {update / wall:.1%}"
+        f"{options.size}, {options.precision}, {options.optimiser}, {options.threads} thread(s), {options.busy} busy:"
+        f" {wall:.3f} s a step, {cpu:.3f} CPU-s, optimiser {1000 * update:.0f} ms, {update / wall:.1%}"
     )
     return 0
 

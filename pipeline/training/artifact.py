@@ -70,7 +70,7 @@ def made_by_all(
 
 
 # What people compare runs by.
-COMPARED = ("layers", "width", "heads", "norm", "positions", "activation", "optimiser", "schedule")
+COMPARED = {"layers", "width", "heads", "norm", "positions", "activation", "optimiser", "schedule"}
 
 
 @contextmanager
@@ -89,8 +89,7 @@ def followed(
     params = {
         f"{block}.{name}": value
         for block, settings in blocks.items()
-        for name, value in settings.model_dump().items()
-        if name in COMPARED or name in settings.model_dump(exclude_defaults=True)
+        for name, value in (settings.model_dump(include=COMPARED) | settings.model_dump(exclude_defaults=True)).items()
     }
     tags = {tracking.RECIPE: store.recipe, tracking.FINGERPRINT: draft.fingerprint, "slm.asset": asset}
     with tracking.run(asset, asset, tags, {**params, **further}, resume=before) as run:

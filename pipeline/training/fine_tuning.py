@@ -85,7 +85,7 @@ def _train(
             " raise model.context."
         )
     precision = tuning.precision_of(config, settings, device)
-    fit = tuning.together(config, context, settings, device, ranks.world)
+    fit = tuning.together(config, context, settings, precision, device, ranks.world)
     course = tuning.course(
         len(packed.tokens), settings.epochs, settings.batch_tokens // context, fit.sequences, seed, ranks.world
     )

@@ -15,7 +15,7 @@ from typing import Literal
 from model.config import ModelConfig
 from pipeline.training.settings import LoopSettings
 
-# Measured against real peaks (benchmarks/plan_vs_measured.py; docs/plan.md): expected is up to 3 % low.
+# Measured against real peaks (benchmarks/plan_vs_measured.py; docs/plan.md): expected is up to 5 % low.
 MARGIN = 0.10
 # A CUDA context with its libraries, before the first tensor: 0.3-0.6 GB on current drivers.
 CUDA_CONTEXT = 600e6

@@ -118,14 +118,14 @@ def _train(
             " false."
         )
     precision = tuning.precision_of(config, settings, device)
-    fit = tuning.together(config, context, settings, device, ranks.world)
+    fit = tuning.together(config, context, settings, precision, device, ranks.world)
     pairs_at_once = max(1, fit.sequences // 2)
     course = tuning.course(len(train.pairs), settings.epochs, settings.batch_pairs, pairs_at_once, seed, ranks.world)
     network.to(device)
     without_dropout(network)
     tell = log if ranks.first else lambda line: None
     for part in (train, held_back):
-        part.reference = reference(network, part.pairs, course.each, device, settings, tell, should_stop)
+        part.reference = reference(network, part.pairs, course.each, precision, device, settings, tell, should_stop)
     sized = budgets.size(config, context)
     rate = tuning.learning_rate(config, settings, RATE_SHARE)
     lengths = [len(pair.chosen) + len(pair.rejected) for pair in train.pairs]
@@ -288,8 +288,8 @@ def without_dropout(network: torch.nn.Module) -> None:
 
 
 def reference(
-    network: torch.nn.Module, pairs: list[Pair], at_once: int, device: str, settings: PreferenceSettings,
-    log: Callable[[str], None] = print, should_stop: Callable[[], bool] | None = None,
+    network: torch.nn.Module, pairs: list[Pair], at_once: int, precision: str, device: str,
+    settings: PreferenceSettings, log: Callable[[str], None] = print, should_stop: Callable[[], bool] | None = None,
 ) -> np.ndarray:  # fmt: skip
     """Log-probabilities of both answers of each pair under the network as it is, float32 [pairs, 2].
 
@@ -303,7 +303,6 @@ def reference(
 
     found = np.zeros((len(pairs), 2), np.float32)
     unknown = Pairs(pairs, {}, 0, found)
-    precision = machine.choose_precision(settings.precision, device, sum(p.numel() for p in network.parameters()))
     by_length = np.argsort([max(len(pair.chosen), len(pair.rejected)) for pair in pairs], kind="stable")
     network.eval()
     told = time.monotonic()

@@ -100,10 +100,14 @@ def end(network: Any, settings: SftSettings | PreferenceSettings) -> Transformer
 
 
 def together(
-    config: ModelConfig, context: int, settings: SftSettings | PreferenceSettings, device: str, world: int
+    config: ModelConfig,
+    context: int,
+    settings: SftSettings | PreferenceSettings,
+    precision: str,
+    device: str,
+    world: int,
 ) -> plan.Fit:
     """How many rows of `context` tokens go through the network at once."""
-    precision = precision_of(config, settings, device)
     return plan.fit(config.model_copy(update={"context": context}), settings, precision, device, world)
 
 

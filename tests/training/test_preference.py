@@ -73,14 +73,14 @@ def test_the_start_is_measured_whatever_is_computed_together(network, speaker, m
     answers = ["a long answer, longer than the others " * 2, "short", "neither long nor short, so to say"]
     pairs = preference.encoded(pl.concat([rows(chosen=answer) for answer in answers]), speaker, 64).pairs
     lines = []
-    together = preference.reference(network, pairs, 2, "cpu", SETTINGS, lines.append)
+    together = preference.reference(network, pairs, 2, "fp32", "cpu", SETTINGS, lines.append)
     for pair, found in zip(pairs, together, strict=True):
-        alone = preference.reference(network, [pair], 1, "cpu", SETTINGS, lines.append)[0]
+        alone = preference.reference(network, [pair], 1, "fp32", "cpu", SETTINGS, lines.append)[0]
         assert found.tolist() == pytest.approx(alone.tolist(), rel=1e-5)
     assert len({round(float(chosen), 3) for chosen, _ in together}) == 3
     assert any("2 of 3 pairs" in line for line in lines)
     with pytest.raises(Stopped, match="the same command starts it again"):
-        preference.reference(network, pairs, 2, "cpu", SETTINGS, lines.append, should_stop=lambda: True)
+        preference.reference(network, pairs, 2, "fp32", "cpu", SETTINGS, lines.append, should_stop=lambda: True)
 
 
 def test_by_length_and_smoothed(network, speaker):
