@@ -13,9 +13,9 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from assets import display
-from assets.artifact import Check
+from assets.asset import Check
 from pipeline.graph import NODES, Project
-from pipeline.store import Artifact
+from pipeline.store.artifact import Artifact
 
 Answer = tuple[str, Mapping[str, Any]]
 ROUND_TRIP_TEXTS = 200

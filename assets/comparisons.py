@@ -10,12 +10,12 @@ import polars as pl
 from dagster import MetadataValue
 
 from assets import display
-from assets.artifact import Check
+from assets.asset import Check
 from pipeline.curation import contamination
 from pipeline.curation.duplicates import review
-from pipeline.curves import figure_of
 from pipeline.graph import Project
-from pipeline.store import Artifact
+from pipeline.inspect.curves import figure_of
+from pipeline.store.artifact import Artifact
 
 Show = Callable[[Project, Artifact], Mapping[str, Any]]
 DIFFS = 3  # on each side of the threshold

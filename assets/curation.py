@@ -9,17 +9,17 @@ from typing import Any
 from dagster import AssetsDefinition
 
 from assets import checks, comparisons, display
-from assets.artifact import Check, Described, build
+from assets.asset import Check, Described, build
 from assets.sources import key_of
 from pipeline.curation import contamination, curated
 from pipeline.curation.duplicates import near as duplicates
 from pipeline.curation.duplicates import repetition
 from pipeline.curation.filters import heuristics, keywords, language, perplexity, quality
-from pipeline.curation.personal_data import stage as personal_data
+from pipeline.curation.personal_data import personal_data
 from pipeline.graph import NODES, Project
 from pipeline.ingest import raw_documents
 from pipeline.recipe import Recipe
-from pipeline.store import Artifact
+from pipeline.store.artifact import Artifact
 
 DOCUMENTS = ("python", "polars", "parquet")
 

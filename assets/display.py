@@ -30,11 +30,11 @@ from dagster import (
     TextMetadataValue,
 )
 
-from pipeline import curves
 from pipeline.curation.duplicates import review
-from pipeline.curves import ACCENT, KEPT, REMOVED, figure_of
 from pipeline.documents.document import DECISION_SCHEMA
-from pipeline.store import Artifact
+from pipeline.inspect import curves
+from pipeline.inspect.curves import ACCENT, KEPT, REMOVED, figure_of
+from pipeline.store.artifact import Artifact
 
 LARGEST_PICTURE = 200_000  # bytes; the event log keeps every picture of every run
 EXCERPT = 160  # characters of a sample

@@ -8,12 +8,12 @@ import polars as pl
 from dagster import AssetsDefinition, MetadataValue
 
 from assets import checks, display
-from assets.artifact import Described, build
+from assets.asset import Described, build
 from pipeline import tracking
 from pipeline.evaluation import report
 from pipeline.graph import Project
 from pipeline.recipe import Recipe
-from pipeline.store import Artifact
+from pipeline.store.artifact import Artifact
 
 MOST_FIGURES = 200
 

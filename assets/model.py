@@ -11,13 +11,15 @@ import polars as pl
 from dagster import AssetsDefinition, MetadataValue
 
 from assets import checks, display
-from assets.artifact import Described, build
+from assets.asset import Described, build
 from pipeline import tracking
-from pipeline.curves import loss_curve
+from pipeline.conversations import instruction_data, preference_data
 from pipeline.graph import Project
+from pipeline.inspect.curves import loss_curve
 from pipeline.recipe import Recipe
-from pipeline.store import Artifact
-from pipeline.training import fine_tuning, instruction_data, plan, preference, preference_data, pretraining
+from pipeline.store.artifact import Artifact
+from pipeline.training.objectives import fine_tuning, preference, pretraining
+from pipeline.training.planning import plan
 
 TRAINED = ("python", "pytorch", "mlflow")
 

@@ -13,9 +13,9 @@ from dagster._core.definitions.data_version import (
 )
 
 from assets import curation, evaluation, model, tokens
-from assets.artifact import Described, code_version, result
+from assets.asset import Described, code_version, result
 from pipeline.graph import NODES, Project
-from pipeline.store import Artifact
+from pipeline.store.artifact import Artifact
 
 DESCRIBED: dict[str, Described] = {
     of.name: of for group in (curation, tokens, model, evaluation) for of in group.DESCRIBED

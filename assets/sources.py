@@ -22,7 +22,7 @@ from dagster import (
 )
 
 from assets import console
-from assets.artifact import OWNERS
+from assets.asset import OWNERS
 from pipeline.errors import UserError
 from pipeline.graph import Project
 from pipeline.ingest import raw_documents

@@ -6,10 +6,10 @@ from typing import Any
 from dagster import AssetsDefinition
 
 from assets import checks, display
-from assets.artifact import Described, build
+from assets.asset import Described, build
 from pipeline.graph import Project
 from pipeline.recipe import Recipe
-from pipeline.store import Artifact
+from pipeline.store.artifact import Artifact
 from pipeline.tokens import shards as token_shards
 from pipeline.tokens import training as tokenizer
 

@@ -15,10 +15,10 @@ from dagster_pipes import PipesContext, open_dagster_pipes
 
 from assets.overrides import overridden
 from assets.training_process import STOPPED, WRONG_INPUT
-from pipeline import registry
 from pipeline.errors import UserError
 from pipeline.graph import NODES, Project
-from pipeline.summary import duration
+from pipeline.inspect import registry
+from pipeline.inspect.summary import duration
 from pipeline.training.stopping import Stopped
 
 SECONDS_BETWEEN_REPORTS = 10.0

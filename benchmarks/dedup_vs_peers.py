@@ -102,7 +102,7 @@ def ours(given: Path, out: Path) -> float:
     from quality_of_dedup import HERE, raw_documents
 
     from pipeline.curation.duplicates import near
-    from pipeline.store import Store
+    from pipeline.store.store import Store
 
     with tempfile.TemporaryDirectory() as folder:
         store = Store(folder, "all")
@@ -335,7 +335,7 @@ def step(folder: Path, case: str, part: str) -> None:
     from quality_of_dedup import HERE, raw_documents
 
     from pipeline.curation.duplicates import near
-    from pipeline.store import Store
+    from pipeline.store.store import Store
 
     frame = pl.read_parquet(folder / "given.parquet")
     old = frame.height * 19 // 20
@@ -369,7 +369,7 @@ def scale_documents(number: int, folder: Path) -> None:
     import xxhash
 
     from pipeline.documents.document import DOCUMENT_SCHEMA
-    from pipeline.store import Store
+    from pipeline.store.store import Store
 
     lines = lines_of_real()
     per_fragment = 16_000
@@ -396,7 +396,7 @@ def scale_one(number: int, folder: Path) -> None:
     sys.path.append(str(ROOT))
     from pipeline.curation.duplicates import near
     from pipeline.documents.execution import ExecutionSettings
-    from pipeline.store import Store
+    from pipeline.store.store import Store
 
     store = Store(folder, "scale")
     raw = store.require("raw_documents")

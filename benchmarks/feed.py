@@ -52,7 +52,7 @@ def make_shards(root: Path, fragments: int):
     """A store with token shards of `fragments` tables, and the same tokens in one file for memory-mapped crops."""
     import polars as pl
 
-    from pipeline.store import Store
+    from pipeline.store.store import Store
     from pipeline.tokens.encoding import list_series
     from pipeline.tokens.shards import row_groups, write_shard
 
@@ -92,8 +92,8 @@ def make_shards(root: Path, fragments: int):
 
 
 def feed(root: Path, context: int, batch: int, tokens: int, settings: str) -> float:
-    from pipeline.store import Store
-    from pipeline.training.feed import Feed, FeedSettings
+    from pipeline.store.store import Store
+    from pipeline.training.data.feed import Feed, FeedSettings
 
     shards = Store(root, "made").require("token_shards")
     loader = Feed(shards, FeedSettings(**json.loads(settings)), 1, context, batch)

@@ -24,12 +24,12 @@ os.environ.setdefault("POLARS_MAX_THREADS", "1")
 import polars as pl
 
 from pipeline.curation.filters import heuristics, keywords, language
-from pipeline.curation.filters.characters import SCRIPTS, count_kinds
 from pipeline.curation.filters.gopher_quality import quality_columns
 from pipeline.curation.filters.gopher_repetition import repetition_columns
-from pipeline.curation.filters.pieces import lines, paragraphs, words
-from pipeline.curation.filters.rules import decided_by
 from pipeline.curation.filters.web_rules import web_columns
+from pipeline.curation.rules import decided_by
+from pipeline.text.characters import SCRIPTS, count_kinds
+from pipeline.text.pieces import lines, paragraphs, words
 
 PEER = """
 import json, sys, time

@@ -23,11 +23,11 @@ import polars as pl
 
 from pipeline.ingest import fragments, raw_documents
 from pipeline.ingest.formats import read_parts
-from pipeline.ingest.opening import Part
+from pipeline.ingest.open_files import Part
 from pipeline.ingest.records import Reading, Tally, tidy
 from pipeline.ingest.source import Source
-from pipeline.store import Store
-from pipeline.tables import write_table
+from pipeline.store.store import Store
+from pipeline.store.tables import write_table
 
 
 def corpus(texts: list[str], copies: int, folder: Path) -> None:

@@ -25,8 +25,10 @@ from pipeline.curation.curated import VERSION as CURATED
 from pipeline.documents.document import DECISION_SCHEMA
 from pipeline.graph import DECISIONS
 from pipeline.ingest.fragments import Sorter, documents_of, fragment_bits, fragment_name
-from pipeline.store import Artifact, Draft, Store
-from pipeline.tables import write_table
+from pipeline.store.artifact import Artifact
+from pipeline.store.draft import Draft
+from pipeline.store.store import Store
+from pipeline.store.tables import write_table
 from pipeline.tokens.encoding import list_series
 from pipeline.tokens.sampling import held_out
 from pipeline.tokens.shards import row_groups, write_shard
@@ -119,7 +121,7 @@ def shards(frame: pl.DataFrame, path: Path, fragment: str) -> dict[str, Any]:
 def model(store: Store, of: Artifact, seed: int) -> Artifact:
     """A model that has read the shards once, as far as its manifest goes."""
     from model.config import ModelConfig
-    from pipeline.training.settings import PretrainingSettings
+    from pipeline.training.training_settings import PretrainingSettings
 
     tokens = sum(group[3] for fragment in of.fragments for group in of.entry(fragment)["facts"]["groups"])
     config = ModelConfig(context=CONTEXT).model_dump()
@@ -159,7 +161,7 @@ def command(directory: Path, *arguments: str) -> tuple[float, float, str]:
 
 def looked_up(store: Store, doc_id: str) -> float:
     """Seconds of the look-up alone, in a process that has loaded everything."""
-    from pipeline import lineage
+    from pipeline.inspect import lineage
 
     started = time.monotonic()
     for place in lineage.places(store, doc_id):

@@ -41,8 +41,9 @@ def timed(folder: str, function: Callable[..., Any], *task: Any) -> Any:
 
 def instrument(folder: Path) -> dict[str, float]:
     """Put clocks around the job's calls; returns what they count, by name."""
-    from pipeline import graph, store
+    from pipeline import graph
     from pipeline.documents import execution
+    from pipeline.store import store
 
     counted = {"make": 0.0, "hashing": 0.0, "records": 0.0}
     inside: list[str] = []

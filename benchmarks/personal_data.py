@@ -23,7 +23,7 @@ import polars as pl
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from pipeline.curation.personal_data import stage
+from pipeline.curation.personal_data import personal_data as stage
 
 # Labels of the data sets -> the label that both sides are asked for.
 SAME = {

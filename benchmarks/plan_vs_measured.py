@@ -3,7 +3,7 @@
     python -m benchmarks.plan_vs_measured
 
 Measured: the highest resident set of a process that trains three steps, less what it held before the network was made.
-Planned: what `pipeline.training.memory` finds on tensors without contents, before and after its margin.
+Planned: what `pipeline.training.planning.memory` finds on tensors without contents, before and after its margin.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import sys
 from pathlib import Path
 
 from model.config import ModelConfig
-from pipeline.training import memory
-from pipeline.training.settings import PretrainingSettings
+from pipeline.training.planning import memory
+from pipeline.training.training_settings import PretrainingSettings
 
 SHAPES = {
     "13 M, context 512": (ModelConfig(layers=8, width=320, heads=10, kv_heads=5, context=512, vocab_size=8192), 8),

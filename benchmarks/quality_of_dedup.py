@@ -33,7 +33,8 @@ from pipeline.curation.duplicates.signatures import band_hashes, found, signatur
 from pipeline.curation.evaluation_items import ItemSet, index_of, items_of
 from pipeline.documents.document import DOCUMENT_SCHEMA
 from pipeline.documents.execution import ExecutionSettings
-from pipeline.store import Artifact, Store
+from pipeline.store.artifact import Artifact
+from pipeline.store.store import Store
 
 BANDS_OF_SIMILARITY = [0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0001]
 SPACES = ["  ", "\t", "\n\n", "\u00a0", " \u3000"]

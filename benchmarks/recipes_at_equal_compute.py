@@ -24,8 +24,10 @@ import polars as pl
 import xxhash
 
 from model.config import ModelConfig
-from pipeline.store import Artifact, Draft, Store
-from pipeline.training.settings import PretrainingSettings
+from pipeline.store.artifact import Artifact
+from pipeline.store.draft import Draft
+from pipeline.store.store import Store
+from pipeline.training.training_settings import PretrainingSettings
 
 CONTEXT, VOCABULARY = 256, 4096
 
@@ -116,7 +118,8 @@ def run(
     store: Store, tokenizer: Artifact, shards: Artifact, recipe: Recipe, rate: float, flops: float, seed: int
 ) -> float:
     """Bits per byte on validation text after training for `flops`."""
-    from pipeline.training import budget, pretraining
+    from pipeline.training.objectives import pretraining
+    from pipeline.training.planning import budget
 
     sized = budget.size(recipe.model.model_copy(update={"vocab_size": VOCABULARY}))
     settings = recipe.settings.model_copy(update={"tokens": int(flops / sized.flops_per_token), "learning_rate": rate})
@@ -135,7 +138,7 @@ def prepared(store: Store, text: Path) -> tuple[Artifact, Artifact]:
     from pipeline.documents.execution import ExecutionSettings
     from pipeline.tokens import shards as token_shards
     from pipeline.tokens import training as tokenizers
-    from pipeline.tokens.settings import ShardSettings, TokenizerSettings
+    from pipeline.tokens.token_settings import ShardSettings, TokenizerSettings
 
     def build(draft: Draft) -> None:
         for path in sorted(text.glob("*.parquet")):

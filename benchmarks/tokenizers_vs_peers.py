@@ -21,7 +21,7 @@ from pipeline.tokens import byte_pair, sentencepiece_model
 from pipeline.tokens.byte_pair import BytePairEngine
 from pipeline.tokens.hugging_face import tokenizer_json
 from pipeline.tokens.sentencepiece_model import SentencePieceEngine
-from pipeline.tokens.settings import TokenizerSettings
+from pipeline.tokens.token_settings import TokenizerSettings
 
 SPLITS = 3
 ROUNDS = 3

@@ -23,11 +23,13 @@ from benchmarks.recipes_at_equal_compute import RECIPES, run
 from pipeline import graph
 from pipeline.curation import curated
 from pipeline.recipe import Recipe
-from pipeline.store import Artifact, Draft, Store
+from pipeline.store.artifact import Artifact
+from pipeline.store.draft import Draft
+from pipeline.store.store import Store
 from pipeline.tokens import shards as token_shards
 from pipeline.tokens import training as tokenizers
 from pipeline.tokens.sampling import held_out
-from pipeline.tokens.settings import ShardSettings, TokenizerSettings
+from pipeline.tokens.token_settings import ShardSettings, TokenizerSettings
 
 RAW = "raw"
 SETTINGS = ShardSettings()

@@ -14,24 +14,27 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pipeline import registry
+from pipeline.conversations import instruction_data, preference_data
 from pipeline.curation import contamination, curated
 from pipeline.curation.duplicates import near as duplicates
 from pipeline.curation.duplicates import repetition
 from pipeline.curation.filters import heuristics, keywords, language, perplexity, quality
-from pipeline.curation.personal_data import stage as personal_data
+from pipeline.curation.personal_data import personal_data
 from pipeline.documents.stage import Stage, run_stage
 from pipeline.errors import UserError
 from pipeline.evaluation import report
-from pipeline.forgetting import forgotten
 from pipeline.ingest import raw_documents
+from pipeline.ingest.forgetting import forgotten
+from pipeline.inspect import registry
 from pipeline.recipe import Recipe, load
-from pipeline.remote import open_store
-from pipeline.store import Artifact, NotMade, Store
+from pipeline.store.artifact import Artifact
+from pipeline.store.remote import open_store
+from pipeline.store.store import NotMade, Store
 from pipeline.tokens import shards as token_shards
 from pipeline.tokens import training as tokenizer
-from pipeline.training import fine_tuning, instruction_data, plan, preference, preference_data, pretraining
-from pipeline.training.settings import PretrainingSettings
+from pipeline.training.objectives import fine_tuning, preference, pretraining
+from pipeline.training.planning import plan
+from pipeline.training.training_settings import PretrainingSettings
 
 
 @dataclass(frozen=True)

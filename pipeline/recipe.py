@@ -15,6 +15,7 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from model.config import ModelConfig
+from pipeline.conversations import instruction_data, preference_data
 from pipeline.curation.contamination import Settings as ContaminationSettings
 from pipeline.curation.duplicates.near import Settings as DuplicateSettings
 from pipeline.curation.duplicates.repetition import Settings as RepetitionSettings
@@ -23,15 +24,14 @@ from pipeline.curation.filters.keywords import Settings as KeywordSettings
 from pipeline.curation.filters.language import Settings as LanguageSettings
 from pipeline.curation.filters.perplexity import Settings as PerplexitySettings
 from pipeline.curation.filters.quality import Settings as QualitySettings
-from pipeline.curation.personal_data.stage import Settings as PersonalDataSettings
+from pipeline.curation.personal_data.personal_data import Settings as PersonalDataSettings
 from pipeline.documents.execution import ExecutionSettings
 from pipeline.errors import UserError
-from pipeline.evaluation.settings import EvaluationSettings
+from pipeline.evaluation.evaluation_settings import EvaluationSettings
 from pipeline.ingest.source import Source, check_names
 from pipeline.settings import Settings
-from pipeline.tokens.settings import ShardSettings, TokenizerSettings
-from pipeline.training import instruction_data, preference_data
-from pipeline.training.settings import PreferenceSettings, PretrainingSettings, SftSettings
+from pipeline.tokens.token_settings import ShardSettings, TokenizerSettings
+from pipeline.training.training_settings import PreferenceSettings, PretrainingSettings, SftSettings
 
 DEFAULT_RECIPE = "recipes/demo.yaml"
 

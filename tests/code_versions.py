@@ -16,10 +16,18 @@ ROOT = Path(__file__).resolve().parent.parent
 RECORD = ROOT / "tests" / "code_versions.json"
 # Modules that only carry results about, or tell of them: they cannot change what a stage makes of a text.
 CARRIERS = {
-    "pipeline.errors", "pipeline.settings", "pipeline.artifact", "pipeline.draft", "pipeline.store", "pipeline.tables",
+    "pipeline.errors",
+    "pipeline.settings",
+    "pipeline.store.artifact",
+    "pipeline.store.draft",
+    "pipeline.store.store",
+    "pipeline.store.tables",
     "pipeline.tracking",
-    "pipeline.documents.execution", "pipeline.documents.browse", "pipeline.training.telling", "pipeline.training.pace",
-}  # fmt: skip
+    "pipeline.documents.execution",
+    "pipeline.documents.browse",
+    "pipeline.training.reporting",
+    "pipeline.training.throughput",
+}
 
 
 def path_of(module: str) -> Path | None:

@@ -1,7 +1,7 @@
 """The removal list: it names ids and reasons, and never the text."""
 
-from pipeline.forgetting import forget, forgotten, records
-from pipeline.store import Store
+from pipeline.ingest.forgetting import forget, forgotten, records
+from pipeline.store.store import Store
 
 
 def test_what_is_forgotten_stays_forgotten_once(tmp_path):

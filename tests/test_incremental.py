@@ -14,7 +14,7 @@ from pipeline import graph
 from pipeline.curation.filters.model_text import turn
 from pipeline.ingest import fragments
 from pipeline.ingest.fragments import document_ids
-from pipeline.store import Artifact
+from pipeline.store.artifact import Artifact
 from pipeline.tokens.sampling import drawn, held_out
 
 RECIPE = """

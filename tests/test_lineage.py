@@ -9,10 +9,10 @@ from click.testing import CliRunner
 sys.path.insert(0, str(Path(__file__).parent))
 import tiny
 
-from pipeline import lineage
 from pipeline.cli import main
 from pipeline.errors import UserError
 from pipeline.graph import Project, make_with_inputs
+from pipeline.inspect import lineage
 
 
 @pytest.fixture(scope="module")

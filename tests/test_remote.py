@@ -9,9 +9,11 @@ import zlib
 import polars as pl
 import pytest
 
-from pipeline.remote import RemoteStore, open_store
-from pipeline.store import MANIFEST, Draft, Store
-from pipeline.tables import write_whole
+from pipeline.store.artifact import MANIFEST
+from pipeline.store.draft import Draft
+from pipeline.store.remote import RemoteStore, open_store
+from pipeline.store.store import Store
+from pipeline.store.tables import write_whole
 
 pytest.importorskip("moto.server", reason="moto is not installed: pip install -e .[dev]")
 pytest.importorskip("s3fs", reason="s3fs is not installed: pip install -e .[dev]")

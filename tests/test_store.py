@@ -12,8 +12,10 @@ import polars as pl
 import pytest
 
 from pipeline.errors import UserError
-from pipeline.store import Artifact, Draft, NotMade, Store, differences
-from pipeline.tables import write_whole
+from pipeline.store.artifact import Artifact
+from pipeline.store.draft import Draft
+from pipeline.store.store import NotMade, Store, differences
+from pipeline.store.tables import write_whole
 
 
 def quiet(_: str) -> None:

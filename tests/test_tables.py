@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from pipeline.tables import compact
+from pipeline.store.tables import compact
 
 
 def held(texts: pl.Series) -> int:

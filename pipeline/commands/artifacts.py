@@ -12,7 +12,7 @@ from pipeline.printing import size, table
 @click.command()
 def summary() -> None:
     """What came of the recipe: documents, tokens, models, figures, and where they lie."""
-    from pipeline.summary import summary as text
+    from pipeline.inspect.summary import summary as text
 
     click.echo(text(project().store, click.get_current_context().find_root().obj))
 
@@ -44,7 +44,7 @@ def recipe(reference: bool) -> None:
     """Print the recipe as it is understood, with every default filled in."""
     import yaml
 
-    from pipeline.reference import reference as page
+    from pipeline.inspect.reference import reference as page
 
     if reference:
         click.echo(page(), nl=False)

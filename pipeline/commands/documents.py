@@ -13,7 +13,7 @@ from pipeline.printing import table
 
 if TYPE_CHECKING:
     from pipeline.graph import Project
-    from pipeline.store import Artifact
+    from pipeline.store.artifact import Artifact
 
 
 @click.command()
@@ -137,7 +137,7 @@ def sources(context: click.Context) -> None:
     """The sources of the recipe: what is there now, and whether it has changed."""
     if context.invoked_subcommand is not None:
         return
-    from pipeline.ingest.look import listing
+    from pipeline.ingest.preview import listing
 
     opened = project()
     click.echo(
@@ -160,7 +160,7 @@ def sources(context: click.Context) -> None:
 @click.option("--most", default=1000, show_default=True, help="How many documents of each to read.")
 def sources_check(names: tuple[str, ...], most: int) -> None:
     """Read a little of each source (or of NAMES): sizes, languages and sample documents, before anything runs."""
-    from pipeline.ingest.look import check, described
+    from pipeline.ingest.preview import check, described
 
     opened = project()
     unknown = set(names) - {source.name for source in opened.recipe.sources}
@@ -176,8 +176,8 @@ def sources_check(names: tuple[str, ...], most: int) -> None:
 @click.option("--force", is_flag=True, help="Fetch anew even what seems to be unchanged.")
 def sources_fetch(force: bool) -> None:
     """Read all sources into raw documents, as the job does first."""
-    from pipeline.forgetting import forgotten
     from pipeline.ingest import raw_documents
+    from pipeline.ingest.forgetting import forgotten
 
     opened = project()
     raw_documents.make(opened.store, opened.recipe.sources, opened.log, forgotten(opened.store), force)
@@ -186,7 +186,7 @@ def sources_fetch(force: bool) -> None:
 @sources.command("catalogue")
 def sources_catalogue() -> None:
     """What `from:` can name."""
-    from pipeline.ingest.look import entries
+    from pipeline.ingest.preview import entries
 
     click.echo(table({"name": name, "what it is": about, "size": size} for name, about, size in entries()))
 

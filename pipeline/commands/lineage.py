@@ -24,7 +24,7 @@ def lineage() -> None:
 )
 def lineage_model(name: str, documents: str | None) -> None:
     """What a model was made of: sources and licences, and each artifact down to the raw documents."""
-    from pipeline import lineage as look
+    from pipeline.inspect import lineage as look
 
     store = project().store
     model = look.find_model(store, name)
@@ -54,7 +54,7 @@ def lineage_model(name: str, documents: str | None) -> None:
 @click.option("--grep", "pattern", help="Documents whose text matches.")
 def lineage_document(doc_id: str | None, text: str | None, pattern: str | None) -> None:
     """Where a document came from, what was decided about it, and which models saw it."""
-    from pipeline import lineage as look
+    from pipeline.inspect import lineage as look
 
     store = project().store
     for found in _ids(store, doc_id, text, pattern):
@@ -85,7 +85,7 @@ def _decided(decision: dict[str, Any]) -> str:
 
 def _ids(store: Any, doc_id: str | None, text: str | None, pattern: str | None) -> list[str]:
     """Ids of the documents that the command line names, in one of three ways."""
-    from pipeline import lineage as look
+    from pipeline.inspect import lineage as look
 
     if sum(given is not None for given in (doc_id, text, pattern)) != 1:
         raise UserError("Name documents in one way: DOC_ID, --text FILE, or --grep PATTERN.")
@@ -109,7 +109,7 @@ def _ids(store: Any, doc_id: str | None, text: str | None, pattern: str | None) 
 @click.option("--model", default="pretrained_model", show_default=True)
 def lineage_step(step: int, model: str) -> None:
     """The documents in the batch of a training step, worked out again without training."""
-    from pipeline import lineage as look
+    from pipeline.inspect import lineage as look
 
     store = project().store
     click.echo(table(look.documents_of_step(store, look.find_model(store, model), step)))
@@ -122,8 +122,9 @@ def lineage_step(step: int, model: str) -> None:
 @click.option("--make", "again", is_flag=True, help="Make anew what must be, up to the token shards.")
 def forget(doc_ids: tuple[str, ...], pattern: str | None, reason: str, again: bool) -> None:
     """Take documents out for good: ingest leaves them out from now on, and what held them is out of date."""
-    from pipeline import forgetting, graph
-    from pipeline import lineage as look
+    from pipeline import graph
+    from pipeline.ingest import forgetting
+    from pipeline.inspect import lineage as look
 
     opened = project()
     if not doc_ids and pattern is None:

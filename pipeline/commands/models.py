@@ -7,14 +7,14 @@ from pathlib import Path
 
 import click
 
-from pipeline.artifact import MANIFEST
 from pipeline.commands import project
 from pipeline.errors import UserError
+from pipeline.store.artifact import MANIFEST
 
 
 def _directory(model: str | None) -> Path:
     """The folder of a model: of the one named (an asset, a version or a path), else of the newest there is."""
-    from pipeline.lineage import MODELS, find_model
+    from pipeline.inspect.lineage import MODELS, find_model
 
     if model and Path(model).is_dir():
         return Path(model)
@@ -41,8 +41,8 @@ def plan(recipe_file: str | None, gpu: str | None, devices: int) -> None:
     """Will it fit, how long will it take, what to expect: for RECIPE, before anything runs."""
     from pipeline.graph import Project
     from pipeline.training import machine
-    from pipeline.training.plan import lines, tokens_in
-    from pipeline.training.plan import plan as planned
+    from pipeline.training.planning.plan import lines, tokens_in
+    from pipeline.training.planning.plan import plan as planned
 
     opened = Project.open(recipe_file, log=click.echo) if recipe_file else project()
     recipe, shards = opened.recipe, opened.store.current("token_shards")
@@ -83,7 +83,7 @@ def serve(model: str | None, host: str, port: int) -> None:
 @click.option("--out", default="comparison.png", show_default=True, help="Where the curves are drawn.")
 def compare(runs: tuple[str, ...], out: str) -> None:
     """Put MLflow RUNs side by side: settings that differ, figures, and curves in one picture."""
-    from pipeline.comparison import compared
+    from pipeline.inspect.comparison import compared
 
     click.echo(compared(runs, Path(out)))
 

@@ -19,16 +19,18 @@ import numpy as np
 import polars as pl
 from pydantic import Field, field_validator
 
-from pipeline.curation.duplicates.words import Runs, blocks, code_points, compose
 from pipeline.curation.evaluation_items import Index, ItemSet, held_back_items, index_of, items_of, tokens_of
-from pipeline.documents.by_fragment import make_tables, of_documents
 from pipeline.documents.document import EDIT
 from pipeline.documents.execution import ExecutionSettings
+from pipeline.documents.fragment_tables import make_tables, of_documents
 from pipeline.documents.stage import counted, decision_facts, decision_table, refuse_to_remove_all, scatter
 from pipeline.documents.view import Documents
 from pipeline.settings import StageSettings
-from pipeline.store import Artifact, Draft, Store, digest
-from pipeline.tables import write_table
+from pipeline.store.artifact import Artifact, digest
+from pipeline.store.draft import Draft
+from pipeline.store.store import Store
+from pipeline.store.tables import write_table
+from pipeline.text.words import Runs, blocks, code_points, compose
 
 VERSION = "2"
 ASSET = "contamination_decisions"

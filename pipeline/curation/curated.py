@@ -13,13 +13,15 @@ from typing import Any
 
 import polars as pl
 
-from pipeline.documents.by_fragment import Wanted, make_tables
 from pipeline.documents.document import DOCUMENT_SCHEMA
 from pipeline.documents.execution import ExecutionSettings
+from pipeline.documents.fragment_tables import Wanted, make_tables
 from pipeline.documents.view import Documents
 from pipeline.errors import UserError
-from pipeline.store import Artifact, Draft, Store
-from pipeline.tables import write_table
+from pipeline.store.artifact import Artifact
+from pipeline.store.draft import Draft
+from pipeline.store.store import Store
+from pipeline.store.tables import write_table
 
 VERSION = "1"
 REASONS = {"empty_after_edits": "nothing but white space was left when the edits were applied"}

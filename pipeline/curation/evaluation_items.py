@@ -31,10 +31,10 @@ import numpy as np
 import polars as pl
 from pydantic import Field, ValidationInfo, field_validator
 
-from pipeline.curation.duplicates.words import blocks, compose, hash_spans, runs
 from pipeline.errors import UserError
 from pipeline.settings import Settings
-from pipeline.store import file_digest
+from pipeline.store.artifact import file_digest
+from pipeline.text.words import blocks, compose, hash_spans, runs
 
 WORDS, SYLLABLES, CODE = 0, 1, 2
 LENGTHS = {WORDS: (13, 8, 5), SYLLABLES: (26, 12, 8), CODE: (30, 20, 8)}  # kind: (n, floor, least)

@@ -12,7 +12,7 @@ import polars as pl
 
 from pipeline.documents.document import DECISION_SCHEMA, source_of
 from pipeline.errors import UserError
-from pipeline.store import Artifact
+from pipeline.store.artifact import Artifact
 
 
 def find(raw: Artifact, doc_id: str) -> list[tuple[str, int]]:

@@ -16,14 +16,16 @@ from typing import Any
 
 import polars as pl
 
-from pipeline.documents.by_fragment import Wanted, make_tables
 from pipeline.documents.document import DECISION_SCHEMA, mask_digest
 from pipeline.documents.execution import ExecutionSettings
+from pipeline.documents.fragment_tables import Wanted, make_tables
 from pipeline.documents.view import Documents
 from pipeline.errors import UserError
 from pipeline.settings import StageSettings
-from pipeline.store import Artifact, Draft, Store, digest
-from pipeline.tables import write_table
+from pipeline.store.artifact import Artifact, digest
+from pipeline.store.draft import Draft
+from pipeline.store.store import Store
+from pipeline.store.tables import write_table
 
 Signals = Callable[[pl.DataFrame, Any, dict[str, Path]], pl.DataFrame]
 Decide = Callable[[pl.DataFrame, Any], pl.DataFrame]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from pipeline.documents.document import source_of
-from pipeline.store import Artifact
+from pipeline.store.artifact import Artifact
 
 
 @dataclass(frozen=True)

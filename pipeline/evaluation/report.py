@@ -21,11 +21,14 @@ import polars as pl
 
 from pipeline import tracking
 from pipeline.curation.contamination import ITEMS, covered_items
-from pipeline.evaluation import answers, language_modelling, samples, text_overlap
-from pipeline.evaluation import preferences as pairs
-from pipeline.evaluation.settings import EvaluationSettings
-from pipeline.store import Artifact, Draft, Store
-from pipeline.tables import write_table, write_whole
+from pipeline.evaluation import text_overlap
+from pipeline.evaluation.evaluation_settings import EvaluationSettings
+from pipeline.evaluation.measures import answers, language_modelling, samples
+from pipeline.evaluation.measures import preferences as pairs
+from pipeline.store.artifact import Artifact
+from pipeline.store.draft import Draft
+from pipeline.store.store import Store
+from pipeline.store.tables import write_table, write_whole
 from pipeline.tokens.shards import validation_documents
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ import yaml
 from pipeline.errors import UserError
 from pipeline.ingest.records import Reading, record_frame
 from pipeline.ingest.source import Source
-from pipeline.store import digest
+from pipeline.store.artifact import digest
 
 # Messages of the language pack that make a document: about a screen of them.
 MESSAGES = 40

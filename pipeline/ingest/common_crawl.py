@@ -16,10 +16,10 @@ import polars as pl
 from pipeline.errors import UserError
 from pipeline.ingest import http
 from pipeline.ingest.formats import read_parts
-from pipeline.ingest.opening import Part, readable
+from pipeline.ingest.open_files import Part, readable
 from pipeline.ingest.records import Reading
 from pipeline.ingest.source import Source
-from pipeline.store import digest
+from pipeline.store.artifact import digest
 
 HOST = "https://data.commoncrawl.org"
 

@@ -18,10 +18,10 @@ import xxhash
 
 from pipeline.errors import UserError
 from pipeline.ingest.formats import read_parts
-from pipeline.ingest.opening import Part
+from pipeline.ingest.open_files import Part
 from pipeline.ingest.records import Reading
 from pipeline.ingest.source import Source
-from pipeline.tables import write_table
+from pipeline.store.tables import write_table
 
 WILD = ("*", "?", "[")
 # A file that changed so lately may change again within its clock's tick: its hash is not remembered yet.

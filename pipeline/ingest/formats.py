@@ -8,7 +8,7 @@ import polars as pl
 
 from pipeline.ingest.extraction import PAGES_BYTES, main_texts
 from pipeline.ingest.json_files import read_json, read_jsonl
-from pipeline.ingest.opening import Part, format_of, members
+from pipeline.ingest.open_files import Part, format_of, members
 from pipeline.ingest.records import BATCH, Reading, Tally, record_frame
 from pipeline.ingest.source import Source
 from pipeline.ingest.table_files import read_csv, read_parquet, read_tsv

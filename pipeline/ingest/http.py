@@ -32,11 +32,11 @@ from pipeline.errors import UserError
 from pipeline.ingest.cache import alone
 from pipeline.ingest.files import file_hash
 from pipeline.ingest.formats import read_parts
-from pipeline.ingest.opening import Part
+from pipeline.ingest.open_files import Part
 from pipeline.ingest.records import Reading, Unreachable
 from pipeline.ingest.source import Source
-from pipeline.store import digest, file_digest
-from pipeline.tables import put_in_place, write_whole
+from pipeline.store.artifact import digest, file_digest
+from pipeline.store.tables import put_in_place, write_whole
 
 AT_ONCE = 4
 TIMEOUT = 30.0  # seconds without a byte

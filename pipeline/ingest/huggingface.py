@@ -20,10 +20,10 @@ import polars as pl
 from pipeline.errors import UserError
 from pipeline.ingest.files import WILD
 from pipeline.ingest.formats import read_parts
-from pipeline.ingest.opening import Part
+from pipeline.ingest.open_files import Part
 from pipeline.ingest.records import Reading, Unreachable
 from pipeline.ingest.source import Source
-from pipeline.store import digest
+from pipeline.store.artifact import digest
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 # Files are fetched in blocks, some of which are kept: the columns of a Parquet file lie apart and are read in turns.

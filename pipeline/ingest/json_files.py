@@ -15,7 +15,7 @@ from typing import IO, Any
 import polars as pl
 
 from pipeline.errors import UserError
-from pipeline.ingest.opening import Part, readable, utf8_stream
+from pipeline.ingest.open_files import Part, readable, utf8_stream
 from pipeline.ingest.records import BATCH, LONGEST_RECORD, Tally
 from pipeline.ingest.source import Source
 from pipeline.ingest.table_files import column_names, counted_from, records_of

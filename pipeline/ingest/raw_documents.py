@@ -24,8 +24,10 @@ from pipeline.ingest.cache import alone
 from pipeline.ingest.fragments import Sorter, documents_of, fragment_bits, fragment_name, frame_digest
 from pipeline.ingest.records import Reading, Tally, Unreachable, tidy
 from pipeline.ingest.source import Source
-from pipeline.store import Artifact, Draft, Store, canonical, digest
-from pipeline.tables import write_whole
+from pipeline.store.artifact import Artifact, canonical, digest
+from pipeline.store.draft import Draft
+from pipeline.store.store import Store
+from pipeline.store.tables import write_whole
 
 ASSET = "raw_documents"
 VERSION = "1"

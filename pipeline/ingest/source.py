@@ -16,7 +16,7 @@ from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_v
 
 from pipeline.ingest.catalogue import fill_from_catalogue
 from pipeline.settings import Settings
-from pipeline.store import digest
+from pipeline.store.artifact import digest
 
 Kind = Literal["files", "bundled", "http", "huggingface", "common_crawl"]
 Format = Literal["parquet", "jsonl", "json", "csv", "tsv", "text", "html", "warc", "wet"]

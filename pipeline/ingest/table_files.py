@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.errors import UserError
-from pipeline.ingest.opening import Part, readable, utf8_stream
+from pipeline.ingest.open_files import Part, readable, utf8_stream
 from pipeline.ingest.records import BATCH, LONGEST_RECORD, Tally, record_frame
 from pipeline.ingest.source import Source
 from pipeline.ingest.text_files import decode

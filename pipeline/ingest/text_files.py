@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import IO
 
 from pipeline.errors import UserError
-from pipeline.ingest.opening import Part, invalid_bytes, readable, utf8_stream
+from pipeline.ingest.open_files import Part, invalid_bytes, readable, utf8_stream
 from pipeline.ingest.records import LONGEST_DOCUMENT, Tally, cut_pieces
 from pipeline.ingest.source import Source
 

@@ -10,7 +10,7 @@ import polars as pl
 
 from pipeline.errors import UserError
 from pipeline.ingest.extraction import PAGES_BYTES, main_texts
-from pipeline.ingest.opening import Part, decompressed, readable
+from pipeline.ingest.open_files import Part, decompressed, readable
 from pipeline.ingest.records import LONGEST_DOCUMENT, Reading, Tally, record_frame
 from pipeline.ingest.source import Source
 

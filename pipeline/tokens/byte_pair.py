@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 
 from pipeline.errors import UserError
-from pipeline.tokens.settings import TokenizerSettings
+from pipeline.tokens.token_settings import TokenizerSettings
 
 # A run of Hangul and a run of other letters are two pieces ("Python|은"), each with the one character before it that
 # is neither letter nor digit; digits; punctuation, with the line break and indentation after it; a line break with

@@ -17,7 +17,7 @@ from pipeline.errors import UserError
 from pipeline.tokens.byte_pair import BytePairEngine, from_tiktoken
 from pipeline.tokens.hugging_face import added_token, adds_space, byte_alphabet, tokenizer_json
 from pipeline.tokens.sentencepiece_model import SPACE, SentencePieceEngine
-from pipeline.tokens.settings import SPECIALS, TokenizerSettings
+from pipeline.tokens.token_settings import SPECIALS, TokenizerSettings
 from pipeline.tokens.tokenizer import HUGGING_FACE, SENTENCEPIECE, TIKTOKEN
 
 DEFAULT_SIZE = TokenizerSettings.model_fields["vocab_size"].default

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from pipeline.tables import in_batches, joined
+from pipeline.store.tables import in_batches, joined
 from pipeline.tokens.encoding import list_series
 
 RUN = 8  # tokens: some 5 or 6 words

@@ -20,13 +20,15 @@ from typing import Any
 import polars as pl
 import xxhash
 
-from pipeline.documents.by_fragment import Wanted, make_tables
 from pipeline.documents.document import source_of
 from pipeline.documents.execution import ExecutionSettings
+from pipeline.documents.fragment_tables import Wanted, make_tables
 from pipeline.errors import UserError
-from pipeline.store import Artifact, Draft, Store
-from pipeline.tables import gathered, joined, write_table
-from pipeline.tokens.settings import TokenizerSettings
+from pipeline.store.artifact import Artifact
+from pipeline.store.draft import Draft
+from pipeline.store.store import Store
+from pipeline.store.tables import gathered, joined, write_table
+from pipeline.tokens.token_settings import TokenizerSettings
 
 ASSET = "tokenizer_sample"
 VERSION = "1"

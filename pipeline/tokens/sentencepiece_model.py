@@ -17,7 +17,7 @@ import polars as pl
 
 from pipeline.errors import UserError
 from pipeline.tokens.encoding import ColumnEncoder
-from pipeline.tokens.settings import TokenizerSettings
+from pipeline.tokens.token_settings import TokenizerSettings
 
 SPACE = "\u2581"  # SentencePiece's stand-in for a space
 LONGEST_SENTENCE = 2**21  # bytes; the sample is cut shorter than this, so that nothing is left out

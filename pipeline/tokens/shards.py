@@ -18,16 +18,18 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from pipeline.documents.by_fragment import Wanted, make_tables
 from pipeline.documents.document import source_of
 from pipeline.documents.execution import ExecutionSettings
+from pipeline.documents.fragment_tables import Wanted, make_tables
 from pipeline.errors import UserError
-from pipeline.store import Artifact, Draft, Store
-from pipeline.tables import put_in_place, write_table
+from pipeline.store.artifact import Artifact
+from pipeline.store.draft import Draft
+from pipeline.store.store import Store
+from pipeline.store.tables import put_in_place, write_table
 from pipeline.tokens import near_validation
 from pipeline.tokens.encoding import list_series, smallest_unsigned
 from pipeline.tokens.sampling import held_out, language
-from pipeline.tokens.settings import ShardSettings
+from pipeline.tokens.token_settings import ShardSettings
 from pipeline.tokens.tokenizer import ABOUT, Tokenizer, load
 from pipeline.tokens.training import encoding_digest
 

@@ -15,13 +15,15 @@ import polars as pl
 
 from pipeline.documents.execution import ExecutionSettings
 from pipeline.errors import UserError
-from pipeline.store import Artifact, Draft, Store, differences, digest, file_digest
-from pipeline.tables import write_whole
+from pipeline.store.artifact import Artifact, digest, file_digest
+from pipeline.store.draft import Draft
+from pipeline.store.store import Store, differences
+from pipeline.store.tables import write_whole
 from pipeline.tokens import byte_pair, existing, hugging_face, report, sampling, sentencepiece_model
 from pipeline.tokens.byte_pair import BytePairEngine
 from pipeline.tokens.sampling import Sample
 from pipeline.tokens.sentencepiece_model import SentencePieceEngine
-from pipeline.tokens.settings import TokenizerSettings
+from pipeline.tokens.token_settings import TokenizerSettings
 from pipeline.tokens.tokenizer import ABOUT, HUGGING_FACE, SENTENCEPIECE, TIKTOKEN, load
 
 ASSET = "tokenizer"

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from pipeline.tables import write_whole
+from pipeline.store.tables import write_whole
 
 if TYPE_CHECKING:
     import torch

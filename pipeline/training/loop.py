@@ -25,12 +25,12 @@ from pipeline.errors import UserError
 from pipeline.training import checkpoint, distributed, machine, schedule
 from pipeline.training.checkpoint import Checkpoints
 from pipeline.training.distributed import Ranks
-from pipeline.training.objective import Ahead, LossOf, Objective, Trained, randomness, to_device
+from pipeline.training.objectives.objective import Ahead, LossOf, Objective, Trained, randomness, to_device
 from pipeline.training.optimiser import Optimiser
-from pipeline.training.pace import Clock
-from pipeline.training.settings import LoopSettings
+from pipeline.training.reporting import Teller
 from pipeline.training.stopping import Stopped, stop_requests
-from pipeline.training.telling import Teller
+from pipeline.training.throughput import Clock
+from pipeline.training.training_settings import LoopSettings
 
 SPIKE_WINDOW = 128  # steps whose losses say what is usual (OLMo-core, SkipStepOptimizer)
 EVALUATIONS = 10

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import UserError
-from pipeline.training.settings import LoopSettings
+from pipeline.training.training_settings import LoopSettings
 
 if TYPE_CHECKING:
     import torch

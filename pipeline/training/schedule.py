@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from pipeline.training.settings import LoopSettings
+from pipeline.training.training_settings import LoopSettings
 
 
 def factor(step: int, steps: int, settings: LoopSettings) -> float:

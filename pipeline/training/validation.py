@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from pipeline.store import Artifact
+from pipeline.store.artifact import Artifact
 
 if TYPE_CHECKING:
     import torch

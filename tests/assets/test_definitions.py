@@ -8,8 +8,8 @@ from dagster import AssetKey, AssetSpec, Definitions
 
 from assets import curation, display, evaluation, model, tokens
 from assets.definitions import defs
-from pipeline.curves import figure_of
 from pipeline.graph import NODES
+from pipeline.inspect.curves import figure_of
 from pipeline.recipe import load
 
 GROUPS = ("sources", "curation", "tokens", "tuning_data", "model", "evaluation")

@@ -10,7 +10,7 @@ from dagster import DagsterInstance, materialize
 from assets import curation, display
 from pipeline.graph import inputs_in_order
 from pipeline.recipe import load
-from pipeline.store import Store
+from pipeline.store.store import Store
 
 RECIPE = """
 name: pages

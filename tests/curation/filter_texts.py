@@ -11,7 +11,9 @@ import pytest
 from pipeline.documents.document import DOCUMENT_SCHEMA
 from pipeline.documents.execution import ExecutionSettings
 from pipeline.documents.stage import decision_facts, decision_table
-from pipeline.store import Artifact, Draft, Store
+from pipeline.store.artifact import Artifact
+from pipeline.store.draft import Draft
+from pipeline.store.store import Store
 
 SHARED = Path(os.environ.get("SLM_SHARED_DATA") or Path(__file__).resolve().parents[3] / "shared" / "data")
 

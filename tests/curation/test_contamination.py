@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 
 from pipeline.curation import contamination
 from pipeline.curation.curated import apply_edits
-from pipeline.curation.duplicates.words import blocks
 from pipeline.curation.evaluation_items import Item, ItemSet, index_of, items_of, tokens_of
 from pipeline.errors import UserError
-from pipeline.store import OF_THE_MAKING, Store
-from pipeline.tables import write_table
+from pipeline.store.artifact import OF_THE_MAKING
+from pipeline.store.store import Store
+from pipeline.store.tables import write_table
+from pipeline.text.words import blocks
 
 sys.path.insert(0, str(Path(__file__).parent))
 from written_documents import HERE, outcome, raw_documents

@@ -9,11 +9,13 @@ import numpy as np
 import polars as pl
 import pytest
 
-from pipeline.curation.duplicates import choice, corpus, near, review, similar
+from pipeline.curation.duplicates import corpus, near, review, similar
+from pipeline.curation.duplicates import selection as choice
 from pipeline.curation.duplicates.signatures import signatures_of
 from pipeline.documents.execution import ExecutionSettings
 from pipeline.errors import UserError
-from pipeline.store import OF_THE_MAKING, Store, file_digest
+from pipeline.store.artifact import OF_THE_MAKING, file_digest
+from pipeline.store.store import Store
 
 sys.path.insert(0, str(Path(__file__).parent))
 from written_documents import HERE, identity, outcome, raw_documents

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pipeline.curation.duplicates.choice import buckets, choose
+from pipeline.curation.duplicates.selection import buckets, choose
 
 
 def by_hand(bands, similarity, threshold, may_remove, removable):

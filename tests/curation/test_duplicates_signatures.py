@@ -6,7 +6,7 @@ import pytest
 from datasketch import MinHash
 
 from pipeline.curation.duplicates import signatures as s
-from pipeline.curation.duplicates.words import blocks, shingles_of, words_of
+from pipeline.text.words import blocks, shingles_of, words_of
 
 TEXTS = [
     "", "one", "one two three four", "one two three four five", " ".join(map(str, range(300))),

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pipeline.curation.duplicates import words as w
 from pipeline.curation.duplicates.similarity import Sets, of_texts, sets_of
+from pipeline.text import words as w
 
 # Letters, white space of every kind, marks that combine, jamo that join, emoji.
 ALPHABET = (

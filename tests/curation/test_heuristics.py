@@ -10,10 +10,10 @@ import polars as pl
 import pytest
 
 from pipeline.curation.filters import heuristics
-from pipeline.curation.filters.code_lines import without_blocks
 from pipeline.curation.filters.gopher_repetition import DUPLICATE, TOP, repetition_columns, stood_before
-from pipeline.curation.filters.pieces import lines, paragraphs, words
-from pipeline.curation.filters.prose import prose_of
+from pipeline.text.code_lines import without_blocks
+from pipeline.text.pieces import lines, paragraphs, words
+from pipeline.text.prose import prose_of
 
 sys.path.insert(0, str(Path(__file__).parent))
 from filter_texts import ENGLISH, JAVA, KOREAN, PYTHON, frame, reasons, shared

@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 
 from pipeline.curation.filters import language
-from pipeline.curation.filters.characters import count_kinds
 from pipeline.errors import UserError
+from pipeline.text.characters import count_kinds
 
 sys.path.insert(0, str(Path(__file__).parent))
 from filter_texts import ENGLISH, JAVA, KOREAN, PYTHON, frame, reasons, shared

@@ -12,7 +12,8 @@ from pipeline.curation.filters.model_text import as_words, fold, judged
 from pipeline.documents.execution import ExecutionSettings
 from pipeline.documents.view import Documents
 from pipeline.errors import UserError
-from pipeline.store import Artifact, Store
+from pipeline.store.artifact import Artifact
+from pipeline.store.store import Store
 
 sys.path.insert(0, str(Path(__file__).parent))
 from filter_texts import KOREAN, PYTHON, Named, frame, learned, raw_of, reasons

@@ -13,8 +13,9 @@ import pytest
 from pydantic import ValidationError
 
 from pipeline.curation.curated import apply_edits
-from pipeline.curation.personal_data import spans, stage, windows
-from pipeline.curation.personal_data.stage import STAGE, Settings
+from pipeline.curation.personal_data import personal_data as stage
+from pipeline.curation.personal_data import spans, windows
+from pipeline.curation.personal_data.personal_data import STAGE, Settings
 from pipeline.errors import UserError
 
 

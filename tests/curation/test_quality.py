@@ -9,7 +9,7 @@ import pytest
 from pipeline.curation.filters import quality
 from pipeline.documents.execution import ExecutionSettings
 from pipeline.documents.stage import run_stage
-from pipeline.store import Store
+from pipeline.store.store import Store
 
 sys.path.insert(0, str(Path(__file__).parent))
 from filter_texts import PYTHON, Named, frame, learned, raw_of, reasons

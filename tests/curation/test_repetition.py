@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from pipeline.curation.curated import apply_edits
 from pipeline.curation.duplicates import repetition
 from pipeline.curation.duplicates.sentences import sentences_of
-from pipeline.store import OF_THE_MAKING, Store
+from pipeline.store.artifact import OF_THE_MAKING
+from pipeline.store.store import Store
 
 sys.path.insert(0, str(Path(__file__).parent))
 import itertools

@@ -7,7 +7,8 @@ import xxhash
 
 from pipeline.documents.document import DOCUMENT_SCHEMA
 from pipeline.documents.execution import ExecutionSettings
-from pipeline.store import Artifact, Store
+from pipeline.store.artifact import Artifact
+from pipeline.store.store import Store
 
 HERE = ExecutionSettings(executor="in_process")
 

@@ -12,7 +12,8 @@ from pipeline.documents.document import DOCUMENT_SCHEMA
 from pipeline.documents.execution import ExecutionSettings, run_all
 from pipeline.documents.stage import run_stage
 from pipeline.errors import UserError
-from pipeline.store import OF_THE_MAKING, Artifact, Store
+from pipeline.store.artifact import OF_THE_MAKING, Artifact
+from pipeline.store.store import Store
 
 ENGLISH = "The first paragraph of a plain text, and then some more words that say little but are plainly English. "
 KOREAN = "첫 번째 문단은 평범한 글이고, 그 뒤에 별 뜻은 없지만 분명히 한국어인 낱말이 조금 더 이어진다. "

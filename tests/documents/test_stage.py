@@ -12,7 +12,9 @@ from pipeline.documents.stage import Stage, run_stage
 from pipeline.documents.view import Documents
 from pipeline.errors import UserError
 from pipeline.settings import StageSettings
-from pipeline.store import Artifact, Draft, Store
+from pipeline.store.artifact import Artifact
+from pipeline.store.draft import Draft
+from pipeline.store.store import Store
 
 READ: list[str] = []  # texts whose signals were computed
 IN_PROCESS = ExecutionSettings(executor="in_process")

@@ -14,7 +14,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent))
 import tiny
 
-from pipeline.store import OF_THE_MAKING
+from pipeline.store.artifact import OF_THE_MAKING
 
 KILLS = int(os.environ.get("SLM_KILLS", "3"))
 

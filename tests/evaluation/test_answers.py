@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from pipeline.evaluation import answers, samples
+from pipeline.evaluation.measures import answers, samples
 
 
 def questions(*pairs: tuple[str, str], lang: str = "en") -> pl.DataFrame:

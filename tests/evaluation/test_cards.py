@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.evaluation import cards
+from pipeline.inspect import cards
 
 MANIFESTS = {
     "raw_documents": {

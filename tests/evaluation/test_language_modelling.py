@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 import torch
 
-from pipeline.evaluation.language_modelling import chosen_documents, score_documents, summarise
+from pipeline.evaluation.measures.language_modelling import chosen_documents, score_documents, summarise
 from pipeline.evaluation.scoring import nll_of_rows
 
 CPU = torch.device("cpu")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 import torch
 
-from pipeline.evaluation.preferences import preference_accuracy
+from pipeline.evaluation.measures.preferences import preference_accuracy
 
 CPU = torch.device("cpu")
 

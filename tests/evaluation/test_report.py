@@ -9,13 +9,14 @@ import pytest
 
 from model import export
 from pipeline.documents.execution import ExecutionSettings
-from pipeline.evaluation import cards, report
-from pipeline.evaluation.settings import EvaluationSettings
-from pipeline.store import Store
-from pipeline.tables import write_table
+from pipeline.evaluation import report
+from pipeline.evaluation.evaluation_settings import EvaluationSettings
+from pipeline.inspect import cards
+from pipeline.store.store import Store
+from pipeline.store.tables import write_table
 from pipeline.tokens import shards as token_shards
 from pipeline.tokens import training as tokenizer_asset
-from pipeline.tokens.settings import ShardSettings, TokenizerSettings
+from pipeline.tokens.token_settings import ShardSettings, TokenizerSettings
 from pipeline.tokens.tokenizer import load
 
 SENTENCES = ("the quick brown fox jumps over a lazy dog", "빠른 갈색 여우가 게으른 개를 뛰어넘는다", "다시 또")

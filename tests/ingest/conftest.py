@@ -12,7 +12,8 @@ import pytest
 from pipeline.ingest import raw_documents
 from pipeline.ingest.records import Reading, Tally
 from pipeline.ingest.source import Source
-from pipeline.store import Artifact, Store
+from pipeline.store.artifact import Artifact
+from pipeline.store.store import Store
 
 
 def silent(message: str) -> None:

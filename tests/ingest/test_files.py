@@ -17,7 +17,8 @@ import pytest
 import zstandard
 
 from pipeline.errors import UserError
-from pipeline.ingest import files, json_files, opening, records, table_files, text_files
+from pipeline.ingest import files, json_files, records, table_files, text_files
+from pipeline.ingest import open_files as opening
 from pipeline.ingest.source import Source
 
 ROWS = [{"text": f"문서 {i}: the text of document {i}.", "id": f"n{i}", "lang": "ko", "url": None} for i in range(5)]

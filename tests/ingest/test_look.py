@@ -7,7 +7,7 @@ import json
 import pytest
 
 from pipeline.errors import UserError
-from pipeline.ingest import look
+from pipeline.ingest import preview as look
 from pipeline.ingest.source import Source
 
 

@@ -20,7 +20,7 @@ from pipeline.errors import UserError
 from pipeline.ingest import fragments, raw_documents
 from pipeline.ingest.fragments import Sorter, document_ids, fragment_bits, fragment_name, frame_digest
 from pipeline.ingest.source import Source
-from pipeline.store import Store
+from pipeline.store.store import Store
 
 
 def silent(message: str) -> None:

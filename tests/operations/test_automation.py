@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from dagster_site import Site, until
 
 from pipeline.graph import DECISIONS
-from pipeline.store import digest
+from pipeline.store.artifact import digest
 
 WORDS = re.findall(
     r"\w+",

@@ -9,8 +9,9 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import tiny
 
-from pipeline import registry, tracking
+from pipeline import tracking
 from pipeline.graph import Project, make_with_inputs
+from pipeline.inspect import registry
 
 EVALUATION = "\nevaluation: {answers: 2, answer_tokens: 4, validation_tokens: 1000, prompts: [The harbour]}\n"
 

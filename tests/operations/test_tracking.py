@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from pipeline import tracking
-from pipeline.comparison import compared
 from pipeline.errors import UserError
+from pipeline.inspect.comparison import compared
 
 
 @pytest.fixture(autouse=True)

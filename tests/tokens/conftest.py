@@ -14,9 +14,9 @@ import pytest
 import xxhash
 
 from pipeline.documents.document import DOCUMENT_SCHEMA
-from pipeline.store import Store
+from pipeline.store.store import Store
 from pipeline.tokens import training
-from pipeline.tokens.settings import TokenizerSettings
+from pipeline.tokens.token_settings import TokenizerSettings
 from pipeline.tokens.tokenizer import load
 
 KINDS = {

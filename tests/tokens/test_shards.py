@@ -9,9 +9,9 @@ import pytest
 
 from pipeline.documents.execution import ExecutionSettings
 from pipeline.errors import UserError
-from pipeline.store import Store
+from pipeline.store.store import Store
 from pipeline.tokens import near_validation, shards, training
-from pipeline.tokens.settings import ShardSettings, TokenizerSettings
+from pipeline.tokens.token_settings import ShardSettings, TokenizerSettings
 from pipeline.tokens.tokenizer import load
 from tests.tokens.conftest import code, curate, documents, english, korean, quiet
 

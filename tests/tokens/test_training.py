@@ -12,9 +12,10 @@ from pydantic import ValidationError
 
 from pipeline.documents.execution import ExecutionSettings
 from pipeline.errors import UserError
-from pipeline.store import Artifact, Store
+from pipeline.store.artifact import Artifact
+from pipeline.store.store import Store
 from pipeline.tokens import byte_pair, sampling, training
-from pipeline.tokens.settings import SPECIALS, TokenizerSettings
+from pipeline.tokens.token_settings import SPECIALS, TokenizerSettings
 from pipeline.tokens.tokenizer import HUGGING_FACE, load
 from tests.tokens.conftest import KINDS, curate, documents, quiet
 
@@ -57,7 +58,7 @@ def test_the_same_text_gives_the_same_bytes_in_another_process(made, artifacts, 
     store = made[0]
     script = (
         "import sys, json; from pipeline.store import Store; from pipeline.tokens import training;"
-        "from pipeline.tokens.settings import TokenizerSettings;"
+        "from pipeline.tokens.token_settings import TokenizerSettings;"
         "curated = Store(sys.argv[1], 'made').current('curated_documents');"
         "made = training.make(Store(sys.argv[2], 'made'), curated, TokenizerSettings(**json.loads(sys.argv[3])), str);"
         "print(made.digest)"

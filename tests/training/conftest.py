@@ -11,10 +11,12 @@ import torch
 from model import export
 from model.config import ModelConfig
 from model.transformer import Transformer
-from pipeline.store import Artifact, Draft, Store
-from pipeline.tables import write_table
+from pipeline.store.artifact import Artifact
+from pipeline.store.draft import Draft
+from pipeline.store.store import Store
+from pipeline.store.tables import write_table
 from pipeline.tokens.byte_pair import PATTERN, to_tiktoken
-from pipeline.tokens.settings import SPECIALS
+from pipeline.tokens.token_settings import SPECIALS
 
 SHAPE = ModelConfig(layers=2, width=32, heads=4, kv_heads=2, context=64)
 
@@ -76,7 +78,7 @@ def shards(store, tokenizer) -> Artifact:
 
     from pipeline.documents.execution import ExecutionSettings
     from pipeline.tokens import shards as token_shards
-    from pipeline.tokens.settings import ShardSettings
+    from pipeline.tokens.token_settings import ShardSettings
 
     def build(draft: Draft) -> None:
         for source, first in (("tales", 0), ("code", 2)):

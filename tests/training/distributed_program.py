@@ -12,8 +12,8 @@ import torch
 
 from pipeline.training import distributed
 from pipeline.training.checkpoint import log_table
-from pipeline.training.settings import LoopSettings
 from pipeline.training.stopping import Stopped
+from pipeline.training.training_settings import LoopSettings
 from tests.training import toy
 
 

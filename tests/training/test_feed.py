@@ -11,14 +11,14 @@ import pytest
 from pydantic import ValidationError
 
 from pipeline.errors import UserError
-from pipeline.store import Store
-from pipeline.tables import write_table
+from pipeline.store.store import Store
+from pipeline.store.tables import write_table
 from pipeline.tokens import near_validation
 from pipeline.tokens.encoding import list_series
 from pipeline.tokens.shards import row_groups, write_shard
-from pipeline.training.feed import IGNORED, Feed, FeedSettings
-from pipeline.training.mixture import Mixture, shuffled
-from pipeline.training.token_stream import best_fit
+from pipeline.training.data.feed import IGNORED, Feed, FeedSettings
+from pipeline.training.data.mixture import Mixture, shuffled
+from pipeline.training.data.stream import best_fit
 
 EOS, PAD = 3, 0
 PACKINGS = [{"packing": "cut"}, {"packing": "best_fit"}]
@@ -288,7 +288,7 @@ def test_padding_and_cuts_are_reported(shards):
 
 
 def test_small_windows_and_a_small_cache_change_nothing_but_the_order(shards, training, monkeypatch):
-    from pipeline.training import feed as module
+    from pipeline.training.data import feed as module
 
     whole = Feed(shards, FeedSettings(window_tokens=600), 2, 32, batch=8)
     wanted = [whole.batch(n).tokens for n in range(40)]
@@ -325,7 +325,7 @@ def test_shards_in_an_object_storage_are_read_by_ranges(shards, monkeypatch):
     """Nothing but the row groups that are asked for is fetched, and the batches are the same."""
     import fsspec
 
-    from pipeline.remote import RemoteArtifact
+    from pipeline.store.remote import RemoteArtifact
 
     remote = fsspec.filesystem("memory")
     remote.rm("/bucket", recursive=True) if remote.exists("/bucket") else None

@@ -12,13 +12,14 @@ from model import export
 from model.config import ModelConfig
 from model.transformer import Transformer
 from pipeline.errors import UserError
-from pipeline.store import Draft, Store
-from pipeline.tables import write_table
+from pipeline.store.draft import Draft
+from pipeline.store.store import Store
+from pipeline.store.tables import write_table
 from pipeline.tokens.tokenizer import load
-from pipeline.training import fine_tuning
-from pipeline.training.packing import IGNORED, pack
-from pipeline.training.settings import SftSettings
+from pipeline.training.data.packing import IGNORED, pack
+from pipeline.training.objectives import fine_tuning
 from pipeline.training.stopping import Stopped
+from pipeline.training.training_settings import SftSettings
 
 SETTINGS = SftSettings(epochs=4, batch_tokens=256, learning_rate=3e-3)
 

@@ -11,11 +11,12 @@ import polars as pl
 import pytest
 from pydantic import ValidationError
 
+from pipeline.conversations import bundled as bundled_conversations
+from pipeline.conversations import instruction_data
+from pipeline.conversations.instruction_data import ConversationSource, Settings
+from pipeline.conversations.rows import Malformed, conversation, fold, is_held_back
 from pipeline.errors import UserError
-from pipeline.store import Store
-from pipeline.training import bundled_conversations, instruction_data
-from pipeline.training.conversations import Malformed, conversation, fold, is_held_back
-from pipeline.training.instruction_data import ConversationSource, Settings
+from pipeline.store.store import Store
 
 
 def silent(message: str) -> None:

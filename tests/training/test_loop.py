@@ -14,8 +14,8 @@ from pipeline.errors import UserError
 from pipeline.training import checkpoint
 from pipeline.training.checkpoint import log_table
 from pipeline.training.optimiser import Optimiser
-from pipeline.training.settings import LoopSettings
 from pipeline.training.stopping import Stopped
+from pipeline.training.training_settings import LoopSettings
 from tests.training import toy
 
 ROOT = Path(__file__).parents[2]

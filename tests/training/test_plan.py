@@ -9,9 +9,10 @@ import torch
 from model.config import ModelConfig
 from model.transformer import Transformer
 from pipeline.errors import UserError
-from pipeline.training import budget, machine, memory, plan, schedule
-from pipeline.training.memory import Step
-from pipeline.training.settings import PretrainingSettings
+from pipeline.training import machine, schedule
+from pipeline.training.planning import budget, memory, plan
+from pipeline.training.planning.memory import Step
+from pipeline.training.training_settings import PretrainingSettings
 
 SMALL = ModelConfig(layers=2, width=64, heads=4, context=64, vocab_size=512)
 HUNDRED = ModelConfig(layers=12, width=768, heads=12, kv_heads=4, context=2048, vocab_size=32000)

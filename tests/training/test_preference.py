@@ -9,11 +9,11 @@ import torch
 
 from model import export
 from pipeline.errors import UserError
-from pipeline.tables import write_table
+from pipeline.store.tables import write_table
 from pipeline.tokens.tokenizer import load
-from pipeline.training import preference
-from pipeline.training.settings import PreferenceSettings
+from pipeline.training.objectives import preference
 from pipeline.training.stopping import Stopped
+from pipeline.training.training_settings import PreferenceSettings
 
 SETTINGS = PreferenceSettings(epochs=6, batch_pairs=8, learning_rate=1e-3)
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from pipeline.store import Store
-from pipeline.training import instruction_data, preference_data
-from pipeline.training.conversations import Malformed, fold, preference
-from pipeline.training.preference_data import Settings
+from pipeline.conversations import instruction_data, preference_data
+from pipeline.conversations.preference_data import Settings
+from pipeline.conversations.rows import Malformed, fold, preference
+from pipeline.store.store import Store
 
 
 def silent(message: str) -> None:

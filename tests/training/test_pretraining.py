@@ -11,11 +11,12 @@ import torch
 from model import export
 from model.config import ModelConfig
 from pipeline.errors import UserError
-from pipeline.store import Store
+from pipeline.store.store import Store
 from pipeline.tokens.tokenizer import load
-from pipeline.training import plan, pretraining
-from pipeline.training.settings import PretrainingSettings
+from pipeline.training.objectives import pretraining
+from pipeline.training.planning import plan
 from pipeline.training.stopping import Stopped
+from pipeline.training.training_settings import PretrainingSettings
 from pipeline.training.validation import Validation, documents_of, select
 
 SHAPE = ModelConfig(layers=2, width=32, heads=4, kv_heads=2, context=64)

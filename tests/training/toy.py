@@ -9,8 +9,8 @@ import torch
 from model.config import ModelConfig
 from model.transformer import Transformer
 from pipeline.training.loop import train
-from pipeline.training.objective import Objective, Trained
-from pipeline.training.settings import LoopSettings
+from pipeline.training.objectives.objective import Objective, Trained
+from pipeline.training.training_settings import LoopSettings
 
 CONTEXT, SEQUENCES = 16, 8
 SHAPE = ModelConfig(layers=2, width=32, heads=4, kv_heads=2, context=CONTEXT, vocab_size=64, dropout=0.1)

@@ -20,15 +20,17 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.curation.duplicates import index, stored
+from pipeline.curation.duplicates import index
+from pipeline.curation.duplicates import shingle_files as stored
 from pipeline.curation.duplicates.signatures import band_hashes, folded, signatures_of
 from pipeline.curation.duplicates.similarity import sets_of
-from pipeline.curation.duplicates.words import shingles_in
-from pipeline.documents.by_fragment import Wanted, make_tables
 from pipeline.documents.execution import ExecutionSettings
+from pipeline.documents.fragment_tables import Wanted, make_tables
 from pipeline.documents.view import Documents
-from pipeline.store import Draft, digest
-from pipeline.tables import put_in_place
+from pipeline.store.artifact import digest
+from pipeline.store.draft import Draft
+from pipeline.store.tables import put_in_place
+from pipeline.text.words import shingles_in
 
 if TYPE_CHECKING:
     from pipeline.curation.duplicates.near import Settings

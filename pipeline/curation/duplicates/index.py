@@ -18,8 +18,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.errors import UserError
-from pipeline.store import file_digest
-from pipeline.tables import put_in_place
+from pipeline.store.artifact import file_digest
+from pipeline.store.tables import put_in_place
 
 if TYPE_CHECKING:
     from pipeline.curation.duplicates.near import Settings

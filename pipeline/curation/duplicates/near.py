@@ -27,7 +27,8 @@ import numpy as np
 import polars as pl
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from pipeline.curation.duplicates import choice, containment, index
+from pipeline.curation.duplicates import containment, index
+from pipeline.curation.duplicates import selection as choice
 from pipeline.curation.duplicates.corpus import Corpus, equal_ids, signed_corpus
 from pipeline.curation.duplicates.pairs import Remembered, write_pairs
 from pipeline.curation.duplicates.signatures import bands_for
@@ -37,7 +38,9 @@ from pipeline.documents.stage import counted, decision_facts, decision_table, re
 from pipeline.documents.view import Documents
 from pipeline.errors import UserError
 from pipeline.settings import StageSettings
-from pipeline.store import Artifact, Draft, Store
+from pipeline.store.artifact import Artifact
+from pipeline.store.draft import Draft
+from pipeline.store.store import Store
 
 VERSION = "3"
 ASSET = "duplicate_decisions"

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from pipeline.curation.duplicates.words import mix
-from pipeline.store import Draft, digest
-from pipeline.tables import write_table
+from pipeline.store.artifact import digest
+from pipeline.store.draft import Draft
+from pipeline.store.tables import write_table
+from pipeline.text.words import mix
 
 if TYPE_CHECKING:
     from pipeline.curation.duplicates.corpus import Corpus

@@ -22,15 +22,17 @@ from pydantic import Field
 
 from pipeline.curation.duplicates.near import source_order
 from pipeline.curation.duplicates.sentences import Sentences, sentences_of
-from pipeline.curation.duplicates.words import runs
-from pipeline.documents.by_fragment import make_tables, of_documents
 from pipeline.documents.document import EDIT
 from pipeline.documents.execution import ExecutionSettings
+from pipeline.documents.fragment_tables import make_tables, of_documents
 from pipeline.documents.stage import counted, decision_facts, decision_table, refuse_to_remove_all, scatter
 from pipeline.documents.view import Documents
 from pipeline.settings import StageSettings
-from pipeline.store import Artifact, Draft, Store, digest
-from pipeline.tables import in_batches, joined, write_table
+from pipeline.store.artifact import Artifact, digest
+from pipeline.store.draft import Draft
+from pipeline.store.store import Store
+from pipeline.store.tables import in_batches, joined, write_table
+from pipeline.text.words import runs
 
 VERSION = "2"
 ASSET = "repetition_edits"

@@ -21,7 +21,7 @@ from pipeline.documents import browse
 from pipeline.documents.document import source_of
 from pipeline.documents.view import Documents
 from pipeline.errors import UserError
-from pipeline.store import Artifact
+from pipeline.store.artifact import Artifact
 
 
 def removed(decisions: Artifact) -> pl.DataFrame:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from pipeline.curation.duplicates.words import Words, blocks, code_points, runs, words_of
+from pipeline.text.words import Words, blocks, code_points, runs, words_of
 
 _CLOSING = [b'"', b"'", b")", b"]", "”".encode(), "’".encode(), "」".encode(), "』".encode(), "»".encode()]
 _ENDING = [b".", b"!", b"?", "…".encode(), "。".encode(), "！".encode(), "？".encode()]

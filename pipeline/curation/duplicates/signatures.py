@@ -17,7 +17,7 @@ from functools import cache
 import numpy as np
 import polars as pl
 
-from pipeline.curation.duplicates.words import Shingles, blocks, fold, mix, shingles_of, words_of
+from pipeline.text.words import Shingles, blocks, fold, mix, shingles_of, words_of
 
 SEED = 1
 SCHEME = "affine32"

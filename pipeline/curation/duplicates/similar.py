@@ -19,7 +19,7 @@ from pipeline.curation.duplicates.signatures import folded, signatures_of
 from pipeline.curation.duplicates.similarity import Sets, sets_of
 from pipeline.documents.view import Documents
 from pipeline.errors import UserError
-from pipeline.store import Artifact
+from pipeline.store.artifact import Artifact
 
 # Exactly compared are so many times what was asked for: an estimate from 112 values is off by 0.04 at 0.8.
 COMPARED_FOR_ONE = 8

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from pipeline.curation.duplicates.words import Shingles, blocks, shingles_of, words_of
+from pipeline.text.words import Shingles, blocks, shingles_of, words_of
 
 HASH_BITS = 48
 PAIRS_AT_ONCE = 1 << (64 - HASH_BITS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from pipeline.curation.filters.pieces import Pieces
+from pipeline.text.pieces import Pieces
 
 # Looked for at the start of a file, as StarCoder does ("auto-generated", "automatically generated" and the like).
 GENERATED = (

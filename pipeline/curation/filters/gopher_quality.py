@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from pipeline.curation.filters.pieces import Pieces
+from pipeline.text.pieces import Pieces
 
 # "at least two of the following English words"; for Korean, in place of stop words, particles and endings that prose
 # cannot do without: a list of names or of links has hardly any.

@@ -14,19 +14,19 @@ from pathlib import Path
 import polars as pl
 from pydantic import Field
 
-from pipeline.curation.filters.characters import SCRIPTS, count_kinds
-from pipeline.curation.filters.code_lines import without_blocks
 from pipeline.curation.filters.code_rules import code_rule_columns
 from pipeline.curation.filters.gopher_quality import quality_columns
 from pipeline.curation.filters.gopher_repetition import DUPLICATE, TOP, repetition_columns
-from pipeline.curation.filters.kinds import code_or_not, kinds_of_prose
-from pipeline.curation.filters.pieces import lines, paragraphs, words
-from pipeline.curation.filters.prose import prose_of
-from pipeline.curation.filters.rules import Rule, decided_by
 from pipeline.curation.filters.web_rules import markup_share, web_columns
+from pipeline.curation.rules import Rule, decided_by
 from pipeline.documents.stage import Stage
 from pipeline.settings import Settings as Block
 from pipeline.settings import StageSettings
+from pipeline.text.characters import SCRIPTS, count_kinds
+from pipeline.text.code_lines import without_blocks
+from pipeline.text.kinds import code_or_not, kinds_of_prose
+from pipeline.text.pieces import lines, paragraphs, words
+from pipeline.text.prose import prose_of
 
 VERSION = "1"
 REASONS = {

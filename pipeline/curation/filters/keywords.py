@@ -15,7 +15,7 @@ import polars as pl
 from pydantic import Field
 
 from pipeline.curation.filters.keyword_lists import HARMLESS, LISTS, entries
-from pipeline.curation.filters.rules import decided_by
+from pipeline.curation.rules import decided_by
 from pipeline.documents.stage import Stage
 from pipeline.settings import StageSettings
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from pipeline.tables import write_whole
+from pipeline.store.tables import write_whole
 
 UNKNOWN, START, END = "<unk>", "<s>", "</s>"
 # What lmplz takes where a text is too small for the estimate (its --discount_fallback).

@@ -15,12 +15,12 @@ from typing import Any
 import polars as pl
 from pydantic import Field
 
-from pipeline.curation.filters.characters import SCRIPTS, count_kinds
-from pipeline.curation.filters.code_lines import code_columns, is_code
-from pipeline.curation.filters.rules import decided_by
+from pipeline.curation.rules import decided_by
 from pipeline.documents.stage import Stage
 from pipeline.errors import UserError
 from pipeline.settings import StageSettings
+from pipeline.text.characters import SCRIPTS, count_kinds
+from pipeline.text.code_lines import code_columns, is_code
 
 VERSION = "1"
 REASONS = {

@@ -21,11 +21,13 @@ import polars as pl
 import xxhash
 
 from pipeline.curation.filters.model_text import FOLDS, KINDS, MOST_OF_A_DOCUMENT, fold, kinds, prose, turn
-from pipeline.documents.by_fragment import make_tables, of_documents
 from pipeline.documents.execution import ExecutionSettings
+from pipeline.documents.fragment_tables import make_tables, of_documents
 from pipeline.documents.view import Documents
-from pipeline.store import Artifact, Draft, Store, digest
-from pipeline.tables import gathered, joined, write_table
+from pipeline.store.artifact import Artifact, digest
+from pipeline.store.draft import Draft
+from pipeline.store.store import Store
+from pipeline.store.tables import gathered, joined, write_table
 
 VERSION = "1"
 GENEROUS = 1 / 100  # documents read for each character wanted: enough where they are of a hundred characters each

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import polars as pl
 
-from pipeline.curation.filters.characters import count_kinds
-from pipeline.curation.filters.code_lines import BLOCK_BEGINS, without_blocks
-from pipeline.curation.filters.kinds import code_or_not, kinds_of_prose, mixed
 from pipeline.curation.filters.kneser_ney import BLANK
-from pipeline.curation.filters.prose import prose_of
+from pipeline.text.characters import count_kinds
+from pipeline.text.code_lines import BLOCK_BEGINS, without_blocks
+from pipeline.text.kinds import code_or_not, kinds_of_prose, mixed
+from pipeline.text.prose import prose_of
 
 KINDS = ("ko", "spaced")  # of text that is modelled: code and text without spaces have no words to count
 FOLDS = 2

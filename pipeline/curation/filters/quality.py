@@ -23,13 +23,15 @@ from pipeline.curation.filters import heuristics, learning_sample
 from pipeline.curation.filters.learning_sample import Sample, identity_of
 from pipeline.curation.filters.model_text import FOLDS, KINDS, judged, turn
 from pipeline.curation.filters.perplexity import check_reference
-from pipeline.curation.filters.rules import decided_by
+from pipeline.curation.rules import decided_by
 from pipeline.documents.execution import ExecutionSettings
 from pipeline.documents.stage import Stage
 from pipeline.documents.view import Documents
 from pipeline.settings import StageSettings
-from pipeline.store import Artifact, Draft, Store
-from pipeline.tables import write_whole
+from pipeline.store.artifact import Artifact
+from pipeline.store.draft import Draft
+from pipeline.store.store import Store
+from pipeline.store.tables import write_whole
 
 VERSION = "1"
 MODEL_VERSION = "2"

@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from pipeline.curation.filters.pieces import Pieces
-from pipeline.curation.filters.prose import SCRIPTS_AND_STYLES, TAGS, without
+from pipeline.text.pieces import Pieces
+from pipeline.text.prose import SCRIPTS_AND_STYLES, TAGS, without
 
 # Ends of sentences, in the scripts that the other rules know, with closing quotes and brackets after them.
 # Korean notes end them without a full stop, in a predicate: -다, -요, -음, -함.

@@ -1,0 +1,1 @@
+"""Conversations and preference pairs: read from any file, cleaned, a part held back."""

@@ -1,0 +1,164 @@
+"""`preference_data`: pairs of a better and a worse answer to one prompt, in one shape, a part of them held back.
+
+The one idea: a pair that teaches nothing is refused by name (both answers equal, one empty), since preference
+training would run on it without a word. The side of a pair is chosen as in `instruction_data`, so a question that is
+held back there is held back here.
+
+No small set of real preferences comes with a package. What the demonstration uses instead says what it is: the chosen
+answer is the one that belongs to the question, the rejected one belongs to another question of the same set. A model
+can learn from it to keep to the point, and nothing about taste or harm.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import polars as pl
+from pydantic import Field, model_validator
+
+from pipeline.conversations.instruction_data import (
+    BUNDLED,
+    ConversationSource,
+    check_names,
+    duplicates_by_source,
+    fingerprint_settings,
+    origins,
+    read_source,
+    split,
+    write_sides,
+)
+from pipeline.conversations.rows import PREFERENCE, Malformed, fold, identity, preference
+from pipeline.settings import Settings as Block
+from pipeline.store.artifact import Artifact
+from pipeline.store.draft import Draft
+from pipeline.store.store import Store
+
+VERSION = "1"
+ASSET = "preference_data"
+
+
+class Settings(Block):
+    """The recipe's block of preferences."""
+
+    sources: tuple[ConversationSource, ...] = Field(
+        BUNDLED,
+        min_length=1,
+        description="the sets, in order; for a `bundled` one the rejected answer is that of another question",
+    )
+    held_back: float = Field(
+        0.05, ge=0, lt=1, description="share of first questions kept for the evaluation; the same as for sft"
+    )
+    seed: int = Field(0, description="which other answer is taken as the rejected one")
+
+    @model_validator(mode="after")
+    def _names(self) -> Settings:
+        check_names(self.sources)
+        return self
+
+
+def read_preferences(source: ConversationSource) -> tuple[pl.DataFrame, Counter, Counter]:
+    """(preferences, removed by reason, licences by name) of a source that states them."""
+    rows: list[dict[str, Any]] = []
+    removed: Counter[str] = Counter()
+    licences: Counter[str] = Counter()
+    for raw in source.rows():
+        if source.limit is not None and len(rows) >= source.limit:
+            removed["over_limit"] += 1
+            continue
+        try:
+            prompt, chosen, rejected = preference(raw)
+        except Malformed as reason:
+            removed[str(reason)] += 1
+            continue
+        lang, licence = source.about(raw)
+        licences[licence or "not stated"] += 1
+        same = identity([(m["role"], fold(m["content"])) for m in prompt], fold(chosen), fold(rejected))
+        rows.append(
+            {"id": same, "prompt": prompt, "chosen": chosen, "rejected": rejected, "source": source.name, "lang": lang}
+        )
+    return pl.DataFrame(rows, schema=PREFERENCE), removed, licences
+
+
+def other_answers(conversations: pl.DataFrame, seed: int) -> pl.DataFrame:
+    """Preferences out of conversations: the last answer against the last answer of another conversation.
+
+    The partner is the next one in a random order (by `seed`) of all rows of the source; where it has the same answer
+    or the same question, the one after, and so on up to 32. Rows with no such partner are left out.
+    """
+    rows = conversations.sort("id").to_dicts()
+    order = np.random.default_rng(seed).permutation(len(rows))
+    shuffled = [rows[i] for i in order]
+    asked = [fold(" ".join(m["content"] for m in row["messages"][:-1])) for row in shuffled]
+    answers = [row["messages"][-1]["content"] for row in shuffled]
+    folded = [fold(answer) for answer in answers]
+    # One question may have several right answers: none of them may be taken as a wrong one.
+    right: dict[str, set[str]] = {}
+    for question, answer in zip(asked, folded):
+        right.setdefault(question, set()).add(answer)
+    made = []
+    for i, row in enumerate(shuffled):
+        around = ((i + step) % len(rows) for step in range(1, min(33, len(rows))))
+        partner = next((j for j in around if folded[j] not in right[asked[i]]), None)
+        if partner is not None:
+            prompt = row["messages"][:-1]
+            made.append({
+                "id": identity([(m["role"], fold(m["content"])) for m in prompt], folded[i], folded[partner]),
+                "prompt": prompt, "chosen": answers[i], "rejected": answers[partner],
+                "source": row["source"], "lang": row["lang"],
+            })  # fmt: skip
+    return pl.DataFrame(made, schema=PREFERENCE).sort("id")
+
+
+def make(store: Store, settings: Settings, log: Callable[[str], None] = print) -> Artifact:
+    """The artifact `preference_data`: train.parquet and held_back.parquet (id, prompt, chosen, rejected, source, lang).
+
+    Raises UserError where a file cannot be read or no usable pair is left.
+    """
+
+    def build(draft: Draft) -> None:
+        stated: list[pl.DataFrame] = []
+        made: list[pl.DataFrame] = []
+        by_source: dict[str, dict[str, Any]] = {}
+        for source in settings.sources:
+            bundled = source.kind == "bundled"
+            table, removed, licences = read_source(source) if bundled else read_preferences(source)
+            by_source[source.name] = {"in": table.height + removed.total(), "removed": removed, "licenses": licences}
+            (made if bundled else stated).append(table)
+        sides: list[list[pl.DataFrame]] = [[], []]
+        for tables, column in ((stated, "prompt"), (made, "messages")):
+            if not tables:
+                continue
+            both = pl.concat(tables)
+            unique = both.unique("id", keep="first", maintain_order=True)
+            for name, repeated in duplicates_by_source(both, unique).items():
+                by_source[name]["removed"]["duplicate"] += repeated
+            for side, part in enumerate(split(unique, column, settings.held_back)):
+                # Partners are of the same side: no held-back answer is seen in training, even as a wrong one.
+                if column == "messages":
+                    whole = part
+                    part = pl.concat(
+                        [pl.DataFrame(schema=PREFERENCE)]
+                        + [
+                            other_answers(rows, settings.seed)
+                            for rows in whole.partition_by("source", maintain_order=True)
+                        ]
+                    )
+                    for name, rows in whole.group_by("source").len().iter_rows():
+                        alone = rows - part.filter(source=name).height
+                        if alone:
+                            by_source[name]["removed"]["no_other_answer"] += alone
+                sides[side].append(part)
+        train, held_back = (pl.concat(parts).sort("id") for parts in sides)
+        write_sides(draft, train, held_back, by_source, ASSET, log)
+
+    return store.make(
+        ASSET,
+        code_version=VERSION,
+        settings=fingerprint_settings(settings),
+        inputs=origins(settings.sources),
+        build=build,
+        log=log,
+    )

@@ -1,0 +1,85 @@
+"""The shingles of a fragment's documents as a file that is read anywhere in it: 6 bytes each, and nothing else.
+
+Why they are kept: new documents have to be compared with old ones exactly, and these lie scattered over all fragments.
+Without this file the text of every fragment would be unpacked for a few documents of it (docs/deduplication.md has the
+figures). Where a document's shingles begin follows from the numbers of words, which stand beside the signatures. They
+are in the order of the text, with repeats: sorting is left to the few that are asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.curation.duplicates.similarity import HASH_BITS, different
+from pipeline.store.tables import put_in_place
+from pipeline.text.words import Shingles, shingles_in
+
+SUFFIX = ".shingles"
+WIDTH = HASH_BITS // 8
+# The last hash is read as eight bytes, so something has to follow it.
+END = bytes(8 - WIDTH)
+AT_ONCE = 1 << 19  # shingles: 4 MB of 64-bit words
+
+
+def packed(shingles: Shingles) -> np.ndarray:
+    """What is stored of shingles: the high bits of each, as bytes of shape (shingles, WIDTH)."""
+    return (shingles.hashes >> np.uint64(64 - HASH_BITS)).astype("<u8").view(np.uint8).reshape(-1, 8)[:, :WIDTH]
+
+
+def write(parts: Iterator[np.ndarray], path: Path) -> None:
+    """Write a file of packed shingles, given one piece after the other."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.parent.mkdir(parents=True, exist_ok=True)
+    with open(temporary, "wb") as file:
+        for part in parts:
+            file.write(np.ascontiguousarray(part).data)
+        file.write(END)
+    put_in_place(temporary, path)
+
+
+def merged(
+    fresh: np.ndarray, sizes: np.ndarray, made: np.ndarray, earlier: Path | None, begins: np.ndarray
+) -> Iterator[np.ndarray]:
+    """The packed shingles of all documents, in order, from those just made and those of an earlier file.
+
+    fresh: whether a document's are in `made` (in order). sizes: how many each has. begins: for the others, where theirs
+    begin in `earlier`.
+    """
+    if earlier is None:
+        yield made
+        return
+    before = np.memmap(earlier, np.uint8, "r")[: -len(END)].reshape(-1, WIDTH)
+    starts = np.where(fresh, np.cumsum(np.where(fresh, sizes, 0)) - sizes, begins)
+    # Runs of documents whose shingles follow each other in the same file are written in one piece.
+    breaks = np.flatnonzero((fresh[1:] != fresh[:-1]) | (starts[1:] != starts[:-1] + sizes[:-1])) + 1
+    firsts, ends = np.concatenate([[0], breaks]), np.concatenate([breaks, [len(sizes)]])
+    for first, end in zip(firsts.tolist(), ends.tolist(), strict=True):
+        whole = made if fresh[first] else before
+        yield whole[starts[first] : starts[end - 1] + sizes[end - 1]]
+
+
+def sets(path: Path, words: np.ndarray, rows: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """(hashes, sizes): the sets of shingles of some rows of a file. words: of all its documents."""
+    counts = shingles_in(words, n)
+    begins = (np.cumsum(counts) - counts)[rows]
+    counts = counts[rows]
+    data = np.memmap(path, np.uint8, "r")
+    all_of = (len(data) - len(END)) // WIDTH
+    at = np.ndarray((all_of,), "<u8", data, 0, (WIDTH,))  # eight bytes from each hash on
+    hashes, sizes = [np.zeros(0, np.uint64)], [np.zeros(0, np.int64)]
+    total = np.cumsum(counts)
+    first = 0
+    while first < len(rows):
+        before = total[first - 1] if first else 0
+        end = max(int(np.searchsorted(total, before + AT_ONCE, side="right")), first + 1)
+        numbers = counts[first:end]
+        offsets = np.concatenate([[0], np.cumsum(numbers)])
+        places = np.arange(offsets[-1]) + np.repeat(begins[first:end] - offsets[:-1], numbers)
+        found, sized = different(Shingles(at[places] << np.uint64(64 - HASH_BITS), offsets))
+        hashes.append(found)
+        sizes.append(sized)
+        first = end
+    return np.concatenate(hashes), np.concatenate(sizes)

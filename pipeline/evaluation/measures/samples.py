@@ -1,0 +1,28 @@
+"""Continuations of fixed prompts, to be read: the same beginnings for every model, greedily and by a fixed seed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from pipeline.evaluation.measures.answers import SAMPLE
+
+if TYPE_CHECKING:
+    from model.transformer import Transformer
+
+
+def continuations(
+    model: Transformer, tokenizer: Any, prompts: tuple[str, ...], most_new: int, temperature: float, seed: int
+) -> pl.DataFrame:
+    """Two rows a prompt, first all of kind `sampled`, then `greedy`, in the columns of answers, without reference."""
+    from model.generate import generate
+
+    rows = []
+    for kind, heat in (("sampled", temperature), ("greedy", 0.0)):
+        for prompt in prompts:
+            ids = [tokenizer.document_start, *map(int, tokenizer.encode([prompt])[0])][: model.config.context - 1]
+            room = min(most_new, model.config.context - len(ids))
+            made = list(generate(model, ids, room, heat, 0, 0.95 if heat else 1.0, seed, (tokenizer.ids["<eos>"],)))
+            rows.append({"kind": kind, "prompt": prompt, "output": tokenizer.decode(made), "ended": len(made) < room})
+    return pl.DataFrame(rows, schema=SAMPLE)

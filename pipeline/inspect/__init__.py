@@ -1,0 +1,1 @@
+"""Looking at what was made: lineage, cards, summary, comparison of runs."""

@@ -1,0 +1,47 @@
+"""Curves of a training, drawn with matplotlib's Agg canvas: no window, no global state.
+
+Dagster's pages and MLflow's runs show the same picture.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+
+from pipeline.store.artifact import Artifact
+
+KEPT, REMOVED, ACCENT = "#2a9d8f", "#e76f51", "#264653"
+VALIDATION = ("validation_loss", "validation")
+
+
+def loss_curve(artifact: Artifact) -> Any:
+    """Training and validation loss over tokens (or steps), as a figure; None where the model left no log."""
+    if "log.parquet" not in artifact.manifest["files"]:
+        return None
+    log = pl.read_parquet(artifact.file("log.parquet"))
+    across = "tokens" if "tokens" in log.columns else "step"
+    figure, axes = figure_of(1, 1)
+    loss = log.drop_nulls("loss")
+    axes[0].plot(loss[across], loss["loss"], color=ACCENT, linewidth=1.2, label="training")
+    for name in VALIDATION:
+        if name in log.columns:
+            held = log.drop_nulls(name)
+            axes[0].plot(held[across], held[name], color=REMOVED, marker="o", markersize=3, label="validation")
+            break
+    axes[0].set_xlabel(across)
+    axes[0].set_ylabel("loss (nats a token)")
+    axes[0].grid(alpha=0.3)
+    axes[0].legend(frameon=False)
+    return figure
+
+
+def figure_of(down: int, across: int, height: float | None = None) -> tuple[Any, list[Any]]:
+    """A figure of `down` x `across` axes, and the axes."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.5, height or (3.2 if down * across == 1 else 1.7 * down + 0.4)), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(down, across, squeeze=False)
+    return figure, list(axes.flat)

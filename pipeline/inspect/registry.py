@@ -1,0 +1,146 @@
+"""Models in MLflow's registry: a name a recipe and kind, each artifact a version, the best one marked.
+
+The idea: the registry points at the store and copies nothing (unless MLflow is on another machine, which sees no file
+of this one). MLflow itself answers `models:/<name>/latest`; the alias `best` follows the lowest bits per byte.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from pipeline import tracking
+from pipeline.store.artifact import Artifact
+from pipeline.store.store import Store
+
+if TYPE_CHECKING:
+    from pipeline.recipe import Recipe
+
+SCORE = "bits_per_byte"
+IN_REPORT = ("language_modelling", "all", SCORE)  # where the figure stands in report.json
+BEST = "best"
+TRAINED = ("pretrained", "sft", "preference")  # what is registered: not the small models of curation
+
+
+def name_of(recipe: str, model: Artifact) -> str:
+    return f"{recipe}-{model.asset}"
+
+
+def note(recipe: Recipe, store: Store, artifact: Artifact, log: Callable[[str], None]) -> None:
+    """What follows on a model or an evaluation that was just made: its version, its files, and which model is best.
+
+    The artifact is made by then; a registry that cannot be reached does not undo that, and is told of in a line.
+    """
+    name, _, kind = artifact.asset.rpartition("_")
+    if not tracking.enabled() or name not in TRAINED or kind not in ("model", "evaluation"):
+        return
+    try:
+        if kind == "evaluation":
+            model = store.require(f"{name}_model")
+            rate(recipe.name, model, artifact)
+            attach(recipe, store, model, artifact)
+        else:
+            register(recipe.name, artifact)
+            attach(recipe, store, artifact)
+    except Exception as error:
+        log(f"the model was not noted in MLflow's registry ({tracking.shown(str(error))})")
+
+
+def register(recipe: str, model: Artifact) -> str | None:
+    """Makes the model a version of its name, once; returns the version. None where nothing is tracked."""
+    run = tracking.find(model.manifest["fingerprint"])
+    if run is None:
+        return None
+    from mlflow.exceptions import MlflowException
+
+    client, name = tracking.connect(), name_of(recipe, model)
+    try:
+        client.get_registered_model(name)
+    except MlflowException:
+        client.create_registered_model(name)
+    wanted = f"name = '{name}' and run_id = '{run}'"
+    known = client.search_model_versions(wanted)
+    if known:
+        return str(known[0].version)
+    source = str(model.directory.resolve())
+    if tracking.tracking_uri().startswith("http"):
+        client.log_artifacts(run, source, "model")
+        source = f"runs:/{run}/model"
+    made = client.create_model_version(name, source=source, run_id=run, tags={"slm.version": model.version})
+    return str(made.version)
+
+
+def attach(recipe: Recipe, store: Store, model: Artifact, evaluation: Artifact | None = None) -> None:
+    """Puts what a person wants beside the curves into the model's run, as the files named in `documents`."""
+    run = tracking.find(model.manifest["fingerprint"])
+    if run is None:
+        return
+    client = tracking.connect()
+    for name, content in documents(recipe, store, model, evaluation).items():
+        if isinstance(content, str):
+            client.log_text(run, content, name)
+        elif isinstance(content, dict):
+            client.log_table(run, content, name)
+        else:
+            client.log_figure(run, content, name, save_kwargs={"dpi": 110})
+
+
+def documents(recipe: Recipe, store: Store, model: Artifact, evaluation: Artifact | None) -> dict[str, Any]:
+    """By name of the file: text, a table (a list a column), or a figure.
+
+    The recipe as it was resolved, the plan, the loss curve, both cards, and, where the model was evaluated, the figures
+    and samples as tables.
+    """
+    import polars as pl
+    import yaml
+
+    from pipeline.graph import NODES, reasons
+    from pipeline.inspect import cards
+    from pipeline.inspect.curves import loss_curve
+    from pipeline.inspect.lineage import ancestry
+
+    made_of = ancestry(store, model)
+    manifests = {name: made_of[name].manifest for name in (*NODES, *made_of) if name in made_of}
+    report = json.loads(evaluation.file("report.json").read_text()) if evaluation is not None else None
+    content = recipe.model_dump(mode="json", by_alias=True)
+    found: dict[str, Any] = {
+        "recipe.yaml": yaml.safe_dump(content, sort_keys=False, allow_unicode=True),
+        "data_card.md": cards.data_card(manifests, reasons()),
+        "model_card.md": cards.model_card(model.asset, manifests, report),
+    }
+    shards, plan = made_of.get("token_shards"), store.current("training_plan")
+    if plan is not None and shards is not None and plan.manifest["inputs"]["token_shards"]["digest"] == shards.digest:
+        found["plan.json"] = plan.file("plan.json").read_text()
+    curve = loss_curve(model)
+    if curve is not None:
+        found["loss.png"] = curve
+    if evaluation is not None and report is not None:
+        from pipeline.evaluation.report import figures
+
+        rows = list(figures(report))
+        found["evaluation/figures.json"] = {"figure": [name for name, _ in rows], "value": [of for _, of in rows]}
+        if "samples.parquet" in evaluation.manifest["files"]:
+            table = pl.read_parquet(evaluation.file("samples.parquet"))
+            found["evaluation/samples.json"] = {name: table[name].cast(pl.String).to_list() for name in table.columns}
+    return found
+
+
+def rate(recipe: str, model: Artifact, evaluation: Artifact) -> None:
+    """Notes how well the model did, and marks it where none of its name did better."""
+    version = register(recipe, model)
+    score = json.loads(evaluation.file("report.json").read_text())
+    for key in IN_REPORT:
+        score = score.get(key) if isinstance(score, dict) else None
+    if version is None or score is None:
+        return
+    from mlflow.exceptions import MlflowException
+
+    client, name = tracking.connect(), name_of(recipe, model)
+    client.set_model_version_tag(name, version, SCORE, repr(float(score)))
+    try:
+        best = client.get_model_version_by_alias(name, BEST).tags.get(SCORE)
+    except MlflowException:
+        best = None
+    if best is None or float(score) <= float(best):
+        client.set_registered_model_alias(name, BEST, version)

@@ -1,0 +1,178 @@
+"""What came of a recipe, on one screen: read from the manifests alone, so it costs nothing and is true without Dagster.
+
+After `make pretrain` and by `slm summary`: documents kept and removed by stage and reason, tokens, the models with
+their figures, three samples, and where to look further.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import polars as pl
+
+from pipeline.printing import aligned
+from pipeline.store.artifact import Artifact
+from pipeline.store.store import Store
+
+MOST_REASONS = 4  # of a stage, the most frequent ones
+SAMPLES = 3
+SAMPLE_LETTERS = 160
+EVALUATED = {
+    "pretrained_model": "pretrained_evaluation",
+    "sft_model": "sft_evaluation",
+    "preference_model": "preference_evaluation",
+}
+
+
+def summary(store: Store, recipe: str | None = None) -> str:
+    """The screen as one text; it says of each part that is missing that it was not made yet.
+
+    recipe: the file, where it was named for this command alone, so that the commands to go on with name it too.
+    """
+    from pipeline.graph import DECISIONS
+
+    exported = f"SLM_RECIPE={recipe} " if recipe else ""
+
+    parts = [
+        f"recipe `{store.recipe}`",
+        documents(store, ("raw_documents", *DECISIONS, "curated_documents")),
+        tokens(store, exported),
+        models(store, exported),
+        samples(store),
+        further(store, exported, f"--recipe {recipe} " if recipe else ""),
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def documents(store: Store, stages: Sequence[str]) -> str:
+    """A line a stage: documents that came, that stayed, that went, and why."""
+    rows = []
+    for name in stages:
+        artifact = store.current(name)
+        if artifact is None:
+            rows.append([name, "", "", "", "not made yet"])
+            continue
+        counts = artifact.counts
+        removed = counts["in"] - counts["kept"]
+        rows.append([name, f"{counts['in']:,}", f"{counts['kept']:,}", f"{removed:,}", reasons(counts)])
+    return aligned(["documents", "in", "kept", "removed", "why"], rows)
+
+
+def reasons(counts: dict[str, Any]) -> str:
+    removed = sorted(counts.get("removed", {}).items(), key=lambda pair: (-pair[1], pair[0]))
+    told = [f"{name} {number:,}" for name, number in removed[:MOST_REASONS]]
+    if len(removed) > MOST_REASONS:
+        told.append(f"{len(removed) - MOST_REASONS} other reasons {sum(of for _, of in removed[MOST_REASONS:]):,}")
+    edits = sorted(counts.get("edits", {}).items(), key=lambda pair: (-pair[1], pair[0]))
+    if edits:
+        told.append("edits: " + ", ".join(f"{name} {number:,}" for name, number in edits[:MOST_REASONS]))
+    return ", ".join(told)
+
+
+def tokens(store: Store, exported: str) -> str:
+    shards = store.current("token_shards")
+    if shards is None:
+        return f"tokens: not made yet (`{exported}dagster job execute -j tokenize_job`)"
+    counted = shards.facts.get("tokens", {})
+    told = ", ".join(f"{figure(number)} {split}" for split, number in counted.items())
+    tokenizer = store.current("tokenizer")
+    languages = tokenizer.facts.get("report", {}).get("languages", {}) if tokenizer is not None else {}
+    if tokenizer is not None:
+        told += f"; vocabulary {figure(tokenizer.facts.get('vocab_size'))}"
+    if languages:
+        told += "; bytes a token: " + ", ".join(
+            f"{name} {figure(of['bytes_per_token'])}" for name, of in languages.items()
+        )
+    by_source = shards.facts.get("tokens_by_source", {})
+    return f"tokens: {told}\n" + aligned(["source", "tokens"], [[name, figure(of)] for name, of in by_source.items()])
+
+
+def models(store: Store, exported: str) -> str:
+    """A line a model: size, training, and its figures."""
+    rows = []
+    for name, evaluation in EVALUATED.items():
+        model = store.current(name)
+        if model is None:
+            continue
+        facts, seconds = model.facts, model.manifest["seconds"]
+        measured = measures(store.current(evaluation))
+        rows.append(
+            [
+                name,
+                figure(facts.get("parameters")),
+                figure(facts.get("tokens", facts.get("tokens_trained"))),
+                duration(seconds.get("training", seconds.get("train", seconds.get("total")))),
+                figure(seconds.get("tokens_per_second")),
+                measured or figure(facts.get("bits_per_byte", facts.get("validation_loss"))),
+            ]
+        )
+    if not rows:
+        return f"model: not made yet (`{exported}dagster job execute -j pretrain_job`)"
+    return aligned(["model", "parameters", "tokens trained", "time", "tokens/s", "measured"], rows)
+
+
+def measures(report: Artifact | None) -> str:
+    """The first few figures of a report, bits per byte before all."""
+    if report is None:
+        return ""
+    found = dict(figures(json.loads(report.file("report.json").read_text())))
+    bits = [name for name in found if "bits_per_byte" in name]
+    chosen = sorted(bits, key=len)[:1] + [name for name in found if name.rpartition(".")[2] in ("bleu", "rougeL")][:2]
+    return ", ".join(f"{found[name]:.3f} {name.rpartition('.')[2].replace('_', ' ')}" for name in chosen)
+
+
+def figures(value: Any, name: str = "") -> list[tuple[str, float]]:
+    """All numbers of a report under dotted names."""
+    if isinstance(value, bool):
+        return []
+    if isinstance(value, int | float):
+        return [(name, float(value))]
+    if isinstance(value, dict):
+        return [pair for key, of in value.items() for pair in figures(of, f"{name}.{key}" if name else str(key))]
+    return []
+
+
+def samples(store: Store) -> str:
+    for evaluation in reversed(EVALUATED.values()):
+        report = store.current(evaluation)
+        if report is not None and "samples.parquet" in report.manifest["files"]:
+            rows = pl.read_parquet(report.file("samples.parquet"), n_rows=SAMPLES).to_dicts()
+            lines = [" | ".join(shortened(value) for value in row.values() if isinstance(value, str)) for row in rows]
+            return f"samples of {evaluation.removesuffix('_evaluation')}:\n" + "\n".join(f"  {line}" for line in lines)
+    return ""
+
+
+def shortened(text: str) -> str:
+    flat = " ".join(text.split())
+    return flat if len(flat) <= SAMPLE_LETTERS else flat[: SAMPLE_LETTERS - 1] + "…"
+
+
+def further(store: Store, exported: str, option: str) -> str:
+    """Where the newest model lies, and the commands to go on with."""
+    made = [artifact for name in EVALUATED if (artifact := store.current(name)) is not None]
+    lines = [f"model: {made[-1].directory}"] if made else []
+    lines += [
+        f"see the graph, the tables and the curves:  {exported}dagster dev   (or: {exported}make ui)",
+        "compare runs:                              mlflow ui",
+    ]
+    if made:
+        lines.append(f"talk to it:                                slm {option}chat {made[-1].asset}")
+    return "\n".join(lines)
+
+
+def figure(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float) and not value.is_integer():
+        return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3f}"
+    return f"{int(value):,}" if isinstance(value, int | float) else str(value)
+
+
+def duration(seconds: Any) -> str:
+    if not isinstance(seconds, int | float):
+        return ""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"

@@ -1,0 +1,1 @@
+"""From token shards and conversations to batches."""

@@ -1,0 +1,372 @@
+"""Batches for pretraining, as a pure function of (shards' manifest, settings, seed, step, rank, number of ranks).
+
+Nothing is remembered between batches but what was read last, so a resume needs no loader state, the batch of a step is
+the same on one rank or on eight, and the documents behind any step can be named without training again.
+
+    number of the sequence in the run -> component and number within it   (mixture.py)
+    number within the component       -> pass, window, place              (token_stream.py)
+    window                            -> row groups of the shards, read here
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from pipeline.errors import UserError
+from pipeline.settings import Settings
+from pipeline.training.data.mixture import Mixture
+from pipeline.training.data.stream import IGNORED, Group, Stream, WindowCache
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from pipeline.store.artifact import Artifact
+
+TRAIN = "train"
+LEFT_OUT = "checks/near_validation.parquet"
+CACHE_BYTES = 64 * 2**20  # of windows held in memory, whatever the size of the corpus
+OPEN_FILES = 4
+
+
+class Phase(Settings):
+    """From a step on, other weights."""
+
+    step: int = Field(ge=0, description="first step of the phase")
+    source_weights: dict[str, float] = Field({}, description="by source; 1 where not given, 0 leaves out")
+    language_weights: dict[str, float] = Field({}, description="by language, times that of the source")
+
+
+class FeedSettings(Settings):
+    """How documents become batches."""
+
+    packing: Literal["cut", "best_fit"] = Field(
+        "cut",
+        description="cut: documents one after another, cut wherever a sequence ends (GPT-3); best_fit: documents kept "
+        "whole where they fit (Ding et al. 2024), with under 1 % of padding",
+    )
+    mask_documents: bool = Field(
+        False, description="a token attends to its own document only, and positions start again in each (Llama 3, 3.2)"
+    )
+    source_weights: dict[str, float] = Field(
+        {}, description="by source: how often a token is drawn, against 1; 2 = twice as often as its share of the text"
+    )
+    language_weights: dict[str, float] = Field({}, description="by language: the same, times that of the source")
+    curriculum: list[Phase] = Field([], description="other weights from given steps on, instead of those above")
+    window_tokens: int = Field(
+        2**20, ge=1, description="tokens of a component among which documents are shuffled, out of shuffled row groups"
+    )
+
+    @model_validator(mode="after")
+    def _phases_in_order(self) -> FeedSettings:
+        steps = [phase.step for phase in self.curriculum]
+        if steps != sorted(set(steps)):
+            raise ValueError("curriculum: the steps of the phases have to rise")
+        for weights in (self.source_weights, self.language_weights, *(p.source_weights for p in self.curriculum)):
+            if any(weight < 0 for weight in weights.values()):
+                raise ValueError("a weight is negative; 0 leaves a source or language out")
+        return self
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Sequences of one rank. All [sequences, context]."""
+
+    tokens: np.ndarray  # int64
+    targets: np.ndarray  # int64: the token that follows; IGNORED (-100) at places that are padding
+    documents: np.ndarray | None  # int64: number of the document within its sequence, where documents are masked
+    positions: np.ndarray | None  # int64: place within the document, where documents are masked
+
+
+class Feed:
+    """See the head of this file.
+
+    A micro-batch is `batch` sequences on each of `world` ranks; a step is `accumulation` micro-batches. As long as
+    batch x world x accumulation is the same, so are the sequences of a step and their order.
+    """
+
+    def __init__(
+        self,
+        shards: Artifact,
+        settings: FeedSettings,
+        seed: int,
+        context: int,
+        batch: int,
+        rank: int = 0,
+        world: int = 1,
+        accumulation: int = 1,
+    ):
+        about = shards.facts["tokenizer"]
+        self._settings, self._context = settings, context
+        self._batch, self._rank, self._world = batch, rank, world
+        self.step_sequences = batch * world * accumulation
+        self._pad: int = about["pad"]
+        self._dtype = np.dtype(shards.facts["dtype"])
+        self._files = Files(shards)
+        groups = groups_of(shards)
+        if not groups:
+            raise UserError("The token shards hold no training text: add text, or lower `shards.validation`.")
+        self.components = sorted(groups)  # (source, language)
+        window = min(settings.window_tokens, CACHE_BYTES // (2 * self._dtype.itemsize * len(groups)))
+        start = about["document_start"]
+        self._streams = [
+            Stream("/".join(name), groups[name], context, settings.packing, window, seed, start, self._read)
+            for name in self.components
+        ]
+        self._mixture = Mixture(self._phases(groups), seed)
+        self._cache = WindowCache(CACHE_BYTES, 2 * len(groups))
+        self._lock = threading.Lock()
+
+    def _phases(self, groups: dict[tuple[str, str], list[Group]]) -> list[tuple[int, np.ndarray]]:
+        settings = self._settings
+        phases = [(0, settings.source_weights, settings.language_weights)]
+        phases += [(phase.step, phase.source_weights, phase.language_weights) for phase in settings.curriculum]
+        size = np.array([sum(group.size for group in groups[name]) for name in self.components], dtype=np.float64)
+        found = []
+        for (step, sources, languages), following in zip(phases, [*phases[1:], (math.inf, {}, {})], strict=True):
+            self._known(sources, 0, "source")
+            self._known(languages, 1, "language")
+            weight = np.array([sources.get(s, 1.0) * languages.get(lang, 1.0) for s, lang in self.components])
+            if not (size * weight).any():
+                raise UserError(f"From step {step} on, all weights of the training text are 0: raise one.")
+            if following[0] > step:  # a phase from step 0 on replaces the weights outside the curriculum
+                found.append((step * self.step_sequences, size * weight))
+        return found
+
+    def _known(self, weights: dict[str, float], part: int, what: str) -> None:
+        there = sorted({name[part] for name in self.components})
+        for name in weights:
+            if name not in there:
+                raise UserError(
+                    f"`pretraining.feed.{what}_weights` names `{name}`, of which there is no training text; "
+                    f"there is: {', '.join(there)}."
+                )
+
+    # -- batches -------------------------------------------------------------------------------------------------------
+
+    def batch(self, number: int) -> Batch:
+        """This rank's part of micro-batch `number` of the run (step x accumulation + micro-batch of the step)."""
+        first = (number * self._world + self._rank) * self._batch
+        shape = (self._batch, self._context)
+        tokens = np.full(shape, self._pad, dtype=np.int64)
+        targets = np.full(shape, IGNORED, dtype=np.int64)
+        begins = np.zeros(shape, dtype=bool) if self._settings.mask_documents else None
+        components, numbers = self._mixture.take(first, self._batch)
+        with self._lock:
+            for row, (component, sequence) in enumerate(zip(components.tolist(), numbers.tolist(), strict=True)):
+                own = None if begins is None else begins[row]
+                self._fill(self._streams[component], sequence, tokens[row], targets[row], own)
+        if begins is None:
+            return Batch(tokens, targets, None, None)
+        begins[:, 0] = True
+        place = np.arange(self._context)
+        documents = np.cumsum(begins, axis=1, dtype=np.int64) - 1
+        positions = place - np.maximum.accumulate(np.where(begins, place, 0), axis=1)
+        return Batch(tokens, targets, documents, positions)
+
+    def _fill(
+        self, stream: Stream, sequence: int, tokens: np.ndarray, targets: np.ndarray, begins: np.ndarray | None
+    ) -> None:
+        """One sequence, into rows of a batch."""
+        done = 0
+        for number, nth, first, end in stream.parts(sequence):
+            window = self._cache.get(stream, number, nth)
+            if window.used is None or window.following is None or window.begins is None:  # cut
+                count = end - first
+                tokens[done : done + count] = window.tokens[first:end]
+                targets[done : done + count] = window.tokens[first + 1 : end + 1]
+                if begins is not None:
+                    low, high = np.searchsorted(window.start[:-1], (first, end))
+                    begins[done + window.start[low:high] - first] = True
+                done += count
+            else:
+                used = int(window.used[first])
+                tokens[:used] = window.tokens[first, :used]
+                targets[:used] = window.following[first, :used]
+                if begins is not None:
+                    begins[:] = window.begins[first]
+
+    # -- what is behind them -------------------------------------------------------------------------------------------
+
+    def documents(self, step: int) -> list[str]:
+        """Ids of the documents of which tokens are in a step's batch (over all ranks), each once, in order of id."""
+        components, numbers = self._mixture.take(step * self.step_sequences, self.step_sequences)
+        found: set[str] = set()
+        for component in np.unique(components).tolist():
+            stream = self._streams[component]
+            touched: dict[tuple[int, int], list[tuple[int, int]]] = {}
+            for sequence in numbers[components == component].tolist():
+                for number, window, first, end in stream.parts(sequence):
+                    touched.setdefault((number, window), []).append((first, end))
+            for (number, window), parts in touched.items():
+                ids, rows = self._behind(stream, number, window, parts)
+                found.update(ids.gather(rows).to_list())
+        return sorted(found)
+
+    def documents_before(self, step: int, fragments: set[str] | None = None) -> Iterator[pl.DataFrame]:
+        """Every document of which tokens were in a batch before `step`, a frame a window: doc_id, source, lang, passes.
+
+        passes: how many times the model has been given the document, the last time perhaps not all of it. fragments:
+        only windows that hold a part of these.
+        """
+        import polars as pl
+
+        for component, sequences in enumerate(self._mixture.count(step * self.step_sequences).tolist()):
+            stream = self._streams[component]
+            source, lang = self.components[component]
+            whole = stream.whole_passes(sequences)
+            begun = {window: (number, units) for window, number, units in stream.windows_before(sequences)}
+            for window, groups in enumerate(stream.windows):
+                if fragments is not None and fragments.isdisjoint(group.fragment for group in groups):
+                    continue
+                number, units = begun.get(window, (whole, 0))
+                ids, rows = self._behind(stream, number, window, [(0, units)])
+                passes = np.full(len(ids), whole)
+                passes[rows] += 1
+                frame = pl.DataFrame({"doc_id": ids, "passes": passes}).filter(pl.col("passes") > 0)
+                if frame.height:
+                    yield frame.select("doc_id", pl.lit(source).alias("source"), pl.lit(lang).alias("lang"), "passes")
+
+    def _behind(
+        self, stream: Stream, number: int, window: int, parts: list[tuple[int, int]]
+    ) -> tuple[pl.Series, np.ndarray]:
+        """Ids of a window's documents, and the rows of those that are in `parts` (units from, to) on pass `number`."""
+        groups = stream.windows[window]
+        ids, lengths = self._files.ids(groups)
+        layout = stream.layout(number, window, lengths)
+        touched = np.zeros(len(lengths), dtype=bool)
+        for first, end in parts:
+            if first == end:
+                continue
+            if layout.place is None:
+                low = int(np.searchsorted(layout.start, first, side="right")) - 1
+                touched[low : int(np.searchsorted(layout.start[:-1], end))] = True
+            else:
+                where = layout.place[first:end]
+                touched[np.searchsorted(layout.start, where[where >= 0], side="right") - 1] = True
+        return ids, layout.order[touched]
+
+    def passes(self, step: int) -> dict[str, float]:
+        """How often each source has been gone through before `step`, over its languages (0.5: half of its tokens)."""
+        given: dict[str, list[float]] = {}
+        for component, sequences in enumerate(self._mixture.count(step * self.step_sequences).tolist()):
+            stream = self._streams[component]
+            size = sum(group.size for window in stream.windows for group in window)
+            total = given.setdefault(self.components[component][0], [0.0, 0.0])
+            total[0] += stream.passes(sequences) * size
+            total[1] += size
+        return {source: drawn / size for source, (drawn, size) in sorted(given.items())}
+
+    def packing_shares(self) -> dict[str, float]:
+        """Share of padding in all sequences (exact), and of tokens in documents that were cut although they would have
+        fitted into a sequence (on the first window of each component). Both are 0 or not known when cutting."""
+        if self._settings.packing == "cut":
+            return {"padding": 0.0}
+        places = sum(stream.pass_units for stream in self._streams) * self._context
+        size = sum(group.size for stream in self._streams for window in stream.windows for group in window)
+        cut = seen = 0
+        for stream in self._streams:
+            _, lengths = self._files.ids(stream.windows[0])
+            layout = stream.layout(0, 0, lengths)
+            cut, seen = cut + layout.cut_tokens, seen + int(layout.start[-1])
+        return {"padding": 1 - size / places, "cut": cut / seen}
+
+    def _read(self, groups: list[Group]) -> tuple[np.ndarray, np.ndarray]:
+        return self._files.tokens(groups, self._dtype)
+
+
+def groups_of(shards: Artifact) -> dict[tuple[str, str], list[Group]]:
+    """The training row groups of each (source, language), from the manifest alone and the list of rows left out."""
+    import pyarrow.parquet as pq
+
+    left_out: dict[str, list[tuple[int, int]]] = {}
+    if LEFT_OUT in shards.manifest["files"]:
+        table = pq.read_table(shards.file(LEFT_OUT), columns=["fragment", "row", "length"])
+        for fragment, row, length in zip(*(column.to_pylist() for column in table.columns), strict=True):
+            left_out.setdefault(fragment, []).append((row, length))
+    found: dict[tuple[str, str], list[Group]] = {}
+    for fragment in shards.fragments:
+        facts = shards.entry(fragment)["facts"]
+        first = 0
+        for number, (split, lang, rows, tokens, _) in enumerate(facts["groups"]):
+            out = [(row - first, length) for row, length in left_out.get(fragment, []) if first <= row < first + rows]
+            first += rows
+            if split == TRAIN and rows > len(out):
+                gone = sum(length for _, length in out)
+                group = Group(fragment, number, rows - len(out), tokens - gone, tuple(sorted(row for row, _ in out)))
+                found.setdefault((facts["source"], lang), []).append(group)
+    return found
+
+
+class Files:
+    """Row groups of the shards, read one at a time; a few files are kept open.
+
+    Shards in an object storage that are not in the local mirror are read where they are, by ranges: a row group costs
+    the bytes of its own columns.
+    """
+
+    def __init__(self, shards: Artifact):
+        self._shards = shards
+        self._open: dict[str, Any] = {}
+
+    def tokens(self, groups: list[Group], dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
+        """Joined tokens of the groups' documents, and the length of each (int64)."""
+        tokens, lengths = [np.zeros(0, dtype=dtype)], [np.zeros(0, dtype=np.int64)]
+        for group in groups:
+            column = self._column(group, "tokens")
+            ids, length = column.flatten().to_numpy(), np.diff(column.offsets.to_numpy()).astype(np.int64)
+            if group.left_out:
+                kept = _kept(group, len(length))
+                ids, length = ids[np.repeat(kept, length)], length[kept]
+            tokens.append(ids)
+            lengths.append(length)
+        return np.concatenate(tokens), np.concatenate(lengths)
+
+    def ids(self, groups: list[Group]) -> tuple[pl.Series, np.ndarray]:
+        """Ids of the groups' documents, and the number of tokens of each."""
+        import polars as pl
+
+        ids, lengths = [pl.Series("doc_id", [], dtype=pl.String)], [np.zeros(0, dtype=np.int64)]
+        for group in groups:
+            names = pl.Series("doc_id", self._column(group, "doc_id")).cast(pl.String)
+            # By Polars, since Arrow loads all of pandas to make an array of NumPy.
+            length = pl.Series("length", self._column(group, "length")).cast(pl.Int64).to_numpy()
+            kept = _kept(group, len(length))
+            ids.append(names.filter(pl.Series(kept)))
+            lengths.append(length[kept])
+        return pl.concat(ids), np.concatenate(lengths)
+
+    def _column(self, group: Group, name: str) -> Any:
+        table = self._file(group.fragment).read_row_group(group.number, columns=[name], use_threads=False)
+        return table.column(0).combine_chunks()
+
+    def _file(self, fragment: str) -> Any:
+        import pyarrow.parquet as pq
+
+        file = self._open.pop(fragment, None)
+        if file is None:
+            name = f"{fragment}.parquet"
+            address = getattr(self._shards, "address", "")
+            if address and not (self._shards.directory / name).exists():
+                import fsspec
+
+                remote = fsspec.open(f"{address}/{name}", "rb", cache_type="none").open()
+                file = pq.ParquetFile(remote, pre_buffer=True)
+            else:
+                file = pq.ParquetFile(self._shards.file(name))
+            if len(self._open) >= OPEN_FILES:
+                self._open.pop(next(iter(self._open))).close(force=True)
+        self._open[fragment] = file
+        return file
+
+
+def _kept(group: Group, rows: int) -> np.ndarray:
+    kept = np.ones(rows, dtype=bool)
+    kept[list(group.left_out)] = False
+    return kept

@@ -1,0 +1,328 @@
+"""The endless stream of one component's sequences: the documents of one source and language, pass after pass.
+
+Row groups of the shards are put together to windows, once and for all. Each pass takes the windows in another order
+and the documents of a window in another order. How many sequences a window gives follows from its counts of tokens
+and documents alone; so where the n-th sequence lies is arithmetic, and only its window is read.
+
+In the stream each document is preceded by `<eos>`: that is what a document starts after, and what its last token is
+followed by.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from pipeline.training.data.mixture import key_of, shuffled
+
+IGNORED = -100
+AT_ONCE = 512  # documents put in order at once
+Packing = Literal["cut", "best_fit"]
+
+
+@dataclass(frozen=True)
+class Group:
+    """A row group of a shard, as the manifest tells of it; rows that are left out of training are not counted."""
+
+    fragment: str
+    number: int
+    documents: int
+    tokens: int
+    left_out: tuple[int, ...] = ()  # rows of the group that are not trained on
+
+    @property
+    def size(self) -> int:
+        """Tokens in the stream."""
+        return self.tokens + self.documents
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the documents of a window lie in its stretch of the stream, on one pass.
+
+    order: the documents, as rows of the window's groups, in the order of the pass. start: where each begins (its
+    `<eos>`); one more value than documents, the last being the end. For best fit, `place` [rows, context] says which
+    position of the stretch stands at each place of each sequence, -1 where nothing does.
+    """
+
+    order: np.ndarray
+    start: np.ndarray
+    place: np.ndarray | None = None
+    cut_tokens: int = 0  # best fit: tokens of documents that could not be kept whole, though no longer than a sequence
+
+
+@dataclass
+class Window:
+    """A window as it was read, on one pass.
+
+    When cutting: the stretch (each document after an `<eos>`, and one at the end) and where documents begin in it.
+    When fitting: the rows as they are given out, [rows, context]: tokens, what follows each, where a document or a
+    piece of one begins, and how many places of each row are used.
+    """
+
+    start: np.ndarray
+    tokens: np.ndarray
+    following: np.ndarray | None = None
+    begins: np.ndarray | None = None
+    used: np.ndarray | None = None
+
+    @property
+    def nbytes(self) -> int:
+        parts = (self.start, self.tokens, self.following, self.begins, self.used)
+        return sum(part.nbytes for part in parts if part is not None)
+
+
+class Stream:
+    """See the head of this file. `read(groups)` returns the joined tokens and the lengths of the groups' documents."""
+
+    def __init__(
+        self,
+        name: str,
+        groups: list[Group],
+        context: int,
+        packing: Packing,
+        window_tokens: int,
+        seed: int,
+        separator: int,
+        read: Callable[[list[Group]], tuple[np.ndarray, np.ndarray]],
+    ):
+        self.name, self.context, self.packing = name, context, packing
+        self._seed, self._separator, self._read = seed, separator, read
+        self.windows = list(windows_of(groups, window_tokens, key_of("windows", seed, name)))
+        sizes = np.array([sum(group.size for group in window) for window in self.windows], dtype=np.int64)
+        # In units of what is counted: tokens when cutting, sequences when fitting.
+        self._units = sizes if packing == "cut" else -(-sizes // context)
+        self.pass_units = int(self._units.sum())
+        self._step = context if packing == "cut" else 1
+        self._latest: tuple[int, np.ndarray, np.ndarray] | None = None
+
+    def passes(self, sequences: int) -> float:
+        """How often the component has been gone through after so many of its sequences."""
+        return sequences * self._step / self.pass_units
+
+    def whole_passes(self, sequences: int) -> int:
+        return sequences * self._step // self.pass_units
+
+    def parts(self, sequence: int) -> Iterator[tuple[int, int, int, int]]:
+        """Where a sequence lies: (pass, window, first unit, end) for each window that it touches, in order.
+
+        Units are tokens when cutting and sequences of the window when fitting.
+        """
+        at, missing = sequence * self._step, self._step
+        while missing:
+            number, offset = divmod(at, self.pass_units)
+            order, begin = self._order(number)
+            nth = int(np.searchsorted(begin, offset, side="right")) - 1
+            window = int(order[nth])
+            first = offset - int(begin[nth])
+            end = min(first + missing, int(self._units[window]))
+            yield number, window, first, end
+            at += end - first
+            missing -= end - first
+
+    def _order(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """The windows in the order of a pass, and the unit at which each begins."""
+        if self._latest is None or self._latest[0] != number:
+            order = shuffled(len(self.windows), key_of("pass", self._seed, self.name, number))
+            units = self._units[order]
+            self._latest = number, order, np.cumsum(units) - units
+        return self._latest[1], self._latest[2]
+
+    def windows_before(self, sequences: int) -> Iterator[tuple[int, int, int]]:
+        """(window, pass, units of it that the first `sequences` sequences took) for each window of the last pass."""
+        number, offset = divmod(sequences * self._step, self.pass_units)
+        order, begin = self._order(number)
+        for window, first in zip(order.tolist(), begin.tolist(), strict=True):
+            if first < offset:
+                yield window, number, min(offset - first, int(self._units[window]))
+
+    def layout(self, number: int, window: int, lengths: np.ndarray) -> Layout:
+        """The layout of a window on pass `number`; lengths: tokens of its documents, as they stand in the groups."""
+        order = shuffled(len(lengths), key_of("documents", self._seed, self.name, number, window))
+        start = np.concatenate(([0], np.cumsum(lengths[order] + 1)))
+        if self.packing == "cut":
+            return Layout(order, start)
+        place, cut_tokens = best_fit(start, self.context, key_of("rows", self._seed, self.name, number, window))
+        return Layout(order, start, place, cut_tokens)
+
+    def load(self, number: int, window: int) -> Window:
+        """Read a window and put its documents in the order of pass `number`."""
+        tokens, lengths = self._read(self.windows[window])
+        layout = self.layout(number, window, lengths)
+        stretch = in_order(tokens, lengths, layout, self._separator)
+        if layout.place is None:
+            return Window(layout.start, stretch)
+        place = layout.place
+        begins = np.ones(place.shape, dtype=bool)
+        begins[:, 1:] = place[:, 1:] != place[:, :-1] + 1
+        first = np.zeros(len(stretch), dtype=bool)
+        first[layout.start] = True
+        begins |= first[place]
+        used = (place >= 0).sum(axis=1)
+        # What is not used comes last in a row, and is a document of its own.
+        begins &= np.arange(self.context) <= used[:, None]
+        return Window(layout.start, stretch[place], stretch[place + 1], begins, used)
+
+
+def in_order(tokens: np.ndarray, lengths: np.ndarray, layout: Layout, separator: int) -> np.ndarray:
+    """The stretch of a window: its documents in the order of the pass, each after a separator, and one at the end."""
+    stretch = np.full(int(layout.start[-1]) + 1, separator, dtype=tokens.dtype)
+    there = np.cumsum(lengths) - lengths
+    chosen = lengths[layout.order]
+    # Document by document: from `there` in what was read to one place after its start in the stretch. A few thousand
+    # documents at a time, so that the indices do not take many times the memory of the tokens.
+    for low in range(0, len(chosen), AT_ONCE):
+        part = chosen[low : low + AT_ONCE]
+        index = np.arange(int(part.sum())) - np.repeat(np.cumsum(part) - part, part)
+        target = index + np.repeat(layout.start[low : low + len(part)] + 1, part)
+        index += np.repeat(there[layout.order[low : low + len(part)]], part)
+        stretch[target] = tokens[index]
+    return stretch
+
+
+def windows_of(groups: list[Group], window_tokens: int, key: int) -> Iterator[list[Group]]:
+    """The groups in a shuffled order, put together to windows of about so many tokens."""
+    window: list[Group] = []
+    size = 0
+    for index in shuffled(len(groups), key).tolist():
+        if window and size + groups[index].size > window_tokens:
+            yield window
+            window, size = [], 0
+        window.append(groups[index])
+        size += groups[index].size
+    if window:
+        yield window
+
+
+def best_fit(start: np.ndarray, context: int, key: int) -> tuple[np.ndarray, int]:
+    """Lay documents into rows of `context` so that few are cut, and into no more rows than cutting would need.
+
+    start: where each document begins in the stretch, and the end. Returns `place` [rows, context] (see Layout) and
+    the number of tokens of documents that were cut although they would fit into a row.
+
+    Documents longer than a row are cut to whole rows and a rest. Then best fit, the longest first: each goes where the
+    least room is left after it (Ding et al. 2024, "Fewer Truncations Improve Language Modeling"). Here the number of
+    rows is fixed beforehand (it has to follow from the manifest), so what finds no room at the end is cut to fill gaps.
+    Documents of equal length are placed together: the loops run over lengths, not over documents.
+    """
+    size = int(start[-1])
+    rows = -(-size // context)
+    begin, length = start[:-1], np.diff(start)
+    whole = length // context
+    nth_of_document = np.arange(int(whole.sum())) - np.repeat(np.cumsum(whole) - whole, whole)
+    first_of_piece = np.repeat(begin, whole) + context * nth_of_document
+    rest = length - whole * context
+    kept = rest > 0
+    piece_at = (begin + whole * context)[kept]
+    piece_length = rest[kept]
+    short = (whole == 0)[kept]
+
+    full = len(first_of_piece)
+    room = Room(context, range(full, rows))
+    fill = np.zeros(rows, dtype=np.int64)
+    fill[:full] = context
+    target_row = np.full(len(piece_at), -1, dtype=np.int64)
+    target_at = np.zeros(len(piece_at), dtype=np.int64)
+    by_length = np.argsort(-piece_length, kind="stable")
+    edges = np.flatnonzero(np.diff(piece_length[by_length])) + 1
+    for pieces in np.split(by_length, edges):
+        if len(pieces):
+            _place(pieces, int(piece_length[pieces[0]]), room, fill, target_row, target_at)
+
+    place = np.full((rows, context), -1, dtype=np.int32)
+    place[:full] = first_of_piece[:, None] + np.arange(context)
+    flat = place.reshape(-1)
+    fits = target_row >= 0
+    _spread(flat, (target_row * context + target_at)[fits], piece_at[fits], piece_length[fits])
+    # What found no room goes, cut, into the gaps that are left, in order.
+    left = ~fits
+    if left.any():
+        tokens = np.repeat(piece_at[left] - (np.cumsum(piece_length[left]) - piece_length[left]), piece_length[left])
+        tokens += np.arange(len(tokens))
+        flat[np.flatnonzero(flat < 0)[: len(tokens)]] = tokens
+    order = shuffled(rows, key)
+    return place[order], int(piece_length[left & short].sum())
+
+
+class Room:
+    """Rows by the number of places that are free in them."""
+
+    def __init__(self, places: int, rows: Iterable[int]):
+        self._rows = {places: list(rows)}
+        self._sizes = [places] if self._rows[places] else []  # the keys, rising
+
+    def take(self, length: int, wanted: Callable[[int], int]) -> tuple[int, np.ndarray]:
+        """Rows with the least room for `length`, at most `wanted(free)` of them: (free places, rows); 0 if none."""
+        at = bisect_left(self._sizes, length)
+        if at == len(self._sizes):
+            return 0, np.zeros(0, dtype=np.int64)
+        free = self._sizes[at]
+        rows = self._rows[free]
+        chosen = np.array(rows[: wanted(free)], dtype=np.int64)
+        del rows[: len(chosen)]
+        if not rows:
+            del self._rows[free], self._sizes[at]
+        return free, chosen
+
+    def give(self, free: int, rows: np.ndarray) -> None:
+        if free and len(rows):
+            if free not in self._rows:
+                insort(self._sizes, free)
+                self._rows[free] = []
+            self._rows[free].extend(rows.tolist())
+
+
+def _place(pieces: np.ndarray, length: int, room: Room, fill: np.ndarray, row: np.ndarray, at: np.ndarray) -> None:
+    """Give pieces of one length the rows with the least room that suffices; what finds none keeps row -1."""
+    done = 0
+    while done < len(pieces):
+        missing = len(pieces) - done
+        free, rows = room.take(length, lambda free, missing=missing: -(-missing // (free // length)))  # type: ignore[misc]
+        if not free:
+            return
+        each = free // length
+        taken = pieces[done : done + len(rows) * each]
+        nth = np.arange(len(taken))
+        row[taken] = rows[nth // each]
+        at[taken] = fill[rows[nth // each]] + nth % each * length
+        full, rest = divmod(len(taken), each)
+        fill[rows[:full]] += each * length
+        fill[rows[full:]] += rest * length
+        room.give(free - each * length, rows[:full])
+        room.give(free - rest * length, rows[full:])
+        done += len(taken)
+
+
+def _spread(flat: np.ndarray, target: np.ndarray, source: np.ndarray, length: np.ndarray) -> None:
+    """flat[target + i] = source + i for i below `length`, for all pieces at once."""
+    offset = np.arange(int(length.sum())) - np.repeat(np.cumsum(length) - length, length)
+    flat[np.repeat(target, length) + offset] = np.repeat(source, length) + offset
+
+
+class WindowCache:
+    """The windows read last, by stream, pass and window, up to a number of bytes and of windows."""
+
+    def __init__(self, most_bytes: int, most_windows: int):
+        self._most_bytes, self._most_windows = most_bytes, most_windows
+        self._windows: OrderedDict[tuple[str, int, int], Window] = OrderedDict()
+        self._bytes = 0
+
+    def get(self, stream: Stream, number: int, window: int) -> Window:
+        key = (stream.name, number, window)
+        found = self._windows.get(key)
+        if found is None:
+            found = stream.load(number, window)
+            self._windows[key] = found
+            self._bytes += found.nbytes
+            while len(self._windows) > 1 and (
+                self._bytes > self._most_bytes or len(self._windows) > self._most_windows
+            ):
+                _, old = self._windows.popitem(last=False)
+                self._bytes -= old.nbytes
+        self._windows.move_to_end(key)
+        return found
