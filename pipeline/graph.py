@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from pipeline.context import RunContext
 from pipeline.conversations import instruction_data, preference_data
 from pipeline.curation import contamination, curated
 from pipeline.curation.duplicates import near as duplicates
@@ -24,7 +25,6 @@ from pipeline.documents.stage import Stage, run_stage
 from pipeline.errors import UserError
 from pipeline.evaluation import report
 from pipeline.ingest import raw_documents
-from pipeline.ingest.forgetting import forgotten
 from pipeline.inspect import registry
 from pipeline.recipe import Recipe, load
 from pipeline.store.artifact import Artifact
@@ -116,9 +116,12 @@ def over_all(module: Any, block: str, previous: str, *further: str, by_source: b
     return Node("curation", ("raw_documents", previous, *further), make)
 
 
+def _context(project: Project) -> RunContext:
+    return RunContext(project.store, project.log, execution=project.recipe.execution)
+
+
 def _raw_documents(project: Project) -> Artifact:
-    recipe, store = project.recipe, project.store
-    return raw_documents.make(store, recipe.sources, project.log, forgotten(store), execution=recipe.execution)
+    return raw_documents.make(_context(project), {}, project.recipe.sources)
 
 
 def _perplexity_model(project: Project) -> Artifact:
@@ -188,11 +191,11 @@ def _token_shards(project: Project) -> Artifact:
 
 
 def _instruction_data(project: Project) -> Artifact:
-    return instruction_data.make(project.store, project.recipe.instructions, project.log)
+    return instruction_data.make(_context(project), {}, project.recipe.instructions)
 
 
 def _preference_data(project: Project) -> Artifact:
-    return preference_data.make(project.store, project.recipe.preferences, project.log)
+    return preference_data.make(_context(project), {}, project.recipe.preferences)
 
 
 def _training_plan(project: Project) -> Artifact:

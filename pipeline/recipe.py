@@ -6,8 +6,8 @@ Every mistake of a file is shown at once, with its line, and a key that nobody k
 
 from __future__ import annotations
 
-import difflib
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,8 @@ from pipeline.documents.execution import ExecutionSettings
 from pipeline.errors import UserError
 from pipeline.evaluation.evaluation_settings import EvaluationSettings
 from pipeline.ingest.source import Source, check_names
-from pipeline.settings import Settings
+from pipeline.ingest.source_kind import Origin
+from pipeline.settings import Settings, blocks_of, unknown_key
 from pipeline.tokens.token_settings import ShardSettings, TokenizerSettings
 from pipeline.training.training_settings import PreferenceSettings, PretrainingSettings, SftSettings
 
@@ -74,6 +75,11 @@ class Recipe(Settings):
         check_names(sources)
         return sources
 
+    def origins(self) -> list[Origin]:
+        """Everything that the recipe reads: sources, tuning data and evaluation sets."""
+        sets = self.curation.contamination.sets
+        return [*self.sources, *self.instructions.sources, *self.preferences.sources, *sets]
+
 
 def load(path: str | Path | None = None) -> Recipe:
     """The recipe at `path` (default: `SLM_RECIPE`, else the demo). Raises UserError with all that is wrong in it."""
@@ -101,12 +107,12 @@ def parse(text: str, name: str = "recipe", base: Path | None = None) -> Recipe:
     try:
         return Recipe.model_validate(content, context={"base": base or Path.cwd()})
     except ValidationError as error:
-        lines = [f"{name}:{_line(tree, problem['loc'])}: {_sentence(problem)}" for problem in error.errors()]
+        lines = [f"{name}:{_line(tree, _place(problem))}: {_sentence(problem)}" for problem in error.errors()]
         count = f"{len(lines)} mistakes" if len(lines) > 1 else "one mistake"
         raise UserError(f"The recipe has {count}:\n" + "\n".join(f"  {line}" for line in lines)) from None
 
 
-def _line(node: Any, location: tuple[int | str, ...]) -> int:
+def _line(node: Any, location: Sequence[int | str]) -> int:
     """The line of a key in the YAML file, or of the nearest block around it that is there."""
     line = node.start_mark.line + 1
     for step in location:
@@ -124,31 +130,64 @@ def _line(node: Any, location: tuple[int | str, ...]) -> int:
     return line
 
 
+def _place(problem: Any) -> list[int | str]:
+    """The keys in the file that a mistake is at."""
+    location, _ = _resolved(problem["loc"])
+    return [*location, "kind"] if problem["type"] == "union_tag_invalid" else location
+
+
 def _sentence(problem: Any) -> str:
-    location = [step for step in problem["loc"] if not str(step).startswith("function-")]
+    location, block = _resolved(problem["loc"])
     where = ".".join(str(step) for step in location)
-    if problem["type"] == "extra_forbidden":
-        known = list(_block(location[:-1]).model_fields)
-        near = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.5)
-        hint = f"did you mean `{near[0]}`?" if near else f"known here: {', '.join(known)}."
+    kind, context = problem["type"], problem.get("ctx", {})
+    if kind in ("extra_forbidden", "unknown_key"):
+        hint = context.get("hint") or _of_other_kinds(problem["loc"]) or unknown_key(str(location[-1]), _keys(block))
         return f"`{where}` is not a key; {hint}"
+    if kind == "union_tag_invalid":
+        known = [tag.strip("'") for tag in context["expected_tags"].split(", ")]
+        return f"`{where}.kind`: `{context['tag']}` is no kind; {unknown_key(context['tag'], known)}"
     message = problem["msg"].removeprefix("Value error, ")
-    if problem["type"] == "missing":
+    if kind == "missing":
         message = "is needed and is not there"
     given = f" (given: {problem['input']!r})" if isinstance(problem["input"], str | int | float | bool) else ""
     return f"`{where}`: {message}{given}"
 
 
-def _block(location: list[Any]) -> type[BaseModel]:
-    """The settings class at a place of the recipe."""
+def _resolved(loc: Sequence[int | str]) -> tuple[list[int | str], type[BaseModel]]:
+    """(the keys in the file, the block around the last one) of a place in pydantic's words.
+
+    These also hold validators (`function-before[...]`) and, where a block may be of several kinds, the kind.
+    """
     block: type[BaseModel] = Recipe
-    for step in location:
+    choices: dict[str, type[BaseModel]] = {}
+    location: list[int | str] = []
+    for step in loc:
+        if str(step).startswith("function-"):
+            continue
+        if step in choices:
+            block, choices = choices[str(step)], {}
+            continue
+        location.append(step)
         if isinstance(step, int):
             continue
-        annotation: Any = block.model_fields[step].annotation if step in block.model_fields else None
-        candidates = [annotation, *getattr(annotation, "__args__", ())]
-        models = [kind for kind in candidates if isinstance(kind, type) and issubclass(kind, BaseModel)]
-        if not models:
-            break
-        block = models[0]
-    return block
+        found = blocks_of(block.model_fields[step].annotation) if step in block.model_fields else {}
+        if len(found) == 1:
+            (block,) = found.values()
+        choices = found if len(found) > 1 else {}
+    return location, block
+
+
+def _of_other_kinds(loc: Sequence[int | str]) -> str | None:
+    """What to say of a key that sources of other kinds have."""
+    tags = [(place, step) for place, step in enumerate(loc) if place and isinstance(loc[place - 1], int)]
+    if not tags or len(loc) != tags[-1][0] + 2:
+        return None
+    place, tag = tags[-1]
+    _, around = _resolved(loc[: place - 2])
+    kinds = blocks_of(around.model_fields[str(loc[place - 2])].annotation)
+    having = [f"`{kind}`" for kind, block in kinds.items() if kind != tag and loc[-1] in _keys(block)]
+    return f"`kind: {tag}` has none, {', '.join(having)} {'has' if len(having) == 1 else 'have'}." if having else None
+
+
+def _keys(block: type[BaseModel]) -> list[str]:
+    return [field.alias or name for name, field in block.model_fields.items()]

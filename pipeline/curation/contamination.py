@@ -19,12 +19,13 @@ import numpy as np
 import polars as pl
 from pydantic import Field, field_validator
 
-from pipeline.curation.evaluation_items import Index, ItemSet, held_back_items, index_of, items_of, tokens_of
+from pipeline.curation.evaluation_items import Index, ItemSet, all_items, held_back_items, index_of, tokens_of
 from pipeline.documents.document import EDIT
 from pipeline.documents.execution import ExecutionSettings
 from pipeline.documents.fragment_tables import make_tables, of_documents
 from pipeline.documents.stage import counted, decision_facts, decision_table, refuse_to_remove_all, scatter
 from pipeline.documents.view import Documents
+from pipeline.ingest.cache import cache_of
 from pipeline.settings import StageSettings
 from pipeline.store.artifact import Artifact, digest
 from pipeline.store.draft import Draft
@@ -82,14 +83,15 @@ def make(
     if previous is not None:
         inputs[previous.asset] = previous
     if settings.enabled:
-        inputs.update({f"items {chosen.name}": chosen.digest() for chosen in settings.sets})
+        contents = {chosen.name: chosen.contents(cache_of(store), log) for chosen in settings.sets}
+        inputs.update({f"items {chosen.name}": chosen.digest(contents[chosen.name]) for chosen in settings.sets})
         if settings.held_back and instruction_data is not None:
             inputs["instruction_data"] = instruction_data
-    told = settings.model_dump(mode="json", exclude={"sets": {"__all__": {"path"}}})
+    told = settings.model_dump(mode="json", exclude={"sets"}) | {"sets": [c.as_recorded() for c in settings.sets]}
 
     def build(draft: Draft) -> None:
         if settings.enabled:
-            items = [item for chosen in settings.sets for item in items_of(chosen)]
+            items = all_items(settings.sets, contents, cache_of(store), log)
             if "instruction_data" in inputs and instruction_data is not None:
                 items += held_back_items(instruction_data.file("held_back.parquet"))
             index = index_of(items)

@@ -1,4 +1,4 @@
-"""Opening files of any wrapping: compression told by the first bytes, archives read in place, encodings made UTF-8.
+"""Opening files of any wrapping: compression by the first bytes, archives read in place, encodings made UTF-8.
 
 Nothing is unpacked to disk: an archive is a list of parts like a directory, each of them a stream. Whatever is read is
 bounded: a stream that unpacks to more than `MOST_EXPANSION` times its size is refused.
@@ -101,7 +101,7 @@ def readable(part: Part) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         raise UserError(
-            f"{part.name} is not there (any more): mend the source's `path` or put the file back."
+            f"{part.name} is not there (any more): fix the source's `path` or put the file back."
         ) from error
     except PermissionError as error:
         raise UserError(f"{part.name} may not be read: give this user the right to (`chmod +r`).") from error

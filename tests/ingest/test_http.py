@@ -15,7 +15,7 @@ import pytest
 from pipeline.errors import UserError
 from pipeline.ingest import http
 from pipeline.ingest.records import Unreachable
-from pipeline.ingest.source import Source
+from pipeline.ingest.source import Source, parse_source
 
 CONTENT = b"".join(b'{"text": "document %06d"}\n' % i for i in range(20_000))
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -140,7 +140,7 @@ def server(monkeypatch) -> Iterator[Server]:
 
 
 def source(*urls: str, **more: object) -> Source:
-    return Source.model_validate({"name": "s", "kind": "http", "url": list(urls), **more})
+    return parse_source({"name": "s", "kind": "http", "url": list(urls), **more})
 
 
 def test_a_file_is_fetched_once_and_read(server, read, store) -> None:
