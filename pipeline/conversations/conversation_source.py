@@ -94,6 +94,10 @@ class ConversationRows(ConversationBlock, RowSet):
     format: Literal["parquet", "jsonl", "json", "csv", "tsv"] | None = Field(
         None, description="default: by the name of each file"
     )
+    invalid: Literal["error", "skip", "replace"] = Field(
+        "error", description="what to do with a row of wrong bytes or of too many or few fields: stop, leave it out "
+        "(counted), or put U+FFFD for what cannot be read; a line that is no JSON object is always left out and counted"
+    )  # fmt: skip
     columns: dict[str, str] = Field(
         default_factory=dict, description="known name -> your column, e.g. {instruction: question_text, output: reply}"
     )
@@ -136,7 +140,8 @@ class HubConversations(ConversationRows, RowsOnTheHub):
 
 ConversationSource = Annotated[
     Annotated[
-        FileConversations | BundledConversations | HttpConversations | HubConversations, Field(discriminator="kind")
+        FileConversations | BundledConversations | HttpConversations | HubConversations,
+        Field(discriminator="kind", description="where the rows are; left out: files"),
     ],
     BeforeValidator(files_by_default),
 ]

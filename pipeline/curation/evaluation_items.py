@@ -102,7 +102,9 @@ class HubItems(ItemRows, RowsOnTheHub):
 
 
 ItemSet = Annotated[
-    Annotated[FileItems | HttpItems | HubItems, Field(discriminator="kind")],
+    Annotated[
+        FileItems | HttpItems | HubItems, Field(discriminator="kind", description="where the rows are; left out: files")
+    ],
     BeforeValidator(files_by_default),
 ]
 

@@ -1,4 +1,4 @@
-"""A source of one's own: a Python file, named in the recipe, that generates records.
+"""A source of your own: a Python file, named in the recipe, that generates records.
 
 The file defines `records(settings)`, which yields a dict a record: `text` and optionally `id`, `lang`, `license`, `url`
 and `meta`. Settings of its own it declares as a class `Settings`; their keys stand in the recipe beside those of every
@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from types import GeneratorType, ModuleType
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import polars as pl
-from pydantic import Field, ValidationError, ValidationInfo, model_validator
+from pydantic import Field, ModelWrapValidatorHandler, ValidationError, ValidationInfo, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from pipeline.errors import UserError
@@ -36,35 +36,40 @@ class PythonSource(SourceBlock, extra="allow"):
 
     icon: ClassVar[str] = "python"
 
-    kind: Literal["python"] = Field("python", description="a Python file of one's own that generates records")
+    kind: Literal["python"] = Field("python", description="a Python file of your own that generates records")
     file: str = Field(description="the file, relative to the recipe's folder; its own settings stand beside this key")
     invalid: Literal["error", "skip", "replace"] = Field(
         "error", description="what to do with a record without text, or with text that UTF-8 cannot hold: stop, leave "
         "it out (counted), or put U+FFFD for what cannot be written"
     )  # fmt: skip
 
-    @model_validator(mode="before")
+    @model_validator(mode="wrap")
     @classmethod
-    def _own_settings(cls, data: Any, info: ValidationInfo) -> Any:
+    def _with_own_settings(cls, data: Any, handler: ModelWrapValidatorHandler[Self], info: ValidationInfo) -> Self:
         """Check the keys that are not every source's by the file's own `Settings`, and fill in their defaults."""
         if not isinstance(data, dict) or not isinstance(data.get("file"), str):
-            return data
+            return handler(data)
         base = (info.context or {}).get("base")
         file = data["file"] if base is None else os.path.join(base, os.path.expanduser(data["file"]))
         known = {name for key, field in cls.model_fields.items() for name in (key, field.alias or key)}
+        shared = {**{key: value for key, value in data.items() if key in known}, "file": file}
+        own: dict[str, Any] = {}
+        problems: list[InitErrorDetails] = []
         try:
-            own = settings_class(load(Path(file), DEFINES))
+            block = own_settings(Path(file), known)
+            settings = block.model_validate({key: value for key, value in data.items() if key not in known})
+            own = settings.model_dump(mode="json")
         except UserError as error:
-            raise _in_own_code(str(error), data["file"]) from None
-        if taken := sorted(known & own.model_fields.keys()):
-            said = f"`Settings` in {file} may not have the key `{taken[0]}`, which every source has: rename it."
-            raise _in_own_code(said, data["file"])
-        try:
-            settings = own.model_validate({key: value for key, value in data.items() if key not in known})
+            problems.append(InitErrorDetails(type=_custom(str(error)), loc=("file",), input=None))
         except ValidationError as error:
-            raise _by_known_keys(error, [*own.model_fields, *cls.model_fields]) from None
-        shared = {key: value for key, value in data.items() if key in known}
-        return {**shared, "file": file, **settings.model_dump(mode="json")}
+            problems += _as_details(error, [*block.model_fields, *cls.model_fields])
+        try:
+            made = handler({**shared, **own})
+        except ValidationError as error:
+            problems += _as_details(error, [])
+        if problems:
+            raise ValidationError.from_exception_data(cls.__name__, problems)
+        return made
 
     @property
     def settings(self) -> Settings:
@@ -181,23 +186,27 @@ def framed(rows: list[dict[str, str | None]]) -> pl.DataFrame:
     return record_frame(pl.DataFrame(rows, schema=dict.fromkeys(RECORD_SCHEMA, pl.String)))
 
 
-def _in_own_code(said: str, file: str) -> ValidationError:
-    """A mistake in the file itself, at the key that names it."""
-    problem = PydanticCustomError("own_code", "{said}", {"said": said})
-    return ValidationError.from_exception_data(
-        "PythonSource", [InitErrorDetails(type=problem, loc=("file",), input=None)]
-    )
+def own_settings(file: Path, taken: Collection[str]) -> type[Settings]:
+    """The class of a file's own settings. UserError where the file cannot be used or they have a `taken` key."""
+    block = settings_class(load(file, DEFINES))
+    for key in sorted(block.model_fields.keys() & taken):
+        raise UserError(f"`Settings` in {file} may not have the key `{key}`, which every source has: rename it.")
+    return block
 
 
-def _by_known_keys(error: ValidationError, known: list[str]) -> ValidationError:
-    """The same mistakes; a key that the file's settings do not have is named with the nearest of all that are known."""
+def _custom(said: str) -> PydanticCustomError:
+    return PydanticCustomError("own_source", "{said}", {"said": said})
+
+
+def _as_details(error: ValidationError, known: list[str]) -> list[InitErrorDetails]:
+    """The same mistakes, to be raised again; a key that is not known is named with the nearest that is."""
     problems: list[InitErrorDetails] = []
     for problem in error.errors():
-        said: Any = problem["type"]
-        if said == "extra_forbidden" and len(problem["loc"]) == 1:
+        kind: str | PydanticCustomError = _custom(problem["msg"].removeprefix("Value error, "))
+        if problem["type"] == "missing":
+            kind = "missing"
+        elif problem["type"] == "extra_forbidden" and len(problem["loc"]) == 1:
             hint = unknown_key(str(problem["loc"][0]), known)
-            said = PydanticCustomError("unknown_key", "{hint}", {"hint": hint})
-        else:
-            said = PydanticCustomError("own_setting", "{said}", {"said": problem["msg"]})
-        problems.append(InitErrorDetails(type=said, loc=problem["loc"], input=problem["input"]))
-    return ValidationError.from_exception_data("PythonSource", problems)
+            kind = PydanticCustomError("unknown_key", "{hint}", {"hint": hint})
+        problems.append(InitErrorDetails(type=kind, loc=problem["loc"], input=problem["input"]))
+    return problems

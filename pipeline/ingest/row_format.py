@@ -59,7 +59,7 @@ class Columns(Settings):
         return [self.text] if isinstance(self.text, str) else list(self.text)
 
 
-class RecordFormat(RowFormat, SourceBlock):
+class RecordFormat(SourceBlock, RowFormat):
     """How to read the rows of a source as records of text."""
 
     columns: Columns = Field(Columns(), description="for tables and JSON")

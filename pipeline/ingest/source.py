@@ -43,7 +43,7 @@ def filled_in(data: Any) -> Any:
 Source = Annotated[
     Annotated[
         FileSource | BundledSource | HttpSource | HuggingFaceSource | CommonCrawlSource | PythonSource,
-        Field(discriminator="kind"),
+        Field(discriminator="kind", description="where the text is; `from` sets it"),
     ],
     BeforeValidator(filled_in),
 ]
