@@ -7,9 +7,8 @@ Every mistake of a file is shown at once, with its line, and a key that nobody k
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator
@@ -107,12 +106,12 @@ def parse(text: str, name: str = "recipe", base: Path | None = None) -> Recipe:
     try:
         return Recipe.model_validate(content, context={"base": base or Path.cwd()})
     except ValidationError as error:
-        lines = [f"{name}:{_line(tree, _place(problem))}: {_sentence(problem)}" for problem in error.errors()]
+        lines = [f"{name}:{_line(tree, _place(problem).keys)}: {_sentence(problem)}" for problem in _problems(error)]
         count = f"{len(lines)} mistakes" if len(lines) > 1 else "one mistake"
         raise UserError(f"The recipe has {count}:\n" + "\n".join(f"  {line}" for line in lines)) from None
 
 
-def _line(node: Any, location: Sequence[int | str]) -> int:
+def _line(node: Any, location: list[int | str]) -> int:
     """The line of a key in the YAML file, or of the nearest block around it that is there."""
     line = node.start_mark.line + 1
     for step in location:
@@ -130,22 +129,51 @@ def _line(node: Any, location: Sequence[int | str]) -> int:
     return line
 
 
-def _place(problem: Any) -> list[int | str]:
-    """The keys in the file that a mistake is at."""
-    location, _ = _resolved(problem["loc"])
-    return [*location, "kind"] if problem["type"] == "union_tag_invalid" else location
+def _problems(error: ValidationError) -> list[Any]:
+    """The mistakes, but not that a list is too short where all in it is wrong: what is wrong in it is said."""
+    found = error.errors()
+    within = {problem["loc"][:end] for problem in found for end in range(len(problem["loc"]))}
+    return [problem for problem in found if problem["type"] != "too_short" or problem["loc"] not in within]
+
+
+class Place(NamedTuple):
+    """A place of the recipe."""
+
+    keys: list[int | str]  # as they stand in the file
+    block: type[BaseModel]  # around the last key
+    kinds: dict[str, type[BaseModel]]  # what `block` could be instead; {} where it is of no kind
+
+
+def _place(problem: Any) -> Place:
+    """Where a mistake is. Pydantic's words for it also hold validators (`function-before[...]`) and kinds of blocks."""
+    place = Place([], Recipe, {})
+    choices: dict[str, type[BaseModel]] = {}
+    for step in problem["loc"]:
+        if str(step).startswith("function-"):
+            continue
+        if step in choices:
+            place, choices = Place(place.keys, choices[step], choices), {}
+            continue
+        place.keys.append(step)
+        field = place.block.model_fields.get(step)
+        if field is not None:
+            choices = blocks_of(field.annotation)
+            if len(choices) == 1:
+                place, choices = Place(place.keys, next(iter(choices.values())), {}), {}
+    if problem["type"] == "union_tag_invalid":
+        place.keys.append("kind")
+    return place
 
 
 def _sentence(problem: Any) -> str:
-    location, block = _resolved(problem["loc"])
-    where = ".".join(str(step) for step in location)
+    place = _place(problem)
+    where = ".".join(str(step) for step in place.keys)
     kind, context = problem["type"], problem.get("ctx", {})
     if kind in ("extra_forbidden", "unknown_key"):
-        hint = context.get("hint") or _of_other_kinds(problem["loc"]) or unknown_key(str(location[-1]), _keys(block))
-        return f"`{where}` is not a key; {hint}"
+        return f"`{where}` is not a key{_of_other_kinds(place) or '; ' + (context.get('hint') or _near(place))}"
     if kind == "union_tag_invalid":
         known = [tag.strip("'") for tag in context["expected_tags"].split(", ")]
-        return f"`{where}.kind`: `{context['tag']}` is no kind; {unknown_key(context['tag'], known)}"
+        return f"`{where}`: `{context['tag']}` is no kind; {unknown_key(context['tag'], known)}"
     message = problem["msg"].removeprefix("Value error, ")
     if kind == "missing":
         message = "is needed and is not there"
@@ -153,40 +181,15 @@ def _sentence(problem: Any) -> str:
     return f"`{where}`: {message}{given}"
 
 
-def _resolved(loc: Sequence[int | str]) -> tuple[list[int | str], type[BaseModel]]:
-    """(the keys in the file, the block around the last one) of a place in pydantic's words.
-
-    These also hold validators (`function-before[...]`) and, where a block may be of several kinds, the kind.
-    """
-    block: type[BaseModel] = Recipe
-    choices: dict[str, type[BaseModel]] = {}
-    location: list[int | str] = []
-    for step in loc:
-        if str(step).startswith("function-"):
-            continue
-        if step in choices:
-            block, choices = choices[str(step)], {}
-            continue
-        location.append(step)
-        if isinstance(step, int):
-            continue
-        found = blocks_of(block.model_fields[step].annotation) if step in block.model_fields else {}
-        if len(found) == 1:
-            (block,) = found.values()
-        choices = found if len(found) > 1 else {}
-    return location, block
+def _near(place: Place) -> str:
+    return unknown_key(str(place.keys[-1]), _keys(place.block))
 
 
-def _of_other_kinds(loc: Sequence[int | str]) -> str | None:
-    """What to say of a key that sources of other kinds have."""
-    tags = [(place, step) for place, step in enumerate(loc) if place and isinstance(loc[place - 1], int)]
-    if not tags or len(loc) != tags[-1][0] + 2:
-        return None
-    place, tag = tags[-1]
-    _, around = _resolved(loc[: place - 2])
-    kinds = blocks_of(around.model_fields[str(loc[place - 2])].annotation)
-    having = [f"`{kind}`" for kind, block in kinds.items() if kind != tag and loc[-1] in _keys(block)]
-    return f"`kind: {tag}` has none, {', '.join(having)} {'has' if len(having) == 1 else 'have'}." if having else None
+def _of_other_kinds(place: Place) -> str | None:
+    """How the sentence about a key ends that blocks of other kinds have."""
+    having = [f"`{kind}`" for kind, block in place.kinds.items() if place.keys[-1] in _keys(block)]
+    own = place.block.model_fields["kind"].default if having else None
+    return f" of `kind: {own}`, but of {' and '.join(having)}." if having else None
 
 
 def _keys(block: type[BaseModel]) -> list[str]:

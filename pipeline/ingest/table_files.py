@@ -61,46 +61,59 @@ def tsv_batches(part: Part, how: RowFormat, tally: Tally, choose: Choose) -> Ite
 
     Each line that is not empty is a row or is refused, whatever else it holds: the rows of each block are counted.
     """
-    header: list[str] | None = None
+    header: list[str] = []
+    columns: list[str] = []
     with utf8_stream(part, how.encoding, how.invalid) as stream, readable(part):
         for block, _ in line_blocks(stream, tally):
-            lines = [line for line in block.replace(b"\r\n", b"\n").split(b"\n") if line]
-            if header is None and lines:
-                header = lines.pop(0).decode(errors="replace").rstrip("\r").split("\t")
+            raw = without_blank_lines(block)
+            if raw and not header:
+                first, _, raw = raw.partition(b"\n")
+                header = first.decode(errors="replace").rstrip("\r").split("\t")
                 columns = list(choose(header))
-            if header is not None and lines:
-                yield tsv_batch(lines, header, columns, how, tally)
+            if raw:
+                yield tsv_batch(raw, unique(header), columns, how, tally)
 
 
-def tsv_batch(
-    lines: list[bytes], header: list[str], columns: list[str], how: RowFormat, tally: Tally
-) -> pa.RecordBatch:
-    """The chosen columns of some lines. Raises ArrowInvalid for a row of too many or few fields, or counts it."""
+def without_blank_lines(block: bytes) -> bytes:
+    """The lines that are not blank, each ended by a line feed alone, but for the last."""
+    raw = block.replace(b"\r\n", b"\n").strip(b"\n")
+    while b"\n\n" in raw:
+        raw = raw.replace(b"\n\n", b"\n")
+    return raw
+
+
+def tsv_batch(raw: bytes, names: list[str], columns: list[str], how: RowFormat, tally: Tally) -> pa.RecordBatch:
+    """The chosen columns of lines without blank ones. A row of too many or few fields is ArrowInvalid, or counted."""
     import pyarrow.csv
 
-    names, refused = unique(header), Tally()
-    if not any(b"\r" in line for line in lines):  # Arrow would end a line there
-        raw = b"\n".join(lines)
-        table = pyarrow.csv.read_csv(
-            pa.BufferReader(raw),
-            read_options=pyarrow.csv.ReadOptions(column_names=names, use_threads=False, block_size=len(raw) + 1),
-            parse_options=pyarrow.csv.ParseOptions(
-                delimiter="\t", quote_char=False, invalid_row_handler=ragged(how, refused)
-            ),
-            convert_options=as_bytes(columns),
-        )
-        tally.skipped.update(refused.skipped)
-        assert table.num_rows + refused.skipped.total() == len(lines), "a line of TSV was lost"
-        return (
-            table.combine_chunks().to_batches()[0] if table.num_rows else pa.RecordBatch.from_pylist([], table.schema)
-        )
-    rows = [line.split(b"\t") for line in lines]
-    for wrong in (row for row in rows if len(row) != len(names)):
-        if how.invalid == "error":
-            text = b"\t".join(wrong)[:100].decode(errors="replace")
-            raise pa.ArrowInvalid(f"Expected {len(names)} columns, got {len(wrong)}: {text}")
-        tally.skip("malformed")
-    kept = [row for row in rows if len(row) == len(names)]
+    if b"\r" in raw:  # Arrow would end a line there
+        return tsv_batch_by_hand(raw, names, columns, how, tally)
+    refused = Tally()
+    table = pyarrow.csv.read_csv(
+        pa.BufferReader(raw),
+        read_options=pyarrow.csv.ReadOptions(column_names=names, use_threads=False, block_size=len(raw) + 1),
+        parse_options=pyarrow.csv.ParseOptions(
+            delimiter="\t", quote_char=False, invalid_row_handler=ragged(how, refused)
+        ),
+        convert_options=as_bytes(columns),
+    )
+    tally.skip("malformed", refused.skipped.total())
+    assert table.num_rows + refused.skipped.total() == raw.count(b"\n") + 1, "a line of TSV was lost"
+    return table.combine_chunks().to_batches()[0] if table.num_rows else pa.RecordBatch.from_pylist([], table.schema)
+
+
+def tsv_batch_by_hand(raw: bytes, names: list[str], columns: list[str], how: RowFormat, tally: Tally) -> pa.RecordBatch:
+    """As `tsv_batch`, of lines in which carriage returns are part of the text."""
+    kept = []
+    for line in raw.split(b"\n"):
+        row = line.split(b"\t")
+        if len(row) == len(names):
+            kept.append(row)
+        elif how.invalid == "error":
+            text = line[:100].decode(errors="replace")
+            raise pa.ArrowInvalid(f"Expected {len(names)} columns, got {len(row)}: {text}")
+        else:
+            tally.skip("malformed")
     places = [names.index(column) for column in columns]
     return pa.record_batch([pa.array([row[place] for row in kept], pa.binary()) for place in places], names=columns)
 

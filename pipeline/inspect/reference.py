@@ -59,10 +59,10 @@ def _sections_of_kinds(place: str, about_kinds: str, blocks: Mapping[str, type[B
     for (name, _), kinds in kinds_of.items():
         groups.setdefault(tuple(kinds), []).append(name)
     inner: dict[str, type[BaseModel]] = {}
-    for kinds, names in sorted(groups.items(), key=lambda group: -len(group[0])):
+    for having, names in sorted(groups.items(), key=lambda group: -len(group[0])):
         rows = []
         for name in names:
-            field = blocks[kinds[0]].model_fields[name]
+            field = blocks[having[0]].model_fields[name]
             found = blocks_of(field.annotation)
             if name == "kind":
                 choices = " \\| ".join(f"`{kind}`" for kind in blocks)
@@ -72,11 +72,11 @@ def _sections_of_kinds(place: str, about_kinds: str, blocks: Mapping[str, type[B
                 rows.append(_row(field.alias or name, f"block `{place}.{name}`", "", field))
             else:
                 rows.append(_row(field.alias or name, _type(field.annotation), _default(field), field))
-        title = f"`{place}` of `kind: {'`, `'.join(kinds)}`"
-        if len(kinds) == len(blocks):
+        title = f"`{place}` of `kind: {'`, `'.join(having)}`"
+        if len(having) == len(blocks):
             title = f"`{place}`, every kind"
-        elif len(kinds) == 1:
-            title += f": {blocks[kinds[0]].model_fields['kind'].description}"
+        elif len(having) == 1:
+            title += f": {blocks[having[0]].model_fields['kind'].description}"
         yield _table(title, rows)
     for where, block in inner.items():
         yield from _sections(where, block.model_fields)

@@ -132,3 +132,21 @@ def test_relative_paths_start_at_the_recipes_folder() -> None:
     given = {"name": "a", "kind": "files", "path": ["notes/*.md", "/abs/*.md"]}
     source = parse_source(given, Path("/recipes/mine"))
     assert source.path == ["/recipes/mine/notes/*.md", "/abs/*.md"]
+
+
+KINDS = {
+    "files": ({"path": ["a/*.md", "b.csv"]}, "a/*.md, b.csv"),
+    "bundled": ({"dataset": "sotu"}, "the bundled data set `sotu`"),
+    "http": ({"url": "http://a.org/b.csv"}, "http://a.org/b.csv"),
+    "huggingface": ({"dataset": "o/n", "path": "*.parquet"}, "the data set `o/n` of Hugging Face"),
+    "common_crawl": ({"crawl": "CC-MAIN-2025-05"}, "Common Crawl `CC-MAIN-2025-05`"),
+    "python": ({"file": "mine.py"}, "the records of `mine.py`"),
+}
+
+
+@pytest.mark.parametrize("kind", sorted(blocks_of(Source)))
+def test_every_kind_says_where_its_text_is(kind: str, tmp_path) -> None:
+    (tmp_path / "mine.py").write_text("def records(settings): ...\n")
+    given, said = KINDS[kind]
+    source = parse_source({"name": "a", "kind": kind, **given}, None if kind == "files" else tmp_path)
+    assert source.describe() == said and source.icon.islower() and source.kind == kind
