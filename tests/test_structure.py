@@ -71,3 +71,17 @@ def test_folders_of_pipeline_do_not_know_the_whole():
         if name.startswith(whole)
     ]
     assert knowing == []
+
+
+@pytest.mark.parametrize("folder", ["ingest", "conversations"])
+def test_no_circle_between_the_files_of_a_folder(folder):
+    files = {f"pipeline.{folder}.{path.stem}": path for path in (ROOT / "pipeline" / folder).glob("*.py")}
+    graph = {
+        name: {of for of in files for used in imported(path) if used.startswith(f"{of}.")}
+        for name, path in files.items()
+    }
+    assert sum(map(len, graph.values())) > 4, "the graph is empty: the check would pass whatever the code says"
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as circle:
+        pytest.fail(f"files import each other in a circle: {' -> '.join(circle.args[1])}")
