@@ -17,7 +17,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator
 from model.config import ModelConfig
 from pipeline.conversations import instruction_data, preference_data
 from pipeline.curation.contamination import Settings as ContaminationSettings
-from pipeline.curation.duplicates.near import Settings as DuplicateSettings
+from pipeline.curation.duplicates.duplicate_settings import Settings as DuplicateSettings
 from pipeline.curation.duplicates.repetition import Settings as RepetitionSettings
 from pipeline.curation.filters.heuristics import Settings as HeuristicSettings
 from pipeline.curation.filters.keywords import Settings as KeywordSettings
