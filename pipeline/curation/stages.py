@@ -10,16 +10,15 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import ConfigDict, Field, ValidationError, ValidationInfo, create_model, field_validator, model_validator
 
-from pipeline import own_code
 from pipeline.curation import contamination, curated
 from pipeline.curation.duplicates import near, repetition
 from pipeline.curation.filters import heuristics, keywords, language, perplexity, quality
 from pipeline.curation.personal_data import personal_data
-from pipeline.documents.stage import FragmentStage, Stage
+from pipeline.documents.stage import Stage, own_stage
 from pipeline.errors import UserError
 from pipeline.settings import Settings, StageSettings
 
@@ -35,7 +34,6 @@ STAGES: tuple[Stage, ...] = (
     contamination.STAGE,
 )
 BLOCKS = tuple(stage.block for stage in STAGES)
-OWN = "STAGE"  # what a person's own file has to define
 
 
 class OwnStage(Settings):
@@ -63,9 +61,9 @@ class OwnStage(Settings):
             raise ValueError(str(error)) from None
         return self
 
-    def stage(self) -> FragmentStage:
+    def stage(self) -> Stage:
         """The stage that the file defines; its code version holds the file's hash. Raises UserError."""
-        return own_code.stage_in(Path(self.file))
+        return own_stage(self.file)
 
     def settings(self) -> StageSettings:
         """What the recipe says of the stage, checked by the file's own `Settings`. Raises UserError."""
@@ -183,8 +181,3 @@ def _reasons(stages: Sequence[Stage]) -> Iterator[tuple[str, str]]:
     for stage in stages:
         yield from stage.reasons.items()
     yield from curated.REASONS.items()
-
-
-def settings_of(curation: Any, stage: Stage) -> StageSettings:
-    """The settings of a stage of this recipe."""
-    return curation.of(stage)

@@ -10,12 +10,13 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from pipeline import own_code
 from pipeline.context import Inputs, RunContext
 from pipeline.documents.document import DECISION_SCHEMA, mask_digest
 from pipeline.documents.execution import ExecutionSettings
@@ -57,6 +58,12 @@ class Stage:
     after: tuple[str, ...] = ()  # blocks of the stages that have to come before this one
     inputs: tuple[str, ...] = ()  # artifacts that it is given beside raw documents and the stage before
     filters: tuple[TrainedFilter, ...] = ()
+    file: str = ""  # of a person's own stage; set when it is loaded
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        # A worker process cannot import a person's own file by a module's name, so it loads it again. What is sent
+        # after the stage, such as its settings, then finds the module.
+        return (own_stage, (self.file,)) if self.file else super().__reduce_ex__(protocol)
 
     def make(self, context: RunContext, inputs: Inputs, settings: Any) -> Artifact:
         """The decisions on every document. inputs: raw_documents, `previous` unless it is the first, and its own."""
@@ -70,7 +77,6 @@ class FragmentStage(Stage):
     signals: Signals
     decide: Decide
     signal_settings: tuple[str, ...] = ()  # settings that `signals` reads; all others are thresholds
-    file: str = ""  # the text of a person's own stage, which is no module that a worker could import
 
     def make(self, context: RunContext, inputs: Inputs, settings: Any) -> Artifact:
         return run_stage(self, context, inputs, settings)
@@ -84,6 +90,21 @@ class CorpusStage(Stage):
 
     def make(self, context: RunContext, inputs: Inputs, settings: Any) -> Artifact:
         return self.run(context, inputs, settings)
+
+
+def own_stage(file: str) -> Stage:
+    """The stage that a person's own file defines as `STAGE`. Its code version holds the hash of the file.
+
+    Raises UserError where the file cannot be loaded or defines something else.
+    """
+    path = Path(file)
+    found = own_code.load(path, ("STAGE",)).STAGE
+    if not isinstance(found, Stage) or not issubclass(found.settings, StageSettings):
+        raise UserError(
+            f"`STAGE` in {path} has to be a FragmentStage of pipeline.documents.stage, with settings that are a "
+            "subclass of pipeline.settings.StageSettings."
+        )
+    return replace(found, block="", file=file, version=f"{found.version}+{own_code.digest_of(path)[:16]}")
 
 
 def seen_through(inputs: Inputs) -> tuple[Documents, dict[str, Artifact | str]]:
@@ -160,8 +181,9 @@ def decide_fragment(
     if settings.enabled:
         frame = documents.read(fragment)
         kept = frame["kept"]
-        signals = _signals(stage, frame.drop("kept"), kept, settings, models, remembered)
-        chosen = stage.decide(signals.filter(kept), settings)
+        with own_code.failures_of(stage.file, f"on the table {fragment}"):
+            signals = _signals(stage, frame.drop("kept"), kept, settings, models, remembered)
+            chosen = stage.decide(signals.filter(kept), settings)
         table = decision_table(frame["doc_id"], kept, chosen, signals)
     else:
         frame = documents.read(fragment, ["doc_id"])

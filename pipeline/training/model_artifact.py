@@ -168,7 +168,7 @@ def gathered_network(network: Any, fresh: Callable[[], Any]) -> Any:
     return gathered
 
 
-def finish(draft: Draft, network: torch.nn.Module, training: Training, trained: Trained, run: Any) -> None:
+def finish(draft: Draft, network: Any, training: Training, trained: Trained, run: Any) -> None:
     """Write the artifact's files; the last one says that all are there."""
     from model import export
 
