@@ -10,6 +10,7 @@ import torch
 
 from model import export
 from pipeline.errors import UserError
+from pipeline.store.draft import Draft
 from pipeline.store.tables import write_table
 from pipeline.tokens.tokenizer import load
 from pipeline.training.distributed import Ranks
