@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
@@ -112,6 +113,17 @@ def test_every_results_page_says_when_it_was_measured():
         if page.parent.name == "results" and page.name != "index.md" and not DATE.search(page.read_text("utf-8"))
     ]
     assert undated == []
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", *GUIDE], ids=name_of)
+def test_every_recipe_that_is_shown_is_accepted(page: Path):
+    """A part of a recipe is completed by a name and a source. Those of own-code.md name files of the reader's."""
+    from pipeline.recipe import parse
+
+    least = {"name": "shown", "sources": [{"name": "speeches", "kind": "bundled", "dataset": "sotu"}]}
+    for _, language, block in FENCE.findall(page.read_text(encoding="utf-8")):
+        if language == "yaml" and "apiVersion" not in block and page.name != "own-code.md":
+            parse(yaml.safe_dump({**least, **yaml.safe_load(block)}), name_of(page))
 
 
 # -- files of the code -------------------------------------------------------------------------------------------------
