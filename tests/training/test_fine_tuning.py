@@ -17,6 +17,7 @@ from pipeline.store.store import Store
 from pipeline.store.tables import write_table
 from pipeline.tokens.tokenizer import load
 from pipeline.training.data.packing import IGNORED, pack
+from pipeline.training.model_facts import ModelFacts
 from pipeline.training.objectives import fine_tuning
 from pipeline.training.stopping import Stopped
 from pipeline.training.training_settings import SftSettings
@@ -92,6 +93,9 @@ def test_packed_conversations_do_not_see_each_other():
 def test_it_learns_and_the_directory_is_enough_to_chat(store, base, instructions):
     artifact = make(store, base, instructions)
     log = pl.read_parquet(artifact.file("log.parquet"))
+    facts = ModelFacts.of(artifact)
+    assert facts.tokens == log["tokens"][-1] == facts.steps * facts.batch_tokens, "over all epochs"
+    assert facts.tokens > 2 * facts.details["tokens_of_a_pass"] and facts.epochs == 4
     assert log["loss"][-1] < 0.7 * log["loss"][0]
     assert set(artifact.manifest["files"]) == {
         "model.safetensors", "config.json", "log.parquet", "samples.txt", "validation.json", "tokenizer.tiktoken",
@@ -170,6 +174,9 @@ def test_low_rank_additions_are_merged(store, base, instructions):
         store, base, instructions, SETTINGS.model_copy(update={"method": "lora", "lora_rank": 4, "learning_rate": 1e-2})
     )
     log = pl.read_parquet(artifact.file("log.parquet"))
+    facts = ModelFacts.of(artifact)
+    assert facts.tokens == log["tokens"][-1] == facts.steps * facts.batch_tokens, "over all epochs"
+    assert facts.tokens > 2 * facts.details["tokens_of_a_pass"] and facts.epochs == 4
     assert log["loss"][-1] < log["loss"][0]
     before, after = load_file(base.file("model.safetensors")), load_file(artifact.file("model.safetensors"))
     assert before.keys() == after.keys()

@@ -15,6 +15,7 @@ from pipeline.store.tables import write_table
 from pipeline.tokens.tokenizer import load
 from pipeline.training.distributed import Ranks
 from pipeline.training.model_artifact import Making
+from pipeline.training.model_facts import ModelFacts
 from pipeline.training.objectives import preference
 from pipeline.training.stopping import Stopped
 from pipeline.training.training_settings import PreferenceSettings
@@ -49,6 +50,8 @@ def test_the_first_loss_is_ln_2_and_then_falls(store, base, preferences):
     assert log["loss"][0] == pytest.approx(math.log(2), abs=1e-6)
     assert log["loss"][-1] < 0.6
     assert artifact.facts["validation_accuracy"] == 1.0
+    facts = ModelFacts.of(artifact)
+    assert facts.tokens == log["tokens"][-1] == facts.steps * facts.batch_tokens > 0
     assert artifact.facts["pairs"] == 23 and artifact.facts["left_out"]["same_answer"] == 1
     assert any("1 left out because chosen and rejected are the same" in line for line in lines)
     assert {"accuracy", "margin", "chosen_reward", "rejected_reward"} <= set(log.columns)

@@ -64,13 +64,7 @@ def prepared(making: Making, base: Artifact, instructions: Artifact, settings: S
     ranks, device, seed = making.ranks, making.device, making.context.seed
     network, config, tokenizer = tuning.start(base, settings, seed)
     length = min(settings.context or config.context, config.context)
-    packed = packed_conversations(instructions, "train", tokenizer, length)
-    held_back = packed_conversations(instructions, "held_back", tokenizer, length)
-    if not len(packed.tokens):
-        raise UserError(
-            f"{instructions.asset} holds no conversation with an answer that fits into {length} tokens: add some, or"
-            " raise model.context."
-        )
+    packed, held_back = usable_rows(instructions, tokenizer, length)
     precision = tuning.precision_of(config, settings, device)
     fit = tuning.fit(config, length, settings, precision, device, ranks.world)
     course = tuning.course(
@@ -94,7 +88,6 @@ def prepared(making: Making, base: Artifact, instructions: Artifact, settings: S
         flops_per_token=size.flops_per_token,
         out_of_memory=lambda: plan.advice(config, settings, precision, device, course.each),
     )
-    counts = dict(packed.counts)
     facts = ModelFacts(
         parameters=size.parameters,
         steps=course.steps,
@@ -104,9 +97,7 @@ def prepared(making: Making, base: Artifact, instructions: Artifact, settings: S
         epochs=settings.epochs,
         details={
             "method": settings.method,
-            "filled": round(packed.filled, 4),
-            "tokens_of_a_pass": counts.pop("tokens"),
-            **counts,
+            **facts_of(packed),
             "held_back": held_back.counts["conversations"],
         },
     )
@@ -131,9 +122,27 @@ def prepared(making: Making, base: Artifact, instructions: Artifact, settings: S
     )
 
 
+def usable_rows(instructions: Artifact, tokenizer: Tokenizer, length: int) -> tuple[Packed, Packed]:
+    """(rows to learn from, held-back ones) of `length` tokens. A UserError where there is nothing to learn from."""
+    packed, held_back = (
+        packed_conversations(instructions, split, tokenizer, length) for split in ("train", "held_back")
+    )
+    if not len(packed.tokens):
+        raise UserError(
+            f"{instructions.asset} holds no conversation with an answer that fits into {length} tokens: add some, or"
+            " raise model.context."
+        )
+    return packed, held_back
+
+
 def packed_conversations(instructions: Artifact, split: str, tokenizer: Tokenizer, context: int) -> Packed:
     messages = pl.read_parquet(instructions.table(split), columns=["messages"])["messages"].to_list()
     return pack(tokenizer.encode_chats(messages), context, tokenizer.ids["<pad>"])
+
+
+def facts_of(packed: Packed) -> dict[str, Any]:
+    counts = dict(packed.counts)
+    return {"filled": round(packed.filled, 4), "tokens_of_a_pass": counts.pop("tokens"), **counts}
 
 
 def rows_of(packed: Packed, places: Any) -> Batch:

@@ -67,6 +67,14 @@ class Pairs:
     cut: int
     reference: np.ndarray  # float32 [pairs, 2]: log-probability of (chosen, rejected) at the start
 
+    @property
+    def mean_tokens(self) -> float:
+        """Tokens of both answers with their prompt, on average."""
+        return sum(len(pair.chosen) + len(pair.rejected) for pair in self.pairs) / len(self.pairs)
+
+    def facts(self) -> dict[str, Any]:
+        return {"pairs": len(self.pairs), "left_out": self.left_out, "cut": self.cut}
+
 
 def make(context: RunContext, inputs: Inputs, settings: PreferenceSettings) -> Artifact:
     """Tune a model on preferences (train.parquet, held_back.parquet with prompt, chosen, rejected).
@@ -94,15 +102,7 @@ def prepared(making: Making, base: Artifact, preferences: Artifact, settings: Pr
     context, ranks, device = making.context, making.ranks, making.device
     network, config, tokenizer = tuning.start(base, settings, context.seed)
     length = min(settings.context or config.context, config.context)
-    train, held_back = (
-        encoded(pl.read_parquet(preferences.table(split)), tokenizer, length) for split in ("train", "held_back")
-    )
-    held_back.pairs = held_back.pairs[:HELD_BACK_PAIRS]
-    if not train.pairs:
-        raise UserError(
-            f"{preferences.asset} holds no pair to learn from ({left_out_of(train)}): add pairs, or set"
-            " preference.enabled to false."
-        )
+    train, held_back = usable_pairs(preferences, tokenizer, length)
     precision = tuning.precision_of(config, settings, device)
     fit = tuning.fit(config, length, settings, precision, device, ranks.world)
     pairs_at_once = max(1, fit.sequences // 2)
@@ -115,8 +115,7 @@ def prepared(making: Making, base: Artifact, preferences: Artifact, settings: Pr
         part.reference = reference(network, part.pairs, course.each, precision, settings, making)
     size = budgets.size(config, length)
     rate = tuning.learning_rate(config, settings, RATE_SHARE)
-    lengths = [len(pair.chosen) + len(pair.rejected) for pair in train.pairs]
-    step_tokens = round(course.in_step * sum(lengths) / len(lengths))
+    step_tokens = round(course.in_step * train.mean_tokens)
     objective = Objective(
         name="preference tuning",
         steps=course.steps,
@@ -142,9 +141,7 @@ def prepared(making: Making, base: Artifact, preferences: Artifact, settings: Pr
         details={
             "method": settings.method,
             "beta": settings.beta,
-            "pairs": len(train.pairs),
-            "left_out": train.left_out,
-            "cut": train.cut,
+            **train.facts(),
             "held_back": len(held_back.pairs),
         },
     )
@@ -166,6 +163,20 @@ def prepared(making: Making, base: Artifact, preferences: Artifact, settings: Pr
 
 
 # -- pairs -------------------------------------------------------------------------------------------------------------
+
+
+def usable_pairs(preferences: Artifact, tokenizer: Tokenizer, length: int) -> tuple[Pairs, Pairs]:
+    """(pairs to learn from, held-back ones), of at most `length` tokens. A UserError where the former are none."""
+    train, held_back = (
+        encoded(pl.read_parquet(preferences.table(split)), tokenizer, length) for split in ("train", "held_back")
+    )
+    held_back.pairs = held_back.pairs[:HELD_BACK_PAIRS]
+    if not train.pairs:
+        raise UserError(
+            f"{preferences.asset} holds no pair to learn from ({left_out_of(train)}): add pairs, or set"
+            " preference.enabled to false."
+        )
+    return train, held_back
 
 
 def encoded(rows: pl.DataFrame, tokenizer: Tokenizer, context: int) -> Pairs:

@@ -103,15 +103,6 @@ def prepared(
         flops_per_token=size.flops_per_token,
         out_of_memory=lambda: plan.advice(config, settings, precision, device, run.sequences),
     )
-    facts = ModelFacts(
-        parameters=size.parameters,
-        steps=run.steps,
-        tokens=run.tokens,
-        batch_tokens=run.step_tokens,
-        learning_rate=run.learning_rate,
-        epochs=round(run.epochs, 3),
-        details={"precision": precision},
-    )
     making.log(
         f"{size.parameters / 1e6:.1f} M parameters, {run.tokens / 1e6:.1f} M tokens ({run.epochs:.2f} passes) in"
         f" {run.steps:,} steps of {ranks.world} x {run.accumulation} x {run.sequences} sequences of"
@@ -125,10 +116,22 @@ def prepared(
         settings=settings,
         learning_rate=run.learning_rate,
         sharded=fit.sharded,
-        facts=facts,
+        facts=facts_of(size, run, precision),
         base=tokenizer,
         blocks={"model": config, "pretraining": settings},
         fresh=lambda: Transformer(config),
+    )
+
+
+def facts_of(size: budgets.Size, run: budgets.Budget, precision: str) -> ModelFacts:
+    return ModelFacts(
+        parameters=size.parameters,
+        steps=run.steps,
+        tokens=run.tokens,
+        batch_tokens=run.step_tokens,
+        learning_rate=run.learning_rate,
+        epochs=round(run.epochs, 3),
+        details={"precision": precision},
     )
 
 
