@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from pipeline.context import RunContext
 from pipeline.conversations import instruction_data, preference_data
 from pipeline.curation import contamination, curated
 from pipeline.curation.duplicates import near as duplicates
@@ -269,21 +270,17 @@ def evaluation_of(model: str, *further: str, before: str | None = None, wanted: 
 
     def make(project: Project) -> Artifact:
         recipe = project.recipe
-        return report.make(
+        context = RunContext(
             project.store,
-            name,
-            project[model],
-            project["token_shards"],
-            project["instruction_data"] if "instruction_data" in further else None,
-            recipe.evaluation,
-            recipe.execution.device,
-            project.log,
-            preferences=project["preference_data"] if "preference_data" in further else None,
-            before=None if before is None else project[before],
-            contamination=project["contamination_decisions"],
-            seed=recipe.seed,
+            log=project.log,
             progress=project.progress,
+            device=recipe.execution.device,
+            seed=recipe.seed,
         )
+        given = {"model": project[model], **{name: project[name] for name in inputs if name not in (model, before)}}
+        if before is not None:
+            given["before"] = project[before]
+        return report.make(context, given, recipe.evaluation, asset=name)
 
     inputs = (model, "token_shards", "contamination_decisions", *further, *((before,) if before else ()))
     return Node("evaluation", inputs, make, wanted)

@@ -14,7 +14,9 @@ def summary() -> None:
     """What came of the recipe: documents, tokens, models, figures, and where they lie."""
     from pipeline.inspect.summary import summary as text
 
-    click.echo(text(project().store, click.get_current_context().find_root().obj))
+    opened = project()
+    named = click.get_current_context().find_root().obj
+    click.echo(text(opened.store, named, opened.recipe.evaluation.measures()))
 
 
 @click.command()

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Any
 
+from pydantic import Field, field_validator
+
+from pipeline.evaluation.measure import Measure
+from pipeline.evaluation.measures import MEASURES
+from pipeline.evaluation.own_measures import OwnMeasure, check_names
 from pipeline.settings import Settings
 
 PROMPTS = (
@@ -29,3 +34,18 @@ class EvaluationSettings(Settings):
     prompts: tuple[str, ...] = Field(PROMPTS, description="fixed beginnings, continued greedily and by chance")
     temperature: float = Field(0.8, gt=0, description="of the continuations by chance; scores are always greedy")
     batch_tokens: int = Field(4_096, ge=256, description="tokens scored at once; less where memory is short")
+    further: tuple[OwnMeasure, ...] = Field((), description="measures of your own, run after the built-in ones")
+
+    @field_validator("further")
+    @classmethod
+    def _names_differ(cls, further: tuple[OwnMeasure, ...]) -> tuple[OwnMeasure, ...]:
+        check_names(further, MEASURES)
+        return further
+
+    def of_built_in_measures(self) -> dict[str, Any]:
+        """The settings as JSON, without `further`."""
+        return self.model_dump(mode="json", exclude={"further"})
+
+    def measures(self) -> list[Measure[Any]]:
+        """All measures, built-in and own."""
+        return [*MEASURES, *(own.load().measure for own in self.further)]

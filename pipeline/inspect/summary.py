@@ -6,12 +6,15 @@ their figures, three samples, and where to look further.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
 import polars as pl
 
+from pipeline.evaluation.figures import headline_figures
+from pipeline.evaluation.measure import Measure
+from pipeline.evaluation.measures import MEASURES
+from pipeline.evaluation.report import read
 from pipeline.printing import aligned
 from pipeline.store.artifact import Artifact
 from pipeline.store.store import Store
@@ -26,10 +29,11 @@ EVALUATED = {
 }
 
 
-def summary(store: Store, recipe: str | None = None) -> str:
+def summary(store: Store, recipe: str | None = None, measures: Sequence[Measure[Any]] = MEASURES) -> str:
     """The screen as one text; it says of each part that is missing that it was not made yet.
 
     recipe: the file, where it was named for this command alone, so that the commands to go on with name it too.
+    measures: whose headlines stand beside the models.
     """
     from pipeline.graph import DECISIONS
 
@@ -39,7 +43,7 @@ def summary(store: Store, recipe: str | None = None) -> str:
         f"recipe `{store.recipe}`",
         documents(store, ("raw_documents", *DECISIONS, "curated_documents")),
         tokens(store, exported),
-        models(store, exported),
+        models(store, exported, measures),
         samples(store),
         further(store, exported, f"--recipe {recipe} " if recipe else ""),
     ]
@@ -89,7 +93,7 @@ def tokens(store: Store, exported: str) -> str:
     return f"tokens: {told}\n" + aligned(["source", "tokens"], [[name, figure(of)] for name, of in by_source.items()])
 
 
-def models(store: Store, exported: str) -> str:
+def models(store: Store, exported: str, measures: Sequence[Measure[Any]]) -> str:
     """A line a model: size, training, and its figures."""
     rows = []
     for name, evaluation in EVALUATED.items():
@@ -97,7 +101,7 @@ def models(store: Store, exported: str) -> str:
         if model is None:
             continue
         facts, seconds = model.facts, model.manifest["seconds"]
-        measured = measures(store.current(evaluation))
+        figures = measured(store.current(evaluation), measures)
         rows.append(
             [
                 name,
@@ -105,7 +109,7 @@ def models(store: Store, exported: str) -> str:
                 figure(facts.get("tokens", facts.get("tokens_trained"))),
                 duration(seconds.get("training", seconds.get("train", seconds.get("total")))),
                 figure(seconds.get("tokens_per_second")),
-                measured or figure(facts.get("bits_per_byte", facts.get("validation_loss"))),
+                figures or figure(facts.get("bits_per_byte", facts.get("validation_loss"))),
             ]
         )
     if not rows:
@@ -113,25 +117,13 @@ def models(store: Store, exported: str) -> str:
     return aligned(["model", "parameters", "tokens trained", "time", "tokens/s", "measured"], rows)
 
 
-def measures(report: Artifact | None) -> str:
-    """The first few figures of a report, bits per byte before all."""
+def measured(report: Artifact | None, measures: Sequence[Measure[Any]]) -> str:
+    """The first headline of each measure that the report has."""
     if report is None:
         return ""
-    found = dict(figures(json.loads(report.file("report.json").read_text())))
-    bits = [name for name in found if "bits_per_byte" in name]
-    chosen = sorted(bits, key=len)[:1] + [name for name in found if name.rpartition(".")[2] in ("bleu", "rougeL")][:2]
-    return ", ".join(f"{found[name]:.3f} {name.rpartition('.')[2].replace('_', ' ')}" for name in chosen)
-
-
-def figures(value: Any, name: str = "") -> list[tuple[str, float]]:
-    """All numbers of a report under dotted names."""
-    if isinstance(value, bool):
-        return []
-    if isinstance(value, int | float):
-        return [(name, float(value))]
-    if isinstance(value, dict):
-        return [pair for key, of in value.items() for pair in figures(of, f"{name}.{key}" if name else str(key))]
-    return []
+    found = read(report)
+    headlines = [headline_figures(found, [measure])[:1] for measure in measures]
+    return ", ".join(f"{figure.value:.3f} {figure.words}" for first in headlines for figure in first)
 
 
 def samples(store: Store) -> str:
