@@ -14,8 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-IGNORED = -100  # a target that does not count; torch's own convention
-
+from model.config import IGNORED
 
 # -- RMSNorm -----------------------------------------------------------------------------------------------------------
 

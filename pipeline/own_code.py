@@ -10,6 +10,8 @@ import hashlib
 import re
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
@@ -70,6 +72,19 @@ def failure(path: Path, error: BaseException, doing: str = "") -> UserError:
     return UserError(
         f"{path}{f', line {line}' if line else ''} failed{when} ({kind}{f': {said}' if said else ''}): fix it."
     )
+
+
+@contextmanager
+def failures_of(file: str, doing: str) -> Iterator[None]:
+    """Turns what is raised inside a person's own file into one sentence; nothing where `file` is empty."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        if not file:
+            raise
+        raise failure(Path(file), error, doing) from error
 
 
 class _NoSettings(Settings):

@@ -36,10 +36,11 @@ def documents(
     doc_id: str | None,
 ) -> None:
     """Look at documents and at what a stage decided about them."""
+    from pipeline.curation.stages import decision_assets
     from pipeline.documents import browse
-    from pipeline.graph import DECISIONS
 
     opened = project()
+    stages = decision_assets(opened.recipe.curation)
     if doc_id:
         from pipeline.curation.duplicates.review import diff_of
 
@@ -49,8 +50,8 @@ def documents(
     if stage in ("raw_documents", "curated_documents"):
         _show(browse.some_of(opened[stage], source, limit), width)
         return
-    if stage not in DECISIONS:
-        raise UserError(f"`{stage}` is no stage: use one of {', '.join(DECISIONS)}.")
+    if stage not in stages:
+        raise UserError(f"`{stage}` is no stage: use one of {', '.join(stages)}.")
     artifact = opened[stage]
     if edited:
         _show(browse.edited_by(raw, artifact, source, limit), width)
@@ -103,10 +104,10 @@ def index(file: Path) -> None:
 
 def _for_duplicates(opened: Project) -> tuple[Artifact, Artifact, Artifact, Any]:
     """What look-ups among duplicates read: raw documents, the stage before, the decisions, the settings."""
-    store = opened.store
-    names = ("raw_documents", "quality_decisions", "duplicate_decisions")
-    raw, before, decisions = (store.require(name) for name in names)
-    return raw, before, decisions, opened.recipe.curation.duplicates
+    from pipeline.curation.duplicates.near import STAGE
+
+    before = opened.nodes[STAGE.name].inputs["previous"]
+    return opened["raw_documents"], opened[before], opened[STAGE.name], opened.recipe.curation.of(STAGE)
 
 
 @click.command()

@@ -15,10 +15,10 @@ from typing import Any
 from pipeline.evaluation.figures import headline_figures
 from pipeline.evaluation.measure import Measure
 from pipeline.evaluation.measures import MEASURES
+from pipeline.trained_models import bases_of
 
 Manifests = Mapping[str, Mapping[str, Any]]
 
-MODELS = ("pretrained_model", "sft_model", "preference_model")
 # Reasons that no stage of curation gives: those of reading the sources, and of the token shards.
 OUTSIDE_STAGES = {
     "empty": "a record without text",
@@ -97,8 +97,7 @@ def model_card(
         vocabulary = shape.get("vocab_size") or manifests.get("tokenizer", {}).get("facts", {}).get("vocab_size")
         told.append(("vocabulary", vocabulary))
     parts.append(_table(("", ""), [(name, _figure(value)) for name, value in told if value is not None]))
-    order = [name for name in MODELS if name in manifests]
-    made_from = order[: order.index(asset)] if asset in order else []
+    made_from = [name for name in bases_of(asset) if name in manifests]
     if made_from:
         parts.append(f"Made from {' and then '.join(f'`{name}`' for name in made_from)}.")
     parts += ["## Trained on", _sources(manifests), "The data card says what was removed and replaced."]

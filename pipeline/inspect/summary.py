@@ -18,30 +18,27 @@ from pipeline.evaluation.report import read
 from pipeline.printing import aligned
 from pipeline.store.artifact import Artifact
 from pipeline.store.store import Store
+from pipeline.trained_models import EVALUATIONS, MODELS, TRAINED_MODELS
+from pipeline.training.model_facts import ModelFacts
 
 MOST_REASONS = 4  # of a stage, the most frequent ones
 SAMPLES = 3
 SAMPLE_LETTERS = 160
-EVALUATED = {
-    "pretrained_model": "pretrained_evaluation",
-    "sft_model": "sft_evaluation",
-    "preference_model": "preference_evaluation",
-}
 
 
-def summary(store: Store, recipe: str | None = None, measures: Sequence[Measure[Any]] = MEASURES) -> str:
+def summary(
+    store: Store, stages: Sequence[str], measures: Sequence[Measure[Any]] = MEASURES, recipe: str | None = None
+) -> str:
     """The screen as one text; it says of each part that is missing that it was not made yet.
 
-    recipe: the file, where it was named for this command alone, so that the commands to go on with name it too.
-    measures: whose headlines stand beside the models.
+    stages: the tables of decisions in order. measures: whose headlines stand beside the models. recipe: the file, where
+    it was named for this command alone, so that the commands that follow name it too.
     """
-    from pipeline.graph import DECISIONS
-
     exported = f"SLM_RECIPE={recipe} " if recipe else ""
 
     parts = [
         f"recipe `{store.recipe}`",
-        documents(store, ("raw_documents", *DECISIONS, "curated_documents")),
+        documents(store, ("raw_documents", *stages, "curated_documents")),
         tokens(store, exported),
         models(store, exported, measures),
         samples(store),
@@ -96,20 +93,20 @@ def tokens(store: Store, exported: str) -> str:
 def models(store: Store, exported: str, measures: Sequence[Measure[Any]]) -> str:
     """A line a model: size, training, and its figures."""
     rows = []
-    for name, evaluation in EVALUATED.items():
-        model = store.current(name)
+    for kind in TRAINED_MODELS:
+        model = store.current(kind.name)
         if model is None:
             continue
-        facts, seconds = model.facts, model.manifest["seconds"]
-        figures = measured(store.current(evaluation), measures)
+        facts, seconds = ModelFacts.of(model), model.manifest["seconds"]
+        figures = measured(store.current(kind.evaluation), measures)
         rows.append(
             [
-                name,
-                figure(facts.get("parameters")),
-                figure(facts.get("tokens", facts.get("tokens_trained"))),
+                kind.name,
+                figure(facts.parameters),
+                figure(facts.tokens),
                 duration(seconds.get("training", seconds.get("train", seconds.get("total")))),
                 figure(seconds.get("tokens_per_second")),
-                figures or figure(facts.get("bits_per_byte", facts.get("validation_loss"))),
+                figures or figure(model.facts.get("bits_per_byte", model.facts.get("validation_loss"))),
             ]
         )
     if not rows:
@@ -127,7 +124,7 @@ def measured(report: Artifact | None, measures: Sequence[Measure[Any]]) -> str:
 
 
 def samples(store: Store) -> str:
-    for evaluation in reversed(EVALUATED.values()):
+    for evaluation in reversed(EVALUATIONS):
         report = store.current(evaluation)
         if report is not None and "samples.parquet" in report.manifest["files"]:
             rows = pl.read_parquet(report.file("samples.parquet"), n_rows=SAMPLES).to_dicts()
@@ -143,7 +140,7 @@ def shortened(text: str) -> str:
 
 def further(store: Store, exported: str, option: str) -> str:
     """Where the newest model lies, and the commands to go on with."""
-    made = [artifact for name in EVALUATED if (artifact := store.current(name)) is not None]
+    made = [artifact for name in MODELS if (artifact := store.current(name)) is not None]
     lines = [f"model: {made[-1].directory}"] if made else []
     lines += [
         f"see the graph, the tables and the curves:  {exported}dagster dev   (or: {exported}make ui)",

@@ -19,7 +19,7 @@ from pipeline.curation.filters.gopher_quality import quality_columns
 from pipeline.curation.filters.gopher_repetition import DUPLICATE, TOP, repetition_columns
 from pipeline.curation.filters.web_rules import markup_share, web_columns
 from pipeline.curation.rules import Rule, decided_by
-from pipeline.documents.stage import Stage
+from pipeline.documents.stage import FragmentStage
 from pipeline.settings import Settings as Block
 from pipeline.settings import StageSettings
 from pipeline.text.characters import SCRIPTS, count_kinds
@@ -245,7 +245,17 @@ def code_rules(limits: Code) -> list[Rule]:
     return rules + ([("code_generated", code & pl.col("generated"))] if limits.generated else [])
 
 
-STAGE = Stage("heuristic_decisions", Settings, VERSION, signals, decide, REASONS, signal_settings=("spare",))
+STAGE = FragmentStage(
+    name="heuristic_decisions",
+    block="heuristics",
+    description="The rules of Gopher, C4 and FineWeb: too short, repetitive, full of symbols or lists, broken lines.",
+    settings=Settings,
+    version=VERSION,
+    reasons=REASONS,
+    signals=signals,
+    decide=decide,
+    signal_settings=("spare",),
+)
 
 
 def _columns(documents: pl.DataFrame) -> pl.DataFrame:

@@ -16,7 +16,7 @@ from pydantic import Field
 
 from pipeline.curation.filters.keyword_lists import HARMLESS, LISTS, entries
 from pipeline.curation.rules import decided_by
-from pipeline.documents.stage import Stage
+from pipeline.documents.stage import FragmentStage
 from pipeline.settings import StageSettings
 
 VERSION = "1"
@@ -79,7 +79,17 @@ def decide(signals: pl.DataFrame, settings: Settings) -> pl.DataFrame:
     return decided_by(signals, rules, pl.max_horizontal(*density.values()))
 
 
-STAGE = Stage("keyword_decisions", Settings, VERSION, signals, decide, REASONS, signal_settings=("words", "ignore"))
+STAGE = FragmentStage(
+    name="keyword_decisions",
+    block="keywords",
+    description="Documents that hold words of a block list too often. The list has a part for each language.",
+    settings=Settings,
+    version=VERSION,
+    reasons=REASONS,
+    signals=signals,
+    decide=decide,
+    signal_settings=("words", "ignore"),
+)
 
 
 @cache
