@@ -44,7 +44,7 @@ class Subject:
     network: Transformer  # on `device`, in evaluation mode
     tokenizer: Tokenizer
     device: torch.device
-    inputs: Inputs  # artifacts by role; `Measure.needs` names those that have to be there
+    inputs: Inputs  # the artifacts that `Measure.needs` names, by role
     seed: int
     log: Log
     progress: Callable[[int, int], None]  # called with (how many are done, of how many)

@@ -10,7 +10,6 @@ The file defines `MEASURE`, a `pipeline.evaluation.measure.Measure`, and, where 
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,8 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from pydantic import ConfigDict, Field, ValidationError, ValidationInfo, model_validator
-from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
+from pydantic import ConfigDict, Field, ValidationInfo, model_validator
 
 from pipeline import own_code
 from pipeline.errors import UserError
@@ -67,26 +65,26 @@ class OwnMeasure(Settings):
         given = {name: value for name, value in data.items() if name != "file"}
         try:
             measure_in(file)
-            settings = _settings_of(file, given, info.context)
+            settings = settings_in(file, given, info.context)
         except UserError as error:
-            raise _mistake(("file",), str(error)) from None
+            raise own_code.mistake(("file",), str(error)) from None
         return {"file": str(file), **settings.model_dump(mode="json")}
 
     def load(self) -> LoadedMeasure:
         """The measure, ready to run. Raises UserError where the file cannot be used."""
         file = Path(self.file)
-        measure, settings = measure_in(file), _settings_of(file, self.model_extra or {}, None)
+        measure, settings = measure_in(file), settings_in(file, self.model_extra or {})
 
         def run(subject: Subject, settings: Settings) -> Result:
-            try:
+            with own_code.failures_of(self.file, f"while `{measure.name}` was measured"):
                 result = measure.run(subject, settings)
-            except UserError:
-                raise
-            except Exception as error:
-                raise own_code.failure(file, error, f"while `{measure.name}` was measured") from error
             return checked_result(measure.name, result)
 
-        return LoadedMeasure(file, replace(measure, run=run), settings)
+        def enabled(settings: Settings) -> bool:
+            with own_code.failures_of(self.file, f"while `{measure.name}` was asked whether it is enabled"):
+                return measure.enabled(settings)
+
+        return LoadedMeasure(file, replace(measure, run=run, enabled=enabled), settings)
 
 
 def measure_in(file: Path) -> Measure[Any]:
@@ -105,6 +103,14 @@ def measure_in(file: Path) -> Measure[Any]:
     return measure
 
 
+def settings_in(file: Path, given: Mapping[str, Any], context: dict[str, Any] | None = None) -> Settings:
+    """The settings of the file's measure. Raises ValidationError for each key that is wrong."""
+    kind = own_code.settings_class(own_code.load(file))
+    if "file" in kind.model_fields:
+        raise UserError(f"`Settings` in {file} has a key `file`, which names the file itself: rename it.")
+    return own_code.checked_settings(kind, given, file, context)
+
+
 def check_names(further: Sequence[OwnMeasure], built_in: Iterable[Measure[Any]]) -> None:
     """Raises ValidationError, for the line of its `file`, where a measure or a headline has the name of another one."""
     measures = {measure.name for measure in built_in}
@@ -112,11 +118,15 @@ def check_names(further: Sequence[OwnMeasure], built_in: Iterable[Measure[Any]])
     for number, own in enumerate(further):
         measure = measure_in(Path(own.file))
         if measure.name in measures:
-            raise _mistake((number, "file"), f"there is another measure called `{measure.name}`: rename this one")
+            raise own_code.mistake(
+                (number, "file"), f"there is another measure called `{measure.name}`: rename this one"
+            )
         measures.add(measure.name)
         for headline in measure.headlines:
             if headline.short in headlines:
-                raise _mistake((number, "file"), f"another headline is called `{headline.short}`: rename this one")
+                raise own_code.mistake(
+                    (number, "file"), f"another headline is called `{headline.short}`: rename this one"
+                )
             headlines.add(headline.short)
 
 
@@ -155,7 +165,7 @@ def _plain(name: str, value: Any, where: str) -> Any:
     what = "a mapping with keys that are no strings" if isinstance(value, Mapping) else type(value).__name__
     raise UserError(
         f"The measure `{name}` returned {what} as its figure `{where}`: "
-        "return numbers, strings, lists and mappings with strings as keys."
+        "return numbers of Python's own types, strings, lists and mappings with strings as keys."
     )
 
 
@@ -175,38 +185,3 @@ def _checked_samples(name: str, samples: pl.DataFrame) -> pl.DataFrame:
 def _check_frame(name: str, frame: Any, what: str) -> None:
     if not isinstance(frame, pl.DataFrame):
         raise UserError(f"The measure `{name}` returned {type(frame).__name__} as {what}: return a polars DataFrame.")
-
-
-# -- mistakes in the recipe --------------------------------------------------------------------------------------------
-
-
-def _settings_of(file: Path, given: Mapping[str, Any], context: Any) -> Settings:
-    """The settings of the file's measure. Raises ValidationError that names each key, for the recipe's line."""
-    kind = own_code.settings_class(own_code.load(file))
-    if "file" in kind.model_fields:
-        raise UserError(f"`Settings` in {file} has a key `file`, which names the file itself: rename it.")
-    try:
-        return kind.model_validate(given, context=context)
-    except ValidationError as error:
-        details = [_explained(problem, kind, file) for problem in error.errors()]
-        raise ValidationError.from_exception_data(kind.__name__, details) from None
-
-
-def _explained(problem: ErrorDetails, kind: type[Settings], file: Path) -> InitErrorDetails:
-    """The same problem; of an unknown key, with the keys that the file knows."""
-    if problem["type"] != "extra_forbidden":
-        return InitErrorDetails(
-            type=problem["type"], loc=problem["loc"], input=problem["input"], ctx=problem.get("ctx", {})
-        )
-    known = list(kind.model_fields)
-    near = difflib.get_close_matches(str(problem["loc"][0]), known, n=1, cutoff=0.5)
-    hint = f"did you mean `{near[0]}`?" if near else f"known there: {', '.join(known) or 'none'}"
-    return _detail(problem["loc"], f"is not a setting of {file.name}; {hint}")
-
-
-def _mistake(where: tuple[int | str, ...], message: str) -> ValidationError:
-    return ValidationError.from_exception_data("OwnMeasure", [_detail(where, message)])
-
-
-def _detail(where: tuple[int | str, ...], message: str) -> InitErrorDetails:
-    return InitErrorDetails(type=PydanticCustomError("own_measure", message), loc=where, input=None)  # type: ignore[arg-type]

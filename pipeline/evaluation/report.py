@@ -31,6 +31,7 @@ from pipeline.settings import Settings
 from pipeline.store.artifact import Artifact
 from pipeline.store.draft import Draft
 from pipeline.store.tables import write_table, write_whole
+from pipeline.training.model_facts import ModelFacts
 
 VERSION = "2"
 
@@ -59,19 +60,21 @@ def make(context: RunContext, inputs: Inputs, settings: EvaluationSettings, *, a
         asset,
         code_version=VERSION,
         settings=identity,
-        inputs=made_of(inputs),
+        inputs=made_of(inputs, [of.measure for of in own]),
         build=build,
         log=context.log,
     )
 
 
-def made_of(inputs: Inputs) -> dict[str, Artifact | str]:
+def made_of(inputs: Inputs, own: Sequence[Measure[Any]]) -> dict[str, Artifact | str]:
     """The inputs that the report's fingerprint holds."""
-    found: dict[str, Artifact | str] = {
-        role: inputs[role] for role in ROLES if role in inputs and role != "contamination_decisions"
-    }
-    # Of the decisions only the items found matter: other documents with the same items found change no report.
-    items = covered_items.digest_of(inputs["contamination_decisions"]) if "contamination_decisions" in inputs else None
+    found: dict[str, Artifact | str] = {role: inputs[role] for role in ROLES if role in inputs}
+    contamination = inputs.get("contamination_decisions")
+    if contamination is None or any("contamination_decisions" in measure.needs for measure in own):
+        return found
+    # The built-in measures read only the items found: other documents with the same items found change no report.
+    del found["contamination_decisions"]
+    items = covered_items.digest_of(contamination)
     return found if items is None else found | {"covered_items": items}
 
 
@@ -92,9 +95,18 @@ def measured(context: RunContext, inputs: Inputs, chosen: Sequence[Chosen]) -> R
     for measure, settings in chosen:
         if not measure.enabled(settings) or any(role not in inputs for role in measure.needs):
             continue
-        progress = progress_of(measure.name, context.progress)
-        subject = Subject(network, tokenizer, device, inputs, context.seed, context.log, progress)
-        result = measure.run(subject, settings)
+        result = measure.run(
+            Subject(
+                network=network,
+                tokenizer=tokenizer,
+                device=device,
+                inputs={role: inputs[role] for role in measure.needs},
+                seed=context.seed,
+                log=context.log,
+                progress=progress_of(measure.name, context.progress),
+            ),
+            settings,
+        )
         if result.figures:
             groups[measure.name] = result.figures
         if result.samples is not None:
@@ -160,7 +172,7 @@ def track(
         "slm.asset": asset,
         "slm.model": f"{model.asset}/{model.version}",
     }
-    step = int(model.facts.get("tokens", 0))
+    step = ModelFacts.of(model).tokens  # where the curves of the model's own training end
     with tracking.run(asset, asset, tags, parameters) as run:
         run.metrics({re.sub(r"[^\w./: -]", "_", name): value for name, value in figures(found.figures)}, step=step)
         for name in ("report.json", "samples.parquet", *(f"{table}.parquet" for table in found.tables)):

@@ -20,6 +20,7 @@ from pipeline.tokens import shards as token_shards
 from pipeline.tokens import training as tokenizer_asset
 from pipeline.tokens.token_settings import ShardSettings, TokenizerSettings
 from pipeline.tokens.tokenizer import load
+from pipeline.training.model_facts import ModelFacts
 
 SPECIALS = {"<pad>": 0, "<unk>": 1, "<bos>": 2, "<eos>": 3, "<|im_start|>": 4, "<|im_end|>": 5}
 
@@ -123,10 +124,10 @@ def made(tmp_path_factory):
         write_table(documents, draft.path("s-0.parquet"))
         draft.record("s-0", {}, rows=60, facts={"source": "s"})
 
-    curated = artifact("curated_documents", curate)
-    tokenizer = tokenizer_asset.make(store, curated, TokenizerSettings(kind="bpe", vocab_size=300), silent)
-    settings = ShardSettings(validation=0.3)
-    shards = token_shards.make(store, curated, tokenizer, settings, ExecutionSettings(executor="in_process"), silent)
+    context = RunContext(store, silent, execution=ExecutionSettings(executor="in_process"))
+    inputs = {"curated_documents": artifact("curated_documents", curate)}
+    tokenizer = tokenizer_asset.make(context, inputs, TokenizerSettings(kind="bpe", vocab_size=300))
+    shards = token_shards.make(context, inputs | {"tokenizer": tokenizer}, ShardSettings(validation=0.3))
     ask = [{"role": "user", "content": "the quick?"}]
     reply = {"role": "assistant", "content": "brown fox"}
     rows = [
@@ -155,7 +156,11 @@ def made(tmp_path_factory):
             for name in tokenizer.manifest["files"]:
                 if not name.endswith(".parquet"):
                     draft.path(name).write_bytes(tokenizer.file(name).read_bytes())
-            draft.facts = {"tokens": 1000, "parameters": 1}
+            facts = ModelFacts(
+                parameters=1, steps=10, tokens=1000, batch_tokens=100, learning_rate=0.1, epochs=5,
+                details={"tokens_of_a_pass": 200},
+            )  # fmt: skip
+            draft.facts = facts.for_manifest()
 
         return store.make(f"model_{seed}", code_version="1", settings={}, inputs={}, build=build, log=silent)
 

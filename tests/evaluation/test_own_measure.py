@@ -18,9 +18,10 @@ from pipeline.cli import main
 from pipeline.errors import UserError
 from pipeline.evaluation import report
 from pipeline.evaluation.evaluation_settings import EvaluationSettings
-from pipeline.graph import Project, make_with_inputs
+from pipeline.graph import Project
 from pipeline.inspect import registry
 from pipeline.recipe import parse
+from pipeline.run import make_with_inputs
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "own_measure.py"
 SMALL = "name: mine\nsources:\n  - {name: notes, kind: files, path: 'notes/*.md'}\n"
@@ -136,6 +137,22 @@ def test_a_measure_whose_inputs_are_not_there_is_left_out(made, own):
     assert "mine" in report.read(made.report("o4", "instruction_data", settings=own(body)))
 
 
+def test_a_measure_is_given_the_inputs_that_it_needs_and_the_report_is_made_of_them(made, own):
+    def of_needs(*roles):
+        body = returning('Result({"given": " ".join(subject.inputs)})')
+        return own(body.replace('"counts", run', f'"counts", run, needs={roles!r}'))
+
+    items = made.store.make(
+        "other_decisions", code_version="1", settings={}, inputs={}, log=lambda line: None, build=decided
+    )
+    one = made.report("o8", settings=of_needs("token_shards"), contamination_decisions=items)
+    assert report.read(one)["mine"] == {"given": "token_shards"}
+    assert set(one.manifest["inputs"]) == {"model", "token_shards", "covered_items"}
+    two = made.report("o8", settings=of_needs("contamination_decisions"), contamination_decisions=items)
+    assert report.read(two)["mine"] == {"given": "contamination_decisions"}
+    assert set(two.manifest["inputs"]) == {"model", "token_shards", "contamination_decisions"}
+
+
 def test_its_samples_stand_with_the_others(made, own):
     body = returning('Result(samples=__import__("polars").DataFrame({"kind": ["mine"], "output": ["text"]}))')
     of = made.report("o5", settings=own(body))
@@ -148,6 +165,10 @@ def test_its_samples_stand_with_the_others(made, own):
     ("expression", "sentence"),
     [
         ("Result({}['x'])", r"own\.py, line 10 failed while `mine` was measured \(KeyError: 'x'\)"),
+        (
+            "Result({'a': __import__('numpy').float32(1)})",
+            "returned float32 as its figure `a`: return numbers of Python",
+        ),
         ("1.5", "The measure `mine` returned float: return a `pipeline.evaluation.measure.Result`"),
         ("Result(1.5)", "whose figures are a mapping"),
         ("Result({'a': {'b': [1, object()]}})", r"returned object as its figure `a\.b\[1\]`"),
