@@ -5,14 +5,22 @@ from __future__ import annotations
 import importlib
 import json
 import pkgutil
+import sys
 from contextlib import contextmanager
+from pathlib import Path
 
 import polars as pl
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+import tiny
+
+from pipeline import tracking
 from pipeline.evaluation import figures, measures, report
 from pipeline.evaluation.measure import ROLES, Headline, Measure, Result
+from pipeline.graph import Project
 from pipeline.inspect import cards
+from pipeline.run import make_with_inputs
 from pipeline.store.store import Store
 from pipeline.store.tables import write_table
 
@@ -163,6 +171,32 @@ def test_what_is_tracked(made, tracked):
     assert report.read(of)["covered_items"] == {"mbpp": {"items": 2, "checked": 2, "found": 1, "most": 1}}
     assert tracked["values"]["covered_items.mbpp.found"] == 1
     assert pl.read_parquet(of.file("covered_items.parquet"))["id"].to_list() == ["q2"]
+
+
+def test_a_report_is_tracked_at_the_step_where_the_training_of_its_model_ended(tmp_path, monkeypatch):
+    """In tokens of that model's own training, over all epochs: the figures stand at the end of its curves."""
+    path = tiny.write(tmp_path)
+    sets = "{held_back: 0.3, sources: [{name: chatterbot-en, kind: bundled, limit: 40}]}"
+    path.write_text(
+        path.read_text().replace("context: 16", "context: 128")
+        + f"\ninstructions: {sets}\npreferences: {sets}\nsft: {{epochs: 3, batch_tokens: 512}}\n"
+        + "evaluation: {answers: 1, answer_tokens: 2, preferences: 1, validation_tokens: 1000, prompts: [The]}\n"
+    )
+    monkeypatch.setenv("SLM_DATA", str(tmp_path / "data"))
+    steps: dict[str, list[int]] = {}
+
+    @contextmanager
+    def run(kind, *about, **options):
+        class Run(tracking.NoRun):
+            def metrics(self, values, step):
+                steps.setdefault(kind, []).append(step)
+
+        yield Run()
+
+    monkeypatch.setattr(tracking, "run", run)
+    make_with_inputs(Project.open(path, log=lambda line: None), "preference_evaluation")
+    for kind in ("pretrained", "sft", "preference"):
+        assert steps[f"{kind}_evaluation"] == [max(steps[f"{kind}_model"])], kind
 
 
 def test_of_the_decisions_only_the_items_found_are_part_of_the_identity(made):
