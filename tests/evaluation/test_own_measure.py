@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import tiny
 
 from assets.evaluation import show_report
+from assets.overrides import overridden
 from pipeline.cli import main
 from pipeline.errors import UserError
 from pipeline.evaluation import report
@@ -187,6 +188,16 @@ def test_what_goes_wrong_in_it_is_one_sentence(made, own, expression, sentence):
     assert "\n" not in str(caught.value)
 
 
+def test_a_measure_may_switch_itself_off_and_a_mistake_in_that_is_one_sentence(made, own):
+    body = FILE.replace(
+        "True),))", "True),), enabled=lambda settings: settings.threshold / (settings.threshold - 2) > 0)"
+    )
+    assert "mine" not in report.read(made.report("o9", settings=own(body, threshold=1)))
+    assert "mine" in report.read(made.report("o9", settings=own(body, threshold=3)))
+    with pytest.raises(UserError, match=r"own\.py, line 12 failed while `mine` was asked .*ZeroDivisionError"):
+        made.report("o9", settings=own(body, threshold=2))
+
+
 def test_two_measures_cannot_write_one_table(made, own):
     items = made.store.make(
         "other_decisions", code_version="1", settings={}, inputs={}, log=lambda line: None, build=decided
@@ -248,7 +259,10 @@ def test_two_own_measures_of_one_name_are_refused(tmp_path):
 
 def test_the_recipe_shows_the_settings_of_an_own_measure_and_can_be_read_again(tmp_path):
     (tmp_path / "own.py").write_text(FILE)
-    block = parse(SMALL + "evaluation: {further: [{file: own.py, threshold: 5}]}\n", base=tmp_path).evaluation
+    recipe = parse(SMALL + "evaluation: {further: [{file: own.py, threshold: 5}]}\n", base=tmp_path)
+    block = recipe.evaluation
     content = block.model_dump(mode="json")
     assert content["further"] == [{"file": str(tmp_path / "own.py"), "threshold": 5, "strict": False}]
     assert EvaluationSettings.model_validate(content) == block
+    changed = overridden(recipe, "evaluation", {"answers": 3}).evaluation  # in Dagster's Launchpad
+    assert changed.answers == 3 and changed.further == block.further
