@@ -35,7 +35,7 @@ OUTSIDE_STAGES = {
 }
 NAMES_STAY = (
     "Names of people are not looked for unless `curation.personal_data.person_model` is set; patterns and checksums "
-    "find the rest, and not all of it (docs/personal-data.md has the measured recall)."
+    "find the rest, and not all of it (docs/results/personal-data.md has the measured recall)."
 )
 
 

@@ -9,8 +9,6 @@ import polars as pl
 import pytest
 
 from model import export
-from pipeline.context import RunContext
-from pipeline.documents.execution import ExecutionSettings
 from pipeline.evaluation import report
 from pipeline.evaluation.evaluation_settings import EvaluationSettings
 from pipeline.store.artifact import Artifact
@@ -21,6 +19,7 @@ from pipeline.tokens import training as tokenizer_asset
 from pipeline.tokens.token_settings import ShardSettings, TokenizerSettings
 from pipeline.tokens.tokenizer import load
 from pipeline.training.model_facts import ModelFacts
+from tests.making import context
 
 SPECIALS = {"<pad>": 0, "<unk>": 1, "<bos>": 2, "<eos>": 3, "<|im_start|>": 4, "<|im_end|>": 5}
 
@@ -95,8 +94,7 @@ class Made:
     def report(self, asset, *roles, settings=SETTINGS, store=None, log=silent, progress=None, **given) -> Artifact:
         """The report on the first model, made of the text, of `roles`, and of the inputs in `given`."""
         chosen = {role: self.inputs[role] for role in ("model", "token_shards", *roles)} | given
-        context = RunContext(store or self.store, log=log, progress=progress, device="cpu")
-        return report.make(context, chosen, settings, asset=asset)
+        return report.make(context(store or self.store, log=log, progress=progress), chosen, settings, asset=asset)
 
 
 @pytest.fixture(autouse=True)
@@ -124,10 +122,9 @@ def made(tmp_path_factory):
         write_table(documents, draft.path("s-0.parquet"))
         draft.record("s-0", {}, rows=60, facts={"source": "s"})
 
-    context = RunContext(store, silent, execution=ExecutionSettings(executor="in_process"))
     inputs = {"curated_documents": artifact("curated_documents", curate)}
-    tokenizer = tokenizer_asset.make(context, inputs, TokenizerSettings(kind="bpe", vocab_size=300))
-    shards = token_shards.make(context, inputs | {"tokenizer": tokenizer}, ShardSettings(validation=0.3))
+    tokenizer = tokenizer_asset.make(context(store), inputs, TokenizerSettings(kind="bpe", vocab_size=300))
+    shards = token_shards.make(context(store), inputs | {"tokenizer": tokenizer}, ShardSettings(validation=0.3))
     ask = [{"role": "user", "content": "the quick?"}]
     reply = {"role": "assistant", "content": "brown fox"}
     rows = [

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
 
 import polars as pl
 import pytest
 from click.testing import CliRunner
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-import tiny
 
 from assets.evaluation import show_report
 from assets.overrides import overridden
@@ -23,6 +19,7 @@ from pipeline.graph import Project
 from pipeline.inspect import registry
 from pipeline.recipe import parse
 from pipeline.run import make_with_inputs
+from tests import tiny
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "own_measure.py"
 SMALL = "name: mine\nsources:\n  - {name: notes, kind: files, path: 'notes/*.md'}\n"

@@ -5,15 +5,10 @@ from __future__ import annotations
 import importlib
 import json
 import pkgutil
-import sys
 from contextlib import contextmanager
-from pathlib import Path
 
 import polars as pl
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-import tiny
 
 from pipeline import tracking
 from pipeline.evaluation import figures, measures, report
@@ -23,6 +18,7 @@ from pipeline.inspect import cards
 from pipeline.run import make_with_inputs
 from pipeline.store.store import Store
 from pipeline.store.tables import write_table
+from tests import tiny
 
 PARAMS = ("validation_tokens", "answers", "answer_tokens", "preferences", "temperature", "batch_tokens")
 

@@ -34,8 +34,8 @@ MODEL_VERSION = "2"
 REASONS = {"high_perplexity": "words in an order that the language model of the reference text finds very unlikely"}
 FEWEST_TOKENS = 30  # below it a perplexity says nothing
 BOUNDS = "bounds.json"
-# Decades of perplexity. That of mixed text, by word of English and by syllable of Korean (docs/filters.md): reference
-# text of one kind, such as speeches alone, spreads less, and other good text would lie far beyond it.
+# Decades of perplexity. That of mixed text, by word of English and by syllable of Korean (docs/results/filters.md):
+# reference text of one kind, such as speeches alone, spreads less, and other good text would lie far beyond it.
 LEAST_SPREAD = {"spaced": 0.4, "ko": 0.2}
 MODEL_SETTINGS = ("reference", "order", "characters", "min_characters")
 

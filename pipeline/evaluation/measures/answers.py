@@ -16,17 +16,17 @@ import polars as pl
 from pipeline.evaluation import text_overlap
 from pipeline.evaluation.held_back import chosen_questions, prompt_ids
 from pipeline.evaluation.measure import SAMPLE, Headline, Measure, Result, Subject
+from pipeline.evaluation.measure_settings import MeasureSettings
 
 if TYPE_CHECKING:
     from model.transformer import Transformer
-    from pipeline.evaluation.evaluation_settings import EvaluationSettings
     from pipeline.tokens.tokenizer import Tokenizer
 
 HANGUL = re.compile(r"[가-힣]")
 LETTER = re.compile(r"[^\W\d_]")
 
 
-def run(subject: Subject, settings: EvaluationSettings) -> Result:
+def run(subject: Subject, settings: MeasureSettings) -> Result:
     """Figures of the answers to held-back questions of `instruction_data`, and the answers themselves as samples."""
     held_back = pl.read_parquet(subject.inputs["instruction_data"].table("held_back"))
     questions = chosen_questions(held_back, settings.answers)
@@ -138,7 +138,7 @@ def _share(values: Iterable[object]) -> float:
     return round(sum(flags) / len(flags), 4) if flags else 0.0
 
 
-MEASURE: Measure[EvaluationSettings] = Measure(
+MEASURE: Measure[MeasureSettings] = Measure(
     name="answers",
     description="BLEU, chrF, ROUGE and form of the answers to held-back questions, by language",
     run=run,

@@ -6,17 +6,13 @@ beside the scores that they bear on.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pipeline.curation.contamination import ITEMS, covered_items
 from pipeline.evaluation.measure import Measure, Result, Subject
+from pipeline.evaluation.measure_settings import MeasureSettings
 from pipeline.store.artifact import Artifact
 
-if TYPE_CHECKING:
-    from pipeline.evaluation.evaluation_settings import EvaluationSettings
 
-
-def run(subject: Subject, settings: EvaluationSettings) -> Result:
+def run(subject: Subject, settings: MeasureSettings) -> Result:
     """Figures by evaluation set, and the table of the items that were found, the most covered first.
 
     The figures of a set: `items`, those long enough to be looked for (`checked`), those that a document shares an
@@ -35,7 +31,7 @@ def digest_of(contamination: Artifact) -> str | None:
     return items["sha256"] if items and contamination.facts["sets"] else None
 
 
-MEASURE: Measure[EvaluationSettings] = Measure(
+MEASURE: Measure[MeasureSettings] = Measure(
     name="covered_items",
     description="evaluation items that the training text holds, by evaluation set",
     run=run,

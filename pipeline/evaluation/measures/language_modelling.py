@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 
 from pipeline.evaluation.measure import Headline, Measure, Result, Subject
+from pipeline.evaluation.measure_settings import MeasureSettings
 from pipeline.evaluation.scoring import nll_of_rows
 from pipeline.tokens.shards import validation_documents
 
@@ -22,10 +23,9 @@ if TYPE_CHECKING:
     import torch
 
     from model.transformer import Transformer
-    from pipeline.evaluation.evaluation_settings import EvaluationSettings
 
 
-def run(subject: Subject, settings: EvaluationSettings) -> Result:
+def run(subject: Subject, settings: MeasureSettings) -> Result:
     """Scores of the validation documents of the token shards; no figures where there are no such documents."""
     documents = chosen_documents(
         validation_documents(subject.inputs["token_shards"]).drop("length").collect(), settings.validation_tokens
@@ -102,7 +102,7 @@ def summarise(scored: pl.DataFrame, by: str | None = None) -> dict[str, Any]:
     }
 
 
-MEASURE: Measure[EvaluationSettings] = Measure(
+MEASURE: Measure[MeasureSettings] = Measure(
     name="language_modelling",
     description="bits per byte and perplexity on validation documents, by source and by language",
     run=run,

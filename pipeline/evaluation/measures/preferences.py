@@ -13,17 +13,17 @@ import polars as pl
 
 from pipeline.evaluation.held_back import chosen_questions, prompt_ids
 from pipeline.evaluation.measure import Headline, Measure, Result, Subject
+from pipeline.evaluation.measure_settings import MeasureSettings
 from pipeline.evaluation.scoring import nll_of_rows
 
 if TYPE_CHECKING:
     import torch
 
     from model.transformer import Transformer
-    from pipeline.evaluation.evaluation_settings import EvaluationSettings
     from pipeline.tokens.tokenizer import Tokenizer
 
 
-def run(subject: Subject, settings: EvaluationSettings) -> Result:
+def run(subject: Subject, settings: MeasureSettings) -> Result:
     """The accuracy on the held-back pairs of `preference_data`."""
     held_back = pl.read_parquet(subject.inputs["preference_data"].table("held_back"))
     pairs = chosen_questions(held_back, settings.preferences)
@@ -71,7 +71,7 @@ def preference_accuracy(
     }
 
 
-MEASURE: Measure[EvaluationSettings] = Measure(
+MEASURE: Measure[MeasureSettings] = Measure(
     name="preferences",
     description="share of held-back preference pairs whose better answer is likelier",
     run=run,

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from pipeline.evaluation.measure import SAMPLE, Measure, Result, Subject
+from pipeline.evaluation.measure_settings import MeasureSettings
 
 if TYPE_CHECKING:
     from model.transformer import Transformer
-    from pipeline.evaluation.evaluation_settings import EvaluationSettings
     from pipeline.tokens.tokenizer import Tokenizer
 
 
-def run(subject: Subject, settings: EvaluationSettings) -> Result:
+def run(subject: Subject, settings: MeasureSettings) -> Result:
     """Continuations of `settings.prompts`; no figures."""
     continued = continuations(
         subject.network,
@@ -43,6 +43,6 @@ def continuations(
     return pl.DataFrame(rows, schema=SAMPLE)
 
 
-MEASURE: Measure[EvaluationSettings] = Measure(
+MEASURE: Measure[MeasureSettings] = Measure(
     name="samples", description="continuations of fixed prompts, greedy and sampled", run=run
 )

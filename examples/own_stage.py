@@ -1,0 +1,53 @@
+"""A curation stage of your own: documents that shout, by the share of exclamation marks among all characters.
+
+In a recipe, with the file beside it:
+
+    curation:
+      further:
+        - {file: own_stage.py, after: heuristics, max_share: 0.02}
+
+`slm make shouting_decisions` runs it, `slm documents --stage shouting_decisions` shows what it removed, and Dagster has
+its asset between the stages around it. The file's hash is part of the fingerprint: a changed file decides anew.
+
+`signals` reads text and is expensive; its columns are kept beside the decisions. `decide` turns them into decisions and
+is cheap: a changed threshold reads no text. Both work on whole columns.
+"""
+
+from pathlib import Path
+
+import polars as pl
+from pydantic import Field
+
+from pipeline.documents.stage import FragmentStage
+from pipeline.settings import StageSettings
+
+
+class Settings(StageSettings):
+    max_share: float = Field(0.02, ge=0, le=1, description="largest share of characters that are exclamation marks")
+
+
+def signals(documents: pl.DataFrame, settings: Settings, models: dict[str, Path]) -> pl.DataFrame:
+    """`exclamation_share` (0 to 1) of each document; `documents` has doc_id, text, source, lang."""
+    marks = pl.col("text").str.count_matches("!", literal=True)
+    return documents.select((marks / pl.col("text").str.len_chars()).alias("exclamation_share"))
+
+
+def decide(signals: pl.DataFrame, settings: Settings) -> pl.DataFrame:
+    """Keep what does not shout. A document without text has no share, and is kept."""
+    keep = (pl.col("exclamation_share") <= settings.max_share).fill_null(True).fill_nan(None).fill_null(True)
+    return signals.select(
+        keep.alias("keep"),
+        pl.when(~keep).then(pl.lit("shouting")).alias("reason"),
+        pl.col("exclamation_share").alias("score"),
+    )
+
+
+STAGE = FragmentStage(
+    name="shouting_decisions",
+    settings=Settings,
+    version="1",
+    description="Documents that shout: too large a share of exclamation marks.",
+    reasons={"shouting": "more exclamation marks than max_share of all characters"},
+    signals=signals,
+    decide=decide,
+)
