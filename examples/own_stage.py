@@ -29,12 +29,12 @@ class Settings(StageSettings):
 def signals(documents: pl.DataFrame, settings: Settings, models: dict[str, Path]) -> pl.DataFrame:
     """`exclamation_share` (0 to 1) of each document; `documents` has doc_id, text, source, lang."""
     marks = pl.col("text").str.count_matches("!", literal=True)
-    return documents.select((marks / pl.col("text").str.len_chars()).alias("exclamation_share"))
+    return documents.select((marks / pl.col("text").str.len_chars().clip(1)).alias("exclamation_share"))
 
 
 def decide(signals: pl.DataFrame, settings: Settings) -> pl.DataFrame:
-    """Keep what does not shout. A document without text has no share, and is kept."""
-    keep = (pl.col("exclamation_share") <= settings.max_share).fill_null(True).fill_nan(None).fill_null(True)
+    """Keep what does not shout."""
+    keep = pl.col("exclamation_share") <= settings.max_share
     return signals.select(
         keep.alias("keep"),
         pl.when(~keep).then(pl.lit("shouting")).alias("reason"),
