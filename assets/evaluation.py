@@ -1,6 +1,6 @@
 """Group `evaluation`: what each model can do, in figures and in samples, beside its version before."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -10,6 +10,7 @@ from assets import checks, display
 from assets.asset import Described
 from pipeline import tracking
 from pipeline.evaluation import report
+from pipeline.evaluation.measure import Measure
 from pipeline.graph import Project
 from pipeline.recipe import Recipe
 from pipeline.store.artifact import Artifact
@@ -59,13 +60,13 @@ def earlier(project: Project, artifact: Artifact) -> dict[str, float]:
     return report.figures_of(max(made, key=lambda pair: pair[0])[1]) if made else {}
 
 
-def evaluation(model: TrainedModel) -> Described:
+def evaluation(model: TrainedModel, measures: Sequence[Measure[Any]]) -> Described:
     """The asset of a trained model's evaluation."""
     return Described(
         name=model.evaluation,
         description=(
-            f"What the {model.adjective} model can do: bits per byte and perplexity by source and language, the tasks "
-            "of the recipe, and samples, beside the version before."
+            f"What the {model.adjective} model can do, beside the version before: "
+            f"{'; '.join(measure.description for measure in measures)}."
         ),
         kinds=("python", "pytorch", "mlflow"),
         version=report.VERSION,
@@ -79,4 +80,5 @@ def evaluation(model: TrainedModel) -> Described:
 
 
 def described(recipe: Recipe) -> list[Described]:
-    return [evaluation(model) for model in TRAINED_MODELS]
+    measures = recipe.evaluation.measures()
+    return [evaluation(model, measures) for model in TRAINED_MODELS]
