@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 from click.testing import CliRunner
 
+from assets import checks
 from assets.evaluation import described, show_report
 from assets.overrides import overridden
 from pipeline.cli import main
@@ -194,6 +195,14 @@ def test_a_measure_may_switch_itself_off_and_a_mistake_in_that_is_one_sentence(m
     assert "mine" in report.read(made.report("o9", settings=own(body, threshold=3)))
     with pytest.raises(UserError, match=r"own\.py, line 12 failed while `mine` was asked .*ZeroDivisionError"):
         made.report("o9", settings=own(body, threshold=2))
+
+
+def test_a_figure_that_is_not_a_number_fails_the_check_of_the_asset(made, own):
+    of = made.report("o10", settings=own(returning('Result({"a": {"b": [1.0, float("nan")]}})')))
+    problem, shown = checks.figures_are_numbers(None, of)
+    assert problem == "not a number: mine.a.b[1]" and shown["figures"] > 2
+    good = made.report("o10", settings=own())
+    assert checks.figures_are_numbers(None, good)[0] == ""
 
 
 def test_two_measures_cannot_write_one_table(made, own):
