@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -137,23 +137,7 @@ def train_node(recipe: Recipe, model: TrainedModel) -> Node:
 def evaluation_node(recipe: Recipe, model: TrainedModel) -> Node:
     """The node of a trained model's evaluation; `before` is that of the model that it was made from."""
 
-    def make(context: RunContext, inputs: Inputs, settings: Any) -> Artifact:
-        return report.make(
-            context.store,
-            model.evaluation,
-            inputs["model"],
-            inputs["token_shards"],
-            inputs.get("instruction_data"),
-            settings,
-            context.device,
-            context.log,
-            preferences=inputs.get("preference_data"),
-            before=inputs.get("before"),
-            contamination=inputs["contamination_decisions"],
-            seed=context.seed,
-            progress=context.progress,
-        )
-
+    make = partial(report.make, asset=model.evaluation)
     inputs = {"model": model.name} | named("token_shards", "contamination_decisions", *model.measured_on)
     if model.base:
         inputs["before"] = BY_NAME[model.base].evaluation

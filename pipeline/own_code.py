@@ -6,14 +6,18 @@ may import installed packages and this project, but not the files beside it: the
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import re
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from pipeline.errors import UserError
 from pipeline.settings import Settings
@@ -59,6 +63,27 @@ def settings_class(module: ModuleType) -> type[Settings]:
     if not (isinstance(found, type) and issubclass(found, Settings)):
         raise UserError(f"`Settings` in {module.__file__} has to be a subclass of `pipeline.settings.Settings`.")
     return found
+
+
+def checked_settings(
+    kind: type[Settings], given: Mapping[str, object], path: Path, context: dict[str, object] | None = None
+) -> Settings:
+    """What a recipe says beside `file`, as the file's own settings.
+
+    Raises ValidationError whose locations are the keys, so that a validator of the recipe that lets it through has the
+    mistake shown with the key's line. context: as validators are given it (`base`: the recipe's folder).
+    """
+    try:
+        return kind.model_validate(given, context=context)
+    except ValidationError as error:
+        details = [_detail(problem, kind, path) for problem in error.errors()]
+        raise ValidationError.from_exception_data(kind.__name__, details) from None
+
+
+def mistake(where: tuple[int | str, ...], message: str) -> ValidationError:
+    """A mistake at a place below the block whose validator raises it."""
+    kind = PydanticCustomError("own_code", message)  # type: ignore[arg-type]  # a template without places to fill in
+    return ValidationError.from_exception_data("own code", [InitErrorDetails(type=kind, loc=where, input=None)])
 
 
 def failure(path: Path, error: BaseException, doing: str = "") -> UserError:
@@ -107,6 +132,18 @@ def _executed(name: str, source: bytes, path: Path) -> ModuleType:
             raise failure(path, error, "while it was loaded") from error
         raise
     return module
+
+
+def _detail(problem: ErrorDetails, kind: type[Settings], path: Path) -> InitErrorDetails:
+    """The same problem; of an unknown key, with the keys that the file knows."""
+    where = problem["loc"]
+    if problem["type"] != "extra_forbidden":
+        return InitErrorDetails(type=problem["type"], loc=where, input=problem["input"], ctx=problem.get("ctx", {}))
+    known = list(kind.model_fields)
+    near = difflib.get_close_matches(str(where[0]), known, n=1, cutoff=0.5)
+    hint = f"did you mean `{near[0]}`?" if near else f"known there: {', '.join(known) or 'none'}."
+    unknown = PydanticCustomError("own_code", f"is not a setting of {path.name}; {hint}")  # type: ignore[arg-type]
+    return InitErrorDetails(type=unknown, loc=where, input=None)
 
 
 def _bytes_of(path: Path) -> bytes:

@@ -17,7 +17,8 @@ def summary() -> None:
 
     opened = project()
     stages = decision_assets(opened.recipe.curation)
-    click.echo(text(opened.store, stages, click.get_current_context().find_root().obj))
+    named = click.get_current_context().find_root().obj
+    click.echo(text(opened.store, stages, opened.recipe.evaluation.measures(), named))
 
 
 @click.command()

@@ -12,6 +12,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pipeline.evaluation.figures import headline_figures
+from pipeline.evaluation.measure import Measure
+from pipeline.evaluation.measures import MEASURES
 from pipeline.trained_models import bases_of
 
 Manifests = Mapping[str, Mapping[str, Any]]
@@ -67,10 +70,15 @@ def data_card(manifests: Manifests, reasons: Mapping[str, str] | None = None) ->
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def model_card(asset: str, manifests: Manifests, report: Mapping[str, Any] | None = None) -> str:
+def model_card(
+    asset: str,
+    manifests: Manifests,
+    report: Mapping[str, Any] | None = None,
+    measures: Sequence[Measure[Any]] = MEASURES,
+) -> str:
     """Markdown: what the model `asset` is, what it was trained on and how, what was measured, what it is not for.
 
-    report: its evaluation's report.json.
+    report: its evaluation's report.json. measures: whose headlines are shown.
     """
     manifest = manifests[asset]
     facts, settings = manifest.get("facts", {}), manifest.get("made_of", {}).get("settings", {})
@@ -94,7 +102,7 @@ def model_card(asset: str, manifests: Manifests, report: Mapping[str, Any] | Non
         parts.append(f"Made from {' and then '.join(f'`{name}`' for name in made_from)}.")
     parts += ["## Trained on", _sources(manifests), "The data card says what was removed and replaced."]
     if report:
-        parts += ["## Measured", _measured(report)]
+        parts += ["## Measured", _measured(report, measures)]
     parts += [
         "## Use",
         "A small model: it continues text in the manner of what it was trained on. It states falsehoods fluently, "
@@ -165,16 +173,9 @@ def _conversations(manifest: Mapping[str, Any]) -> str:
     return _table(("set", "licence", "for training", "held back", "not used"), rows)
 
 
-def _measured(report: Mapping[str, Any]) -> str:
-    from pipeline.evaluation.report import HEADLINES, figures
-
-    known = dict(figures(report))
-    rows = [(short.replace("_", " "), f"{known[name]:.4f}") for name, short in HEADLINES.items() if name in known]
-    for lang, of in report.get("language_modelling", {}).get("by_language", {}).items():
-        if "bits_per_byte" in of:
-            rows.append((f"bits per byte, {lang}", f"{of['bits_per_byte']:.4f}"))
-    for lang, of in report.get("answers", {}).get("by_language", {}).items():
-        rows.append((f"BLEU, {lang} ({of['count']} answers)", f"{of['bleu']:.2f}"))
+def _measured(report: Mapping[str, Any], measures: Sequence[Measure[Any]]) -> str:
+    headlines = headline_figures(report, measures)
+    rows = [(figure.words, f"{figure.value:.{figure.headline.digits}f}") for figure in headlines]
     return _table(("measure", "value"), rows)
 
 

@@ -95,18 +95,19 @@ def documents(recipe: Recipe, store: Store, model: Artifact, evaluation: Artifac
     import yaml
 
     from pipeline.curation.stages import reasons, stages_of
+    from pipeline.evaluation.report import figures_of, read
     from pipeline.inspect import cards
     from pipeline.inspect.curves import loss_curve
     from pipeline.inspect.lineage import ancestry, in_order
 
     made_of = ancestry(store, model)
     manifests = {name: found.manifest for name, found in in_order(made_of).items()}
-    report = json.loads(evaluation.file("report.json").read_text()) if evaluation is not None else None
+    report = read(evaluation) if evaluation is not None else None
     content = recipe.model_dump(mode="json", by_alias=True)
     found: dict[str, Any] = {
         "recipe.yaml": yaml.safe_dump(content, sort_keys=False, allow_unicode=True),
         "data_card.md": cards.data_card(manifests, reasons(stages_of(recipe.curation))),
-        "model_card.md": cards.model_card(model.asset, manifests, report),
+        "model_card.md": cards.model_card(model.asset, manifests, report, recipe.evaluation.measures()),
     }
     shards, plan = made_of.get("token_shards"), store.current("training_plan")
     if plan is not None and shards is not None and plan.manifest["inputs"]["token_shards"]["digest"] == shards.digest:
@@ -114,11 +115,9 @@ def documents(recipe: Recipe, store: Store, model: Artifact, evaluation: Artifac
     curve = loss_curve(model)
     if curve is not None:
         found["loss.png"] = curve
-    if evaluation is not None and report is not None:
-        from pipeline.evaluation.report import figures
-
-        rows = list(figures(report))
-        found["evaluation/figures.json"] = {"figure": [name for name, _ in rows], "value": [of for _, of in rows]}
+    if evaluation is not None:
+        known = figures_of(evaluation)
+        found["evaluation/figures.json"] = {"figure": list(known), "value": list(known.values())}
         if "samples.parquet" in evaluation.manifest["files"]:
             table = pl.read_parquet(evaluation.file("samples.parquet"))
             found["evaluation/samples.json"] = {name: table[name].cast(pl.String).to_list() for name in table.columns}

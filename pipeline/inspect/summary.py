@@ -6,12 +6,15 @@ their figures, three samples, and where to look further.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
 import polars as pl
 
+from pipeline.evaluation.figures import headline_figures
+from pipeline.evaluation.measure import Measure
+from pipeline.evaluation.measures import MEASURES
+from pipeline.evaluation.report import read
 from pipeline.printing import aligned
 from pipeline.store.artifact import Artifact
 from pipeline.store.store import Store
@@ -23,11 +26,13 @@ SAMPLES = 3
 SAMPLE_LETTERS = 160
 
 
-def summary(store: Store, stages: Sequence[str], recipe: str | None = None) -> str:
+def summary(
+    store: Store, stages: Sequence[str], measures: Sequence[Measure[Any]] = MEASURES, recipe: str | None = None
+) -> str:
     """The screen as one text; it says of each part that is missing that it was not made yet.
 
-    stages: the tables of decisions in order. recipe: the file, where it was named for this command alone, so that the
-    commands that follow name it too.
+    stages: the tables of decisions in order. measures: whose headlines stand beside the models. recipe: the file, where
+    it was named for this command alone, so that the commands that follow name it too.
     """
     exported = f"SLM_RECIPE={recipe} " if recipe else ""
 
@@ -35,7 +40,7 @@ def summary(store: Store, stages: Sequence[str], recipe: str | None = None) -> s
         f"recipe `{store.recipe}`",
         documents(store, ("raw_documents", *stages, "curated_documents")),
         tokens(store, exported),
-        models(store, exported),
+        models(store, exported, measures),
         samples(store),
         further(store, exported, f"--recipe {recipe} " if recipe else ""),
     ]
@@ -85,7 +90,7 @@ def tokens(store: Store, exported: str) -> str:
     return f"tokens: {told}\n" + aligned(["source", "tokens"], [[name, figure(of)] for name, of in by_source.items()])
 
 
-def models(store: Store, exported: str) -> str:
+def models(store: Store, exported: str, measures: Sequence[Measure[Any]]) -> str:
     """A line a model: size, training, and its figures."""
     rows = []
     for kind in TRAINED_MODELS:
@@ -93,7 +98,7 @@ def models(store: Store, exported: str) -> str:
         if model is None:
             continue
         facts, seconds = ModelFacts.of(model), model.manifest["seconds"]
-        measured = measures(store.current(kind.evaluation))
+        figures = measured(store.current(kind.evaluation), measures)
         rows.append(
             [
                 kind.name,
@@ -101,7 +106,7 @@ def models(store: Store, exported: str) -> str:
                 figure(facts.tokens),
                 duration(seconds.get("training", seconds.get("train", seconds.get("total")))),
                 figure(seconds.get("tokens_per_second")),
-                measured or figure(model.facts.get("bits_per_byte", model.facts.get("validation_loss"))),
+                figures or figure(model.facts.get("bits_per_byte", model.facts.get("validation_loss"))),
             ]
         )
     if not rows:
@@ -109,25 +114,13 @@ def models(store: Store, exported: str) -> str:
     return aligned(["model", "parameters", "tokens trained", "time", "tokens/s", "measured"], rows)
 
 
-def measures(report: Artifact | None) -> str:
-    """The first few figures of a report, bits per byte before all."""
+def measured(report: Artifact | None, measures: Sequence[Measure[Any]]) -> str:
+    """The first headline of each measure that the report has."""
     if report is None:
         return ""
-    found = dict(figures(json.loads(report.file("report.json").read_text())))
-    bits = [name for name in found if "bits_per_byte" in name]
-    chosen = sorted(bits, key=len)[:1] + [name for name in found if name.rpartition(".")[2] in ("bleu", "rougeL")][:2]
-    return ", ".join(f"{found[name]:.3f} {name.rpartition('.')[2].replace('_', ' ')}" for name in chosen)
-
-
-def figures(value: Any, name: str = "") -> list[tuple[str, float]]:
-    """All numbers of a report under dotted names."""
-    if isinstance(value, bool):
-        return []
-    if isinstance(value, int | float):
-        return [(name, float(value))]
-    if isinstance(value, dict):
-        return [pair for key, of in value.items() for pair in figures(of, f"{name}.{key}" if name else str(key))]
-    return []
+    found = read(report)
+    headlines = [headline_figures(found, [measure])[:1] for measure in measures]
+    return ", ".join(f"{figure.value:.3f} {figure.words}" for first in headlines for figure in first)
 
 
 def samples(store: Store) -> str:
