@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import polars as pl
+
 from pipeline.store.artifact import Artifact
 
 
@@ -37,6 +39,9 @@ class ModelFacts:
     def of(model: Artifact) -> ModelFacts:
         """The facts of a trained model. A KeyError where the artifact is no trained model."""
         facts = dict(model.facts)
+        if "tokens" not in facts:  # preference models before version 6: their log has the count
+            facts["tokens"] = int(pl.read_parquet(model.file("log.parquet"), columns=["tokens"])["tokens"][-1])
+            facts["batch_tokens"] = facts["tokens"] // facts["steps"]
         named = {
             name: facts.pop(name)
             for name in ("parameters", "steps", "tokens", "batch_tokens", "learning_rate", "epochs")

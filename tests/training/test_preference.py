@@ -52,6 +52,9 @@ def test_the_first_loss_is_ln_2_and_then_falls(store, base, preferences):
     assert artifact.facts["validation_accuracy"] == 1.0
     facts = ModelFacts.of(artifact)
     assert facts.tokens == log["tokens"][-1] == facts.steps * facts.batch_tokens > 0
+    of_version_5 = {name: of for name, of in artifact.facts.items() if name not in ("tokens", "batch_tokens")}
+    older = replace(artifact, manifest={**artifact.manifest, "facts": of_version_5})
+    assert (ModelFacts.of(older).tokens, ModelFacts.of(older).batch_tokens) == (facts.tokens, facts.batch_tokens)
     assert artifact.facts["pairs"] == 23 and artifact.facts["left_out"]["same_answer"] == 1
     assert any("1 left out because chosen and rejected are the same" in line for line in lines)
     assert {"accuracy", "margin", "chosen_reward", "rejected_reward"} <= set(log.columns)
