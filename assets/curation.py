@@ -18,6 +18,7 @@ from pipeline.curation.filters import heuristics, keywords, language, perplexity
 from pipeline.curation.personal_data import personal_data
 from pipeline.graph import NODES, Project
 from pipeline.ingest import raw_documents
+from pipeline.ingest.records import SKIP_REASONS
 from pipeline.recipe import Recipe
 from pipeline.store.artifact import Artifact
 
@@ -28,10 +29,10 @@ def decisions(module: Any, block: str) -> Callable[[Project, Artifact], Mapping[
     """Builder of the metadata of a stage whose settings stand in the recipe under `block`."""
 
     def show(project: Project, artifact: Artifact) -> Mapping[str, Any]:
-        settings = getattr(project.recipe.curation, block).model_dump(mode="json")
+        settings = getattr(project.recipe.curation, block)
         before = [name for name in NODES[artifact.asset].inputs if name.endswith(("_decisions", "_edits"))]
         return {
-            **display.of_decisions(artifact, project["raw_documents"], module.REASONS, settings),
+            **display.of_decisions(artifact, project["raw_documents"], module.RULES, settings),
             "dagster/column_lineage": display.decision_lineage(artifact, before[-1] if before else None),
         }
 
@@ -39,7 +40,11 @@ def decisions(module: Any, block: str) -> Callable[[Project, Artifact], Mapping[
 
 
 def show_raw(project: Project, artifact: Artifact) -> Mapping[str, Any]:
-    return {**display.of_documents(artifact), **display.of_facts(artifact)}
+    return {
+        **display.of_documents(artifact),
+        **display.of_facts(artifact),
+        "removed by reason": display.removals(artifact.counts, SKIP_REASONS),
+    }
 
 
 def show_model(project: Project, artifact: Artifact) -> Mapping[str, Any]:
@@ -51,7 +56,7 @@ def show_curated(project: Project, artifact: Artifact) -> Mapping[str, Any]:
     return {
         **display.of_documents(artifact),
         "languages": display.picture(display.bar_chart(artifact.counts["languages"], "documents")),
-        "removed by reason": display.removals(artifact.counts, curated.REASONS),
+        "removed by reason": display.removals(artifact.counts, curated.RULES),
         "dagster/column_lineage": display.document_lineage("raw_documents", columns or ()),
     }
 

@@ -319,12 +319,6 @@ NODES: dict[str, Node] = {
 }
 
 
-def reasons() -> dict[str, str]:
-    """Every reason for which a document can be removed, in plain words."""
-    stages = (language, keywords, heuristics, perplexity, quality, duplicates, repetition, personal_data, contamination)
-    return {reason: words for module in (*stages, curated) for reason, words in module.REASONS.items()}
-
-
 def inputs_in_order(recipe: Recipe, asset: str) -> list[str]:
     """The asset and everything that it is made of, in the order of making."""
     if asset not in NODES:

@@ -95,10 +95,11 @@ def documents(recipe: Recipe, store: Store, model: Artifact, evaluation: Artifac
     import polars as pl
     import yaml
 
-    from pipeline.graph import NODES, reasons
+    from pipeline.graph import NODES
     from pipeline.inspect import cards
     from pipeline.inspect.curves import loss_curve
     from pipeline.inspect.lineage import ancestry
+    from pipeline.inspect.rules_reference import reasons_by_asset
 
     made_of = ancestry(store, model)
     manifests = {name: made_of[name].manifest for name in (*NODES, *made_of) if name in made_of}
@@ -106,7 +107,7 @@ def documents(recipe: Recipe, store: Store, model: Artifact, evaluation: Artifac
     content = recipe.model_dump(mode="json", by_alias=True)
     found: dict[str, Any] = {
         "recipe.yaml": yaml.safe_dump(content, sort_keys=False, allow_unicode=True),
-        "data_card.md": cards.data_card(manifests, reasons()),
+        "data_card.md": cards.data_card(manifests, reasons_by_asset()),
         "model_card.md": cards.model_card(model.asset, manifests, report),
     }
     shards, plan = made_of.get("token_shards"), store.current("training_plan")

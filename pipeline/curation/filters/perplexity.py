@@ -20,8 +20,9 @@ from pydantic import Field
 from pipeline.curation.filters import kneser_ney, learning_sample
 from pipeline.curation.filters.learning_sample import Sample, identity_of
 from pipeline.curation.filters.model_text import FOLDS, KINDS, as_words, judged, prose
-from pipeline.curation.rules import decided_by
+from pipeline.curation.rules import Limit, Rule, decided_by
 from pipeline.documents.execution import ExecutionSettings
+from pipeline.documents.reasons import words_of
 from pipeline.documents.stage import Stage
 from pipeline.documents.view import Documents
 from pipeline.errors import UserError
@@ -33,7 +34,16 @@ from pipeline.store.tables import write_whole
 
 VERSION = "1"
 MODEL_VERSION = "2"
-REASONS = {"high_perplexity": "words in an order that the language model of the reference text finds very unlikely"}
+RULES = (
+    Rule(
+        "high_perplexity",
+        "words in an order that the language model of the reference text finds very unlikely",
+        "after CCNet (Wenzek et al. 2020), which keeps a fixed part of each language",
+        limits=(Limit("percentile", ">", "max_percentile"), Limit("deviation", ">", "max_deviation")),
+        every=True,
+    ),
+)
+REASONS = words_of(RULES)
 FEWEST_TOKENS = 30  # below it a perplexity says nothing
 BOUNDS = "bounds.json"
 # Decades of perplexity. That of mixed text, by word of English and by syllable of Korean (docs/filters.md): reference
@@ -74,8 +84,7 @@ def signals(documents: pl.DataFrame, settings: Settings, models: dict[str, Path]
 
 def decide(signals: pl.DataFrame, settings: Settings) -> pl.DataFrame:
     """Remove what is beyond both bounds; the score is the perplexity."""
-    beyond = (pl.col("percentile") > settings.max_percentile) & (pl.col("deviation") > settings.max_deviation)
-    return decided_by(signals, [("high_perplexity", beyond)], pl.col("perplexity"))
+    return decided_by(signals, RULES, settings, pl.col("perplexity"))
 
 
 STAGE = Stage("perplexity_decisions", Settings, VERSION, signals, decide, REASONS, models=("perplexity_model",))
