@@ -214,3 +214,7 @@ def test_the_first_rule_in_force_is_the_reason_and_spared_rows_stay():
 def test_a_rule_that_has_no_condition_cannot_decide():
     with pytest.raises(ValueError, match="neither a flag nor a limit"):
         decided_by(pl.DataFrame({"a": [1]}), [Rule("compared", "m")], heuristics.Settings())
+
+
+def test_the_teacher_of_quality_names_rules_that_there_are():
+    assert set(quality.UNSEEN) <= set(heuristics.REASONS)
