@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from assets import display
 from assets.asset import Check
-from pipeline.graph import NODES, Project
+from pipeline.graph import CURATED, Project
 from pipeline.store.artifact import Artifact
 
 Answer = tuple[str, Mapping[str, Any]]
@@ -76,9 +76,10 @@ def _rows(artifact: Artifact, fragment: str) -> int | None:
 
 
 def _stage_before(project: Project, name: str) -> Artifact | None:
-    """The decisions that a stage starts from: the last of its inputs that decides."""
-    deciding = [of for of in NODES[name].inputs if of.endswith(("_decisions", "_edits"))]
-    return project.store.current(deciding[-1]) if deciding else None
+    """What a stage starts from: the decisions of the stage before it, of curated documents those of the last one."""
+    inputs = project.nodes[name].inputs
+    before = list(inputs)[-1] if name == CURATED else inputs.get("previous")
+    return project.store.current(before) if before else None
 
 
 def round_trip(project: Project, artifact: Artifact) -> Answer:

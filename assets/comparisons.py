@@ -12,7 +12,8 @@ from dagster import MetadataValue
 from assets import display
 from assets.asset import Check
 from pipeline.curation import contamination
-from pipeline.curation.duplicates import review
+from pipeline.curation.duplicates import near, review
+from pipeline.curation.duplicates.duplicate_settings import Settings
 from pipeline.graph import Project
 from pipeline.inspect.curves import ACCENT, KEPT, REMOVED, figure_of
 from pipeline.store.artifact import Artifact
@@ -85,10 +86,12 @@ def with_items(show: Show) -> Show:
 
 def removals_are_just(project: Project, artifact: Artifact) -> tuple[str, Mapping[str, Any]]:
     """Each removed copy names a document that is kept, and is as similar to it as the decision says."""
-    settings = project.recipe.curation.duplicates
+    settings = project.recipe.curation.of(near.STAGE)
+    assert isinstance(settings, Settings)
     if not settings.enabled:
         return "", {"removed": 0}
-    wrong = review.check(project["raw_documents"], project["quality_decisions"], artifact, settings)
+    before = project.nodes[artifact.asset].inputs["previous"]
+    wrong = review.check(project["raw_documents"], project[before], artifact, settings)
     figures = {"removed": artifact.counts["in"] - artifact.counts["kept"], "wrong": len(wrong)}
     return (f"{len(wrong)} removals are not just, the first: {wrong[0]}" if wrong else ""), figures
 

@@ -5,15 +5,16 @@ from collections.abc import Mapping
 from typing import Any
 
 import polars as pl
-from dagster import AssetsDefinition, MetadataValue
+from dagster import MetadataValue
 
 from assets import checks, display
-from assets.asset import Described, build
+from assets.asset import Described
 from pipeline import tracking
 from pipeline.evaluation import report
 from pipeline.graph import Project
 from pipeline.recipe import Recipe
 from pipeline.store.artifact import Artifact
+from pipeline.trained_models import TRAINED_MODELS, TrainedModel
 
 MOST_FIGURES = 200
 
@@ -59,29 +60,24 @@ def earlier(project: Project, artifact: Artifact) -> dict[str, float]:
     return figures(max(made, key=lambda pair: pair[0])[1]) if made else {}
 
 
-def evaluation(name: str, model: str, of_what: str) -> Described:
+def evaluation(model: TrainedModel) -> Described:
+    """The asset of a trained model's evaluation."""
     return Described(
-        name=name,
+        name=model.evaluation,
         description=(
-            f"What the {of_what} model can do: bits per byte and perplexity by source and language, the tasks of the "
-            "recipe, and samples, beside the version before."
+            f"What the {model.adjective} model can do: bits per byte and perplexity by source and language, the tasks "
+            "of the recipe, and samples, beside the version before."
         ),
         kinds=("python", "pytorch", "mlflow"),
-        code=report,
+        version=report.VERSION,
+        made_by=report.make,
         show=show_report,
         checks=(checks.NUMBERS,),
         settings="evaluation",
         on_device=True,
-        measures=model,
+        measures=model.name,
     )
 
 
-DESCRIBED = [
-    evaluation("pretrained_evaluation", "pretrained_model", "pretrained"),
-    evaluation("sft_evaluation", "sft_model", "fine-tuned"),
-    evaluation("preference_evaluation", "preference_model", "preference-tuned"),
-]
-
-
-def assets_of(recipe: Recipe) -> list[AssetsDefinition]:
-    return [build(described) for described in DESCRIBED]
+def described(recipe: Recipe) -> list[Described]:
+    return [evaluation(model) for model in TRAINED_MODELS]

@@ -3,10 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from dagster import AssetsDefinition
-
 from assets import checks, display
-from assets.asset import Described, build
+from assets.asset import Described
 from pipeline.graph import Project
 from pipeline.recipe import Recipe
 from pipeline.store.artifact import Artifact
@@ -41,7 +39,7 @@ def show_shards(project: Project, artifact: Artifact) -> Mapping[str, Any]:
     return shown
 
 
-DESCRIBED = [
+DESCRIBED = (
     Described(
         name="tokenizer",
         description=(
@@ -49,7 +47,8 @@ DESCRIBED = [
             "is unknown; the signs of a conversation are single tokens that ordinary text can never become."
         ),
         kinds=("python", "sentencepiece"),
-        code=tokenizer,
+        version=tokenizer.VERSION,
+        made_by=tokenizer.make,
         show=show_tokenizer,
         checks=(checks.ROUND_TRIP,),
         settings="tokenizer",
@@ -58,12 +57,13 @@ DESCRIBED = [
         name="token_shards",
         description=("The curated documents as tokens, each beside its document's id: each token has a source."),
         kinds=("python", "polars", "parquet"),
-        code=token_shards,
+        version=token_shards.VERSION,
+        made_by=token_shards.make,
         show=show_shards,
         checks=(checks.NO_SHARD_EMPTY, checks.IDS),
     ),
-]
+)
 
 
-def assets_of(recipe: Recipe) -> list[AssetsDefinition]:
-    return [build(described) for described in DESCRIBED]
+def described(recipe: Recipe) -> list[Described]:
+    return list(DESCRIBED)

@@ -7,7 +7,7 @@ whatever reads them: the rest says where an artifact is kept, where it is made a
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.documents.execution import ExecutionSettings
@@ -30,6 +30,6 @@ class RunContext:
     progress: Progress | None = None
     should_stop: Callable[[], bool] | None = None
     device: str = "auto"  # as the recipe names it: auto, cpu, cuda, mps
-    execution: ExecutionSettings = ExecutionSettings()
+    execution: ExecutionSettings = field(default_factory=ExecutionSettings)
     seed: int = 1
     sources: tuple[str, ...] = ()  # names of the recipe's sources in their order: of copies, the first one stays

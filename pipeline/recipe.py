@@ -16,15 +16,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from model.config import ModelConfig
 from pipeline.conversations import instruction_data, preference_data
-from pipeline.curation.contamination import Settings as ContaminationSettings
-from pipeline.curation.duplicates.near import Settings as DuplicateSettings
-from pipeline.curation.duplicates.repetition import Settings as RepetitionSettings
-from pipeline.curation.filters.heuristics import Settings as HeuristicSettings
-from pipeline.curation.filters.keywords import Settings as KeywordSettings
-from pipeline.curation.filters.language import Settings as LanguageSettings
-from pipeline.curation.filters.perplexity import Settings as PerplexitySettings
-from pipeline.curation.filters.quality import Settings as QualitySettings
-from pipeline.curation.personal_data.personal_data import Settings as PersonalDataSettings
+from pipeline.curation.stages import Curation
 from pipeline.documents.execution import ExecutionSettings
 from pipeline.errors import UserError
 from pipeline.evaluation.evaluation_settings import EvaluationSettings
@@ -34,20 +26,6 @@ from pipeline.tokens.token_settings import ShardSettings, TokenizerSettings
 from pipeline.training.training_settings import PreferenceSettings, PretrainingSettings, SftSettings
 
 DEFAULT_RECIPE = "recipes/demo.yaml"
-
-
-class Curation(Settings):
-    """One block a stage, in the order of the graph."""
-
-    language: LanguageSettings = LanguageSettings()
-    keywords: KeywordSettings = KeywordSettings()
-    heuristics: HeuristicSettings = HeuristicSettings()
-    perplexity: PerplexitySettings = PerplexitySettings()
-    quality: QualitySettings = QualitySettings()
-    duplicates: DuplicateSettings = DuplicateSettings()
-    repetition: RepetitionSettings = RepetitionSettings()
-    personal_data: PersonalDataSettings = PersonalDataSettings()
-    contamination: ContaminationSettings = ContaminationSettings()
 
 
 class Recipe(Settings):

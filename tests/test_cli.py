@@ -7,7 +7,8 @@ import pytest
 from click.testing import CliRunner
 
 from pipeline.cli import main
-from pipeline.graph import Project, make_with_inputs
+from pipeline.graph import Project
+from pipeline.run import make_with_inputs
 
 RECIPE = """
 name: small

@@ -10,10 +10,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from pipeline import graph
 from pipeline.curation.filters.model_text import turn
+from pipeline.graph import Project
 from pipeline.ingest import fragments
 from pipeline.ingest.fragments import document_ids
+from pipeline.run import inputs_in_order
 from pipeline.store.artifact import Artifact
 from pipeline.tokens.sampling import drawn, held_out
 
@@ -57,9 +58,9 @@ def make(folder: Path, store: str, monkeypatch) -> dict[str, Artifact]:
     monkeypatch.setenv("SLM_DATA", str(folder / store))
     recipe = folder / "changing.yaml"
     recipe.write_text(RECIPE.format(folder=folder / "web"))
-    project = graph.Project.open(recipe, log=lambda line: None)
-    for name in graph.inputs_in_order(project.recipe, "token_shards"):
-        graph.NODES[name].make(project)
+    project = Project.open(recipe, log=lambda line: None)
+    for name in inputs_in_order(project.nodes, "token_shards"):
+        project.make(name)
     return {name: project.store.require(name) for name in project.store.assets()}
 
 

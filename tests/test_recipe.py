@@ -85,6 +85,6 @@ def test_the_environment_names_the_recipe(tmp_path, monkeypatch):
 def test_the_reference_page_is_what_the_settings_say():
     from pipeline.inspect.reference import reference
 
-    page = (ROOT / "docs" / "recipe.md").read_text(encoding="utf-8")
-    assert page == reference(), "run `slm recipe --reference > docs/recipe.md`"
+    page = (ROOT / "docs" / "guide" / "recipe.md").read_text(encoding="utf-8")
+    assert page == reference(), "run `slm recipe --reference > docs/guide/recipe.md`"
     assert "| `threshold` |" in page

@@ -95,8 +95,8 @@ def test_prune_removes_old_versions_there_too(address):
 
 KILLED = """
     import os, sys
-    from pipeline import remote
-    from pipeline.tables import write_whole
+    from pipeline.store import remote
+    from pipeline.store.tables import write_whole
     store = remote.open_store(sys.argv[1], "r")
     upload, count = store._files.put_file, 0
     def put(*given, **named):

@@ -114,8 +114,8 @@ def test_what_was_never_made_is_named_with_the_remedy(tmp_path):
 SLOW = """
     import sys, time
     import polars as pl
-    from pipeline.store import Store
-    from pipeline.tables import write_whole
+    from pipeline.store.store import Store
+    from pipeline.store.tables import write_whole
     def build(draft):
         for i in range(12):
             def slowly():

@@ -40,10 +40,11 @@ def documents(
     doc_id: str | None,
 ) -> None:
     """Look at documents and at what a stage decided about them."""
+    from pipeline.curation.stages import stages_of
     from pipeline.documents import browse
-    from pipeline.graph import DECISIONS
 
     opened = project()
+    stages = {stage.name: stage for stage in stages_of(opened.recipe.curation)}
     if doc_id:
         from pipeline.curation.duplicates.review import diff_of
 
@@ -53,8 +54,8 @@ def documents(
     if stage in ("raw_documents", "curated_documents"):
         _show(browse.some_of(opened[stage], source, limit), width)
         return
-    if stage not in DECISIONS:
-        raise UserError(f"`{stage}` is no stage: use one of {', '.join(DECISIONS)}.")
+    if stage not in stages:
+        raise UserError(f"`{stage}` is no stage: use one of {', '.join(stages)}.")
     artifact = opened[stage]
     if edited:
         _show(browse.edited_by(raw, artifact, source, limit), width)
@@ -65,10 +66,7 @@ def documents(
             raise UserError(
                 f"`{stage}` removed nothing as `{reason}`; its reasons: {', '.join(artifact.counts['removed'])}."
             )
-        from pipeline.inspect.rules_reference import reasons_by_asset
-
-        words = reasons_by_asset().get(stage, {})
-        _show(browse.removed_by(raw, artifact, reason, source, limit), width, words)
+        _show(browse.removed_by(raw, artifact, reason, source, limit), width, stages[stage].reasons)
 
 
 def _show(rows: pl.DataFrame, width: int, reasons: Mapping[str, str] | None = None) -> None:
@@ -114,10 +112,10 @@ def index(file: Path) -> None:
 
 def _for_duplicates(opened: Project) -> tuple[Artifact, Artifact, Artifact, Any]:
     """What look-ups among duplicates read: raw documents, the stage before, the decisions, the settings."""
-    store = opened.store
-    names = ("raw_documents", "quality_decisions", "duplicate_decisions")
-    raw, before, decisions = (store.require(name) for name in names)
-    return raw, before, decisions, opened.recipe.curation.duplicates
+    from pipeline.curation.duplicates.near import STAGE
+
+    before = opened.nodes[STAGE.name].inputs["previous"]
+    return opened["raw_documents"], opened[before], opened[STAGE.name], opened.recipe.curation.of(STAGE)
 
 
 @click.command()
@@ -204,7 +202,7 @@ def sources_catalogue() -> None:
 
 @click.command()
 def rules() -> None:
-    """Print every rule by which a document can be left out, with its limit and its source (docs/rules.md)."""
+    """Print every rule by which a document can be left out, with its limit and its source (docs/guide/rules.md)."""
     from pipeline.inspect.rules_reference import page
 
     click.echo(page(), nl=False)

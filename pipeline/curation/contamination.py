@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -19,18 +18,26 @@ import numpy as np
 import polars as pl
 from pydantic import Field, field_validator
 
+from pipeline.context import Inputs, RunContext
 from pipeline.curation.evaluation_items import Index, ItemSet, held_back_items, index_of, items_of, tokens_of
 from pipeline.curation.rules import Limit, Rule
 from pipeline.documents.document import EDIT
 from pipeline.documents.execution import ExecutionSettings
 from pipeline.documents.fragment_tables import make_tables, of_documents
 from pipeline.documents.reasons import words_of
-from pipeline.documents.stage import counted, decision_facts, decision_table, refuse_to_remove_all, scatter
+from pipeline.documents.stage import (
+    CorpusStage,
+    decision_facts,
+    decision_table,
+    refuse_to_remove_all,
+    scatter,
+    seen_through,
+    total_counts,
+)
 from pipeline.documents.view import Documents
 from pipeline.settings import StageSettings
 from pipeline.store.artifact import Artifact, digest
 from pipeline.store.draft import Draft
-from pipeline.store.store import Store
 from pipeline.store.tables import write_table
 from pipeline.text.words import Runs, blocks, code_points, compose
 
@@ -74,41 +81,36 @@ class Settings(StageSettings):
         return sets
 
 
-def make(
-    store: Store,
-    raw: Artifact,
-    previous: Artifact | None,
-    settings: Settings,
-    execution: ExecutionSettings,
-    log: Callable[[str], None] = print,
-    instruction_data: Artifact | None = None,
-) -> Artifact:
-    """Decide which documents hold evaluation items, and report which items are held."""
-    documents = Documents(raw, previous)
-    inputs: dict[str, Artifact | str] = {"raw_documents": raw}
-    if previous is not None:
-        inputs[previous.asset] = previous
+def make(context: RunContext, inputs: Inputs, settings: Settings) -> Artifact:
+    """Decide which documents hold evaluation items, and report which items are held.
+
+    inputs: raw_documents, previous, and instruction_data, whose held-back conversations are looked for too.
+    """
+    documents, named = seen_through(inputs)
+    held_back = inputs.get("instruction_data") if settings.enabled and settings.held_back else None
     if settings.enabled:
-        inputs.update({f"items {chosen.name}": chosen.digest() for chosen in settings.sets})
-        if settings.held_back and instruction_data is not None:
-            inputs["instruction_data"] = instruction_data
-    told = settings.model_dump(mode="json", exclude={"sets": {"__all__": {"path"}}})
+        named.update({f"items {chosen.name}": chosen.digest() for chosen in settings.sets})
+    if held_back is not None:
+        named["instruction_data"] = held_back
+    identity = settings.model_dump(mode="json", exclude={"sets": {"__all__": {"path"}}})
 
     def build(draft: Draft) -> None:
         if settings.enabled:
             items = [item for chosen in settings.sets for item in items_of(chosen)]
-            if "instruction_data" in inputs and instruction_data is not None:
-                items += held_back_items(instruction_data.file("held_back.parquet"))
+            if held_back is not None:
+                items += held_back_items(held_back.file("held_back.parquet"))
             index = index_of(items)
-            find_all(draft, documents, index, execution)
+            find_all(draft, documents, index, context.execution)
             write_report(draft, documents, index)
         known = items_found(draft) if settings.enabled else None
         for fragment in documents.fragments:
             _write(draft, documents, fragment, settings, known)
-        draft.counts = counted(draft.entries)
+        draft.counts = total_counts(draft.entries)
         refuse_to_remove_all(ASSET, draft.counts)
 
-    return store.make(ASSET, code_version=VERSION, settings=told, inputs=inputs, build=build, log=log)
+    return context.store.make(
+        ASSET, code_version=VERSION, settings=identity, inputs=named, build=build, log=context.log
+    )
 
 
 # -- hits, by fragment -------------------------------------------------------------------------------------------------
@@ -379,3 +381,16 @@ def decided(doc_ids: pl.Series, kept: pl.Series, chosen: pl.DataFrame | None, se
     )
     signals = scatter(rows.select("item_set", "item_id", "share", "items", "spans"), kept)
     return decision_table(doc_ids, kept, rows.select("keep", "reason", "score", "edits"), signals)
+
+
+STAGE = CorpusStage(
+    name=ASSET,
+    block="contamination",
+    description="Documents that hold items of the evaluation sets; each names the item and the words that they share.",
+    kinds=("python", "numpy", "parquet"),
+    inputs=("instruction_data",),
+    settings=Settings,
+    version=VERSION,
+    rules=RULES,
+    run=make,
+)

@@ -7,22 +7,20 @@ replacements that overlap the one that starts first (the longer, if both start t
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from pipeline.context import Inputs, RunContext
 from pipeline.curation.rules import Rule
 from pipeline.documents.document import DOCUMENT_SCHEMA
-from pipeline.documents.execution import ExecutionSettings
 from pipeline.documents.fragment_tables import Wanted, make_tables
 from pipeline.documents.reasons import words_of
 from pipeline.documents.view import Documents
 from pipeline.errors import UserError
 from pipeline.store.artifact import Artifact
 from pipeline.store.draft import Draft
-from pipeline.store.store import Store
 from pipeline.store.tables import write_table
 
 VERSION = "1"
@@ -31,18 +29,16 @@ RULES = (EMPTY_AFTER_EDITS,)
 REASONS = words_of(RULES)
 
 
-def make(
-    store: Store,
-    raw: Artifact,
-    decisions: list[Artifact],
-    execution: ExecutionSettings,
-    log: Callable[[str], None] = print,
-) -> Artifact:
-    """The documents that all of `decisions` (in the order of the graph) kept, with their edits applied."""
+def make(context: RunContext, inputs: Inputs, settings: None = None) -> Artifact:
+    """The documents that all stages kept, with their edits applied.
+
+    inputs: raw_documents, then the tables of decisions in the order of the stages.
+    """
+    raw, *decisions = inputs.values()
     documents = Documents(raw, decisions[-1])
 
     def build(draft: Draft) -> None:
-        def wanted(fragment: str) -> Wanted:
+        def table_of(fragment: str) -> Wanted:
             editing = {
                 stage.asset: stage.entry(fragment)["facts"]["edits_digest"]
                 for stage in decisions
@@ -56,18 +52,18 @@ def make(
 
             return Wanted(fragment, key, 2 * documents.bytes(fragment), task)
 
-        make_tables(draft, map(wanted, documents.fragments), curate_fragment, execution, "curated_documents")
+        make_tables(draft, map(table_of, documents.fragments), curate_fragment, context.execution, "curated_documents")
         draft.counts = counted(draft.entries)
         if not draft.counts["kept"]:
             raise UserError("No document is left after curation: loosen the stages of `curation` in the recipe.")
 
-    return store.make(
+    return context.store.make(
         "curated_documents",
         code_version=VERSION,
         settings={},
         inputs={"raw_documents": raw, **{stage.asset: stage for stage in decisions}},
         build=build,
-        log=log,
+        log=context.log,
     )
 
 

@@ -9,76 +9,141 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from pipeline import own_code
+from pipeline.context import Inputs, RunContext
 from pipeline.documents.document import DECISION_SCHEMA, mask_digest
 from pipeline.documents.execution import ExecutionSettings
 from pipeline.documents.fragment_tables import Wanted, make_tables
+from pipeline.documents.reasons import Reason, words_of
 from pipeline.documents.view import Documents
 from pipeline.errors import UserError
 from pipeline.settings import StageSettings
 from pipeline.store.artifact import Artifact, digest
 from pipeline.store.draft import Draft
-from pipeline.store.store import Store
 from pipeline.store.tables import write_table
 
 Signals = Callable[[pl.DataFrame, Any, dict[str, Path]], pl.DataFrame]
 Decide = Callable[[pl.DataFrame, Any], pl.DataFrame]
+Make = Callable[[RunContext, Inputs, Any], Artifact]
 
 
 @dataclass(frozen=True)
+class TrainedFilter:
+    """A small model that a stage judges by; made just before the stage, of what the stages before it kept."""
+
+    name: str  # of the asset
+    version: str
+    description: str
+    kinds: tuple[str, ...]
+    make: Make  # inputs: raw_documents, previous; settings: those of the stage
+
+
+@dataclass(frozen=True, kw_only=True)
 class Stage:
-    """A by-fragment curation stage."""
+    """What every curation stage declares. Its place among the others stands in `pipeline/curation/stages.py`."""
 
     name: str  # of the asset
     settings: type[StageSettings]
     version: str  # of the code; a change of behaviour changes it
+    description: str  # one or two sentences for a person who looks at the graph
+    rules: Sequence[Reason]  # every reason for which a document can be removed; a Rule also says where it cuts
+    block: str = ""  # of the recipe under `curation`; a person's own stage has none
+    kinds: tuple[str, ...] = ("python", "polars", "parquet")  # labels in Dagster
+    after: tuple[str, ...] = ()  # blocks of the stages that have to come before this one
+    inputs: tuple[str, ...] = ()  # artifacts that it is given beside raw documents and the stage before
+    filters: tuple[TrainedFilter, ...] = ()
+    file: str = ""  # of a person's own stage; set when it is loaded
+
+    @property
+    def reasons(self) -> dict[str, str]:
+        """What each reason means, in plain words."""
+        return words_of(self.rules)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        # A worker process cannot import a person's own file by a module's name, so it loads it again. What is sent
+        # after the stage, such as its settings, then finds the module.
+        return (own_stage, (self.file,)) if self.file else super().__reduce_ex__(protocol)
+
+    def make(self, context: RunContext, inputs: Inputs, settings: Any) -> Artifact:
+        """The decisions on every document. inputs: raw_documents, `previous` unless it is the first, and its own."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class FragmentStage(Stage):
+    """A stage that judges each document by itself."""
+
     signals: Signals
     decide: Decide
-    reasons: dict[str, str]  # every reason that `decide` can give, in plain words
     signal_settings: tuple[str, ...] = ()  # settings that `signals` reads; all others are thresholds
-    models: tuple[str, ...] = field(default=())  # artifacts whose directory `signals` is given
+
+    def make(self, context: RunContext, inputs: Inputs, settings: Any) -> Artifact:
+        return run_stage(self, context, inputs, settings)
 
 
-def run_stage(
-    stage: Stage,
-    store: Store,
-    raw: Artifact,
-    previous: Artifact | None,
-    settings: StageSettings,
-    execution: ExecutionSettings,
-    models: dict[str, Artifact] | None = None,
-    log: Callable[[str], None] = print,
-) -> Artifact:
-    """The decisions of `stage` on every fragment of `raw`, after those of `previous`."""
-    documents = Documents(raw, previous)
-    models = models or {}
-    inputs: dict[str, Artifact | str] = {"raw_documents": raw, **models}
+@dataclass(frozen=True, kw_only=True)
+class CorpusStage(Stage):
+    """A stage that compares documents with one another, or with something else, in its own way."""
+
+    run: Make
+
+    def make(self, context: RunContext, inputs: Inputs, settings: Any) -> Artifact:
+        return self.run(context, inputs, settings)
+
+
+def own_stage(file: str) -> Stage:
+    """The stage that a person's own file defines as `STAGE`. Its code version holds the hash of the file.
+
+    Raises UserError where the file cannot be loaded or defines something else.
+    """
+    path = Path(file)
+    found = own_code.load(path, ("STAGE",)).STAGE
+    if not isinstance(found, Stage) or not issubclass(found.settings, StageSettings):
+        raise UserError(
+            f"`STAGE` in {path} has to be a FragmentStage of pipeline.documents.stage, with settings that are a "
+            "subclass of pipeline.settings.StageSettings."
+        )
+    return replace(found, block="", file=file, version=f"{found.version}+{own_code.digest_of(path)[:16]}")
+
+
+def seen_through(inputs: Inputs) -> tuple[Documents, dict[str, Artifact | str]]:
+    """The documents that the stage before left, and how the manifest of what is made of them names its inputs."""
+    raw, previous = inputs["raw_documents"], inputs.get("previous")
+    named: dict[str, Artifact | str] = {"raw_documents": raw}
     if previous is not None:
-        inputs[previous.asset] = previous
+        named[previous.asset] = previous
+    return Documents(raw, previous), named
+
+
+def run_stage(stage: FragmentStage, context: RunContext, inputs: Inputs, settings: StageSettings) -> Artifact:
+    """The decisions of `stage` on every fragment of the raw documents, after those of the stage before."""
+    documents, named = seen_through(inputs)
+    models = {filter.name: inputs[filter.name] for filter in stage.filters}
 
     def build(draft: Draft) -> None:
-        decide_by_fragment(stage, draft, documents, settings, execution, models)
-        draft.counts = counted(draft.entries)
+        decide_by_fragment(stage, draft, documents, settings, context.execution, models)
+        draft.counts = total_counts(draft.entries)
         refuse_to_remove_all(stage.name, draft.counts)
 
-    return store.make(
+    return context.store.make(
         stage.name,
         code_version=stage.version,
         settings=settings.model_dump(mode="json"),
-        inputs=inputs,
+        inputs={**named, **models},
         build=build,
-        log=log,
+        log=context.log,
     )
 
 
 def decide_by_fragment(
-    stage: Stage,
+    stage: FragmentStage,
     draft: Draft,
     documents: Documents,
     settings: StageSettings,
@@ -110,7 +175,7 @@ def decide_by_fragment(
 
 
 def decide_fragment(
-    stage: Stage,
+    stage: FragmentStage,
     documents: Documents,
     fragment: str,
     settings: StageSettings,
@@ -122,8 +187,10 @@ def decide_fragment(
     if settings.enabled:
         frame = documents.read(fragment)
         kept = frame["kept"]
-        signals = _signals(stage, frame.drop("kept"), kept, settings, models, remembered)
-        chosen = stage.decide(signals.filter(kept), settings)
+        with own_code.failures_of(stage.file, f"on the table {fragment}"):
+            signals = _signals(stage, frame.drop("kept"), kept, settings, models, remembered)
+            chosen = stage.decide(signals.filter(kept), settings)
+        check_reasons(stage, chosen)
         table = decision_table(frame["doc_id"], kept, chosen, signals)
     else:
         frame = documents.read(fragment, ["doc_id"])
@@ -132,8 +199,19 @@ def decide_fragment(
     return table.height, decision_facts(table, documents.source(fragment))
 
 
+def check_reasons(stage: Stage, chosen: pl.DataFrame) -> None:
+    """UserError where a decision gives a reason that the stage does not declare: nobody could say what it means."""
+    given = chosen["reason"].drop_nulls().unique().sort().to_list() if "reason" in chosen.columns else []
+    for reason in given:
+        if reason not in stage.reasons:
+            raise UserError(
+                f"`{stage.name}` removes documents as `{reason}`, which it does not declare: add a rule or a reason of "
+                "this name to its `rules`."
+            )
+
+
 def _signals(
-    stage: Stage,
+    stage: FragmentStage,
     frame: pl.DataFrame,
     kept: pl.Series,
     settings: StageSettings,
@@ -205,7 +283,7 @@ def decision_facts(table: pl.DataFrame, source: str) -> dict[str, Any]:
     return facts
 
 
-def counted(entries: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def total_counts(entries: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """Counts of a stage, summed over its fragments: in, kept, removed by reason, edits by label; also by source."""
     total: dict[str, Any] = _sum(entry["facts"] for entry in entries.values() if "mask" in entry["facts"])
     by_source: dict[str, list[dict[str, Any]]] = {}

@@ -12,12 +12,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pipeline.trained_models import bases_of
+
 Manifests = Mapping[str, Mapping[str, Any]]
 
-MODELS = ("pretrained_model", "sft_model", "preference_model")
 NAMES_STAY = (
     "Names of people are not looked for unless `curation.personal_data.person_model` is set; patterns and checksums "
-    "find the rest, and not all of it (docs/personal-data.md has the measured recall)."
+    "find the rest, and not all of it (docs/results/personal-data.md has the measured recall)."
 )
 
 
@@ -74,8 +75,7 @@ def model_card(asset: str, manifests: Manifests, report: Mapping[str, Any] | Non
         vocabulary = shape.get("vocab_size") or manifests.get("tokenizer", {}).get("facts", {}).get("vocab_size")
         told.append(("vocabulary", vocabulary))
     parts.append(_table(("", ""), [(name, _figure(value)) for name, value in told if value is not None]))
-    order = [name for name in MODELS if name in manifests]
-    made_from = order[: order.index(asset)] if asset in order else []
+    made_from = [name for name in bases_of(asset) if name in manifests]
     if made_from:
         parts.append(f"Made from {' and then '.join(f'`{name}`' for name in made_from)}.")
     parts += ["## Trained on", _sources(manifests), "The data card says what was removed and replaced."]

@@ -1,4 +1,4 @@
-"""All rules and reasons, by asset: in words for whatever shows them, and as the page docs/rules.md."""
+"""All rules and reasons, by asset: in words for whatever shows them, and as the page docs/guide/rules.md."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ from dataclasses import dataclass, field
 
 from pydantic import BaseModel
 
-from pipeline.curation import contamination, curated
-from pipeline.curation.duplicates import near, repetition
-from pipeline.curation.filters import heuristics, keywords, language, perplexity, quality
-from pipeline.curation.personal_data import personal_data
+from pipeline.curation import curated
 from pipeline.curation.rules import Limit, Rule
+from pipeline.curation.stages import Curation, stages_of
 from pipeline.documents.reasons import Reason, words_of
 from pipeline.ingest.records import SKIP_REASONS
 from pipeline.settings import Settings
@@ -38,30 +36,28 @@ class Declared:
     settings: BaseModel = field(default_factory=Settings)
 
 
-DECLARED = (
-    Declared("raw_documents", SKIP_REASONS),
-    Declared("language_decisions", language.RULES, "curation.language", language.Settings()),
-    Declared("keyword_decisions", keywords.RULES, "curation.keywords", keywords.Settings()),
-    Declared("heuristic_decisions", heuristics.RULES, "curation.heuristics", heuristics.Settings()),
-    Declared("perplexity_decisions", perplexity.RULES, "curation.perplexity", perplexity.Settings()),
-    Declared("quality_decisions", quality.RULES, "curation.quality", quality.Settings()),
-    Declared("duplicate_decisions", near.RULES, "curation.duplicates", near.Settings()),
-    Declared("repetition_edits", repetition.RULES, "curation.repetition", repetition.Settings()),
-    Declared("personal_data_edits", personal_data.RULES, "curation.personal_data", personal_data.Settings()),
-    Declared("contamination_decisions", contamination.RULES, "curation.contamination", contamination.Settings()),
-    Declared("curated_documents", curated.RULES),
-    Declared("token_shards", (NEAR_VALIDATION,), "shards", ShardSettings()),
-)
+def declared_by(curation: Curation) -> list[Declared]:
+    """What the assets of a recipe declare, in the order of the graph."""
+    stages = [
+        Declared(stage.name, stage.rules, f"curation.{stage.block}", curation.of(stage))
+        for stage in stages_of(curation)
+    ]
+    return [
+        Declared("raw_documents", SKIP_REASONS),
+        *stages,
+        Declared("curated_documents", curated.RULES),
+        Declared("token_shards", (NEAR_VALIDATION,), "shards", ShardSettings()),
+    ]
 
 
-def reasons_by_asset() -> dict[str, dict[str, str]]:
+def reasons_by_asset(curation: Curation) -> dict[str, dict[str, str]]:
     """What each reason of each asset means: two assets may give a reason of one name with another meaning."""
-    return {declared.asset: words_of(declared.reasons) for declared in DECLARED}
+    return {declared.asset: words_of(declared.reasons) for declared in declared_by(curation)}
 
 
 def page() -> str:
     """The page, as Markdown: a table for each asset."""
-    return HEAD + "".join(_section(declared) for declared in DECLARED if declared.reasons)
+    return HEAD + "".join(_section(declared) for declared in declared_by(Curation()) if declared.reasons)
 
 
 def _section(declared: Declared) -> str:

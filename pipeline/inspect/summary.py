@@ -15,29 +15,25 @@ import polars as pl
 from pipeline.printing import aligned
 from pipeline.store.artifact import Artifact
 from pipeline.store.store import Store
+from pipeline.trained_models import EVALUATIONS, MODELS, TRAINED_MODELS
+from pipeline.training.model_facts import ModelFacts
 
 MOST_REASONS = 4  # of a stage, the most frequent ones
 SAMPLES = 3
 SAMPLE_LETTERS = 160
-EVALUATED = {
-    "pretrained_model": "pretrained_evaluation",
-    "sft_model": "sft_evaluation",
-    "preference_model": "preference_evaluation",
-}
 
 
-def summary(store: Store, recipe: str | None = None) -> str:
+def summary(store: Store, stages: Sequence[str], recipe: str | None = None) -> str:
     """The screen as one text; it says of each part that is missing that it was not made yet.
 
-    recipe: the file, where it was named for this command alone, so that the commands to go on with name it too.
+    stages: the tables of decisions in order. recipe: the file, where it was named for this command alone, so that the
+    commands that follow name it too.
     """
-    from pipeline.graph import DECISIONS
-
     exported = f"SLM_RECIPE={recipe} " if recipe else ""
 
     parts = [
         f"recipe `{store.recipe}`",
-        documents(store, ("raw_documents", *DECISIONS, "curated_documents")),
+        documents(store, ("raw_documents", *stages, "curated_documents")),
         tokens(store, exported),
         models(store, exported),
         samples(store),
@@ -92,20 +88,20 @@ def tokens(store: Store, exported: str) -> str:
 def models(store: Store, exported: str) -> str:
     """A line a model: size, training, and its figures."""
     rows = []
-    for name, evaluation in EVALUATED.items():
-        model = store.current(name)
+    for kind in TRAINED_MODELS:
+        model = store.current(kind.name)
         if model is None:
             continue
-        facts, seconds = model.facts, model.manifest["seconds"]
-        measured = measures(store.current(evaluation))
+        facts, seconds = ModelFacts.of(model), model.manifest["seconds"]
+        measured = measures(store.current(kind.evaluation))
         rows.append(
             [
-                name,
-                figure(facts.get("parameters")),
-                figure(facts.get("tokens", facts.get("tokens_trained"))),
+                kind.name,
+                figure(facts.parameters),
+                figure(facts.tokens),
                 duration(seconds.get("training", seconds.get("train", seconds.get("total")))),
                 figure(seconds.get("tokens_per_second")),
-                measured or figure(facts.get("bits_per_byte", facts.get("validation_loss"))),
+                measured or figure(model.facts.get("bits_per_byte", model.facts.get("validation_loss"))),
             ]
         )
     if not rows:
@@ -135,7 +131,7 @@ def figures(value: Any, name: str = "") -> list[tuple[str, float]]:
 
 
 def samples(store: Store) -> str:
-    for evaluation in reversed(EVALUATED.values()):
+    for evaluation in reversed(EVALUATIONS):
         report = store.current(evaluation)
         if report is not None and "samples.parquet" in report.manifest["files"]:
             rows = pl.read_parquet(report.file("samples.parquet"), n_rows=SAMPLES).to_dicts()
@@ -151,7 +147,7 @@ def shortened(text: str) -> str:
 
 def further(store: Store, exported: str, option: str) -> str:
     """Where the newest model lies, and the commands to go on with."""
-    made = [artifact for name in EVALUATED if (artifact := store.current(name)) is not None]
+    made = [artifact for name in MODELS if (artifact := store.current(name)) is not None]
     lines = [f"model: {made[-1].directory}"] if made else []
     lines += [
         f"see the graph, the tables and the curves:  {exported}dagster dev   (or: {exported}make ui)",

@@ -49,7 +49,7 @@ BLOCK = (
 READ = 10_000  # characters of a text that are looked at: code does not turn into prose later on
 
 # Found on Python, Rust and Vue documentation, PEPs, tutorials and Python source: of 1,481 source files and 6,926
-# others, see docs/filters.md. A page with fenced blocks has to be code outside of them too.
+# others, see docs/results/filters.md. A page with fenced blocks has to be code outside of them too.
 MIN_CODE_LINES = 3
 SCORE = 0.45
 SCORE_DECLARED = 0.15  # where the source says that it is code

@@ -12,7 +12,7 @@ lists made of it are all that a tokenizer is made of, so that it stays as it is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,13 +20,13 @@ from typing import Any
 import polars as pl
 import xxhash
 
+from pipeline.context import RunContext
 from pipeline.documents.document import source_of
 from pipeline.documents.execution import ExecutionSettings
 from pipeline.documents.fragment_tables import Wanted, make_tables
 from pipeline.errors import UserError
 from pipeline.store.artifact import Artifact
 from pipeline.store.draft import Draft
-from pipeline.store.store import Store
 from pipeline.store.tables import gathered, joined, write_table
 from pipeline.tokens.token_settings import TokenizerSettings
 
@@ -100,13 +100,7 @@ class Sample:
         return pl.read_parquet(self.curated.table(fragment), columns=["text"])["text"]
 
 
-def make(
-    store: Store,
-    curated: Artifact,
-    settings: TokenizerSettings,
-    execution: ExecutionSettings,
-    log: Callable[[str], None] = print,
-) -> Sample:
+def make(context: RunContext, curated: Artifact, settings: TokenizerSettings) -> Sample:
     """The documents to train and to measure on.
 
     Raises UserError where a weight names a source or language that is not there, or nothing is left to train on.
@@ -114,7 +108,7 @@ def make(
     trains = settings.kind != "existing"
 
     def build(draft: Draft) -> None:
-        known = documents_of(draft, curated, execution)
+        known = documents_of(draft, curated, context.execution)
         held_back = known.filter(pl.col("held_out") < settings.held_back)
         measured = first_of_each_language(held_back)
         draft.facts["held_back"] = bool(measured.height)
@@ -128,14 +122,14 @@ def make(
             trained = to_train_on(known, groups, settings.held_back)
         write_list(draft, TRAINED_ON, trained, ("source", "lang", "bytes", "content", "copies"), ("copies",))
 
-    wanted = {name: value for name, value in settings.model_dump(mode="json").items() if name in SETTINGS}
-    artifact = store.make(
+    read_here = {name: value for name, value in settings.model_dump(mode="json").items() if name in SETTINGS}
+    artifact = context.store.make(
         ASSET,
         code_version=VERSION,
-        settings={**wanted, "trains": trains},
+        settings={**read_here, "trains": trains},
         inputs={"curated_documents": curated},
         build=build,
-        log=log,
+        log=context.log,
     )
     return Sample(artifact, curated)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import itertools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,12 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from pipeline.context import Inputs, RunContext
 from pipeline.documents.document import source_of
-from pipeline.documents.execution import ExecutionSettings
 from pipeline.documents.fragment_tables import Wanted, make_tables
 from pipeline.errors import UserError
 from pipeline.store.artifact import Artifact
 from pipeline.store.draft import Draft
-from pipeline.store.store import Store
 from pipeline.store.tables import put_in_place, write_table
 from pipeline.tokens import near_validation
 from pipeline.tokens.encoding import list_series, smallest_unsigned
@@ -41,19 +40,13 @@ ZSTD_LEVEL = 3
 GROUP = ("split", "lang", "rows", "tokens", "bytes")
 
 
-def make(
-    store: Store,
-    curated: Artifact,
-    tokenizer: Artifact,
-    settings: ShardSettings,
-    execution: ExecutionSettings,
-    log: Callable[[str], None] = print,
-) -> Artifact:
-    """Token shards of all curated documents.
+def make(context: RunContext, inputs: Inputs, settings: ShardSettings) -> Artifact:
+    """Token shards of all curated documents. inputs: curated_documents, tokenizer.
 
     Columns: doc_id, source, lang, split ("train" or "validation"), tokens (smallest unsigned type), length (tokens of
     the document), bytes (of its UTF-8), sketch (see near_validation.py).
     """
+    curated, tokenizer = inputs["curated_documents"], inputs["tokenizer"]
     encoding = encoding_digest(tokenizer)
 
     def build(draft: Draft) -> None:
@@ -74,16 +67,16 @@ def make(
             return Wanted(fragment, key, 4 * entry["bytes"], task)
 
         filled = [fragment for fragment in curated.fragments if curated.entry(fragment)["rows"]]
-        make_tables(draft, map(wanted, filled), shard_fragment, execution, ASSET)
+        make_tables(draft, map(wanted, filled), shard_fragment, context.execution, ASSET)
         finish(draft, tokenizer, encoding, settings)
 
-    return store.make(
+    return context.store.make(
         ASSET,
         code_version=VERSION,
         settings=settings.model_dump(mode="json"),
         inputs={"curated_documents": curated, "tokenizer": tokenizer},
         build=build,
-        log=log,
+        log=context.log,
     )
 
 

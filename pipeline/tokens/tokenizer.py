@@ -145,7 +145,7 @@ def _engine(directory: Path, about: dict[str, Any], memory: bool) -> Engine:
             ranks = from_tiktoken((directory / TIKTOKEN).read_bytes())
             return BytePairEngine(ranks, about["special_tokens"], about["pattern"])
         case "hugging_face":
-            from pipeline.tokens.existing import HuggingFaceEngine
+            from pipeline.tokens.hugging_face_engine import HuggingFaceEngine
 
             return HuggingFaceEngine((directory / HUGGING_FACE).read_text(encoding="utf-8"))
         case native:

@@ -6,18 +6,17 @@ The artifact holds the native model, the same tokenizer as Hugging Face's files 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from pipeline.documents.execution import ExecutionSettings
+from pipeline.context import Inputs, RunContext
 from pipeline.errors import UserError
 from pipeline.store.artifact import Artifact, digest, file_digest
 from pipeline.store.draft import Draft
-from pipeline.store.store import Store, differences
+from pipeline.store.store import differences
 from pipeline.store.tables import write_whole
 from pipeline.tokens import byte_pair, existing, hugging_face, report, sampling, sentencepiece_model
 from pipeline.tokens.byte_pair import BytePairEngine
@@ -31,56 +30,44 @@ VERSION = "2"
 REPORT, PICTURE, CONFIG = "report.json", "vocabulary.png", "tokenizer_config.json"
 
 
-def make(
-    store: Store,
-    curated: Artifact,
-    settings: TokenizerSettings,
-    log: Callable[[str], None] = print,
-    execution: ExecutionSettings | None = None,
-) -> Artifact:
-    """The tokenizer of the recipe. Frozen, it stays as it is once it was made.
+def make(context: RunContext, inputs: Inputs, settings: TokenizerSettings) -> Artifact:
+    """The tokenizer of the recipe. inputs: curated_documents. Frozen, it stays as it is once it was made.
 
     Not frozen, it stays while no document of its sample changes: it is made of `tokenizer_sample` alone.
     """
-    inputs: dict[str, Artifact | str] = {"file": _digest_of(settings)} if settings.kind == "existing" else {}
+    curated = inputs["curated_documents"]
+    outside: dict[str, Artifact | str] = {"file": _digest_of(settings)} if settings.kind == "existing" else {}
     # Where the file lies and whether a later change is followed do not change what is made.
     identity = settings.model_dump(mode="json", exclude={"frozen", "path"})
-    now = store.current(ASSET)
+    now = context.store.current(ASSET)
     if settings.frozen and now is not None:
-        return _kept(store, now, curated, identity, inputs, log)
-    sampled = sampling.make(store, curated, settings, execution or ExecutionSettings(), log)
-    return store.make(
+        return _kept(context, now, {**outside, "curated_documents": curated.digest}, identity)
+    sampled = sampling.make(context, curated, settings)
+    return context.store.make(
         ASSET,
         code_version=VERSION,
         settings=identity,
-        inputs={sampling.ASSET: sampled.identity, **inputs},
+        inputs={sampling.ASSET: sampled.identity, **outside},
         build=lambda draft: _build(draft, sampled, settings, identity),
-        log=log,
+        log=context.log,
     )
 
 
-def _kept(
-    store: Store,
-    now: Artifact,
-    curated: Artifact,
-    identity: dict[str, Any],
-    inputs: dict[str, Artifact | str],
-    log: Callable[[str], None],
-) -> Artifact:
-    """The tokenizer in force, whatever has changed; says what has."""
+def _kept(context: RunContext, now: Artifact, given: dict[str, Artifact | str], identity: dict[str, Any]) -> Artifact:
+    """The tokenizer in force, whatever has changed; says what has. given: what it would be made of now."""
+    store = context.store
     sample = store.current(sampling.ASSET)
     before = dict(now.manifest["made_of"])
     before["inputs"] = {name: given for name, given in before["inputs"].items() if name != sampling.ASSET}
     if sample is not None:  # what was curated then
         before["inputs"] |= sample.manifest["made_of"]["inputs"]
-    asked = {**inputs, "curated_documents": curated.digest}
-    changed = differences(before, {**before, "code_version": VERSION, "settings": identity, "inputs": asked})
+    changed = differences(before, {**before, "code_version": VERSION, "settings": identity, "inputs": given})
     if store.explanations is not None:
         store.explanations[ASSET] = []
     if changed:
-        log(f"{ASSET}: kept ({now.version}), since `tokenizer.frozen` is true, though {'; '.join(changed)}")
+        context.log(f"{ASSET}: kept ({now.version}), since `tokenizer.frozen` is true, though {'; '.join(changed)}")
     else:
-        log(f"{ASSET}: up to date ({now.version}), and frozen")
+        context.log(f"{ASSET}: up to date ({now.version}), and frozen")
     return now
 
 

@@ -24,10 +24,9 @@ from model.allocator import kept_memory
 from pipeline.errors import UserError
 from pipeline.training import checkpoint, distributed, machine, schedule
 from pipeline.training.checkpoint import Checkpoints
-from pipeline.training.distributed import Ranks
 from pipeline.training.objectives.objective import Ahead, LossOf, Objective, Trained, randomness, to_device
 from pipeline.training.optimiser import Optimiser
-from pipeline.training.reporting import Teller
+from pipeline.training.reporting import Reporter, RunOptions
 from pipeline.training.stopping import Stopped, stop_requests
 from pipeline.training.throughput import Clock
 from pipeline.training.training_settings import LoopSettings
@@ -46,38 +45,17 @@ def train(
     objective: Objective,
     model: torch.nn.Module,
     settings: LoopSettings,
-    *,
     learning_rate: float,
     seed: int,
-    device: str,
-    directory: Path,
-    ranks: Ranks | None = None,
-    sharded: bool = False,
-    run: Any = None,
-    log: Callable[[str], None] = print,
-    progress: Callable[[dict[str, Any]], None] | None = None,
-    should_stop: Callable[[], bool] | None = None,
+    options: RunOptions,
 ) -> Trained:
-    """Train `model` in place, with checkpoints in `directory` (rank 0's).
+    """Train `model` in place.
 
     Raises Stopped after SIGINT, SIGTERM or `should_stop()`, with a checkpoint written; UserError where the loss breaks
     again and again, or memory does not suffice.
     """
-    loop = Loop(
-        objective,
-        model,
-        settings,
-        learning_rate,
-        seed,
-        device,
-        directory,
-        ranks or Ranks(),
-        sharded,
-        run,
-        log,
-        progress,
-    )
-    with stop_requests(should_stop) as loop.stop_requested, kept_memory():
+    loop = Loop(objective, model, settings, learning_rate, seed, options)
+    with stop_requests(options.should_stop) as loop.stop_requested, kept_memory():
         try:
             return loop.run_to_end()
         except (RuntimeError, MemoryError) as error:
@@ -92,19 +70,24 @@ class Loop:
     """The state of one run."""
 
     def __init__(
-        self, objective: Objective, model: torch.nn.Module, settings: LoopSettings, learning_rate: float, seed: int,
-        device: str, directory: Path, ranks: Ranks, sharded: bool, run: Any, log: Callable[[str], None],
-        progress: Callable[[dict[str, Any]], None] | None,
-    ):  # fmt: skip
+        self,
+        objective: Objective,
+        model: torch.nn.Module,
+        settings: LoopSettings,
+        learning_rate: float,
+        seed: int,
+        options: RunOptions,
+    ):
+        ranks, device = options.ranks, options.device
         self.objective, self.settings, self.ranks, self.device, self.seed = objective, settings, ranks, device, seed
-        self.run, self.log = run, log
+        self.run, self.log = options.run, options.log
         self.precision = machine.choose_precision(
             settings.precision, device, sum(p.numel() for p in model.parameters())
         )
         machine.make_deterministic(device)
         if hasattr(model, "gradient_checkpointing"):
             model.gradient_checkpointing = settings.activation_checkpointing  # type: ignore[assignment]
-        self.sharded = sharded and ranks.world > 1
+        self.sharded = options.sharded and ranks.world > 1
         if self.sharded:  # before the weights go to the device: they may not fit there whole
             distributed.shard(model, device, self.precision)
         self.model = model.to(device)
@@ -123,7 +106,7 @@ class Loop:
         peak = machine.peak_flops(device, self.precision) * ranks.world if ranks.first else 0.0
         speed = (objective.step_tokens, objective.flops_per_token, peak)
         self.clock = Clock()
-        self.teller = Teller(objective, self.clock, speed, device, ranks.first, run, log, progress)
+        self.reporter = Reporter(objective, self.clock, speed, options)
 
         self.step = 0
         self.rows: list[dict[str, Any]] = []
@@ -132,7 +115,7 @@ class Loop:
         self.figures: dict[str, float] = {}
         self.stop_requested: Callable[[], bool] = lambda: False
         self.data = Ahead(objective)
-        self.checkpoints = Checkpoints(directory, settings.keep_checkpoints) if ranks.first else None
+        self.checkpoints = Checkpoints(options.directory, settings.keep_checkpoints) if ranks.first else None
         self.saved_at = -1
         self.saved_time = time.monotonic()
 
@@ -143,7 +126,7 @@ class Loop:
         if self.step == 0:
             self._save()  # what to go back to if the loss breaks before the first checkpoint
         steps = self.objective.steps
-        self.teller.begin(self.step)
+        self.reporter.begin(self.step)
         self.clock.begin()
         while True:
             if self._asked_to_stop():
@@ -157,9 +140,9 @@ class Loop:
             if self._checkpoint_due():
                 self._save()
             self._advance()
-            self.teller.step(self.step, self.rows)
-        self.teller.end()
-        timings = self.clock.summary(*self.teller.speed)
+            self.reporter.step(self.step, self.rows)
+        self.reporter.end()
+        timings = self.clock.summary(*self.reporter.speed)
         if self.step != self.saved_at:
             self._save()
         self._take_selected()
@@ -257,7 +240,7 @@ class Loop:
         with self._averaged():
             figures = self._measured(self.objective.validation_batches)
             if figures and self._sample_due():
-                self.teller.sample(self.step, self.model)
+                self.reporter.sample(self.step, self.model)
         if figures is None:  # the checkpoint says that this measurement is still to be made
             self._stop()
             return
@@ -269,7 +252,7 @@ class Loop:
         self.figures = figures
         if figures["validation_loss"] < min(measured, default=math.inf):
             self._save()
-        self.teller.measured(self.step, self.rows, figures)
+        self.reporter.measured(self.step, self.rows, figures)
 
     def _measured(self, count: int) -> dict[str, float] | None:
         """Figures over the first `count` validation batches, each rank on its share; None where asked to stop."""
@@ -370,7 +353,7 @@ class Loop:
             f"step {bad + 1}: {why}; back to step {self.step}, its batch is left out ({rollbacks} of at most"
             f" {self.settings.max_rollbacks} times)"
         )
-        self.teller.went_back(rollbacks, f"step {bad + 1}: {why}; back to step {self.step}")
+        self.reporter.went_back(rollbacks, f"step {bad + 1}: {why}; back to step {self.step}")
         self._save()  # so that a kill does not forget what was left out
         return True
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import torch
 
 
-WORTH_BF16 = 1_000_000  # parameters from which on a CPU with AMX is given bf16 (docs/training-quality.md)
+WORTH_BF16 = 1_000_000  # parameters from which on a CPU with AMX is given bf16 (docs/results/training-quality.md)
 
 
 @dataclass(frozen=True)

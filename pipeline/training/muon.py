@@ -2,7 +2,7 @@
 
 The one idea: an update is the momentum with all its singular values pushed towards 1, by five steps of a polynomial in
 matrix multiplications. torch makes these in bf16 always. A CPU without AMX takes four times as long for that as in
-fp32: of a demonstration's step it was a third (docs/training-speed.md).
+fp32: of a demonstration's step it was a third (docs/results/training-speed.md).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What a run tells while it goes on: a progress bar and lines for a person, metrics for MLflow, reports for Dagster.
+"""What a run reports on its way: a progress bar and lines for a person, metrics for MLflow, reports for Dagster.
 
-Only the first rank tells anything. Nothing here touches what is learned.
+Only the first rank reports anything. Nothing here touches what is learned.
 """
 
 from __future__ import annotations
@@ -8,9 +8,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.context import Log, Progress
 from pipeline.training import machine
+from pipeline.training.distributed import Ranks
 from pipeline.training.throughput import Clock
 
 if TYPE_CHECKING:
@@ -22,19 +25,28 @@ LOGGED_STEPS = 2000  # at most about so many points of a curve go to MLflow
 Row = dict[str, Any]  # of the run's log
 
 
-@dataclass
-class Teller:
-    """Where the reports of one run go. `speed`: what `Clock.recent` wants (step tokens, FLOPs a token, peak FLOP/s)."""
+@dataclass(frozen=True)
+class RunOptions:
+    """Where a run takes place and who watches it: nothing here changes what is learned, but for rounding."""
 
-    objective: Objective
-    clock: Clock
-    speed: tuple[int, float, float]
-    device: str
-    first: bool  # is this the first rank?
-    run: Any  # of MLflow, or None
-    log: Callable[[str], None]
-    progress: Callable[[dict[str, Any]], None] | None
-    bar: Any = field(default=None, init=False)
+    directory: Path  # of the checkpoints (rank 0's)
+    device: str = "cpu"
+    ranks: Ranks = field(default_factory=Ranks)
+    sharded: bool = False
+    run: Any = None  # of MLflow
+    log: Log = print
+    progress: Progress | None = None
+    should_stop: Callable[[], bool] | None = None
+
+
+class Reporter:
+    """Where the reports of one run go. `speed`: what `Clock.recent` takes (step tokens, FLOPs a token, peak FLOP/s)."""
+
+    def __init__(self, objective: Objective, clock: Clock, speed: tuple[int, float, float], options: RunOptions):
+        self.objective, self.clock, self.speed = objective, clock, speed
+        self.device, self.first = options.device, options.ranks.first
+        self.run, self.log, self.progress = options.run, options.log, options.progress
+        self.bar: Any = None
 
     def begin(self, step: int) -> None:
         from tqdm import tqdm

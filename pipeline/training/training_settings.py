@@ -183,7 +183,7 @@ class PretrainingSettings(LoopSettings):
         "muon",
         description=(
             "muon for the matrices of the blocks and adamw for the rest (Jordan 2024; Liu et al. 2025: the same loss"
-            " for half the compute; docs/training-quality.md has what it gives here), or adamw for all"
+            " for half the compute; docs/results/training-quality.md has what it gives here), or adamw for all"
         ),
     )
     tokens: int = Field(

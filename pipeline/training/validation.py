@@ -17,14 +17,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
+from model.config import IGNORED
 from pipeline.store.artifact import Artifact
 
 if TYPE_CHECKING:
     import torch
 
     Mask = Callable[[torch.Tensor, int], tuple[torch.Tensor, torch.Tensor]]
-
-IGNORED = -100
 
 
 @dataclass(frozen=True)

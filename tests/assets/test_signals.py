@@ -10,7 +10,8 @@ from assets import display, signals
 from pipeline.curation.duplicates import near
 from pipeline.curation.filters import heuristics, keywords, language
 from pipeline.curation.rules import Limit, Rule, in_force
-from pipeline.inspect.rules_reference import DECLARED
+from pipeline.curation.stages import Curation
+from pipeline.inspect.rules_reference import declared_by
 from pipeline.settings import StageSettings
 
 TEXTS = [
@@ -27,6 +28,7 @@ DOCUMENTS = pl.DataFrame(
         "lang": pl.Series([None] * len(TEXTS), dtype=pl.String),
     }
 )
+DECLARED = declared_by(Curation())
 DECIDING = [declared for declared in DECLARED if any(isinstance(r, Rule) and r.limits for r in declared.reasons)]
 
 

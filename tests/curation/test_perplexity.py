@@ -1,7 +1,6 @@
 """Perplexity: what is removed, what is not judged, that no model judges what it has seen, and stable bytes."""
 
 import random
-import sys
 from pathlib import Path
 
 import polars as pl
@@ -14,9 +13,8 @@ from pipeline.documents.view import Documents
 from pipeline.errors import UserError
 from pipeline.store.artifact import Artifact
 from pipeline.store.store import Store
-
-sys.path.insert(0, str(Path(__file__).parent))
-from filter_texts import KOREAN, PYTHON, Named, frame, learned, raw_of, reasons
+from tests.curation.filter_texts import KOREAN, PYTHON, frame, learned, raw_of, reasons
+from tests.making import context
 
 DRAW = random.Random(7)
 NOUNS = [
@@ -141,7 +139,7 @@ def test_the_reference_is_what_the_recipe_names(tmp_path):
 
 def test_a_reference_that_is_no_source_is_named():
     with pytest.raises(UserError, match="`wikipedia`, which is no source of the recipe: wiki"):
-        perplexity.check_reference("perplexity", ["wikipedia"], [Named("wiki")])
+        perplexity.check_reference("perplexity", ["wikipedia"], ["wiki"])
 
 
 def test_removed_documents_are_no_reference(tmp_path):
@@ -163,7 +161,9 @@ def sampled(root: Path, characters: int, **sources: pl.DataFrame) -> learning_sa
     store = Store(root, "r")
     documents = Documents(*raw_of(store, **sources))
     execution = ExecutionSettings(executor="in_process")
-    return learning_sample.make(store, "sample", documents, {"all": set(sources)}, characters, execution, str)
+    return learning_sample.make(
+        context(store, execution=execution), "sample", documents, {"all": set(sources)}, characters
+    )
 
 
 def test_the_sample_is_bounded_and_hangs_on_nothing_else(tmp_path):

@@ -1,19 +1,15 @@
 """Quality: good told from poor by sources or by rules, a bound on what goes, what is not judged, stable bytes."""
 
-import sys
 from pathlib import Path
 
 import polars as pl
 import pytest
 
 from pipeline.curation.filters import quality
-from pipeline.documents.execution import ExecutionSettings
-from pipeline.documents.stage import run_stage
 from pipeline.store.store import Store
-
-sys.path.insert(0, str(Path(__file__).parent))
-from filter_texts import PYTHON, Named, frame, learned, raw_of, reasons
-from test_perplexity import DRAW, NOUNS, english, korean
+from tests.curation.filter_texts import PYTHON, frame, learned, raw_of, reasons
+from tests.curation.test_perplexity import DRAW, NOUNS, english, korean
+from tests.making import after, context
 
 OFFERS = [
     "buy",
@@ -130,23 +126,14 @@ def test_no_documents(model):
 
 def test_as_artifacts_of_a_store(tmp_path):
     """The model is made once, by its own settings alone; the stage runs on it; switched off, neither reads text."""
-    store, quiet = Store(tmp_path, "r"), {"log": lambda _: None}
+    store = Store(tmp_path, "r")
     raw, _ = raw_of(store, good=GOOD, web=POOR)
 
     def make(**settings):
         chosen = quality.Settings(reference=["good"], **SMALL, **settings)
-        sources = [Named("good"), Named("web")]
-        model = quality.make_model(store, raw, None, chosen, sources, ExecutionSettings(), **quiet)
-        stage = run_stage(
-            quality.STAGE,
-            store,
-            raw,
-            None,
-            chosen,
-            ExecutionSettings(executor="in_process"),
-            {"quality_model": model},
-            **quiet,
-        )
+        run = context(store, sources=("good", "web"))
+        model = quality.make_model(run, after(raw), chosen)
+        stage = quality.STAGE.make(run, after(raw, quality_model=model), chosen)
         return model, stage
 
     model, stage = make(max_removed=0.25, min_quality=0.5)

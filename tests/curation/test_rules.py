@@ -11,11 +11,13 @@ import pytest
 
 from pipeline.curation.filters import heuristics, keywords, language, perplexity, quality
 from pipeline.curation.rules import Limit, Rule, decided_by, in_force, setting_of
+from pipeline.curation.stages import Curation
 from pipeline.documents.reasons import Reason, words_of
-from pipeline.graph import DECISIONS, NODES
+from pipeline.graph import nodes_of
 from pipeline.ingest.records import Tally
 from pipeline.inspect import rules_reference
-from pipeline.inspect.rules_reference import DECLARED, Declared
+from pipeline.inspect.rules_reference import Declared, declared_by, reasons_by_asset
+from pipeline.recipe import load
 
 sys.path.insert(0, str(Path(__file__).parent))
 from filter_texts import ENGLISH, KOREAN, PYTHON, frame
@@ -29,6 +31,7 @@ SIGNALS = {  # the columns of each filter's table of signals
     perplexity: pl.Schema(dict.fromkeys(("perplexity", "percentile", "deviation"), pl.Float32)),
     quality: pl.Schema(dict.fromkeys(("quality", "rank"), pl.Float32)),
 }
+DECLARED = declared_by(Curation())
 LIMITS = [(module, rule, limit) for module in FILTERS for rule in module.RULES for limit in rule.limits]
 SWITCHED_ON = heuristics.Settings(c4={"curly_bracket": True})
 
@@ -51,8 +54,11 @@ def test_two_reasons_of_one_name_are_refused():
 
 
 def test_every_asset_that_can_leave_documents_out_is_declared():
-    declared = rules_reference.reasons_by_asset()
-    assert set(declared) == {*DECISIONS, "raw_documents", "curated_documents", "token_shards"} <= set(NODES)
+    declared = reasons_by_asset(Curation())
+    of_the_graph = {
+        name for name in nodes_of(load()) if name.endswith(("_documents", "_decisions", "_edits", "_shards"))
+    }
+    assert set(declared) == of_the_graph
     assert declared["raw_documents"]["other_language"] != declared["language_decisions"]["other_language"]
 
 
@@ -62,9 +68,9 @@ def test_a_record_cannot_be_skipped_for_a_reason_without_words():
 
 
 def test_the_page_of_rules_is_what_the_rules_say():
-    page = (ROOT / "docs" / "rules.md").read_text(encoding="utf-8")
-    assert page == rules_reference.page(), "run `slm rules > docs/rules.md`"
-    for words in rules_reference.reasons_by_asset().values():
+    page = (ROOT / "docs" / "guide" / "rules.md").read_text(encoding="utf-8")
+    assert page == rules_reference.page(), "run `slm rules > docs/guide/rules.md`"
+    for words in reasons_by_asset(Curation()).values():
         for reason, meaning in words.items():
             assert f"| `{reason}` | {meaning}" in page
     assert "| `words` < 30 | Korean | `gopher.min_words_ko` |" in page

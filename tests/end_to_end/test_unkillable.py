@@ -11,10 +11,8 @@ import sys
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-import tiny
-
 from pipeline.store.artifact import OF_THE_MAKING
+from tests import tiny
 
 KILLS = int(os.environ.get("SLM_KILLS", "3"))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pipeline.curation.stages import Curation
 from pipeline.inspect import cards
 from pipeline.inspect.rules_reference import reasons_by_asset
 
@@ -48,7 +49,7 @@ MANIFESTS = {
 
 
 def test_the_data_card_names_sources_licences_counts_and_reasons():
-    text = cards.data_card(MANIFESTS, reasons_by_asset())
+    text = cards.data_card(MANIFESTS, reasons_by_asset(Curation()))
     assert "| wiki | CC-BY-SA-4.0 | ko, en | 1,200 | 1,160 | 500,000 |" in text
     assert "| notes | not stated | unknown | 30 | 28 | 1,234 |" in text
     assert "| language_decisions | `other_language` | in a language that the recipe does not ask for | 40 |" in text
@@ -62,7 +63,7 @@ def test_the_data_card_names_sources_licences_counts_and_reasons():
 
 def test_a_reason_of_one_name_is_told_by_the_asset_that_gave_it():
     removed = {"counts": {"removed": {"other_language": 1}}}
-    text = cards.data_card({"raw_documents": removed, "language_decisions": removed}, reasons_by_asset())
+    text = cards.data_card({"raw_documents": removed, "language_decisions": removed}, reasons_by_asset(Curation()))
     assert "| raw_documents | `other_language` | a page in another language than the source's | 1 |" in text
     assert "| language_decisions | `other_language` | in a language that the recipe does not ask for | 1 |" in text
 

@@ -8,7 +8,6 @@ import polars as pl
 import pytest
 
 from model import export
-from pipeline.documents.execution import ExecutionSettings
 from pipeline.evaluation import report
 from pipeline.evaluation.evaluation_settings import EvaluationSettings
 from pipeline.inspect import cards
@@ -18,6 +17,7 @@ from pipeline.tokens import shards as token_shards
 from pipeline.tokens import training as tokenizer_asset
 from pipeline.tokens.token_settings import ShardSettings, TokenizerSettings
 from pipeline.tokens.tokenizer import load
+from tests.making import context
 
 SENTENCES = ("the quick brown fox jumps over a lazy dog", "빠른 갈색 여우가 게으른 개를 뛰어넘는다", "다시 또")
 WORDS = " ".join(SENTENCES).split(" ")
@@ -57,9 +57,11 @@ def made(tmp_path_factory, make_network):
         draft.record("s-0", {}, rows=60, facts={"source": "s"})
 
     curated = artifact("curated_documents", curate)
-    tokenizer = tokenizer_asset.make(store, curated, TokenizerSettings(kind="bpe", vocab_size=300), silent)
+    tokenizer = tokenizer_asset.make(
+        context(store), {"curated_documents": curated}, TokenizerSettings(kind="bpe", vocab_size=300)
+    )
     settings = ShardSettings(validation=0.3)
-    shards = token_shards.make(store, curated, tokenizer, settings, ExecutionSettings(executor="in_process"), silent)
+    shards = token_shards.make(context(store), {"curated_documents": curated, "tokenizer": tokenizer}, settings)
     ask = [{"role": "user", "content": "the quick?"}]
     reply = {"role": "assistant", "content": "brown fox"}
     rows = [

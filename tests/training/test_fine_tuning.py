@@ -20,12 +20,14 @@ from pipeline.training.data.packing import IGNORED, pack
 from pipeline.training.objectives import fine_tuning
 from pipeline.training.stopping import Stopped
 from pipeline.training.training_settings import SftSettings
+from tests.making import context
 
 SETTINGS = SftSettings(epochs=4, batch_tokens=256, learning_rate=3e-3)
 
 
 def make(store, base, instructions, settings=SETTINGS, **given):
-    return fine_tuning.make(store, base, instructions, settings, seed=1, device="cpu", log=lambda line: None, **given)
+    inputs = {"base": base, "instruction_data": instructions}
+    return fine_tuning.make(context(store, **given), inputs, settings)
 
 
 def spoken(length, learned):
@@ -117,7 +119,7 @@ def test_stopped_and_gone_on_with_it_is_the_same_file(tmp_path, store, base, ins
         make(other, base, instructions, should_stop=lambda: asked.append(1) or len(asked) > 9)
     assert other.current("sft_model") is None
     lines = []
-    again = fine_tuning.make(other, base, instructions, SETTINGS, seed=1, device="cpu", log=lines.append)
+    again = make(other, base, instructions, log=lines.append)
     assert any("going on from the checkpoint of step" in line for line in lines)
     assert again.digest == whole.digest
     assert not (again.directory / "checkpoints").exists()

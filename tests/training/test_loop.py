@@ -74,7 +74,7 @@ import sys, os, pathlib, torch
 torch.set_num_threads(1)
 sys.path.insert(0, {root!r})
 from tests.training import toy
-from pipeline.training.settings import LoopSettings
+from pipeline.training.training_settings import LoopSettings
 from safetensors.torch import save_file
 model, trained = toy.run(pathlib.Path({place!r}) / "checkpoints", LoopSettings(checkpoint_every=2, ema=0.5), steps=40,
                          progress=None, log=lambda line: print(line, flush=True))

@@ -1,6 +1,7 @@
 """Preference tuning: the loss is the paper's, and what goes wrong in silence elsewhere is told here."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -9,17 +10,21 @@ import torch
 
 from model import export
 from pipeline.errors import UserError
+from pipeline.store.draft import Draft
 from pipeline.store.tables import write_table
 from pipeline.tokens.tokenizer import load
+from pipeline.training.distributed import Ranks
+from pipeline.training.model_artifact import Making
 from pipeline.training.objectives import preference
 from pipeline.training.stopping import Stopped
 from pipeline.training.training_settings import PreferenceSettings
+from tests.making import context
 
 SETTINGS = PreferenceSettings(epochs=6, batch_pairs=8, learning_rate=1e-3)
 
 
 def make(store, base, preferences, settings=SETTINGS, log=lambda line: None):
-    return preference.make(store, base, preferences, settings, seed=1, device="cpu", log=log)
+    return preference.make(context(store, log=log), {"base": base, "preference_data": preferences}, settings)
 
 
 def rows(**changes):
@@ -68,19 +73,21 @@ def test_the_loss_is_the_formula_of_the_paper(network, speaker):
     assert float(figures["accuracy"]) in (0.0, 1.0, 2.0)
 
 
-def test_the_start_is_measured_whatever_is_computed_together(network, speaker, monkeypatch):
+def test_the_start_is_measured_whatever_is_computed_together(network, speaker, store, monkeypatch):
     monkeypatch.setattr(preference, "SECONDS_BETWEEN_LINES", 0.0)
     answers = ["a long answer, longer than the others " * 2, "short", "neither long nor short, so to say"]
     pairs = preference.encoded(pl.concat([rows(chosen=answer) for answer in answers]), speaker, 64).pairs
     lines = []
-    together = preference.reference(network, pairs, 2, "fp32", "cpu", SETTINGS, lines.append)
+    making = Making(context(store, log=lines.append), Draft(store.root, list, str), Ranks(), "cpu")
+    together = preference.reference(network, pairs, 2, "fp32", SETTINGS, making)
     for pair, found in zip(pairs, together, strict=True):
-        alone = preference.reference(network, [pair], 1, "fp32", "cpu", SETTINGS, lines.append)[0]
+        alone = preference.reference(network, [pair], 1, "fp32", SETTINGS, making)[0]
         assert found.tolist() == pytest.approx(alone.tolist(), rel=1e-5)
     assert len({round(float(chosen), 3) for chosen, _ in together}) == 3
     assert any("2 of 3 pairs" in line for line in lines)
     with pytest.raises(Stopped, match="the same command starts it again"):
-        preference.reference(network, pairs, 2, "fp32", "cpu", SETTINGS, lines.append, should_stop=lambda: True)
+        asked = replace(making, context=context(store, should_stop=lambda: True))
+        preference.reference(network, pairs, 2, "fp32", SETTINGS, asked)
 
 
 def test_by_length_and_smoothed(network, speaker):

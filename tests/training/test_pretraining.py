@@ -18,6 +18,7 @@ from pipeline.training.planning import plan
 from pipeline.training.stopping import Stopped
 from pipeline.training.training_settings import PretrainingSettings
 from pipeline.training.validation import Validation, documents_of, select
+from tests.making import context
 
 SHAPE = ModelConfig(layers=2, width=32, heads=4, kv_heads=2, context=64)
 SETTINGS = PretrainingSettings(
@@ -32,8 +33,8 @@ SETTINGS = PretrainingSettings(
 
 
 def make(store, shards, tokenizer, settings=SETTINGS, shape=SHAPE, **given):
-    given = {"seed": 1, "device": "cpu", "log": lambda line: None, **given}
-    return pretraining.make(store, shards, tokenizer, shape, settings, **given)
+    inputs = {"token_shards": shards, "tokenizer": tokenizer}
+    return pretraining.make(context(store, **given), inputs, plan.Pretraining(shape, settings))
 
 
 def test_it_learns_and_its_directory_is_enough(store, shards, tokenizer):
@@ -144,7 +145,11 @@ def test_networks_that_see_both_ways_guess_hidden_tokens(store, shards, tokenize
 
 def test_the_plan_is_an_artifact_and_says_what_training_does(store, shards, tokenizer):
     lines = []
-    planned = plan.make(store, shards, tokenizer, SHAPE, SETTINGS, "cpu", lines.append)
+    planned = plan.make(
+        context(store, log=lines.append),
+        {"token_shards": shards, "tokenizer": tokenizer},
+        plan.Pretraining(SHAPE, SETTINGS),
+    )
     artifact = make(store, shards, tokenizer)
     for name in ("parameters", "tokens", "steps", "batch_tokens"):
         assert planned.facts[name] == artifact.facts[name]

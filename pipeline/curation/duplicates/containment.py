@@ -16,7 +16,7 @@ from pipeline.curation.duplicates.similarity import Sets
 
 if TYPE_CHECKING:
     from pipeline.curation.duplicates.corpus import Corpus
-    from pipeline.curation.duplicates.near import Settings
+    from pipeline.curation.duplicates.duplicate_settings import Settings
 
 # A document that lies in another to 90 % misses all of 4 probes with a probability of 0.0001.
 PROBES = 4

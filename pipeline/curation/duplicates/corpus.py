@@ -33,7 +33,7 @@ from pipeline.store.tables import put_in_place
 from pipeline.text.words import shingles_in
 
 if TYPE_CHECKING:
-    from pipeline.curation.duplicates.near import Settings
+    from pipeline.curation.duplicates.duplicate_settings import Settings
 
 IN_MEMORY_BYTES = 256 << 20  # band hashes beyond that lie in a file
 FEW = 8  # one document in so many of a fragment is looked for by its id, more are read with all the fragment

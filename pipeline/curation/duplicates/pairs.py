@@ -18,7 +18,7 @@ from pipeline.text.words import mix
 
 if TYPE_CHECKING:
     from pipeline.curation.duplicates.corpus import Corpus
-    from pipeline.curation.duplicates.near import Settings
+    from pipeline.curation.duplicates.duplicate_settings import Settings
 
 TABLE = "pairs/compared"  # left, right (doc_ids, the one that takes precedence left), jaccard
 

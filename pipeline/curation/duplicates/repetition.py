@@ -11,7 +11,7 @@ every program, and taking it out would break them all.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ import numpy as np
 import polars as pl
 from pydantic import Field
 
+from pipeline.context import Inputs, RunContext
 from pipeline.curation.duplicates.near import source_order
 from pipeline.curation.duplicates.sentences import Sentences, sentences_of
 from pipeline.curation.rules import Limit, Rule, decided_by
@@ -27,12 +28,19 @@ from pipeline.documents.document import EDIT
 from pipeline.documents.execution import ExecutionSettings
 from pipeline.documents.fragment_tables import make_tables, of_documents
 from pipeline.documents.reasons import words_of
-from pipeline.documents.stage import counted, decision_facts, decision_table, refuse_to_remove_all, scatter
+from pipeline.documents.stage import (
+    CorpusStage,
+    decision_facts,
+    decision_table,
+    refuse_to_remove_all,
+    scatter,
+    seen_through,
+    total_counts,
+)
 from pipeline.documents.view import Documents
 from pipeline.settings import StageSettings
 from pipeline.store.artifact import Artifact, digest
 from pipeline.store.draft import Draft
-from pipeline.store.store import Store
 from pipeline.store.tables import in_batches, joined, write_table
 from pipeline.text.words import runs
 
@@ -64,31 +72,23 @@ class Settings(StageSettings):
     min_words_left: int = Field(10, ge=0, description="Remove a document of which cuts leave fewer words than this")
 
 
-def make(
-    store: Store,
-    raw: Artifact,
-    previous: Artifact | None,
-    settings: Settings,
-    execution: ExecutionSettings,
-    log: Callable[[str], None] = print,
-    sources: Sequence[str] = (),
-) -> Artifact:
-    """Cut what is repeated over documents. sources: the recipe's sources in order, for which document is the first."""
-    documents = Documents(raw, previous)
-    order = source_order(documents, sources, ())
-    inputs: dict[str, Artifact | str] = {"raw_documents": raw}
-    if previous is not None:
-        inputs[previous.asset] = previous
+def make(context: RunContext, inputs: Inputs, settings: Settings) -> Artifact:
+    """Cut what is repeated over documents. inputs: raw_documents, previous.
+
+    Which document is the first that holds a sentence follows the recipe's order of sources.
+    """
+    documents, named = seen_through(inputs)
+    order = source_order(documents, context.sources, ())
 
     def build(draft: Draft) -> None:
         if settings.enabled:
-            find_all(draft, documents, settings, execution)
+            find_all(draft, documents, settings, context.execution)
             frequent = frequent_sentences(draft, documents, settings, order)
         else:
             frequent = None
         for fragment, cuts in cuts_by_fragment(draft, documents, frequent):
             _write(draft, documents, fragment, settings, cuts)
-        draft.counts = counted(draft.entries)
+        draft.counts = total_counts(draft.entries)
         if frequent is not None:
             draft.facts = {
                 "sentences": sum(draft.entries[f"{side_table(name)}.parquet"]["rows"] for name in documents.fragments),
@@ -96,8 +96,10 @@ def make(
             }
         refuse_to_remove_all(ASSET, draft.counts)
 
-    told = {**settings.model_dump(mode="json"), "source_order": order}
-    return store.make(ASSET, code_version=VERSION, settings=told, inputs=inputs, build=build, log=log)
+    identity = {**settings.model_dump(mode="json"), "source_order": order}
+    return context.store.make(
+        ASSET, code_version=VERSION, settings=identity, inputs=named, build=build, log=context.log
+    )
 
 
 # -- sentences, by fragment --------------------------------------------------------------------------------------------
@@ -270,3 +272,16 @@ def _words_left(texts: pl.Series, edits: pl.Series) -> pl.Series:
             done = max(done, span["end"])
         left.append(len("".join([*pieces, text[done:]]).split()))
     return pl.Series(left, dtype=pl.Int64)
+
+
+STAGE = CorpusStage(
+    name=ASSET,
+    block="repetition",
+    description="Passages that stand in many documents (licences, menus, openings): all but the first are cut.",
+    kinds=("python", "numpy", "parquet"),
+    after=("duplicates",),
+    settings=Settings,
+    version=VERSION,
+    rules=RULES,
+    run=make,
+)

@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 
 from pipeline.curation.duplicates import pairs
-from pipeline.curation.duplicates.near import Settings
+from pipeline.curation.duplicates.duplicate_settings import Settings
 from pipeline.curation.duplicates.signatures import folded
 from pipeline.curation.duplicates.similarity import Sets, sets_of
 from pipeline.documents import browse

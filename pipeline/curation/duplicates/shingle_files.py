@@ -1,9 +1,10 @@
 """The shingles of a fragment's documents as a file that is read anywhere in it: 6 bytes each, and nothing else.
 
 Why they are kept: new documents have to be compared with old ones exactly, and these lie scattered over all fragments.
-Without this file the text of every fragment would be unpacked for a few documents of it (docs/deduplication.md has the
-figures). Where a document's shingles begin follows from the numbers of words, which stand beside the signatures. They
-are in the order of the text, with repeats: sorting is left to the few that are asked for.
+Without this file the text of every fragment would be unpacked for a few documents of it
+(docs/results/deduplication.md has the figures). Where a document's shingles begin follows from the numbers of words,
+which stand beside the signatures. They are in the order of the text, with repeats: sorting is left to the few that are
+asked for.
 """
 
 from __future__ import annotations

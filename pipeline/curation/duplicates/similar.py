@@ -14,7 +14,7 @@ import polars as pl
 
 from pipeline.curation.duplicates import index
 from pipeline.curation.duplicates.corpus import Signed, as_column, hex_ids, read_signed, side_table
-from pipeline.curation.duplicates.near import Settings
+from pipeline.curation.duplicates.duplicate_settings import Settings
 from pipeline.curation.duplicates.signatures import folded, signatures_of
 from pipeline.curation.duplicates.similarity import Sets, sets_of
 from pipeline.documents.view import Documents

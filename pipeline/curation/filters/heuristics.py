@@ -21,7 +21,7 @@ from pipeline.curation.filters.heuristic_rules import RULES
 from pipeline.curation.filters.web_rules import markup_share, web_columns
 from pipeline.curation.rules import decided_by
 from pipeline.documents.reasons import words_of
-from pipeline.documents.stage import Stage
+from pipeline.documents.stage import FragmentStage
 from pipeline.settings import Settings as Block
 from pipeline.settings import StageSettings
 from pipeline.text.characters import SCRIPTS, count_kinds
@@ -135,7 +135,17 @@ def decide(signals: pl.DataFrame, settings: Settings) -> pl.DataFrame:
     return decided_by(signals, RULES, settings, spared=pl.col("spared"))
 
 
-STAGE = Stage("heuristic_decisions", Settings, VERSION, signals, decide, REASONS, signal_settings=("spare",))
+STAGE = FragmentStage(
+    name="heuristic_decisions",
+    block="heuristics",
+    description="The rules of Gopher, C4 and FineWeb: too short, repetitive, full of symbols or lists, broken lines.",
+    settings=Settings,
+    version=VERSION,
+    rules=RULES,
+    signals=signals,
+    decide=decide,
+    signal_settings=("spare",),
+)
 
 
 def _columns(documents: pl.DataFrame) -> pl.DataFrame:

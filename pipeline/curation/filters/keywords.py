@@ -17,7 +17,7 @@ from pydantic import Field
 from pipeline.curation.filters.keyword_lists import HARMLESS, LISTS, entries
 from pipeline.curation.rules import Limit, Rule, decided_by
 from pipeline.documents.reasons import OWN, words_of
-from pipeline.documents.stage import Stage
+from pipeline.documents.stage import FragmentStage
 from pipeline.settings import StageSettings
 
 VERSION = "1"
@@ -85,7 +85,17 @@ def decide(signals: pl.DataFrame, settings: Settings) -> pl.DataFrame:
     return decided_by(signals, RULES, settings, pl.max_horizontal(densities))
 
 
-STAGE = Stage("keyword_decisions", Settings, VERSION, signals, decide, REASONS, signal_settings=("words", "ignore"))
+STAGE = FragmentStage(
+    name="keyword_decisions",
+    block="keywords",
+    description="Documents that hold words of a block list too often. The list has a part for each language.",
+    settings=Settings,
+    version=VERSION,
+    rules=RULES,
+    signals=signals,
+    decide=decide,
+    signal_settings=("words", "ignore"),
+)
 
 
 @cache

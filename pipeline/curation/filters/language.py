@@ -17,7 +17,7 @@ from pydantic import Field
 
 from pipeline.curation.rules import Limit, Rule, Scope, decided_by
 from pipeline.documents.reasons import words_of
-from pipeline.documents.stage import Stage
+from pipeline.documents.stage import FragmentStage
 from pipeline.errors import UserError
 from pipeline.settings import StageSettings
 from pipeline.text.characters import SCRIPTS, count_kinds
@@ -179,7 +179,18 @@ def decide(signals: pl.DataFrame, settings: Settings) -> pl.DataFrame:
     return decided_by(signals, RULES, settings, pl.col("confidence"))
 
 
-STAGE = Stage("language_decisions", Settings, VERSION, signals, decide, REASONS, signal_settings=("model",))
+STAGE = FragmentStage(
+    name="language_decisions",
+    block="language",
+    description=("Which language each document is in (script shares, then fastText for the undecided); is it wanted?"),
+    kinds=("python", "polars", "fasttext"),
+    settings=Settings,
+    version=VERSION,
+    rules=RULES,
+    signals=signals,
+    decide=decide,
+    signal_settings=("model",),
+)
 
 
 def pieces(texts: pl.Series) -> pl.Series:

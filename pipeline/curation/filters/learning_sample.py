@@ -12,7 +12,7 @@ change, and the model is up to date.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,13 +20,13 @@ from typing import Any
 import polars as pl
 import xxhash
 
+from pipeline.context import RunContext
 from pipeline.curation.filters.model_text import FOLDS, KINDS, MOST_OF_A_DOCUMENT, fold, kinds, prose, turn
 from pipeline.documents.execution import ExecutionSettings
 from pipeline.documents.fragment_tables import make_tables, of_documents
 from pipeline.documents.view import Documents
 from pipeline.store.artifact import Artifact, digest
 from pipeline.store.draft import Draft
-from pipeline.store.store import Store
 from pipeline.store.tables import gathered, joined, write_table
 
 VERSION = "1"
@@ -66,13 +66,7 @@ class Sample:
 
 
 def make(
-    store: Store,
-    asset: str,
-    documents: Documents,
-    groups: Mapping[str, Collection[str]],
-    characters: int,
-    execution: ExecutionSettings,
-    log: Callable[[str], None] = print,
+    context: RunContext, asset: str, documents: Documents, groups: Mapping[str, Collection[str]], characters: int
 ) -> Sample:
     """Of each group of sources and each kind of text, the first documents in line, about `characters` of them."""
     fragments = {
@@ -85,7 +79,7 @@ def make(
 
     def build(draft: Draft) -> None:
         parts = [
-            in_line(draft, documents, name, fragments[name], characters, execution)
+            in_line(draft, documents, name, fragments[name], characters, context.execution)
             for name in sorted(groups)
             if fragments[name]
         ]
@@ -96,7 +90,9 @@ def make(
         draft.facts = {"documents": found.height, "characters": int(found["length"].sum())}
 
     told = {"characters": characters, "groups": {name: sorted(sources) for name, sources in groups.items()}}
-    artifact = store.make(asset, code_version=VERSION, settings=told, inputs=inputs, build=build, log=log)
+    artifact = context.store.make(
+        asset, code_version=VERSION, settings=told, inputs=inputs, build=build, log=context.log
+    )
     return Sample(artifact, documents)
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -19,19 +18,17 @@ import numpy as np
 import polars as pl
 from pydantic import Field
 
+from pipeline.context import Inputs, RunContext
 from pipeline.curation.filters import heuristics, learning_sample
 from pipeline.curation.filters.learning_sample import Sample, identity_of
 from pipeline.curation.filters.model_text import FOLDS, KINDS, judged, turn
 from pipeline.curation.filters.perplexity import check_reference
 from pipeline.curation.rules import Limit, Rule, decided_by
-from pipeline.documents.execution import ExecutionSettings
 from pipeline.documents.reasons import words_of
-from pipeline.documents.stage import Stage
-from pipeline.documents.view import Documents
+from pipeline.documents.stage import FragmentStage, TrainedFilter, seen_through
 from pipeline.settings import StageSettings
 from pipeline.store.artifact import Artifact
 from pipeline.store.draft import Draft
-from pipeline.store.store import Store
 from pipeline.store.tables import write_whole
 
 VERSION = "1"
@@ -122,31 +119,15 @@ def decide(signals: pl.DataFrame, settings: Settings) -> pl.DataFrame:
     return decided_by(signals, RULES, settings, pl.col("quality"))
 
 
-STAGE = Stage("quality_decisions", Settings, VERSION, signals, decide, REASONS, models=("quality_model",))
-
-
-def make_model(
-    store: Store,
-    raw: Artifact,
-    previous: Artifact | None,
-    settings: Settings,
-    sources: Sequence[Any],
-    execution: ExecutionSettings,
-    log: Callable[[str], None] = print,
-) -> Artifact:
+def make_model(context: RunContext, inputs: Inputs, settings: Settings) -> Artifact:
     """The artifact `quality_model`: `<kind>-<fold>.bin` for each language with examples enough, and the ranks.
 
-    It is made of `quality_sample` alone. `sources` are the recipe's. Raises UserError where `reference` names one that
-    is not among them.
+    inputs: raw_documents, previous. It is made of `quality_sample` alone. Raises UserError where `reference` names what
+    is not a source of the recipe.
     """
-    check_reference("quality", settings.reference, sources)
-    wanted = {name: value for name, value in settings.model_dump(mode="json").items() if name in MODEL_SETTINGS}
-    sampled = None
-    if settings.enabled:
-        documents = Documents(raw, previous)
-        there = {documents.source(name) for name in documents.fragments}
-        groups = {OTHERS: there - set(settings.reference), REFERENCE: there & set(settings.reference)}
-        sampled = learning_sample.make(store, "quality_sample", documents, groups, settings.characters, execution, log)
+    check_reference("quality", settings.reference, context.sources)
+    learned = {name: value for name, value in settings.model_dump(mode="json").items() if name in MODEL_SETTINGS}
+    sampled = sample(context, inputs, settings) if settings.enabled else None
 
     def build(draft: Draft) -> None:
         if sampled is None:
@@ -154,14 +135,22 @@ def make_model(
         else:
             draft.facts = train(sampled, settings, draft)
 
-    return store.make(
+    return context.store.make(
         "quality_model",
         code_version=MODEL_VERSION,
-        settings={"enabled": settings.enabled, **wanted},
+        settings={"enabled": settings.enabled, **learned},
         inputs={} if sampled is None else {"quality_sample": sampled.identity},
         build=build,
-        log=log,
+        log=context.log,
     )
+
+
+def sample(context: RunContext, inputs: Inputs, settings: Settings) -> Sample:
+    """The documents that the classifiers learn from: those of the reference, and those of all other sources."""
+    documents, _ = seen_through(inputs)
+    there = {documents.source(name) for name in documents.fragments}
+    groups = {OTHERS: there - set(settings.reference), REFERENCE: there & set(settings.reference)}
+    return learning_sample.make(context, "quality_sample", documents, groups, settings.characters)
 
 
 def train(sampled: Sample, settings: Settings, draft: Draft) -> dict[str, Any]:
@@ -262,3 +251,29 @@ def _model(path: str) -> Any:
     import fasttext
 
     return fasttext.load_model(path)
+
+
+STAGE = FragmentStage(
+    name="quality_decisions",
+    block="quality",
+    description="Documents that the quality classifier takes for raw text with great certainty.",
+    kinds=("python", "polars", "fasttext"),
+    after=("heuristics",),
+    settings=Settings,
+    version=VERSION,
+    rules=RULES,
+    signals=signals,
+    decide=decide,
+    filters=(
+        TrainedFilter(
+            name="quality_model",
+            version=MODEL_VERSION,
+            description=(
+                "A fastText classifier that tells reference text from raw text. It is trained by one thread, so that "
+                "it comes out the same each time."
+            ),
+            kinds=("python", "fasttext"),
+            make=make_model,
+        ),
+    ),
+)

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-IGNORED = -100
+from model.config import IGNORED
+
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,10 @@ from typing import Literal
 
 import numpy as np
 
+from model.config import IGNORED
+
 from pipeline.training.data.mixture import key_of, shuffled
 
-IGNORED = -100
 AT_ONCE = 512  # documents put in order at once
 Packing = Literal["cut", "best_fit"]
 

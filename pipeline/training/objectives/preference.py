@@ -10,20 +10,21 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
+from model.config import IGNORED
+from pipeline.context import Inputs, RunContext
 from pipeline.errors import UserError
 from pipeline.store.artifact import Artifact
-from pipeline.store.draft import Draft
-from pipeline.store.store import Store
 from pipeline.tokens import chat
+from pipeline.training.model_facts import ModelFacts
 from pipeline.training.objectives import tuning
 from pipeline.training.planning import budget as budgets
+from pipeline.training.planning import plan
 from pipeline.training.stopping import Stopped
 from pipeline.training.training_settings import PreferenceSettings
 
@@ -31,14 +32,13 @@ if TYPE_CHECKING:
     import torch
 
     from pipeline.tokens.tokenizer import Tokenizer
-    from pipeline.training.distributed import Ranks
+    from pipeline.training.model_artifact import Making, Training
     from pipeline.training.objectives.objective import Batch
 
-VERSION = "5"
+VERSION = "6"  # 6: facts count the tokens
 ASSET = "preference_model"
 RATE_SHARE = 0.01  # of the rate that pretraining would use (Rafailov et al. 2023: 1e-6 after some 1e-4)
 HELD_BACK_PAIRS = 512
-IGNORED = -100
 SECONDS_BETWEEN_LINES = 10.0
 ROUND_TO = 32  # lengths of batches, so that few shapes occur
 
@@ -68,115 +68,112 @@ class Pairs:
     reference: np.ndarray  # float32 [pairs, 2]: log-probability of (chosen, rejected) at the start
 
 
-def make(
-    store: Store,
-    base: Artifact,
-    preferences: Artifact,
-    settings: PreferenceSettings,
-    seed: int,
-    device: str,
-    log: Callable[[str], None] = print,
-    progress: Callable[[dict[str, Any]], None] | None = None,
-    should_stop: Callable[[], bool] | None = None,
-) -> Artifact:
-    """Tune `base` on `preferences` (train.parquet, held_back.parquet with prompt, chosen, rejected).
+def make(context: RunContext, inputs: Inputs, settings: PreferenceSettings) -> Artifact:
+    """Tune a model on preferences (train.parquet, held_back.parquet with prompt, chosen, rejected).
 
-    Raises UserError where no pair is left, `loop.Stopped` where it was asked to stop.
+    inputs: base, preference_data. Raises UserError where no pair is left, `loop.Stopped` where it was asked to stop.
     """
     from pipeline.training.model_artifact import made_by_all
 
-    def train(draft: Draft, ranks: Ranks, own: str) -> None:
-        _train(draft, ranks, own, store, base, preferences, settings, seed, log, progress, should_stop)
-
+    base, preferences = inputs["base"], inputs["preference_data"]
     return made_by_all(
-        store,
+        context,
         ASSET,
-        device,
-        train,
-        log,
+        lambda making: prepared(making, base, preferences, settings),
         code_version=VERSION,
-        settings={"preference": settings.identity, "seed": seed},
+        settings={"preference": settings.identity, "seed": context.seed},
         inputs={base.asset: base, preferences.asset: preferences},
     )
 
 
-def _train(
-    draft: Draft, ranks: Ranks, device: str, store: Store, base: Artifact, preferences: Artifact,
-    settings: PreferenceSettings, seed: int, log: Callable[[str], None],
-    progress: Callable[[dict[str, Any]], None] | None, should_stop: Callable[[], bool] | None,
-) -> None:  # fmt: skip
-    from pipeline.training import loop
-    from pipeline.training import model_artifact as artifact
+def prepared(making: Making, base: Artifact, preferences: Artifact, settings: PreferenceSettings) -> Training:
+    """The network, its pairs with what the start gives them, and its measurements, as the loop takes them."""
+    from pipeline.training.model_artifact import Training
     from pipeline.training.objectives.objective import Objective
-    from pipeline.training.planning import plan
 
-    network, config, speaker = tuning.start(base, settings, seed)
-    context = min(settings.context or config.context, config.context)
+    context, ranks, device = making.context, making.ranks, making.device
+    network, config, tokenizer = tuning.start(base, settings, context.seed)
+    length = min(settings.context or config.context, config.context)
     train, held_back = (
-        encoded(pl.read_parquet(preferences.table(split)), speaker, context) for split in ("train", "held_back")
+        encoded(pl.read_parquet(preferences.table(split)), tokenizer, length) for split in ("train", "held_back")
     )
     held_back.pairs = held_back.pairs[:HELD_BACK_PAIRS]
     if not train.pairs:
         raise UserError(
-            f"{preferences.asset} holds no pair to learn from ({told(train)}): add pairs, or set preference.enabled to"
-            " false."
+            f"{preferences.asset} holds no pair to learn from ({left_out_of(train)}): add pairs, or set"
+            " preference.enabled to false."
         )
     precision = tuning.precision_of(config, settings, device)
-    fit = tuning.together(config, context, settings, precision, device, ranks.world)
+    fit = tuning.fit(config, length, settings, precision, device, ranks.world)
     pairs_at_once = max(1, fit.sequences // 2)
-    course = tuning.course(len(train.pairs), settings.epochs, settings.batch_pairs, pairs_at_once, seed, ranks.world)
+    course = tuning.course(
+        len(train.pairs), settings.epochs, settings.batch_pairs, pairs_at_once, context.seed, ranks.world
+    )
     network.to(device)
     without_dropout(network)
-    tell = log if ranks.first else lambda line: None
     for part in (train, held_back):
-        part.reference = reference(network, part.pairs, course.each, precision, device, settings, tell, should_stop)
-    sized = budgets.size(config, context)
+        part.reference = reference(network, part.pairs, course.each, precision, settings, making)
+    size = budgets.size(config, length)
     rate = tuning.learning_rate(config, settings, RATE_SHARE)
     lengths = [len(pair.chosen) + len(pair.rejected) for pair in train.pairs]
-    ask = tuning.asker(speaker, settings)
-    rounds = math.ceil(len(held_back.pairs) / course.each)
+    step_tokens = round(course.in_step * sum(lengths) / len(lengths))
     objective = Objective(
         name="preference tuning",
         steps=course.steps,
         accumulation=course.accumulation,
-        step_tokens=round(course.in_step * sum(lengths) / len(lengths)),
+        step_tokens=step_tokens,
         batch=lambda step, micro: batch_of(train, course.places(step, micro, ranks)),
         units=lambda batch: float(len(batch["reference"])),
         loss=lambda model, batch: dpo(model, batch, settings),
-        validation_batches=rounds,
+        validation_batches=math.ceil(len(held_back.pairs) / course.each),
         measure=lambda model, index: measured(model, held_back, index, course.each, device, settings),
         summary=summary,
-        sample=ask,
-        flops_per_token=sized.flops_per_token,
+        sample=tuning.asker(tokenizer, settings),
+        flops_per_token=size.flops_per_token,
         out_of_memory=lambda: plan.advice(config, settings, precision, device, fit.sequences),
     )
-    facts = {
-        "parameters": sized.parameters, "steps": course.steps, "epochs": settings.epochs, "method": settings.method,
-        "learning_rate": float(f"{rate:.6g}"), "beta": settings.beta, "pairs": len(train.pairs),
-        "left_out": train.left_out, "cut": train.cut, "held_back": len(held_back.pairs),
-    }  # fmt: skip
-    if ranks.first:
-        log(f"{len(train.pairs):,} pairs, {course.steps:,} steps of {course.in_step}; {told(train)}")
-    with artifact.followed(ranks, store, ASSET, draft, {"preference": settings}, facts) as tracked:
-        trained = loop.train(
-            objective, network, settings, learning_rate=rate, seed=seed, device=device,
-            directory=draft.directory / artifact.CHECKPOINTS, ranks=ranks, sharded=fit.sharded, run=tracked,
-            log=log if ranks.first else lambda line: None, progress=progress, should_stop=should_stop,
-        )  # fmt: skip
-        whole = tuning.end(artifact.whole_network(network, lambda: tuning.start(base, settings, seed)[0]), settings)
-        if ranks.first:
-            artifact.finish(draft, whole, base, trained, facts, ask(whole), tracked, end=chat.END)
+    facts = ModelFacts(
+        parameters=size.parameters,
+        steps=course.steps,
+        tokens=course.steps * step_tokens,
+        batch_tokens=step_tokens,
+        learning_rate=rate,
+        epochs=settings.epochs,
+        details={
+            "method": settings.method,
+            "beta": settings.beta,
+            "pairs": len(train.pairs),
+            "left_out": train.left_out,
+            "cut": train.cut,
+            "held_back": len(held_back.pairs),
+        },
+    )
+    making.log(f"{len(train.pairs):,} pairs, {course.steps:,} steps of {course.in_step}; {left_out_of(train)}")
+    return Training(
+        asset=ASSET,
+        objective=objective,
+        network=network,
+        settings=settings,
+        learning_rate=rate,
+        sharded=fit.sharded,
+        facts=facts,
+        base=base,
+        blocks={"preference": settings},
+        fresh=lambda: tuning.start(base, settings, context.seed)[0],
+        finished=lambda network: tuning.merged(network, settings),
+        end=chat.END,
+    )
 
 
 # -- pairs -------------------------------------------------------------------------------------------------------------
 
 
-def encoded(rows: pl.DataFrame, speaker: Tokenizer, context: int) -> Pairs:
+def encoded(rows: pl.DataFrame, tokenizer: Tokenizer, context: int) -> Pairs:
     """Token ids of every usable pair. A pair that teaches nothing is counted under its reason, not trained on."""
     prompts, chosen, rejected = (rows[name].to_list() for name in ("prompt", "chosen", "rejected"))
-    heads = speaker.encode_chats(prompts, answer_next=True)
+    heads = tokenizer.encode_chats(prompts, answer_next=True)
     answers = [
-        speaker.encode_chats(
+        tokenizer.encode_chats(
             [[*prompt, {"role": "assistant", "content": text}] for prompt, text in zip(prompts, texts)]
         )
         for texts in (chosen, rejected)
@@ -209,7 +206,7 @@ def encoded(rows: pl.DataFrame, speaker: Tokenizer, context: int) -> Pairs:
     return Pairs(pairs, left_out, cut, np.zeros((len(pairs), 2), np.float32))
 
 
-def told(pairs: Pairs) -> str:
+def left_out_of(pairs: Pairs) -> str:
     reasons = [f"{count} left out because {REASONS[reason]}" for reason, count in pairs.left_out.items() if count]
     return ", ".join([*reasons, f"{pairs.cut} cut to the context"])
 
@@ -292,9 +289,13 @@ def without_dropout(network: torch.nn.Module) -> None:
 
 
 def reference(
-    network: torch.nn.Module, pairs: list[Pair], at_once: int, precision: str, device: str,
-    settings: PreferenceSettings, log: Callable[[str], None] = print, should_stop: Callable[[], bool] | None = None,
-) -> np.ndarray:  # fmt: skip
+    network: torch.nn.Module,
+    pairs: list[Pair],
+    at_once: int,
+    precision: str,
+    settings: PreferenceSettings,
+    making: Making,
+) -> np.ndarray:
     """Log-probabilities of both answers of each pair under the network as it is, float32 [pairs, 2].
 
     Pairs of like length are computed together, so that little of a batch is filling. Raises Stopped where it was asked
@@ -305,17 +306,18 @@ def reference(
     from pipeline.training import machine
     from pipeline.training.objectives.objective import to_device
 
+    device, should_stop = making.device, making.context.should_stop
     found = np.zeros((len(pairs), 2), np.float32)
     unknown = Pairs(pairs, {}, 0, found)
     by_length = np.argsort([max(len(pair.chosen), len(pair.rejected)) for pair in pairs], kind="stable")
     network.eval()
-    told = time.monotonic()
+    reported = time.monotonic()
     for start in range(0, len(pairs), at_once):
         if should_stop is not None and should_stop():
             raise Stopped("preference tuning stopped before its first step; the same command starts it again.")
-        if time.monotonic() - told > SECONDS_BETWEEN_LINES:
-            told = time.monotonic()
-            log(f"what the model gives the answers before it is tuned: {start:,} of {len(pairs):,} pairs")
+        if time.monotonic() - reported > SECONDS_BETWEEN_LINES:
+            reported = time.monotonic()
+            making.log(f"what the model gives the answers before it is tuned: {start:,} of {len(pairs):,} pairs")
         places = by_length[start : start + at_once]
         batch = to_device(batch_of(unknown, places), device)
         with torch.no_grad(), machine.autocast(device, precision):

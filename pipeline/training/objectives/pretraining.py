@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from model.config import ModelConfig
+from model.config import IGNORED, ModelConfig
+from pipeline.context import Inputs, RunContext
 from pipeline.store.artifact import Artifact
-from pipeline.store.draft import Draft
-from pipeline.store.store import Store
+from pipeline.training.model_facts import ModelFacts
 from pipeline.training.planning import budget as budgets
 from pipeline.training.planning import plan
 from pipeline.training.training_settings import PretrainingSettings
@@ -22,131 +22,122 @@ if TYPE_CHECKING:
     import torch
 
     from pipeline.tokens.tokenizer import Tokenizer
+    from pipeline.training.data.feed import Feed
     from pipeline.training.distributed import Ranks
+    from pipeline.training.model_artifact import Making, Training
     from pipeline.training.objectives.objective import Batch
+    from pipeline.training.validation import Mask
 
 VERSION = "5"
 ASSET = "pretrained_model"
-IGNORED = -100
 
 
-def make(
-    store: Store,
-    shards: Artifact,
-    tokenizer: Artifact,
-    model: ModelConfig,
-    settings: PretrainingSettings,
-    seed: int,
-    device: str,
-    log: Callable[[str], None] = print,
-    progress: Callable[[dict[str, Any]], None] | None = None,
-    should_stop: Callable[[], bool] | None = None,
-) -> Artifact:
-    """Train a network of the shape `model` on `shards`; the artifact's directory alone is enough to use it.
+def make(context: RunContext, inputs: Inputs, settings: plan.Pretraining) -> Artifact:
+    """Train a network on token shards; the artifact's directory alone is enough to use it.
 
-    Raises UserError where the run cannot fit or there is no text, `loop.Stopped` where it was asked to stop.
+    inputs: token_shards, tokenizer. Raises UserError where the run cannot fit or there is no text, `loop.Stopped` where
+    it was asked to stop.
     """
     from pipeline.training.model_artifact import made_by_all
 
-    def train(draft: Draft, ranks: Ranks, own: str) -> None:
-        _train(draft, ranks, own, store, shards, tokenizer, model, settings, seed, log, progress, should_stop)
+    shards, tokenizer = inputs["token_shards"], inputs["tokenizer"]
+    run_settings = settings.for_shards(shards)
+
+    def prepare(making: Making) -> Training:
+        return prepared(making, shards, tokenizer, settings.model, run_settings)
 
     return made_by_all(
-        store,
+        context,
         ASSET,
-        device,
-        train,
-        log,
+        prepare,
         code_version=VERSION,
-        settings={"model": model.model_dump(mode="json"), "pretraining": settings.identity, "seed": seed},
+        settings={
+            "model": settings.model.model_dump(mode="json"),
+            "pretraining": run_settings.identity,
+            "seed": context.seed,
+        },
         inputs={"token_shards": shards, "tokenizer": tokenizer},
     )
 
 
-def _train(
-    draft: Draft, ranks: Ranks, device: str, store: Store, shards: Artifact, tokenizer: Artifact, model: ModelConfig,
-    settings: PretrainingSettings, seed: int, log: Callable[[str], None],
-    progress: Callable[[dict[str, Any]], None] | None, should_stop: Callable[[], bool] | None,
-) -> None:  # fmt: skip
+def prepared(
+    making: Making, shards: Artifact, tokenizer: Artifact, model: ModelConfig, settings: PretrainingSettings
+) -> Training:
+    """The network, its batches and its measurements, as the loop takes them."""
     import torch
 
     from model.transformer import Transformer
     from pipeline.tokens.tokenizer import load
-    from pipeline.training import loop, machine
-    from pipeline.training import model_artifact as artifact
+    from pipeline.training import machine
     from pipeline.training.data.feed import Feed
+    from pipeline.training.model_artifact import Training
     from pipeline.training.objectives.objective import Objective
     from pipeline.training.validation import Validation, documents_of
 
+    ranks, device, seed = making.ranks, making.device, making.context.seed
     config = plan.with_vocabulary(model, tokenizer)
-    speaker = load(tokenizer.whole())
-    sized = budgets.size(config)
-    precision = machine.choose_precision(settings.precision, device, sized.parameters)
+    loaded = load(tokenizer.whole())
+    size = budgets.size(config)
+    precision = machine.choose_precision(settings.precision, device, size.parameters)
     fit = plan.fit(config, settings, precision, device, ranks.world)
     available = plan.tokens_in(shards)
-    run = budgets.budget(settings, sized, config.context, available, fit.sequences, ranks.world)
+    run = budgets.budget(settings, size, config.context, available, fit.sequences, ranks.world)
     feed = Feed(shards, settings.feed, seed, config.context, run.sequences, ranks.rank, ranks.world, run.accumulation)
     on_the_way = settings.validation_tokens or min(65_536, int(0.015 * run.tokens))
-    mask = None if config.causal else masker(config, settings, seed, speaker.ids["<unk>"])
-    held_back = documents_of(shards, speaker.document_start)
+    mask = None if config.causal else masker(config, settings, seed, loaded.ids["<unk>"])
+    held_back = documents_of(shards, loaded.document_start)
     validation = Validation(held_back, config.context, run.sequences, on_the_way, mask)
-    sample = sampler(speaker, settings) if config.causal else None
     objective = Objective(
         name="pretraining",
         steps=run.steps,
         accumulation=run.accumulation,
         step_tokens=run.step_tokens,
-        batch=batches(feed, config, settings, seed, ranks, run.accumulation, speaker.ids["<unk>"]),
+        batch=batches(feed, mask, ranks, run.accumulation),
         units=targets_in,
         loss=loss_of(settings),
         validation_batches=validation.some,
         validation_batches_final=validation.all,
         measure=validation.measure,
         summary=validation.summary,
-        sample=sample,
-        flops_per_token=sized.flops_per_token,
+        sample=sampler(loaded, settings) if config.causal else None,
+        flops_per_token=size.flops_per_token,
         out_of_memory=lambda: plan.advice(config, settings, precision, device, run.sequences),
     )
-    facts = {
-        "parameters": sized.parameters, "tokens": run.tokens, "steps": run.steps, "batch_tokens": run.step_tokens,
-        "learning_rate": float(f"{run.learning_rate:.6g}"), "epochs": round(run.epochs, 3), "precision": precision,
-    }  # fmt: skip
-    if ranks.first:
-        log(
-            f"{sized.parameters / 1e6:.1f} M parameters, {run.tokens / 1e6:.1f} M tokens ({run.epochs:.2f} passes) in"
-            f" {run.steps:,} steps of {ranks.world} x {run.accumulation} x {run.sequences} sequences of"
-            f" {config.context}, {precision} on {device}"
-        )
+    facts = ModelFacts(
+        parameters=size.parameters,
+        steps=run.steps,
+        tokens=run.tokens,
+        batch_tokens=run.step_tokens,
+        learning_rate=run.learning_rate,
+        epochs=round(run.epochs, 3),
+        details={"precision": precision},
+    )
+    making.log(
+        f"{size.parameters / 1e6:.1f} M parameters, {run.tokens / 1e6:.1f} M tokens ({run.epochs:.2f} passes) in"
+        f" {run.steps:,} steps of {ranks.world} x {run.accumulation} x {run.sequences} sequences of"
+        f" {config.context}, {precision} on {device}"
+    )
     torch.manual_seed(seed)
-    network: Any = Transformer(config)
-    blocks = {"model": config, "pretraining": settings}
-    with artifact.followed(ranks, store, ASSET, draft, blocks, facts) as tracked:
-        trained = loop.train(
-            objective, network, settings, learning_rate=run.learning_rate, seed=seed, device=device,
-            directory=draft.directory / artifact.CHECKPOINTS, ranks=ranks, sharded=fit.sharded, run=tracked,
-            log=log if ranks.first else lambda line: None, progress=progress, should_stop=should_stop,
-        )  # fmt: skip
-        network = artifact.whole_network(network, lambda: Transformer(config))
-        if ranks.first:
-            artifact.finish(draft, network, tokenizer, trained, facts, sample(network) if sample else "", tracked)
+    return Training(
+        asset=ASSET,
+        objective=objective,
+        network=Transformer(config),
+        settings=settings,
+        learning_rate=run.learning_rate,
+        sharded=fit.sharded,
+        facts=facts,
+        base=tokenizer,
+        blocks={"model": config, "pretraining": settings},
+        fresh=lambda: Transformer(config),
+    )
 
 
 # -- the batch and its loss --------------------------------------------------------------------------------------------
 
 
-def batches(
-    feed: Any,
-    config: ModelConfig,
-    settings: PretrainingSettings,
-    seed: int,
-    ranks: Ranks,
-    accumulation: int,
-    masked: int,
-) -> Callable[[int, int], Batch]:
+def batches(feed: Feed, mask: Mask | None, ranks: Ranks, accumulation: int) -> Callable[[int, int], Batch]:
     """What the loop asks for, out of the token feed."""
     import torch
-
-    mask = None if config.causal else masker(config, settings, seed, masked)
 
     def batch(step: int, micro: int) -> Batch:
         found = feed.batch(step * accumulation + micro)
@@ -165,9 +156,7 @@ def batches(
     return batch
 
 
-def masker(
-    config: ModelConfig, settings: PretrainingSettings, seed: int, masked: int
-) -> Callable[[torch.Tensor, int], tuple[torch.Tensor, torch.Tensor]]:
+def masker(config: ModelConfig, settings: PretrainingSettings, seed: int, masked: int) -> Mask:
     """Tokens to guess in the batch at `place`: 8 of 10 hidden, 1 replaced, 1 left (Devlin et al. 2018, A.1)."""
     import torch
 
@@ -201,14 +190,14 @@ def loss_of(settings: Any) -> Callable[[torch.nn.Module, Batch], tuple[torch.Ten
     return loss
 
 
-def sampler(speaker: Tokenizer, settings: PretrainingSettings) -> Callable[[torch.nn.Module], str]:
+def sampler(tokenizer: Tokenizer, settings: PretrainingSettings) -> Callable[[torch.nn.Module], str]:
     """What the network makes of the fixed prompts, each at the start of a document."""
     from model.generate import generate
 
     def sample(network: Any) -> str:
         lines = []
         for prompt in settings.sample_prompts:
-            ids = [speaker.document_start, *speaker.encode([prompt])[0].tolist()]
+            ids = [tokenizer.document_start, *tokenizer.encode([prompt])[0].tolist()]
             made = generate(
                 network,
                 ids,
@@ -216,9 +205,9 @@ def sampler(speaker: Tokenizer, settings: PretrainingSettings) -> Callable[[torc
                 temperature=0.8,
                 top_k=50,
                 seed=0,
-                stop_ids=(speaker.document_start,),
+                stop_ids=(tokenizer.document_start,),
             )
-            lines.append(f"{prompt}⏵{speaker.decode(list(made))}")
+            lines.append(f"{prompt}⏵{tokenizer.decode(list(made))}")
         return "\n\n".join(lines) + "\n"
 
     return sample

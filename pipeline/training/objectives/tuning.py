@@ -77,8 +77,8 @@ def start(
             f"{base.asset} sees both ways (model.causal: false) and cannot answer: leave sft and preference out"
             " (enabled: false)."
         )
-    speaker = load(base.whole())
-    if "<|im_start|>" not in speaker.ids:
+    tokenizer = load(base.whole())
+    if "<|im_start|>" not in tokenizer.ids:
         raise UserError(
             "The tokenizer has no <|im_start|> and <|im_end|>, which conversations need: bring one along that has them,"
             " or train one."
@@ -88,10 +88,10 @@ def start(
 
         torch.manual_seed(seed)
         lora.add(network, settings.lora_rank, settings.lora_alpha)
-    return network, network.config, speaker
+    return network, network.config, tokenizer
 
 
-def end(network: Any, settings: SftSettings | PreferenceSettings) -> Transformer:
+def merged(network: Any, settings: SftSettings | PreferenceSettings) -> Transformer:
     """The network as it is kept: with low-rank additions merged into its weights."""
     if settings.method == "lora":
         from model import lora
@@ -100,7 +100,7 @@ def end(network: Any, settings: SftSettings | PreferenceSettings) -> Transformer
     return network
 
 
-def together(
+def fit(
     config: ModelConfig,
     context: int,
     settings: SftSettings | PreferenceSettings,
@@ -125,22 +125,22 @@ def learning_rate(config: ModelConfig, settings: SftSettings | PreferenceSetting
     return budgets.best_rate(sized) * share * (10 if settings.method == "lora" else 1)
 
 
-def asker(speaker: Tokenizer, settings: SftSettings | PreferenceSettings) -> Callable[[torch.nn.Module], str]:
+def asker(tokenizer: Tokenizer, settings: SftSettings | PreferenceSettings) -> Callable[[torch.nn.Module], str]:
     """What the network answers to the fixed prompts."""
     from model.generate import generate
 
     def ask(network: Any) -> str:
         lines = []
         for prompt in settings.sample_prompts:
-            ids, _ = speaker.encode_chat([{"role": "user", "content": prompt}], answer_next=True)
+            ids, _ = tokenizer.encode_chat([{"role": "user", "content": prompt}], answer_next=True)
             answer = generate(
                 network,
                 ids.tolist(),
                 max_new=settings.sample_tokens,
                 temperature=0.0,
-                stop_ids=(speaker.ids["<|im_end|>"],),
+                stop_ids=(tokenizer.ids["<|im_end|>"],),
             )
-            lines.append(f"user: {prompt}\nassistant: {speaker.decode(list(answer))}")
+            lines.append(f"user: {prompt}\nassistant: {tokenizer.decode(list(answer))}")
         return "\n\n".join(lines) + "\n"
 
     return ask

@@ -3,7 +3,7 @@
 The step is the real one: the same network, loss, optimiser and order of calls, under torch's `FakeTensorMode`, with
 its memory tracker noting what lives when. So nothing has to be kept in step with the network by hand. What the tracker
 cannot see is added: a fixed amount for the process (work space of kernels, the driver), and a margin that was measured;
-docs/plan.md holds the figures.
+docs/results/plan.md holds the figures.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from typing import Literal
 from model.config import ModelConfig
 from pipeline.training.training_settings import LoopSettings
 
-# Measured against real peaks (benchmarks/plan_vs_measured.py; docs/plan.md): expected is up to 5 % low.
+# Measured against real peaks (benchmarks/plan_vs_measured.py; docs/results/plan.md): expected is up to 5 % low.
 MARGIN = 0.10
 # A CUDA context with its libraries, before the first tensor: 0.3-0.6 GB on current drivers.
 CUDA_CONTEXT = 600e6
-# What kernels and threads keep for themselves on a CPU: measured 15 to 31 MiB (docs/plan.md).
+# What kernels and threads keep for themselves on a CPU: measured 15 to 31 MiB (docs/results/plan.md).
 WORK_SPACE = 24e6
 LARGEST_MICRO_BATCH = 1024
 SHORT = 1024  # tokens of the smaller of the two batches that are looked at

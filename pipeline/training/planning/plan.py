@@ -8,15 +8,15 @@ refused here, with the numbers.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from model.config import ModelConfig
+from pipeline.context import Inputs, RunContext
 from pipeline.errors import UserError
 from pipeline.store.artifact import Artifact
 from pipeline.store.draft import Draft
-from pipeline.store.store import Store
 from pipeline.store.tables import write_whole
 from pipeline.training import machine
 from pipeline.training.planning import budget as budgets
@@ -33,6 +33,23 @@ ASSET = "training_plan"
 EXPECTED_MFU = {"bf16": 0.40, "fp16": 0.25, "fp32": 0.50}
 # A card is never all ours: a desktop, or fragments between tensors.
 USABLE = 0.95
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    """What the recipe says of a pretraining: the network's shape, the run, and the weights of the sources."""
+
+    model: ModelConfig
+    pretraining: PretrainingSettings
+    source_weights: Mapping[str, float] = field(default_factory=dict)
+
+    def for_shards(self, shards: Artifact) -> PretrainingSettings:
+        """The settings with each source's weight in the feed, where the feed does not name its own."""
+        there = shards.facts["tokens_by_source"]
+        weights = {name: weight for name, weight in self.source_weights.items() if weight != 1 and name in there}
+        feed = self.pretraining.feed
+        feed = feed.model_copy(update={"source_weights": {**weights, **feed.source_weights}})
+        return self.pretraining.model_copy(update={"feed": feed})
 
 
 @dataclass(frozen=True)
@@ -223,33 +240,32 @@ def lines(found: dict[str, Any]) -> list[str]:
     return text
 
 
-def make(
-    store: Store,
-    shards: Artifact,
-    tokenizer: Artifact,
-    model: ModelConfig,
-    settings: PretrainingSettings,
-    device: str = "auto",
-    log: Callable[[str], None] = print,
-) -> Artifact:
-    """The plan for this machine's device as an artifact. Raises UserError where the run cannot fit."""
-    own = machine.choose_device(device)
+def make(context: RunContext, inputs: Inputs, settings: Pretraining) -> Artifact:
+    """The plan for this machine's device as an artifact. inputs: token_shards, tokenizer.
+
+    Raises UserError where the run cannot fit.
+    """
+    shards, tokenizer = inputs["token_shards"], inputs["tokenizer"]
+    device = machine.choose_device(context.device)
 
     def build(draft: Draft) -> None:
-        found = plan(with_vocabulary(model, tokenizer), settings, tokens_in(shards), device=own)
+        found = plan(with_vocabulary(settings.model, tokenizer), settings.pretraining, tokens_in(shards), device=device)
         del found["memory_free_mib"]  # of this moment
         write_whole(draft.path("plan.json"), json.dumps(found, indent=1, sort_keys=True) + "\n")
         draft.facts.update(found)
         for line in lines(found):
-            log(line)
+            context.log(line)
 
-    return store.make(
+    return context.store.make(
         ASSET,
         code_version=VERSION,
-        settings={"model": model.model_dump(mode="json"), "pretraining": settings.model_dump(mode="json")},
+        settings={
+            "model": settings.model.model_dump(mode="json"),
+            "pretraining": settings.pretraining.model_dump(mode="json"),
+        },
         inputs={"token_shards": shards, "tokenizer": tokenizer},
         build=build,
-        log=log,
+        log=context.log,
     )
 
 

@@ -1,0 +1,132 @@
+"""A person's own code: a Python file that a recipe names, loaded as a module without being installed.
+
+What such a file makes depends on its bytes, so `digest_of` belongs in the fingerprint of whatever it makes. The file
+may import installed packages and this project, but not the files beside it: their contents are in no fingerprint.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+
+from pipeline.errors import UserError
+from pipeline.settings import Settings
+from pipeline.store.artifact import digest, file_digest
+
+PREFIX = "slm_own_"
+
+
+def load(path: Path, defines: tuple[str, ...] = ()) -> ModuleType:
+    """The file at `path`, executed as a module that has all names of `defines`; executed once per process and content.
+
+    The module's name is made of the file's stem and a hash, and is registered in `sys.modules`, so that classes defined
+    in the file know their module. Raises UserError where the file is missing, does not parse, fails, or lacks a name.
+    """
+    source = _bytes_of(path)
+    stem = re.sub(r"\W", "_", path.stem)
+    name = f"{PREFIX}{stem}_{digest([str(path), hashlib.sha256(source).hexdigest()])[:16]}"
+    module = sys.modules.get(name)
+    if module is None:
+        module = _executed(name, source, path)
+    missing = [wanted for wanted in defines if not hasattr(module, wanted)]
+    if missing:
+        raise UserError(f"{path} does not define `{missing[0]}`: it has to define {_listed(defines)}.")
+    return module
+
+
+def digest_of(path: Path) -> str:
+    """SHA-256 of the file's bytes. Raises UserError where there is no such file."""
+    try:
+        return file_digest(path)
+    except OSError as error:
+        raise _unreadable(path, error) from None
+
+
+def settings_class(module: ModuleType) -> type[Settings]:
+    """The class `Settings` of a module; where it defines none, one without keys.
+
+    Raises UserError where the module's `Settings` is not a subclass of `pipeline.settings.Settings`.
+    """
+    found = getattr(module, "Settings", None)
+    if found is None:
+        return _NoSettings
+    if not (isinstance(found, type) and issubclass(found, Settings)):
+        raise UserError(f"`Settings` in {module.__file__} has to be a subclass of `pipeline.settings.Settings`.")
+    return found
+
+
+def failure(path: Path, error: BaseException, doing: str = "") -> UserError:
+    """An exception raised inside the file as one sentence that names the file and the line in it.
+
+    doing: what it was called for, such as "while it gave record 12".
+    """
+    line = _line_in(path, error)
+    kind, said = type(error).__name__, " ".join(str(error).split())
+    when = f" {doing}" if doing else ""
+    return UserError(
+        f"{path}{f', line {line}' if line else ''} failed{when} ({kind}{f': {said}' if said else ''}): fix it."
+    )
+
+
+@contextmanager
+def failures_of(file: str, doing: str) -> Iterator[None]:
+    """Turns what is raised inside a person's own file into one sentence; nothing where `file` is empty."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        if not file:
+            raise
+        raise failure(Path(file), error, doing) from error
+
+
+class _NoSettings(Settings):
+    """The settings of a file that defines none: no key at all."""
+
+
+def _executed(name: str, source: bytes, path: Path) -> ModuleType:
+    module = ModuleType(name)
+    module.__file__ = str(path)
+    sys.modules[name] = module  # first: dataclasses and pydantic look their module up while its classes are made
+    try:
+        exec(compile(source, str(path), "exec", dont_inherit=True), module.__dict__)
+    except SyntaxError as error:
+        del sys.modules[name]
+        where = f"{path}, line {error.lineno}," if error.filename == str(path) and error.lineno else f"{path}"
+        raise UserError(f"{where} is not valid Python ({error.msg}): fix it.") from None
+    except BaseException as error:
+        del sys.modules[name]
+        if isinstance(error, Exception) and not isinstance(error, UserError):
+            raise failure(path, error, "while it was loaded") from error
+        raise
+    return module
+
+
+def _bytes_of(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: Path, error: OSError) -> UserError:
+    if isinstance(error, FileNotFoundError):
+        return UserError(f"There is no file {path}: correct `file` in the recipe (it starts at the recipe's folder).")
+    return UserError(f"{path} cannot be read ({error.strerror}): name a Python file that this user may read.")
+
+
+def _line_in(path: Path, error: BaseException) -> int | None:
+    """The last line of the file that an exception passed through."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return next((frame.lineno for frame in reversed(frames) if frame.filename == str(path)), None)
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return " and ".join(f"`{name}`" for name in names)
