@@ -39,8 +39,7 @@ class Settings(StageSettings):
 def signals(documents: pl.DataFrame, settings: Settings, models: dict[str, Path]) -> pl.DataFrame:
     """`exclamation_share` (0 to 1) of each document; `documents` has doc_id, text, source, lang."""
     marks = pl.col("text").str.count_matches("!", literal=True)
-    share = (marks / pl.col("text").str.len_chars()).fill_nan(None)  # a document without text has none, and is kept
-    return documents.select(share.alias("exclamation_share"))
+    return documents.select((marks / pl.col("text").str.len_chars().clip(1)).alias("exclamation_share"))
 
 
 def decide(signals: pl.DataFrame, settings: Settings) -> pl.DataFrame:

@@ -1,6 +1,7 @@
 """Histograms of a stage's page: every limit in force has its line, on the figure that it is a limit of."""
 
 import hashlib
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -11,6 +12,7 @@ from pipeline.curation.duplicates import near
 from pipeline.curation.filters import heuristics, keywords, language
 from pipeline.curation.rules import Limit, Rule, in_force
 from pipeline.curation.stages import Curation
+from pipeline.documents.stage import own_stage
 from pipeline.inspect.rules_reference import declared_by
 from pipeline.settings import StageSettings
 
@@ -106,6 +108,15 @@ def test_a_rule_that_is_off_has_no_line():
     settings = near.Settings(containment=0.9)
     names = [one.name for one in signals.histograms(frame, near.RULES, settings) if one.lines]
     assert names == ["jaccard", "containment"]
+
+
+def test_a_stage_of_ones_own_has_its_lines():
+    stage = own_stage(str(Path(__file__).parents[2] / "examples" / "own_stage.py"))
+    settings = stage.settings()
+    columns = stage.signals(DOCUMENTS, settings, {})
+    frame = columns.hstack(stage.decide(columns, settings))
+    (drawn,) = signals.histograms(frame, stage.rules, settings)
+    assert (drawn.name, drawn.lines) == ("exclamation_share", [(0.02, "")])
 
 
 def test_a_stage_that_is_switched_off_has_no_histograms():

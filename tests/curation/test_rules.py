@@ -62,6 +62,12 @@ def test_every_asset_that_can_leave_documents_out_is_declared():
     assert declared["raw_documents"]["other_language"] != declared["language_decisions"]["other_language"]
 
 
+def test_a_stage_of_ones_own_declares_its_reasons_too():
+    own = Curation(further=[{"file": str(ROOT / "examples" / "own_stage.py"), "after": "keywords"}])
+    words = reasons_by_asset(own)["shouting_decisions"]
+    assert words == {"shouting": "more exclamation marks than `max_share` of all characters"}
+
+
 def test_a_record_cannot_be_skipped_for_a_reason_without_words():
     with pytest.raises(AssertionError, match="no_such_reason"):
         Tally().skip("no_such_reason")
