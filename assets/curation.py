@@ -14,6 +14,7 @@ from pipeline.curation.stages import stages_of
 from pipeline.documents.stage import FragmentStage, Stage, TrainedFilter
 from pipeline.graph import CURATED, RAW, Project
 from pipeline.ingest import raw_documents
+from pipeline.ingest.records import SKIP_REASONS
 from pipeline.recipe import Recipe
 from pipeline.store.artifact import Artifact
 
@@ -30,9 +31,9 @@ def decisions(stage: Stage) -> Callable[[Project, Artifact], Mapping[str, Any]]:
     """Builder of the metadata of a stage."""
 
     def show(project: Project, artifact: Artifact) -> Mapping[str, Any]:
-        settings = project.recipe.curation.of(stage).model_dump(mode="json")
+        settings = project.recipe.curation.of(stage)
         return {
-            **display.of_decisions(artifact, project[RAW], stage.reasons, settings),
+            **display.of_decisions(artifact, project[RAW], stage.rules, settings),
             "dagster/column_lineage": display.decision_lineage(
                 artifact, project.nodes[artifact.asset].inputs.get("previous")
             ),
@@ -42,7 +43,11 @@ def decisions(stage: Stage) -> Callable[[Project, Artifact], Mapping[str, Any]]:
 
 
 def show_raw(project: Project, artifact: Artifact) -> Mapping[str, Any]:
-    return {**display.of_documents(artifact), **display.of_facts(artifact)}
+    return {
+        **display.of_documents(artifact),
+        **display.of_facts(artifact),
+        "removed by reason": display.removals(artifact.counts, SKIP_REASONS),
+    }
 
 
 def show_model(project: Project, artifact: Artifact) -> Mapping[str, Any]:
@@ -54,7 +59,7 @@ def show_curated(project: Project, artifact: Artifact) -> Mapping[str, Any]:
     return {
         **display.of_documents(artifact),
         "languages": display.picture(display.bar_chart(artifact.counts["languages"], "documents")),
-        "removed by reason": display.removals(artifact.counts, curated.REASONS),
+        "removed by reason": display.removals(artifact.counts, curated.RULES),
         "dagster/column_lineage": display.document_lineage("raw_documents", columns or ()),
     }
 

@@ -10,6 +10,7 @@ from pipeline.recipe import Recipe
 from pipeline.store.artifact import Artifact
 from pipeline.tokens import shards as token_shards
 from pipeline.tokens import training as tokenizer
+from pipeline.tokens.near_validation import NEAR_VALIDATION
 
 
 def show_tokenizer(project: Project, artifact: Artifact) -> Mapping[str, Any]:
@@ -24,6 +25,7 @@ def show_tokenizer(project: Project, artifact: Artifact) -> Mapping[str, Any]:
 
 def show_shards(project: Project, artifact: Artifact) -> Mapping[str, Any]:
     shown = dict(display.of_facts(artifact))
+    shown["removed by reason"] = display.removals(artifact.counts, (NEAR_VALIDATION,))
     by_source = artifact.facts.get("tokens_by_source", {})
     if by_source:
         shown["tokens by source"] = display.picture(display.bar_chart(by_source, "tokens"))

@@ -18,8 +18,18 @@ from pathlib import Path
 import polars as pl
 from pydantic import Field
 
+from pipeline.curation.rules import Limit, Rule, decided_by
 from pipeline.documents.stage import FragmentStage
 from pipeline.settings import StageSettings
+
+# What removes documents, as data: the decision, the line in the histogram and the words on every page follow from it.
+RULES = (
+    Rule(
+        "shouting",
+        "more exclamation marks than `max_share` of all characters",
+        limits=(Limit("exclamation_share", ">", "max_share"),),
+    ),
+)
 
 
 class Settings(StageSettings):
@@ -33,13 +43,8 @@ def signals(documents: pl.DataFrame, settings: Settings, models: dict[str, Path]
 
 
 def decide(signals: pl.DataFrame, settings: Settings) -> pl.DataFrame:
-    """Keep what does not shout."""
-    keep = pl.col("exclamation_share") <= settings.max_share
-    return signals.select(
-        keep.alias("keep"),
-        pl.when(~keep).then(pl.lit("shouting")).alias("reason"),
-        pl.col("exclamation_share").alias("score"),
-    )
+    """The first rule that a document breaks is its reason; the score is the share."""
+    return decided_by(signals, RULES, settings, score=pl.col("exclamation_share"))
 
 
 STAGE = FragmentStage(
@@ -47,7 +52,7 @@ STAGE = FragmentStage(
     settings=Settings,
     version="1",
     description="Documents that shout: too large a share of exclamation marks.",
-    reasons={"shouting": "more exclamation marks than max_share of all characters"},
+    rules=RULES,
     signals=signals,
     decide=decide,
 )

@@ -12,6 +12,10 @@ from pipeline.errors import UserError
 from pipeline.printing import table
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import polars as pl
+
     from pipeline.graph import Project
     from pipeline.store.artifact import Artifact
 
@@ -36,11 +40,11 @@ def documents(
     doc_id: str | None,
 ) -> None:
     """Look at documents and at what a stage decided about them."""
-    from pipeline.curation.stages import decision_assets
+    from pipeline.curation.stages import stages_of
     from pipeline.documents import browse
 
     opened = project()
-    stages = decision_assets(opened.recipe.curation)
+    stages = {stage.name: stage for stage in stages_of(opened.recipe.curation)}
     if doc_id:
         from pipeline.curation.duplicates.review import diff_of
 
@@ -62,16 +66,20 @@ def documents(
             raise UserError(
                 f"`{stage}` removed nothing as `{reason}`; its reasons: {', '.join(artifact.counts['removed'])}."
             )
-        _show(browse.removed_by(raw, artifact, reason, source, limit), width)
+        _show(browse.removed_by(raw, artifact, reason, source, limit), width, stages[stage].reasons)
 
 
-def _show(rows: Any, width: int) -> None:
+def _show(rows: pl.DataFrame, width: int, reasons: Mapping[str, str] | None = None) -> None:
+    """Print documents. reasons: what the reasons for which they were removed mean."""
     if not rows.height:
         click.echo("none")
     for row in rows.iter_rows(named=True):
         score = "" if row.get("score") is None else f"{row['score']:.4g}"
         head = f"{row['doc_id']}  {row['source']}:{row['source_id']}  {row.get('reason') or ''}  {score}"
         click.secho(head.rstrip(), bold=True)
+        meaning = (reasons or {}).get(row.get("reason") or "")
+        if meaning:
+            click.echo(f"    removed: {meaning}")
         for edit in row.get("edits") or []:
             around = row["text"][max(0, edit["start"] - 40) : edit["start"]].replace("\n", " ")
             after = row["text"][edit["end"] : edit["end"] + 40].replace("\n", " ")
@@ -192,4 +200,12 @@ def sources_catalogue() -> None:
     click.echo(table({"name": name, "what it is": about, "size": size} for name, about, size in entries()))
 
 
-COMMANDS = (documents, similar, index, tokens, sources)
+@click.command()
+def rules() -> None:
+    """Print every rule by which a document can be left out, with its limit and its source (docs/guide/rules.md)."""
+    from pipeline.inspect.rules_reference import page
+
+    click.echo(page(), nl=False)
+
+
+COMMANDS = (documents, similar, index, tokens, sources, rules)

@@ -20,9 +20,11 @@ from pydantic import Field, field_validator
 
 from pipeline.context import Inputs, RunContext
 from pipeline.curation.evaluation_items import Index, ItemSet, held_back_items, index_of, items_of, tokens_of
+from pipeline.curation.rules import Limit, Rule
 from pipeline.documents.document import EDIT
 from pipeline.documents.execution import ExecutionSettings
 from pipeline.documents.fragment_tables import make_tables, of_documents
+from pipeline.documents.reasons import words_of
 from pipeline.documents.stage import (
     CorpusStage,
     decision_facts,
@@ -41,9 +43,14 @@ from pipeline.text.words import Runs, blocks, code_points, compose
 
 VERSION = "2"
 ASSET = "contamination_decisions"
-REASONS = {
-    "evaluation_item": "holds n-grams of an evaluation item (`item_set`, `item_id`), at the spans that are named"
-}
+EVALUATION_ITEM = Rule(
+    "evaluation_item",
+    "holds n-grams of an evaluation item (`item_set`, `item_id`), at the spans that are named",
+    "GPT-3 (Brown et al. 2020, appendix C): any n-gram",
+    limits=(Limit("share", ">=", "min_share"),),
+)
+RULES = (EVALUATION_ITEM,)
+REASONS = words_of(RULES)
 LABEL = "evaluation_item"
 ITEMS = "report/items"
 HIT_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
@@ -368,7 +375,7 @@ def decided(doc_ids: pl.Series, kept: pl.Series, chosen: pl.DataFrame | None, se
     )  # fmt: skip
     rows = rows.with_columns(
         keep=~hit if whole else pl.lit(True),
-        reason=pl.when(hit & whole).then(pl.lit("evaluation_item")),
+        reason=pl.when(hit & whole).then(pl.lit(EVALUATION_ITEM.name)),
         score=pl.col("share"),
         edits=pl.lit(None, pl.List(EDIT)) if whole else pl.when(hit).then(pl.col("all_spans").list.eval(edit)),
     )
@@ -384,6 +391,6 @@ STAGE = CorpusStage(
     inputs=("instruction_data",),
     settings=Settings,
     version=VERSION,
-    reasons=REASONS,
+    rules=RULES,
     run=make,
 )

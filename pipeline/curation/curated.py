@@ -13,8 +13,10 @@ from typing import Any
 import polars as pl
 
 from pipeline.context import Inputs, RunContext
+from pipeline.curation.rules import Rule
 from pipeline.documents.document import DOCUMENT_SCHEMA
 from pipeline.documents.fragment_tables import Wanted, make_tables
+from pipeline.documents.reasons import words_of
 from pipeline.documents.view import Documents
 from pipeline.errors import UserError
 from pipeline.store.artifact import Artifact
@@ -22,7 +24,9 @@ from pipeline.store.draft import Draft
 from pipeline.store.tables import write_table
 
 VERSION = "1"
-REASONS = {"empty_after_edits": "nothing but white space was left when the edits were applied"}
+EMPTY_AFTER_EDITS = Rule("empty_after_edits", "nothing but white space was left when the edits were applied")
+RULES = (EMPTY_AFTER_EDITS,)
+REASONS = words_of(RULES)
 
 
 def make(context: RunContext, inputs: Inputs, settings: None = None) -> Artifact:
@@ -147,7 +151,7 @@ def counted(entries: dict[str, dict[str, Any]]) -> dict[str, Any]:
     return {
         "in": documents_in,
         "kept": kept,
-        "removed": {"empty_after_edits": documents_in - kept} if documents_in > kept else {},
+        "removed": {EMPTY_AFTER_EDITS.name: documents_in - kept} if documents_in > kept else {},
         "edited": sum(fact["edited"] for fact in facts),
         "text_bytes": sum(fact["text_bytes"] for fact in facts),
         "by_source": dict(sorted(by_source.items())),

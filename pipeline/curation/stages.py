@@ -8,13 +8,13 @@ names, and no line at all.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import ConfigDict, Field, ValidationError, ValidationInfo, create_model, field_validator, model_validator
 
-from pipeline.curation import contamination, curated
+from pipeline.curation import contamination
 from pipeline.curation.duplicates import near, repetition
 from pipeline.curation.filters import heuristics, keywords, language, perplexity, quality
 from pipeline.curation.personal_data import personal_data
@@ -170,14 +170,3 @@ def _after_of(curation: _Curation, name: str) -> str:
 def decision_assets(curation: _Curation) -> tuple[str, ...]:
     """Names of the tables of decisions in order: what `curated_documents` applies."""
     return tuple(stage.name for stage in stages_of(curation))
-
-
-def reasons(stages: Sequence[Stage]) -> dict[str, str]:
-    """Every reason for which a document can be removed, in plain words."""
-    return dict(_reasons(stages))
-
-
-def _reasons(stages: Sequence[Stage]) -> Iterator[tuple[str, str]]:
-    for stage in stages:
-        yield from stage.reasons.items()
-    yield from curated.REASONS.items()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from pipeline.context import Inputs, RunContext
 from pipeline.documents.document import DECISION_SCHEMA, mask_digest
 from pipeline.documents.execution import ExecutionSettings
 from pipeline.documents.fragment_tables import Wanted, make_tables
+from pipeline.documents.reasons import Reason, words_of
 from pipeline.documents.view import Documents
 from pipeline.errors import UserError
 from pipeline.settings import StageSettings
@@ -52,13 +53,18 @@ class Stage:
     settings: type[StageSettings]
     version: str  # of the code; a change of behaviour changes it
     description: str  # one or two sentences for a person who looks at the graph
-    reasons: dict[str, str]  # every reason for which a document can be removed, in plain words
+    rules: Sequence[Reason]  # every reason for which a document can be removed; a Rule also says where it cuts
     block: str = ""  # of the recipe under `curation`; a person's own stage has none
     kinds: tuple[str, ...] = ("python", "polars", "parquet")  # labels in Dagster
     after: tuple[str, ...] = ()  # blocks of the stages that have to come before this one
     inputs: tuple[str, ...] = ()  # artifacts that it is given beside raw documents and the stage before
     filters: tuple[TrainedFilter, ...] = ()
     file: str = ""  # of a person's own stage; set when it is loaded
+
+    @property
+    def reasons(self) -> dict[str, str]:
+        """What each reason means, in plain words."""
+        return words_of(self.rules)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         # A worker process cannot import a person's own file by a module's name, so it loads it again. What is sent
@@ -184,12 +190,24 @@ def decide_fragment(
         with own_code.failures_of(stage.file, f"on the table {fragment}"):
             signals = _signals(stage, frame.drop("kept"), kept, settings, models, remembered)
             chosen = stage.decide(signals.filter(kept), settings)
+        check_reasons(stage, chosen)
         table = decision_table(frame["doc_id"], kept, chosen, signals)
     else:
         frame = documents.read(fragment, ["doc_id"])
         table = decision_table(frame["doc_id"], frame["kept"])
     write_table(table, target)
     return table.height, decision_facts(table, documents.source(fragment))
+
+
+def check_reasons(stage: Stage, chosen: pl.DataFrame) -> None:
+    """UserError where a decision gives a reason that the stage does not declare: nobody could say what it means."""
+    given = chosen["reason"].drop_nulls().unique().sort().to_list() if "reason" in chosen.columns else []
+    for reason in given:
+        if reason not in stage.reasons:
+            raise UserError(
+                f"`{stage.name}` removes documents as `{reason}`, which it does not declare: add a rule or a reason of "
+                "this name to its `rules`."
+            )
 
 
 def _signals(

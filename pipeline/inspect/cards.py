@@ -19,35 +19,21 @@ from pipeline.trained_models import bases_of
 
 Manifests = Mapping[str, Mapping[str, Any]]
 
-# Reasons that no stage of curation gives: those of reading the sources, and of the token shards.
-OUTSIDE_STAGES = {
-    "empty": "a record without text",
-    "no_text": "a file or page in which no text was found",
-    "forgotten": "on the removal list",
-    "invalid_encoding": "bytes that are not text in the source's encoding",
-    "malformed": "a record that could not be read",
-    "too_long": "longer than a document may be",
-    "other_language": "the source says that it is in a language that was not asked for",
-    "binary": "a file that is not text",
-    "unknown_format": "a file of a format that is not read",
-    "unsafe_name": "a file of an archive whose name leads out of it",
-    "near_validation": "too similar to a validation document: left out of training",
-}
 NAMES_STAY = (
     "Names of people are not looked for unless `curation.personal_data.person_model` is set; patterns and checksums "
     "find the rest, and not all of it (docs/results/personal-data.md has the measured recall)."
 )
 
 
-def data_card(manifests: Manifests, reasons: Mapping[str, str] | None = None) -> str:
+def data_card(manifests: Manifests, reasons: Mapping[str, Mapping[str, str]]) -> str:
     """Markdown: where the text comes from, under which licences, what was removed or replaced and why, what is left.
 
-    reasons: reason -> what it means in plain words.
+    reasons: asset -> reason -> what it means in plain words.
     """
     raw = manifests.get("raw_documents", {})
     recipe = next((m["recipe"] for m in manifests.values() if "recipe" in m), "?")
     parts = [f"# Data of `{recipe}`", _sources(manifests)]
-    removed = _removed(manifests, reasons or {})
+    removed = _removed(manifests, reasons)
     if removed:
         parts += ["## What was removed, and why", removed]
     replaced = _edits(manifests)
@@ -139,14 +125,16 @@ def _names(counts: Mapping[str, Any] | Sequence[str]) -> str:
     return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "") if names else "not stated"
 
 
-def _removed(manifests: Manifests, reasons: Mapping[str, str]) -> str:
+def _removed(manifests: Manifests, reasons: Mapping[str, Mapping[str, str]]) -> str:
     rows = []
     for asset, manifest in manifests.items():
         if asset in ("instruction_data", "preference_data"):
             continue
         removed = manifest.get("counts", {}).get("removed", {})
         for reason, count in sorted(removed.items(), key=lambda pair: (-pair[1], pair[0])):
-            rows.append((asset, f"`{reason}`", reasons.get(reason) or OUTSIDE_STAGES.get(reason, ""), _figure(count)))
+            # An artifact made by older code may hold a reason that is no more.
+            words = reasons.get(asset, {}).get(reason, "")
+            rows.append((asset, f"`{reason}`", words, _figure(count)))
     return _table(("stage", "reason", "in words", "documents"), rows)
 
 

@@ -94,11 +94,11 @@ def documents(recipe: Recipe, store: Store, model: Artifact, evaluation: Artifac
     import polars as pl
     import yaml
 
-    from pipeline.curation.stages import reasons, stages_of
     from pipeline.evaluation.report import figures_of, read
     from pipeline.inspect import cards
     from pipeline.inspect.curves import loss_curve
     from pipeline.inspect.lineage import ancestry, in_order
+    from pipeline.inspect.rules_reference import reasons_by_asset
 
     made_of = ancestry(store, model)
     manifests = {name: found.manifest for name, found in in_order(made_of).items()}
@@ -106,7 +106,7 @@ def documents(recipe: Recipe, store: Store, model: Artifact, evaluation: Artifac
     content = recipe.model_dump(mode="json", by_alias=True)
     found: dict[str, Any] = {
         "recipe.yaml": yaml.safe_dump(content, sort_keys=False, allow_unicode=True),
-        "data_card.md": cards.data_card(manifests, reasons(stages_of(recipe.curation))),
+        "data_card.md": cards.data_card(manifests, reasons_by_asset(recipe.curation)),
         "model_card.md": cards.model_card(model.asset, manifests, report, recipe.evaluation.measures()),
     }
     shards, plan = made_of.get("token_shards"), store.current("training_plan")

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from pipeline.documents.reasons import Reason
 from pipeline.store.tables import in_batches, joined
 from pipeline.tokens.encoding import list_series
 
@@ -24,6 +25,10 @@ SKETCH_BITS = 6  # one run of 64 is kept: an eighth of a byte a token
 AT_ONCE = 2**20  # tokens hashed at once
 DOCUMENTS_AT_ONCE = 2**16  # whose sketches are compared at once
 NO_TOKEN = 2**32 - 1
+
+NEAR_VALIDATION = Reason(
+    "near_validation", "shares at least `near_duplicate` of all runs of tokens with a validation document (Jaccard)"
+)
 
 TABLE = "checks/near_validation.parquet"  # of the shards' artifact: the documents that are left out of training
 SCHEMA = {

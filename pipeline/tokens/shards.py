@@ -199,7 +199,7 @@ def finish(draft: Draft, tokenizer: Artifact, encoding: str, settings: ShardSett
         "dtype": str(smallest_unsigned(about["vocab_size"])),
     }
     draft.counts |= {"in": int(groups["rows"].sum()), "kept": int(counted["rows"].sum())}
-    draft.counts["removed"] = {"near_validation": left_out.height} if left_out.height else {}
+    draft.counts["removed"] = {near_validation.NEAR_VALIDATION.name: left_out.height} if left_out.height else {}
 
 
 def _by(counted: pl.DataFrame, column: str) -> dict[str, dict[str, int]]:

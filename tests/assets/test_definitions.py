@@ -95,14 +95,3 @@ def test_samples_hide_personal_data() -> None:
     shown = display.excerpt("write to minsu.kim@naver.com로 or call 010-1234-5678 today, card 4111 1111 1111 1111")
     assert "naver" not in shown and "1234" not in shown and "4111" not in shown
     assert "write to" in shown and "today" in shown
-
-
-def test_thresholds_are_found_by_the_name_of_their_signal() -> None:
-    settings = {"min_words": 50, "max_words": 100_000, "threshold": 0.8, "enabled": True, "model": "x"}
-    assert display.thresholds("words", settings) == [50.0, 100_000.0]
-    assert display.thresholds("score", settings) == [0.8]
-    assert display.thresholds("lines", settings) == []
-    nested = {"gopher": {"min_words": 50, "min_words_ko": 30, "word_length": [3.0, 10.0]}, "c4": {"curly": False}}
-    assert display.thresholds("words", nested) == [30.0, 50.0]
-    assert display.thresholds("word_length", nested) == [3.0, 10.0]
-    assert display.thresholds("curly", nested) == []

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from pipeline.documents.document import DOCUMENT_SCHEMA
 from pipeline.documents.execution import ExecutionSettings
+from pipeline.documents.reasons import Reason
 from pipeline.documents.stage import FragmentStage
 from pipeline.documents.view import Documents
 from pipeline.errors import UserError
@@ -47,7 +48,7 @@ STAGE = FragmentStage(
     settings=LengthSettings,
     version="1",
     description="Removes short texts.",
-    reasons={"short": "too short"},
+    rules=(Reason("short", "too short"),),
     signals=signals,
     decide=decide,
     signal_settings=("unit",),
@@ -179,3 +180,10 @@ def test_a_stage_that_forgets_a_row_is_caught(store):
     bad = replace(STAGE, name="bad_decisions", signals=lambda d, s, m: signals(d, s, m).head(1))
     with pytest.raises(ValueError, match="signals for 1 rows of 3"):
         run(store, raw_artifact(store, FRAGMENTS), bad)
+
+
+def test_a_reason_that_the_stage_does_not_declare_is_refused(store):
+    raw = raw_artifact(store, {"s-0": ["a", "long enough"]})
+    with pytest.raises(UserError, match="removes documents as `short`, which it does not declare: add a rule"):
+        run(store, raw, replace(STAGE, rules=(Reason("long", "too long"),)))
+    assert run(store, raw).counts["removed"] == {"short": 1}

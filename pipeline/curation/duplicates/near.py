@@ -31,7 +31,9 @@ from pipeline.curation.duplicates.corpus import Corpus, equal_ids, signed_corpus
 from pipeline.curation.duplicates.duplicate_settings import Settings
 from pipeline.curation.duplicates.pairs import Remembered, write_pairs
 from pipeline.curation.duplicates.similarity import Sets
+from pipeline.curation.rules import Limit, Rule
 from pipeline.documents.execution import ExecutionSettings
+from pipeline.documents.reasons import words_of
 from pipeline.documents.stage import (
     CorpusStage,
     decision_facts,
@@ -48,13 +50,27 @@ from pipeline.store.draft import Draft
 
 VERSION = "3"
 ASSET = "duplicate_decisions"
-REASONS = {
-    "exact_duplicate": "a document that stays has the same words (only white space or composition differs)",
-    "near_duplicate": "a document that stays shares at least `threshold` of all word n-grams of either (Jaccard)",
-    "contained": "a longer document that stays holds at least `containment` of its word n-grams",
-}
+RULES = (
+    Rule("exact_duplicate", "a document that stays has the same words (only white space or composition differs)"),
+    Rule(
+        "near_duplicate",
+        "a document that stays shares at least `threshold` of all word n-grams of either (Jaccard)",
+        "Lee et al. 2022, section 4.2: 0.8",
+        limits=(Limit("jaccard", ">=", "threshold"),),
+    ),
+    Rule(
+        "contained",
+        "a longer document that stays holds at least `containment` of its word n-grams",
+        "Broder 1997: containment",
+        limits=(
+            Limit("containment", ">=", "containment", figure=pl.when(pl.col("reason") == "contained").then("score")),
+        ),
+        switches=("containment",),
+    ),
+)
+REASONS = words_of(RULES)
 KEPT, EXACT, NEAR, CONTAINED = range(4)
-NAMES = [None, "exact_duplicate", "near_duplicate", "contained"]
+NAMES = [None, *REASONS]  # by the numbers above
 
 
 def make(context: RunContext, inputs: Inputs, settings: Settings) -> Artifact:
@@ -243,6 +259,6 @@ STAGE = CorpusStage(
     kinds=("python", "numpy", "parquet"),
     settings=Settings,
     version=VERSION,
-    reasons=REASONS,
+    rules=RULES,
     run=make,
 )

@@ -23,9 +23,11 @@ from pydantic import Field
 from pipeline.context import Inputs, RunContext
 from pipeline.curation.duplicates.near import source_order
 from pipeline.curation.duplicates.sentences import Sentences, sentences_of
+from pipeline.curation.rules import Limit, Rule, decided_by
 from pipeline.documents.document import EDIT
 from pipeline.documents.execution import ExecutionSettings
 from pipeline.documents.fragment_tables import make_tables, of_documents
+from pipeline.documents.reasons import words_of
 from pipeline.documents.stage import (
     CorpusStage,
     decision_facts,
@@ -44,7 +46,14 @@ from pipeline.text.words import runs
 
 VERSION = "2"
 ASSET = "repetition_edits"
-REASONS = {"too_short_after_cuts": "fewer than `min_words_left` words are left once repeated sentences are cut"}
+RULES = (
+    Rule(
+        "too_short_after_cuts",
+        "fewer than `min_words_left` words are left once repeated sentences are cut",
+        limits=(Limit("words left", "<", "min_words_left", figure=pl.col("score")),),
+    ),
+)
+REASONS = words_of(RULES)
 LABEL = "repeated_sentence"
 COUNTED_AT_ONCE = 1 << 25  # sentences whose hashes are in memory together
 READ_AT_ONCE = 1 << 21  # sentences of tables that are read together
@@ -247,14 +256,10 @@ def decided(documents: Documents, fragment: str, settings: Settings, cuts: pl.Da
         rows = rows.join(remaining, on="row", how="left", maintain_order="left")
     else:
         rows = rows.with_columns(words_left=pl.lit(None, pl.Int64))
-    keep = (pl.col("words_left") >= settings.min_words_left).fill_null(True)
-    rows = rows.with_columns(
-        keep=keep,
-        reason=pl.when(~keep).then(pl.lit("too_short_after_cuts")),
-        score=pl.col("words_left").cast(pl.Float64),
-    )
+    rows = rows.with_columns(score=pl.col("words_left").cast(pl.Float64))
+    chosen = decided_by(rows, RULES, settings, pl.col("score"))
     signals = scatter(rows.select("repeated"), kept)
-    return decision_table(frame["doc_id"], kept, rows.select("keep", "reason", "score", "edits"), signals)
+    return decision_table(frame["doc_id"], kept, chosen.hstack(rows.select("edits")), signals)
 
 
 def _words_left(texts: pl.Series, edits: pl.Series) -> pl.Series:
@@ -277,6 +282,6 @@ STAGE = CorpusStage(
     after=("duplicates",),
     settings=Settings,
     version=VERSION,
-    reasons=REASONS,
+    rules=RULES,
     run=make,
 )

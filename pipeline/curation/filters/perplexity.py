@@ -21,7 +21,8 @@ from pipeline.context import Inputs, RunContext
 from pipeline.curation.filters import kneser_ney, learning_sample
 from pipeline.curation.filters.learning_sample import Sample, identity_of
 from pipeline.curation.filters.model_text import FOLDS, KINDS, as_words, judged, prose
-from pipeline.curation.rules import decided_by
+from pipeline.curation.rules import Limit, Rule, decided_by
+from pipeline.documents.reasons import words_of
 from pipeline.documents.stage import FragmentStage, TrainedFilter, seen_through
 from pipeline.errors import UserError
 from pipeline.settings import StageSettings
@@ -31,7 +32,16 @@ from pipeline.store.tables import write_whole
 
 VERSION = "1"
 MODEL_VERSION = "2"
-REASONS = {"high_perplexity": "words in an order that the language model of the reference text finds very unlikely"}
+RULES = (
+    Rule(
+        "high_perplexity",
+        "words in an order that the language model of the reference text finds very unlikely",
+        "after CCNet (Wenzek et al. 2020), which keeps a fixed part of each language",
+        limits=(Limit("percentile", ">", "max_percentile"), Limit("deviation", ">", "max_deviation")),
+        every=True,
+    ),
+)
+REASONS = words_of(RULES)
 FEWEST_TOKENS = 30  # below it a perplexity says nothing
 BOUNDS = "bounds.json"
 # Decades of perplexity. That of mixed text, by word of English and by syllable of Korean (docs/results/filters.md):
@@ -72,8 +82,7 @@ def signals(documents: pl.DataFrame, settings: Settings, models: dict[str, Path]
 
 def decide(signals: pl.DataFrame, settings: Settings) -> pl.DataFrame:
     """Remove what is beyond both bounds; the score is the perplexity."""
-    beyond = (pl.col("percentile") > settings.max_percentile) & (pl.col("deviation") > settings.max_deviation)
-    return decided_by(signals, [("high_perplexity", beyond)], pl.col("perplexity"))
+    return decided_by(signals, RULES, settings, pl.col("perplexity"))
 
 
 def make_model(context: RunContext, inputs: Inputs, settings: Settings) -> Artifact:
@@ -202,7 +211,7 @@ STAGE = FragmentStage(
     after=("heuristics",),
     settings=Settings,
     version=VERSION,
-    reasons=REASONS,
+    rules=RULES,
     signals=signals,
     decide=decide,
     filters=(

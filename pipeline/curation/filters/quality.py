@@ -23,7 +23,8 @@ from pipeline.curation.filters import heuristics, learning_sample
 from pipeline.curation.filters.learning_sample import Sample, identity_of
 from pipeline.curation.filters.model_text import FOLDS, KINDS, judged, turn
 from pipeline.curation.filters.perplexity import check_reference
-from pipeline.curation.rules import decided_by
+from pipeline.curation.rules import Limit, Rule, decided_by
+from pipeline.documents.reasons import words_of
 from pipeline.documents.stage import FragmentStage, TrainedFilter, seen_through
 from pipeline.settings import StageSettings
 from pipeline.store.artifact import Artifact
@@ -32,7 +33,16 @@ from pipeline.store.tables import write_whole
 
 VERSION = "1"
 MODEL_VERSION = "2"
-REASONS = {"low_quality": "the classifier finds it unlike the reference text and like the rest"}
+RULES = (
+    Rule(
+        "low_quality",
+        "the classifier finds it unlike the reference text and like the rest",
+        "after GPT-3 (Brown et al. 2020, appendix A) and DCLM (Li et al. 2024)",
+        limits=(Limit("quality", "<", "min_quality"), Limit("rank", "<", "max_removed")),
+        every=True,
+    ),
+)
+REASONS = words_of(RULES)
 MODEL_SETTINGS = ("reference", "characters", "min_documents")
 BOUNDS = "bounds.json"
 REFERENCE, OTHERS = "reference", "others"  # groups of the sample
@@ -106,8 +116,7 @@ def signals(documents: pl.DataFrame, settings: Settings, models: dict[str, Path]
 
 def decide(signals: pl.DataFrame, settings: Settings) -> pl.DataFrame:
     """Remove what is both unlikely to be good and among the least good; the score is the probability."""
-    low = (pl.col("quality") < settings.min_quality) & (pl.col("rank") < settings.max_removed)
-    return decided_by(signals, [("low_quality", low)], pl.col("quality"))
+    return decided_by(signals, RULES, settings, pl.col("quality"))
 
 
 def make_model(context: RunContext, inputs: Inputs, settings: Settings) -> Artifact:
@@ -252,7 +261,7 @@ STAGE = FragmentStage(
     after=("heuristics",),
     settings=Settings,
     version=VERSION,
-    reasons=REASONS,
+    rules=RULES,
     signals=signals,
     decide=decide,
     filters=(

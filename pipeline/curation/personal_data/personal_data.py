@@ -19,12 +19,15 @@ from pydantic import Field, field_validator
 
 from pipeline.curation.personal_data.replacements import placeholder, surrogate
 from pipeline.curation.personal_data.spans import LABELS, SPAN, find_spans
+from pipeline.curation.rules import Rule
 from pipeline.documents.document import EDIT
+from pipeline.documents.reasons import words_of
 from pipeline.documents.stage import FragmentStage
 from pipeline.settings import StageSettings
 
 VERSION = "1"
-REASONS: dict[str, str] = {}  # this stage removes nothing
+RULES: tuple[Rule, ...] = ()  # this stage removes nothing
+REASONS = words_of(RULES)
 
 
 class Settings(StageSettings):
@@ -117,7 +120,7 @@ STAGE = FragmentStage(
     kinds=("python", "presidio", "parquet"),
     settings=Settings,
     version=VERSION,
-    reasons=REASONS,
+    rules=RULES,
     signals=signals,
     decide=decide,
     signal_settings=("labels", "keep_examples", "person_model"),

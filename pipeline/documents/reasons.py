@@ -1,0 +1,32 @@
+"""Why a document is left out: a name and the words that explain it, declared once, beside the code that gives it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+OWN = "this project"
+
+
+@dataclass(frozen=True)
+class Reason:
+    """A reason for which a document can be left out."""
+
+    name: str  # as decisions and counts hold it
+    meaning: str  # in plain words
+    source: str = OWN  # the paper, its section and its value
+
+    def __post_init__(self) -> None:
+        for field in ("name", "meaning", "source"):
+            if not getattr(self, field).strip():
+                raise ValueError(f"the reason `{self.name}` has no {field}")
+
+
+def words_of(reasons: Iterable[Reason]) -> dict[str, str]:
+    """The meaning of each reason, by name. Raises ValueError where two reasons have one name."""
+    words: dict[str, str] = {}
+    for reason in reasons:
+        if reason.name in words:
+            raise ValueError(f"two reasons are called `{reason.name}`")
+        words[reason.name] = reason.meaning
+    return words
