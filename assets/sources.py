@@ -30,13 +30,6 @@ from pipeline.ingest.source import Source
 from pipeline.recipe import Recipe
 
 GROUP = "sources"
-KINDS = {
-    "files": "file",
-    "bundled": "python",
-    "http": "http",
-    "huggingface": "huggingface",
-    "common_crawl": "commoncrawl",
-}
 
 
 def key_of(source: Source) -> AssetKey:
@@ -53,9 +46,9 @@ def observed(source: Source) -> AssetsDefinition:
     spec = AssetSpec(
         key_of(source),
         group_name=GROUP,
-        description=described(source),
+        description=f"Text from {source.describe()}. Read again where it differs from what was read before.",
         owners=OWNERS,
-        kinds={KINDS[source.kind]},
+        kinds={source.icon},
         metadata={
             "kind": source.kind,
             "language": source.lang or "as its records say",
@@ -85,17 +78,6 @@ def observed(source: Source) -> AssetsDefinition:
 
 def data_version(digest: str) -> str:
     return digest[:16]
-
-
-def described(source: Source) -> str:
-    place = {
-        "files": ", ".join(source.path),
-        "bundled": f"the bundled data set `{source.dataset}`",
-        "http": ", ".join(source.url),
-        "huggingface": f"the data set `{source.dataset}` of Hugging Face",
-        "common_crawl": f"Common Crawl `{source.crawl}`",
-    }[source.kind]
-    return f"Text from {place}. Read again where it differs from what was read before."
 
 
 OBSERVE_JOB = define_asset_job(

@@ -21,11 +21,12 @@ from typing import Any
 
 import polars as pl
 
+from pipeline.context import RunContext
 from pipeline.ingest import fragments, raw_documents
+from pipeline.ingest.files import FileSource
 from pipeline.ingest.formats import read_parts
 from pipeline.ingest.open_files import Part
 from pipeline.ingest.records import Reading, Tally, tidy
-from pipeline.ingest.source import Source
 from pipeline.store.store import Store
 from pipeline.store.tables import write_table
 
@@ -46,7 +47,7 @@ def cpu(action: Callable[[], Any]) -> tuple[float, Any]:
     return time.process_time() - start, result
 
 
-def steps(path: Path, source: Source, scratch: Path) -> None:
+def steps(path: Path, source: FileSource, scratch: Path) -> None:
     """Each step alone, on one file."""
     tally = Tally()
     seconds: dict[str, float] = {}
@@ -83,12 +84,12 @@ def main() -> None:
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "text").mkdir(parents=True)
     corpus(given.texts, given.copies, folder / "text")
-    source = Source(name="s", kind="files", path=[str(folder / "text" / "*.parquet")])
+    source = FileSource(name="s", path=[str(folder / "text" / "*.parquet")])
     steps(sorted((folder / "text").iterdir())[0], source, folder)
     runs = ["first", *(["one document changed"] if given.change else [])]
     for run in runs:
-        store = Store(folder / "data", "bench")
-        taken, artifact = cpu(lambda: raw_documents.make(store, [source], lambda line: None))  # noqa: B023
+        context = RunContext(Store(folder / "data", "bench"), lambda line: None)
+        taken, artifact = cpu(lambda: raw_documents.make(context, {}, [source]))  # noqa: B023
         size = artifact.facts["sources"]["s"]["bytes"] / 1e6
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         written = artifact.manifest["fragments"]["computed"]

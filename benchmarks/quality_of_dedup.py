@@ -31,7 +31,7 @@ import itertools
 from pipeline.curation import contamination
 from pipeline.curation.duplicates import near, repetition
 from pipeline.curation.duplicates.signatures import band_hashes, found, signatures_of
-from pipeline.curation.evaluation_items import ItemSet, index_of, items_of
+from pipeline.curation.evaluation_items import FileItems, all_items, index_of
 from pipeline.documents.document import DOCUMENT_SCHEMA
 from pipeline.documents.execution import ExecutionSettings
 from pipeline.store.artifact import Artifact
@@ -239,20 +239,21 @@ def edited(text: str, share: float, draw: random.Random) -> str:
 def evaluation_items(data: Path, prose: pl.DataFrame) -> None:
     folder = data / "eval"
     sets = [
-        ItemSet(name="mbpp", path=str(folder / "mbpp/mbpp_nontest.jsonl.gz"), id="task_id"),
-        ItemSet(name="humaneval", path=str(folder / "humaneval/HumanEval.jsonl.gz"), id="task_id",
+        FileItems(name="mbpp", path=[str(folder / "mbpp/mbpp_nontest.jsonl.gz")], id="task_id"),
+        FileItems(name="humaneval", path=[str(folder / "humaneval/HumanEval.jsonl.gz")], id="task_id",
                 columns=("prompt", "canonical_solution")),
-        ItemSet(name="gsm8k", path=str(folder / "gsm8k/gsm8k_test_part.jsonl.gz")),
-        ItemSet(name="hellaswag", path=str(folder / "hellaswag/val_part.jsonl.gz")),
-        ItemSet(name="ifeval", path=str(folder / "ifeval/en_input_data_part.jsonl.gz")),
-        ItemSet(name="mt_bench", path=str(folder / "mt_bench/question.jsonl")),
-        ItemSet(name="komt_bench", path=str(folder / "komt_bench/question_ko.jsonl")),
-        ItemSet(name="klue_nli", path=str(folder / "klue/klue_nli_dev.json.gz")),
-        ItemSet(name="klue_sts", path=str(folder / "klue/klue_sts_dev.json.gz")),
-        *(ItemSet(name=f"kobest_{name}", path=str(folder / f"kobest/{name}/dev.tsv.gz"))
+        FileItems(name="gsm8k", path=[str(folder / "gsm8k/gsm8k_test_part.jsonl.gz")]),
+        FileItems(name="hellaswag", path=[str(folder / "hellaswag/val_part.jsonl.gz")]),
+        FileItems(name="ifeval", path=[str(folder / "ifeval/en_input_data_part.jsonl.gz")]),
+        FileItems(name="mt_bench", path=[str(folder / "mt_bench/question.jsonl")]),
+        FileItems(name="komt_bench", path=[str(folder / "komt_bench/question_ko.jsonl")]),
+        FileItems(name="klue_nli", path=[str(folder / "klue/klue_nli_dev.json.gz")]),
+        FileItems(name="klue_sts", path=[str(folder / "klue/klue_sts_dev.json.gz")]),
+        *(FileItems(name=f"kobest_{name}", path=[str(folder / f"kobest/{name}/dev.tsv.gz")])
           for name in ("BoolQ", "COPA", "HellaSwag", "SentiNeg", "WiC")),
     ]  # fmt: skip
-    items = [item for chosen in sets for item in items_of(chosen)]
+    cache = data / ".cache"  # files on this machine need none
+    items = all_items(sets, {chosen.name: chosen.contents(cache) for chosen in sets}, cache, print)
     index = index_of(items)
     checked = index.items.group_by("set", maintain_order=True).agg(
         pl.len().alias("items"), (pl.col("grams") > 0).sum().alias("checked")

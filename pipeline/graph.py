@@ -93,8 +93,8 @@ def nodes_of(recipe: Recipe) -> dict[str, Node]:
     """All artifacts, each after those that it is made of."""
     preferred = enabled(recipe, BY_NAME["preference_model"])
     nodes = {
-        "instruction_data": Node("tuning_data", {}, _instruction_data, recipe.instructions),
-        "preference_data": Node("tuning_data", {}, _preference_data, recipe.preferences, preferred),
+        "instruction_data": Node("tuning_data", {}, instruction_data.make, recipe.instructions),
+        "preference_data": Node("tuning_data", {}, preference_data.make, recipe.preferences, preferred),
     }
     nodes |= curation_nodes(recipe)
     nodes["tokenizer"] = Node("tokens", named(CURATED), tokenizer.make, recipe.tokenizer)
@@ -113,7 +113,7 @@ def named(*assets: str) -> dict[str, str]:
 
 def curation_nodes(recipe: Recipe) -> dict[str, Node]:
     """From the sources to curated documents, in the recipe's order of stages."""
-    nodes = {RAW: Node("curation", {}, _raw_documents, recipe.sources)}
+    nodes = {RAW: Node("curation", {}, raw_documents.make, recipe.sources)}
     stages = stages_of(recipe.curation)
     given = named(RAW)  # raw documents, and the decisions of the stage before
     for stage in stages:
@@ -147,20 +147,3 @@ def evaluation_node(recipe: Recipe, model: TrainedModel) -> Node:
 def enabled_assets(recipe: Recipe) -> list[str]:
     """Names of the artifacts that the recipe asks for, in the order of the graph."""
     return [name for name, node in nodes_of(recipe).items() if node.enabled]
-
-
-# TEMPORARY until the merge
-def _raw_documents(context: RunContext, inputs: Inputs, settings: Any) -> Artifact:
-    from pipeline.ingest.forgetting import forgotten
-
-    return raw_documents.make(
-        context.store, settings, context.log, forgotten(context.store), execution=context.execution
-    )
-
-
-def _instruction_data(context: RunContext, inputs: Inputs, settings: Any) -> Artifact:
-    return instruction_data.make(context.store, settings, context.log)
-
-
-def _preference_data(context: RunContext, inputs: Inputs, settings: Any) -> Artifact:
-    return preference_data.make(context.store, settings, context.log)

@@ -6,22 +6,23 @@ Every mistake of a file is shown at once, with its line, and a key that nobody k
 
 from __future__ import annotations
 
-import difflib
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from model.config import ModelConfig
 from pipeline.conversations import instruction_data, preference_data
+from pipeline.curation import contamination
 from pipeline.curation.stages import Curation
 from pipeline.documents.execution import ExecutionSettings
 from pipeline.errors import UserError
 from pipeline.evaluation.evaluation_settings import EvaluationSettings
 from pipeline.ingest.source import Source, check_names
-from pipeline.settings import Settings
+from pipeline.ingest.source_kind import Origin
+from pipeline.settings import Settings, blocks_of, unknown_key
 from pipeline.tokens.token_settings import ShardSettings, TokenizerSettings
 from pipeline.training.training_settings import PreferenceSettings, PretrainingSettings, SftSettings
 
@@ -52,6 +53,13 @@ class Recipe(Settings):
         check_names(sources)
         return sources
 
+    def origins(self) -> list[Origin]:
+        """Everything that the recipe reads: sources, tuning data and evaluation sets."""
+        contamination_settings = self.curation.of(contamination.STAGE)
+        assert isinstance(contamination_settings, contamination.Settings)
+        sets = contamination_settings.sets
+        return [*self.sources, *self.instructions.sources, *self.preferences.sources, *sets]
+
 
 def load(path: str | Path | None = None) -> Recipe:
     """The recipe at `path` (default: `SLM_RECIPE`, else the demo). Raises UserError with all that is wrong in it."""
@@ -79,12 +87,12 @@ def parse(text: str, name: str = "recipe", base: Path | None = None) -> Recipe:
     try:
         return Recipe.model_validate(content, context={"base": base or Path.cwd()})
     except ValidationError as error:
-        lines = [f"{name}:{_line(tree, problem['loc'])}: {_sentence(problem)}" for problem in error.errors()]
+        lines = [f"{name}:{_line(tree, _place(problem).keys)}: {_sentence(problem)}" for problem in _problems(error)]
         count = f"{len(lines)} mistakes" if len(lines) > 1 else "one mistake"
         raise UserError(f"The recipe has {count}:\n" + "\n".join(f"  {line}" for line in lines)) from None
 
 
-def _line(node: Any, location: tuple[int | str, ...]) -> int:
+def _line(node: Any, location: list[int | str]) -> int:
     """The line of a key in the YAML file, or of the nearest block around it that is there."""
     line = node.start_mark.line + 1
     for step in location:
@@ -102,31 +110,68 @@ def _line(node: Any, location: tuple[int | str, ...]) -> int:
     return line
 
 
+def _problems(error: ValidationError) -> list[Any]:
+    """The mistakes, but not that a list is too short where all in it is wrong: what is wrong in it is said."""
+    found = error.errors()
+    within = {problem["loc"][:end] for problem in found for end in range(len(problem["loc"]))}
+    return [problem for problem in found if problem["type"] != "too_short" or problem["loc"] not in within]
+
+
+class Place(NamedTuple):
+    """A place of the recipe."""
+
+    keys: list[int | str]  # as they stand in the file
+    block: type[BaseModel]  # around the last key
+    kinds: dict[str, type[BaseModel]]  # what `block` could be instead; {} where it is of no kind
+
+
+def _place(problem: Any) -> Place:
+    """Where a mistake is. Pydantic's words for it also hold validators (`function-before[...]`) and kinds of blocks."""
+    place = Place([], Recipe, {})
+    choices: dict[str, type[BaseModel]] = {}
+    for step in problem["loc"]:
+        if str(step).startswith("function-"):
+            continue
+        if step in choices:
+            place, choices = Place(place.keys, choices[step], choices), {}
+            continue
+        place.keys.append(step)
+        field = place.block.model_fields.get(step)
+        if field is not None:
+            choices = blocks_of(field.annotation)
+            if len(choices) == 1:
+                place, choices = Place(place.keys, next(iter(choices.values())), {}), {}
+    if problem["type"] == "union_tag_invalid":
+        place.keys.append("kind")
+    return place
+
+
 def _sentence(problem: Any) -> str:
-    location = [step for step in problem["loc"] if not str(step).startswith("function-")]
-    where = ".".join(str(step) for step in location)
-    if problem["type"] == "extra_forbidden":
-        known = list(_block(location[:-1]).model_fields)
-        near = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.5)
-        hint = f"did you mean `{near[0]}`?" if near else f"known here: {', '.join(known)}."
-        return f"`{where}` is not a key; {hint}"
+    place = _place(problem)
+    where = ".".join(str(step) for step in place.keys)
+    kind, context = problem["type"], problem.get("ctx", {})
+    if kind in ("extra_forbidden", "unknown_key"):
+        return f"`{where}` is not a key{_of_other_kinds(place) or '; ' + (context.get('hint') or _near(place))}"
+    if kind == "union_tag_invalid":
+        known = [tag.strip("'") for tag in context["expected_tags"].split(", ")]
+        return f"`{where}`: `{context['tag']}` is no kind; {unknown_key(context['tag'], known)}"
     message = problem["msg"].removeprefix("Value error, ")
-    if problem["type"] == "missing":
+    if kind == "missing":
         message = "is needed and is not there"
     given = f" (given: {problem['input']!r})" if isinstance(problem["input"], str | int | float | bool) else ""
     return f"`{where}`: {message}{given}"
 
 
-def _block(location: list[Any]) -> type[BaseModel]:
-    """The settings class at a place of the recipe."""
-    block: type[BaseModel] = Recipe
-    for step in location:
-        if isinstance(step, int):
-            continue
-        annotation: Any = block.model_fields[step].annotation if step in block.model_fields else None
-        candidates = [annotation, *getattr(annotation, "__args__", ())]
-        models = [kind for kind in candidates if isinstance(kind, type) and issubclass(kind, BaseModel)]
-        if not models:
-            break
-        block = models[0]
-    return block
+def _near(place: Place) -> str:
+    return unknown_key(str(place.keys[-1]), _keys(place.block))
+
+
+def _of_other_kinds(place: Place) -> str | None:
+    """How the sentence about a key ends that blocks of other kinds have."""
+    having = [f"`{kind}`" for kind, block in place.kinds.items() if place.keys[-1] in _keys(block)]
+    own = place.block.model_fields["kind"].default if having else None
+    return f" of `kind: {own}`, but of {' and '.join(having)}." if having else None
+
+
+def _keys(block: type[BaseModel]) -> list[str]:
+    return [field.alias or name for name, field in block.model_fields.items()]

@@ -46,6 +46,70 @@ def test_all_mistakes_are_shown_at_once():
     assert any(line.startswith("my.yaml:5: `model.layers`") and "none" in line for line in found)
 
 
+def test_mistakes_in_blocks_of_several_kinds_keep_their_lines_and_words():
+    text = """name: mine
+sources:
+  - name: a
+    kind: files
+    path: x
+    dataset: o/n
+    columns:
+      txt: b
+  - name: b
+    kind: fils
+    path: x
+  - name: c
+    kind: huggingface
+    dataset: o/n
+    path: x
+    revison: main
+curation:
+  contamination:
+    sets:
+      - {name: a, path: x, colums: [b]}
+      - name: b
+        kind: http
+        url: x
+        path: y
+instructions:
+  sources:
+    - name: a
+      kind: common_crawl
+    - name: b
+"""
+    assert sorted(mistakes(text), key=lambda line: int(line.split(":")[1])) == [
+        "my.yaml:6: `sources.0.dataset` is not a key of `kind: files`, but of `bundled` and `huggingface`.",
+        "my.yaml:8: `sources.0.columns.txt` is not a key; did you mean `text`?",
+        "my.yaml:10: `sources.1.kind`: `fils` is no kind; did you mean `files`?",
+        "my.yaml:16: `sources.2.revison` is not a key; did you mean `revision`?",
+        "my.yaml:20: `curation.contamination.sets.0.colums` is not a key; did you mean `columns`?",
+        "my.yaml:24: `curation.contamination.sets.1.path` is not a key of `kind: http`, but of `files` and "
+        "`huggingface`.",
+        "my.yaml:28: `instructions.sources.0.kind`: `common_crawl` is no kind; known here: files, bundled, http, "
+        "huggingface.",
+        "my.yaml:29: `instructions.sources.1`: set `b` of kind `files` needs `path`",
+    ]
+
+
+def test_a_recipe_survives_being_printed_and_loaded_again():
+    import yaml
+
+    recipe = load(ROOT / "recipes" / "demo.yaml")
+    printed = yaml.safe_dump(recipe.model_dump(mode="json", by_alias=True), sort_keys=False)
+    assert parse(printed) == recipe
+
+
+def test_the_reference_shows_the_keys_of_each_kind():
+    from pipeline.inspect.reference import reference
+
+    page = reference()
+    sections = {part.splitlines()[0]: part for part in page.split("\n## ")}
+    assert "| `weight` |" in sections["`sources[]`, every kind"]
+    assert "| `crawl` |" in sections["`sources[]` of `kind: common_crawl`: files of a crawl of Common Crawl"]
+    assert "| `columns` |" in sections["`sources[]` of `kind: files`, `http`, `huggingface`"]
+    assert "| `set` |" in sections["`instructions.sources[]` of `kind: bundled`: from the installed packages"]
+
+
 def test_two_sources_of_one_name_are_refused():
     text = SMALL + "  - {name: notes, kind: files, path: 'more/*.md'}\n"
     assert "two sources are called `notes`" in mistakes(text)[0]

@@ -113,7 +113,7 @@ def store_prune(keep: int, unused_days: float) -> None:
     opened = project()
     kept = opened.store
     freed = [(f"{asset}/{version}", count) for asset in kept.assets() for version, count in kept.prune(asset, keep)]
-    freed += raw_documents.prune_downloads(kept, opened.recipe.sources, unused_days)
+    freed += raw_documents.prune_downloads(kept, opened.recipe.origins(), unused_days)
     for name, count in freed:
         click.echo(f"{name}: {size(count)} freed")
     click.echo(f"{size(sum(count for _, count in freed))} freed in all")

@@ -185,11 +185,12 @@ def sources_check(names: tuple[str, ...], most: int) -> None:
 @click.option("--force", is_flag=True, help="Fetch anew even what seems to be unchanged.")
 def sources_fetch(force: bool) -> None:
     """Read all sources into raw documents, as the job does first."""
+    from pipeline.context import RunContext
     from pipeline.ingest import raw_documents
-    from pipeline.ingest.forgetting import forgotten
 
     opened = project()
-    raw_documents.make(opened.store, opened.recipe.sources, opened.log, forgotten(opened.store), force)
+    context = RunContext(opened.store, opened.log, execution=opened.recipe.execution)
+    raw_documents.make(context, {}, opened.recipe.sources, force)
 
 
 @sources.command("catalogue")

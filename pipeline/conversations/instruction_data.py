@@ -8,104 +8,34 @@ counted under a reason.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Any
 
 import polars as pl
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from pipeline.conversations import bundled as bundled_conversations
-from pipeline.conversations.rows import (
-    CONVERSATION,
-    Malformed,
-    conversation,
-    files_of,
-    fold,
-    identity,
-    is_held_back,
-    rows_of,
+from pipeline.context import Inputs, RunContext
+from pipeline.conversations.conversation_source import (
+    BUNDLED,
+    ConversationSource,
+    Row,
+    check_names,
+    fingerprint,
+    observed,
+    origins,
+    read_shaped,
 )
+from pipeline.conversations.shapes import CONVERSATION, conversation, fold, identity, is_held_back
 from pipeline.errors import UserError
+from pipeline.ingest.cache import cache_of
+from pipeline.ingest.records import Reading, Tally
 from pipeline.settings import Settings as Block
-from pipeline.store.artifact import Artifact, file_digest
+from pipeline.store.artifact import Artifact
 from pipeline.store.draft import Draft
-from pipeline.store.store import Store
 from pipeline.store.tables import write_table
 
 VERSION = "1"
 ASSET = "instruction_data"
-
-
-class ConversationSource(Block):
-    """One set of conversations or preferences."""
-
-    name: str = Field(description="how the set is called in tables and reports")
-    kind: Literal["bundled", "files"] = Field(
-        "files", description="`bundled`: from the installed packages; `files`: yours"
-    )
-    path: str | None = Field(None, description="files: a .jsonl, .jsonl.gz, .json or .parquet file, a folder, a glob")
-    set: str | None = Field(
-        None, description="bundled: chatterbot-en, chatterbot-ko or stdlib-functions; left out, it is the source's name"
-    )
-    columns: dict[str, str] = Field(
-        default_factory=dict, description="known name -> your column, e.g. {instruction: question_text, output: reply}"
-    )
-    lang: str | None = Field(None, description="language of all rows; left out, the file's own column `lang`")
-    license: str | None = Field(
-        None, description="for the data card; left out, the file's own column `license` or `licence`"
-    )
-    limit: int | None = Field(None, ge=1, description="at most this many rows, the first ones in the file's order")
-
-    @field_validator("path")
-    @classmethod
-    def _from_the_recipe(cls, path: str | None, info: ValidationInfo) -> str | None:
-        """Relative paths start at the recipe's folder."""
-        base = (info.context or {}).get("base")
-        return str(Path(base) / Path(path).expanduser()) if path and base else path
-
-    @model_validator(mode="after")
-    def _complete(self) -> ConversationSource:
-        if self.kind == "files" and not self.path:
-            raise ValueError(f"the source '{self.name}' of kind `files` needs a `path`")
-        if self.kind == "bundled" and self.bundled_set not in bundled_conversations.SETS:
-            known = ", ".join(sorted(bundled_conversations.SETS))
-            raise ValueError(f"there is no bundled set '{self.bundled_set}'; known are {known}")
-        return self
-
-    @property
-    def bundled_set(self) -> str:
-        return self.set or self.name
-
-    def origin(self) -> dict[str, str]:
-        """What the source's bytes are, for the fingerprint: hashes of its files or a package's version; no path."""
-        if self.kind == "bundled":
-            return {self.name: bundled_conversations.release(self.bundled_set)}
-        return {f"{self.name}/{i:05d}": file_digest(file) for i, file in enumerate(files_of(self.path or ""))}
-
-    def rows(self) -> Iterator[dict | None]:
-        """The raw rows, None for a line that is no row."""
-        if self.kind == "bundled":
-            yield from bundled_conversations.read(self.bundled_set)
-        else:
-            for file in files_of(self.path or ""):
-                yield from rows_of(file, self.columns)
-
-    def about(self, row: dict | None) -> tuple[str | None, str | None]:
-        """(language, licence) of a row."""
-        if self.kind == "bundled":
-            known = bundled_conversations.SETS[self.bundled_set]
-            return self.lang or known[0], self.license or known[1]
-        row = row or {}
-        stated = (row.get("lang"), row.get("license") or row.get("licence"))
-        lang, license = (value if isinstance(value, str) else None for value in stated)
-        return self.lang or lang, self.license or license
-
-
-# The sets that need no download; what the demonstration is fine-tuned on.
-BUNDLED = tuple(
-    ConversationSource.model_validate({"name": name, "kind": "bundled"}) for name in bundled_conversations.SETS
-)
 
 
 class Settings(Block):
@@ -127,57 +57,26 @@ class Settings(Block):
         return self
 
 
-def check_names(sources: tuple[ConversationSource, ...]) -> None:
-    twice = [name for name, n in Counter(s.name for s in sources).items() if n > 1]
-    if twice:
-        raise ValueError(f"two sources are called '{twice[0]}'; give each its own name")
+def shaped(row: Row | None) -> Row:
+    """A row of conversations as `id` and `messages`. Raises Malformed."""
+    messages = conversation(row)
+    return {"id": identity([(m["role"], fold(m["content"])) for m in messages]), "messages": messages}
 
 
-def fingerprint_settings(settings: Block) -> dict:
-    """The settings without paths: the same files elsewhere are the same data."""
-    said = settings.model_dump(mode="json")
-    for source in said["sources"]:
-        source.pop("path")
-    return said
-
-
-def origins(sources: tuple[ConversationSource, ...]) -> dict[str, Artifact | str]:
-    """The inputs of the artifact: what each source is read from."""
-    return {name: value for source in sources for name, value in source.origin().items()}
-
-
-def read_source(source: ConversationSource) -> tuple[pl.DataFrame, Counter, Counter]:
-    """(conversations, removed by reason, licences by name) of one source."""
-    rows: list[dict[str, Any]] = []
-    removed: Counter[str] = Counter()
-    licences: Counter[str] = Counter()
-    for raw in source.rows():
-        if source.limit is not None and len(rows) >= source.limit:
-            removed["over_limit"] += 1
-            continue
-        try:
-            messages = conversation(raw)
-        except Malformed as reason:
-            removed[str(reason)] += 1
-            continue
-        lang, licence = source.about(raw)
-        licences[licence or "not stated"] += 1
-        same = identity([(m["role"], fold(m["content"])) for m in messages])
-        rows.append({"id": same, "messages": messages, "source": source.name, "lang": lang})
-    return pl.DataFrame(rows, schema=CONVERSATION), removed, licences
-
-
-def make(store: Store, settings: Settings, log: Callable[[str], None] = print) -> Artifact:
+def make(context: RunContext, inputs: Inputs, settings: Settings) -> Artifact:
     """The artifact `instruction_data`: train.parquet and held_back.parquet (id, messages, source, lang).
 
-    Raises UserError where a file cannot be read or no usable row is left.
+    inputs: none. Raises UserError where a file cannot be read or no usable row is left.
     """
+    cache, log = cache_of(context.store), context.log
+    found = observed(settings.sources, cache, log)
 
     def build(draft: Draft) -> None:
         tables: list[pl.DataFrame] = []
         by_source: dict[str, dict[str, Any]] = {}
         for source in settings.sources:
-            table, removed, licences = read_source(source)
+            reading = Reading(cache, Tally(), log, context.execution)
+            table, removed, licences = read_shaped(source, found[source.name], reading, shaped, CONVERSATION)
             by_source[source.name] = {"in": table.height + removed.total(), "removed": removed, "licenses": licences}
             tables.append(table)
         both = pl.concat(tables)
@@ -187,11 +86,11 @@ def make(store: Store, settings: Settings, log: Callable[[str], None] = print) -
         train, held_back = split(unique, "messages", settings.held_back)
         write_sides(draft, train, held_back, by_source, ASSET, log)
 
-    return store.make(
+    return context.store.make(
         ASSET,
         code_version=VERSION,
-        settings=fingerprint_settings(settings),
-        inputs=origins(settings.sources),
+        settings=fingerprint(settings, settings.sources),
+        inputs=origins(settings.sources, found),
         build=build,
         log=log,
     )

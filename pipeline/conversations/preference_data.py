@@ -11,30 +11,31 @@ can learn from it to keep to the point, and nothing about taste or harm.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import polars as pl
 from pydantic import Field, model_validator
 
-from pipeline.conversations.instruction_data import (
+from pipeline.context import Inputs, RunContext
+from pipeline.conversations.conversation_source import (
     BUNDLED,
     ConversationSource,
+    Row,
     check_names,
-    duplicates_by_source,
-    fingerprint_settings,
+    fingerprint,
+    observed,
     origins,
-    read_source,
-    split,
-    write_sides,
+    read_shaped,
 )
-from pipeline.conversations.rows import PREFERENCE, Malformed, fold, identity, preference
+from pipeline.conversations.instruction_data import duplicates_by_source, split, write_sides
+from pipeline.conversations.instruction_data import shaped as conversation_shaped
+from pipeline.conversations.shapes import CONVERSATION, PREFERENCE, fold, identity, preference
+from pipeline.ingest.cache import cache_of
+from pipeline.ingest.records import Reading, Tally
 from pipeline.settings import Settings as Block
 from pipeline.store.artifact import Artifact
 from pipeline.store.draft import Draft
-from pipeline.store.store import Store
 
 VERSION = "1"
 ASSET = "preference_data"
@@ -59,27 +60,11 @@ class Settings(Block):
         return self
 
 
-def read_preferences(source: ConversationSource) -> tuple[pl.DataFrame, Counter, Counter]:
-    """(preferences, removed by reason, licences by name) of a source that states them."""
-    rows: list[dict[str, Any]] = []
-    removed: Counter[str] = Counter()
-    licences: Counter[str] = Counter()
-    for raw in source.rows():
-        if source.limit is not None and len(rows) >= source.limit:
-            removed["over_limit"] += 1
-            continue
-        try:
-            prompt, chosen, rejected = preference(raw)
-        except Malformed as reason:
-            removed[str(reason)] += 1
-            continue
-        lang, licence = source.about(raw)
-        licences[licence or "not stated"] += 1
-        same = identity([(m["role"], fold(m["content"])) for m in prompt], fold(chosen), fold(rejected))
-        rows.append(
-            {"id": same, "prompt": prompt, "chosen": chosen, "rejected": rejected, "source": source.name, "lang": lang}
-        )
-    return pl.DataFrame(rows, schema=PREFERENCE), removed, licences
+def shaped(row: Row | None) -> Row:
+    """A row of preferences as `id`, `prompt`, `chosen` and `rejected`. Raises Malformed."""
+    prompt, chosen, rejected = preference(row)
+    same = identity([(m["role"], fold(m["content"])) for m in prompt], fold(chosen), fold(rejected))
+    return {"id": same, "prompt": prompt, "chosen": chosen, "rejected": rejected}
 
 
 def other_answers(conversations: pl.DataFrame, seed: int) -> pl.DataFrame:
@@ -112,19 +97,23 @@ def other_answers(conversations: pl.DataFrame, seed: int) -> pl.DataFrame:
     return pl.DataFrame(made, schema=PREFERENCE).sort("id")
 
 
-def make(store: Store, settings: Settings, log: Callable[[str], None] = print) -> Artifact:
+def make(context: RunContext, inputs: Inputs, settings: Settings) -> Artifact:
     """The artifact `preference_data`: train.parquet and held_back.parquet (id, prompt, chosen, rejected, source, lang).
 
-    Raises UserError where a file cannot be read or no usable pair is left.
+    inputs: none. Raises UserError where a file cannot be read or no usable pair is left.
     """
+    cache, log = cache_of(context.store), context.log
+    found = observed(settings.sources, cache, log)
 
     def build(draft: Draft) -> None:
         stated: list[pl.DataFrame] = []
         made: list[pl.DataFrame] = []
         by_source: dict[str, dict[str, Any]] = {}
         for source in settings.sources:
+            reading = Reading(cache, Tally(), log, context.execution)
             bundled = source.kind == "bundled"
-            table, removed, licences = read_source(source) if bundled else read_preferences(source)
+            how = (conversation_shaped, CONVERSATION) if bundled else (shaped, PREFERENCE)
+            table, removed, licences = read_shaped(source, found[source.name], reading, *how)
             by_source[source.name] = {"in": table.height + removed.total(), "removed": removed, "licenses": licences}
             (made if bundled else stated).append(table)
         sides: list[list[pl.DataFrame]] = [[], []]
@@ -138,27 +127,28 @@ def make(store: Store, settings: Settings, log: Callable[[str], None] = print) -
             for side, part in enumerate(split(unique, column, settings.held_back)):
                 # Partners are of the same side: no held-back answer is seen in training, even as a wrong one.
                 if column == "messages":
-                    whole = part
-                    part = pl.concat(
-                        [pl.DataFrame(schema=PREFERENCE)]
-                        + [
-                            other_answers(rows, settings.seed)
-                            for rows in whole.partition_by("source", maintain_order=True)
-                        ]
-                    )
-                    for name, rows in whole.group_by("source").len().iter_rows():
-                        alone = rows - part.filter(source=name).height
-                        if alone:
-                            by_source[name]["removed"]["no_other_answer"] += alone
-                sides[side].append(part)
+                    sides[side].append(with_other_answers(part, settings.seed, by_source))
+                else:
+                    sides[side].append(part)
         train, held_back = (pl.concat(parts).sort("id") for parts in sides)
         write_sides(draft, train, held_back, by_source, ASSET, log)
 
-    return store.make(
+    return context.store.make(
         ASSET,
         code_version=VERSION,
-        settings=fingerprint_settings(settings),
-        inputs=origins(settings.sources),
+        settings=fingerprint(settings, settings.sources),
+        inputs=origins(settings.sources, found),
         build=build,
         log=log,
     )
+
+
+def with_other_answers(conversations: pl.DataFrame, seed: int, by_source: dict[str, dict[str, Any]]) -> pl.DataFrame:
+    """Preferences out of the conversations of one side; those without a partner are counted in `by_source`."""
+    parts = [other_answers(rows, seed) for rows in conversations.partition_by("source", maintain_order=True)]
+    pairs = pl.concat([pl.DataFrame(schema=PREFERENCE), *parts])
+    for name, rows in conversations.group_by("source").len().iter_rows():
+        alone = rows - pairs.filter(source=name).height
+        if alone:
+            by_source[name]["removed"]["no_other_answer"] += alone
+    return pairs

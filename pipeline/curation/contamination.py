@@ -19,7 +19,7 @@ import polars as pl
 from pydantic import Field, field_validator
 
 from pipeline.context import Inputs, RunContext
-from pipeline.curation.evaluation_items import Index, ItemSet, held_back_items, index_of, items_of, tokens_of
+from pipeline.curation.evaluation_items import Index, ItemSet, all_items, held_back_items, index_of, tokens_of
 from pipeline.curation.rules import Limit, Rule
 from pipeline.documents.document import EDIT
 from pipeline.documents.execution import ExecutionSettings
@@ -35,6 +35,7 @@ from pipeline.documents.stage import (
     total_counts,
 )
 from pipeline.documents.view import Documents
+from pipeline.ingest.cache import cache_of
 from pipeline.settings import StageSettings
 from pipeline.store.artifact import Artifact, digest
 from pipeline.store.draft import Draft
@@ -89,14 +90,16 @@ def make(context: RunContext, inputs: Inputs, settings: Settings) -> Artifact:
     documents, named = seen_through(inputs)
     held_back = inputs.get("instruction_data") if settings.enabled and settings.held_back else None
     if settings.enabled:
-        named.update({f"items {chosen.name}": chosen.digest() for chosen in settings.sets})
+        cache = cache_of(context.store)
+        contents = {chosen.name: chosen.contents(cache, context.log) for chosen in settings.sets}
+        named.update({f"items {chosen.name}": chosen.digest(contents[chosen.name]) for chosen in settings.sets})
     if held_back is not None:
         named["instruction_data"] = held_back
-    identity = settings.model_dump(mode="json", exclude={"sets": {"__all__": {"path"}}})
+    identity = settings.model_dump(mode="json", exclude={"sets"}) | {"sets": [c.as_recorded() for c in settings.sets]}
 
     def build(draft: Draft) -> None:
         if settings.enabled:
-            items = [item for chosen in settings.sets for item in items_of(chosen)]
+            items = all_items(settings.sets, contents, cache_of(context.store), context.log)
             if held_back is not None:
                 items += held_back_items(held_back.file("held_back.parquet"))
             index = index_of(items)

@@ -19,21 +19,21 @@ checked.
 
 from __future__ import annotations
 
-import csv
-import gzip
-import io
-import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import polars as pl
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from pipeline.errors import UserError
-from pipeline.settings import Settings
-from pipeline.store.artifact import file_digest
+from pipeline.ingest.files import Files
+from pipeline.ingest.http import Http
+from pipeline.ingest.huggingface import HuggingFace
+from pipeline.ingest.json_files import nested
+from pipeline.ingest.records import SKIPPED, Reading, Tally
+from pipeline.ingest.rows import Contents, RowSet, RowsInFiles, RowsOnTheHub, RowsOverHttp, files_by_default
+from pipeline.settings import unknown_key
 from pipeline.text.words import blocks, compose, hash_spans, runs
 
 WORDS, SYLLABLES, CODE = 0, 1, 2
@@ -45,33 +45,68 @@ CODE_SHARE = 0.05
 COMMON_ITEMS = 10
 
 
-class ItemSet(Settings):
-    """A file of evaluation items."""
+class ItemRows(RowSet):
+    """A set of evaluation items; where it lies is said by the class that this is joined with."""
+
+    noun: ClassVar[str] = "evaluation set"
+    text_lines: ClassVar[bool] = True
 
     name: str = Field(description="How the set is called in decisions and reports")
-    path: str = Field(description="A .jsonl, .json, .csv, .tsv, .parquet or .txt file (also .gz), or a glob")
-    id: str | None = Field(None, description="Column that identifies an item; left out, its number in the file")
-    columns: tuple[str, ...] = Field((), description="Columns of an item's text; left out, all that hold text")
+    format: Literal["parquet", "jsonl", "json", "csv", "tsv", "text"] | None = Field(
+        None, description="Default: by the name of each file; text: an item a line"
+    )
+    id: str | None = Field(None, description="Column that identifies an item; left out, its number in the set")
+    columns: tuple[str, ...] = Field(
+        (),
+        description="Columns of an item's text, or {text: ..., id: ...} as of a source; left out, all that hold text",
+    )
 
-    @field_validator("path")
+    @model_validator(mode="before")
     @classmethod
-    def _from_the_recipe(cls, path: str, info: ValidationInfo) -> str:
-        base = (info.context or {}).get("base")
-        return str(Path(base) / path) if base else path
+    def _columns_as_of_a_source(cls, data: Any) -> Any:
+        if not isinstance(data, dict) or not isinstance(data.get("columns"), str | dict):
+            return data
+        columns = data["columns"] if isinstance(data["columns"], dict) else {"text": data["columns"]}
+        for key in columns:
+            if key not in ("text", "id"):
+                raise ValueError(f"`columns.{key}` is not a key; {unknown_key(str(key), ('text', 'id'))}")
+        text = columns.get("text") or ()
+        named = {"columns": [text] if isinstance(text, str) else list(text)}
+        return {**data, **named, **({"id": columns["id"]} if "id" in columns else {})}
 
-    def files(self) -> list[Path]:
-        """The files that `path` names, sorted; a UserError where there are none."""
-        given = Path(self.path)
-        pattern = str(given.relative_to(given.anchor))
-        found = [given] if given.is_file() else sorted(Path(given.anchor or ".").glob(pattern))
-        found = [path for path in found if path.is_file()]
-        if not found:
-            raise UserError(f"The evaluation set `{self.name}` names {self.path}, and there is no such file.")
-        return found
-
-    def digest(self) -> str:
+    def digest(self, contents: Contents) -> str:
         """What the items depend on, without where they lie."""
-        return "+".join(file_digest(path) for path in self.files())
+        return "+".join(contents.digests)
+
+    def as_recorded(self) -> dict[str, Any]:
+        """The settings as a fingerprint has them."""
+        return {"name": self.name, "id": self.id, "columns": list(self.columns), **self.later_settings()}
+
+
+class FileItems(ItemRows, RowsInFiles):
+    """A set in files on this machine."""
+
+    kind: Files = "files"
+
+
+class HttpItems(ItemRows, RowsOverHttp):
+    """A set in files at addresses."""
+
+    kind: Http = "http"
+
+
+class HubItems(ItemRows, RowsOnTheHub):
+    """A set in a data set of the Hugging Face hub."""
+
+    kind: HuggingFace = "huggingface"
+
+
+ItemSet = Annotated[
+    Annotated[
+        FileItems | HttpItems | HubItems, Field(discriminator="kind", description="where the rows are; left out: files")
+    ],
+    BeforeValidator(files_by_default),
+]
 
 
 class Item(NamedTuple):
@@ -80,21 +115,28 @@ class Item(NamedTuple):
     texts: list[str]
 
 
-def items_of(chosen: ItemSet) -> Iterator[Item]:
-    """The items of a set."""
-    number = 0
-    for path in chosen.files():
-        for row in _rows(path):
-            columns = chosen.columns or tuple(row)
-            missing = [name for name in (*chosen.columns, *([chosen.id] if chosen.id else [])) if name not in row]
-            if missing:
-                raise UserError(
-                    f"The evaluation set `{chosen.name}`: {path.name} has no column `{missing[0]}`; "
-                    f"there are {', '.join(map(str, row))}."
-                )
-            texts = [text for name in columns for text in _strings(row[name]) if name != chosen.id]
-            yield Item(chosen.name, str(row[chosen.id]) if chosen.id else str(number), texts)
-            number += 1
+def items_of(chosen: ItemSet, contents: Contents, reading: Reading) -> Iterator[Item]:
+    """The items of a set in order. Raises UserError where a file cannot be read or lacks a column."""
+    asked = [*chosen.columns, *([chosen.id] if chosen.id else [])]
+    for number, row in enumerate(chosen.rows(contents, reading, asked, asked)):
+        assert row is not None, "only tuning data counts broken lines as rows"
+        known = None if chosen.id is None else nested(row, chosen.id)
+        columns = chosen.columns or tuple(row)
+        texts = [text for name in columns if name != chosen.id for text in _strings(nested(row, name))]
+        yield Item(chosen.name, str(number if known is None else known), texts)
+
+
+def all_items(
+    sets: Sequence[ItemSet], contents: Mapping[str, Contents], cache: Path, log: Callable[[str], None]
+) -> list[Item]:
+    """The items of all sets, whose contents are given by name; the log says what was left out."""
+    items: list[Item] = []
+    for chosen in sets:
+        reading = Reading(cache, Tally(), log)
+        items += items_of(chosen, contents[chosen.name], reading)
+        for reason, count in sorted(reading.tally.skipped.items()):
+            log(f"{chosen.label}: left out: {count:,} {reason} ({SKIPPED[reason]})")
+    return items
 
 
 def held_back_items(path: Path) -> Iterator[Item]:
@@ -114,30 +156,6 @@ def _strings(value: Any) -> Iterator[str]:
     elif isinstance(value, list | tuple):
         for inner in value:
             yield from _strings(inner)
-
-
-def _rows(path: Path) -> Iterator[dict[str, Any]]:
-    kind = path.name.removesuffix(".gz").rpartition(".")[2]
-    if kind == "parquet":
-        yield from pl.read_parquet(path).iter_rows(named=True)
-        return
-    try:
-        data = path.read_bytes()
-        text = (gzip.decompress(data) if path.name.endswith(".gz") else data).decode()
-        if kind == "jsonl":
-            yield from (json.loads(line) for line in text.splitlines() if line.strip())
-        elif kind == "json":
-            value = json.loads(text)
-            rows = value if isinstance(value, list) else next(x for x in value.values() if isinstance(x, list))
-            yield from rows
-        elif kind in ("csv", "tsv"):
-            yield from csv.DictReader(io.StringIO(text), delimiter="\t" if kind == "tsv" else ",")
-        elif kind in ("txt", "md"):
-            yield from ({"text": line} for line in text.splitlines() if line.strip())
-        else:
-            raise UserError(f"{path}: evaluation items are read from jsonl, json, csv, tsv, parquet and txt files.")
-    except (OSError, ValueError, StopIteration) as error:
-        raise UserError(f"The evaluation items in {path} cannot be read: {error}.") from error
 
 
 # -- tokens ------------------------------------------------------------------------------------------------------------

@@ -16,14 +16,15 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import polars as pl
 import yaml
+from pydantic import Field, field_validator
 
 from pipeline.errors import UserError
-from pipeline.ingest.records import Reading, record_frame
-from pipeline.ingest.source import Source
+from pipeline.ingest.records import RECORD_SCHEMA, Reading, record_frame
+from pipeline.ingest.source_kind import Log, Observed, SourceBlock
 from pipeline.store.artifact import digest
 
 # Messages of the language pack that make a document: about a screen of them.
@@ -108,27 +109,41 @@ DATASETS: dict[str, tuple[Callable[[], Iterator[Row]], str | None]] = {
 }
 
 
-def observe(source: Source, *_: Any) -> dict[str, Any]:
-    """What is there now: a package's version stands for its files; the standard library's files for themselves."""
-    assert source.dataset is not None
-    distribution = DATASETS[source.dataset][1]
-    if distribution is None:
-        root = Path(sysconfig.get_path("stdlib"))
-        sizes = [f"{path.relative_to(root).as_posix()} {path.stat().st_size}" for path in library_files(root)]
-        return {"digest": digest([sysconfig.get_python_version(), *sizes]), "files": len(sizes), "bytes": 0}
-    try:
-        return {"digest": digest([source.dataset, version(distribution)]), "files": 0, "bytes": 0}
-    except PackageNotFoundError as error:
-        raise not_installed(distribution) from error
+class BundledSource(SourceBlock):
+    """A data set that comes with an installed package."""
 
+    icon: ClassVar[str] = "python"
 
-def read(source: Source, observed: dict[str, Any], reading: Reading) -> Iterator[pl.DataFrame]:
-    """The records of the data set, as one frame: all of them together are some 25 MB."""
-    assert source.dataset is not None
-    rows = list(DATASETS[source.dataset][0]())
-    names = ("text", "id", "lang", "license", "url", "meta")
-    columns = {name: pl.Series([row.get(name) for row in rows], dtype=pl.String) for name in names}
-    yield record_frame(pl.DataFrame(columns))
+    kind: Literal["bundled"] = Field("bundled", description="text that comes with installed packages")
+    dataset: str = Field(description=f"one of {', '.join(DATASETS)}")
+
+    @field_validator("dataset")
+    @classmethod
+    def _known(cls, dataset: str) -> str:
+        if dataset not in DATASETS:
+            raise ValueError(f"no bundled data set is called `{dataset}`: use {', '.join(DATASETS)}")
+        return dataset
+
+    def observe(self, cache: Path, log: Log = print, force: bool = False) -> Observed:
+        """What is there now: a package's version stands for its files; the standard library's files for themselves."""
+        distribution = DATASETS[self.dataset][1]
+        if distribution is None:
+            root = Path(sysconfig.get_path("stdlib"))
+            sizes = [f"{path.relative_to(root).as_posix()} {path.stat().st_size}" for path in library_files(root)]
+            return {"digest": digest([sysconfig.get_python_version(), *sizes]), "files": len(sizes), "bytes": 0}
+        try:
+            return {"digest": digest([self.dataset, version(distribution)]), "files": 0, "bytes": 0}
+        except PackageNotFoundError as error:
+            raise not_installed(distribution) from error
+
+    def read(self, observed: Observed, reading: Reading) -> Iterator[pl.DataFrame]:
+        """The records of the data set, as one frame: all of them together are some 25 MB."""
+        rows = list(DATASETS[self.dataset][0]())
+        columns = {name: pl.Series([row.get(name) for row in rows], dtype=pl.String) for name in RECORD_SCHEMA}
+        yield record_frame(pl.DataFrame(columns))
+
+    def describe(self) -> str:
+        return f"the bundled data set `{self.dataset}`"
 
 
 def package(name: str) -> Traversable:

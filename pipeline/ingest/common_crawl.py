@@ -9,52 +9,74 @@ from __future__ import annotations
 import gzip
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import ClassVar, Literal
 
 import polars as pl
+from pydantic import Field, field_validator
 
 from pipeline.errors import UserError
 from pipeline.ingest import http
-from pipeline.ingest.formats import read_parts
 from pipeline.ingest.open_files import Part, readable
 from pipeline.ingest.records import Reading
-from pipeline.ingest.source import Source
+from pipeline.ingest.source_kind import Log, Observed, SourceBlock, Texts
+from pipeline.ingest.web_archives import read_web_archive
 from pipeline.store.artifact import digest
 
 HOST = "https://data.commoncrawl.org"
 
 
-def observe(source: Source, *_: Any) -> dict[str, Any]:
-    """What is there: files that never change are told by their names."""
-    asked = [source.crawl, source.content, source.segments]
-    return {"digest": digest(asked), "files": len(source.segments), "bytes": 0}
+class CommonCrawlSource(SourceBlock):
+    """Some files of a crawl."""
 
+    icon: ClassVar[str] = "commoncrawl"
 
-def read(source: Source, observed: dict[str, Any], reading: Reading) -> Iterator[pl.DataFrame]:
-    host, index = index_of(source)
-    (listed,) = http.fetch_all([index], {}, reading.cache, reading.log)
-    with readable(Part.of_file(listed, index)):
-        names = gzip.decompress(listed.read_bytes()).decode().split()
-    if source.segments[-1] >= len(names):
-        raise UserError(
-            f"Source `{source.name}`: {source.crawl} has {len(names):,} {source.content} files, so `segments` goes "
-            f"from 0 to {len(names) - 1:,} and not to {source.segments[-1]:,}."
-        )
-    for segment in source.segments:  # one after the other: a limit may be reached before all are fetched
-        (path,) = http.fetch_all([f"{host}/{names[segment]}"], {}, reading.cache, reading.log)
-        part = Part.of_file(path, names[segment])
-        yield from read_parts([part], source.model_copy(update={"format": source.content}), reading)
+    kind: Literal["common_crawl"] = Field("common_crawl", description="files of a crawl of Common Crawl")
+    crawl: str = Field(description="such as CC-MAIN-2025-05")
+    content: Literal["wet", "warc"] = Field(
+        "wet", description="wet = text as extracted by Common Crawl; warc = pages, extracted here"
+    )
+    segments: list[int] = Field([0], description="which files of the crawl's list, counted from 0")
+    url: Texts = Field([], description="another host than the official one")
 
+    @field_validator("segments")
+    @classmethod
+    def _some_segments(cls, segments: list[int]) -> list[int]:
+        if not segments or min(segments) < 0:
+            raise ValueError("`segments` must hold one or more numbers from 0 up")
+        return sorted(set(segments))
 
-def index_of(source: Source) -> tuple[str, str]:
-    """(host, address of the list of the crawl's files)."""
-    host = (source.url or [HOST])[0].rstrip("/")
-    return host, f"{host}/crawl-data/{source.crawl}/{source.content}.paths.gz"
+    def observe(self, cache: Path, log: Log = print, force: bool = False) -> Observed:
+        """What is there: files that never change are identified by their names."""
+        asked = [self.crawl, self.content, self.segments]
+        return {"digest": digest(asked), "files": len(self.segments), "bytes": 0}
 
+    def read(self, observed: Observed, reading: Reading) -> Iterator[pl.DataFrame]:
+        (listed,) = http.fetch_all([self.index], {}, reading.cache, reading.log)
+        with readable(Part.of_file(listed, self.index)):
+            names = gzip.decompress(listed.read_bytes()).decode().split()
+        if self.segments[-1] >= len(names):
+            raise UserError(
+                f"{self.heading}: {self.crawl} has {len(names):,} {self.content} files, so `segments` goes "
+                f"from 0 to {len(names) - 1:,} and not to {self.segments[-1]:,}."
+            )
+        for segment in self.segments:  # one after the other: a limit may be reached before all are fetched
+            (path,) = http.fetch_all([f"{self.host}/{names[segment]}"], {}, reading.cache, reading.log)
+            yield from read_web_archive(Part.of_file(path, names[segment]), self.lang, reading)
 
-def downloads(source: Source, cache: Path) -> list[str]:
-    """Addresses of what a recipe's source fetches, as far as its list was fetched."""
-    host, index = index_of(source)
-    listed = http.place(index, cache)
-    names = gzip.decompress(listed.read_bytes()).decode().split() if listed.exists() else []
-    return [index, *(f"{host}/{names[segment]}" for segment in source.segments if segment < len(names))]
+    def describe(self) -> str:
+        return f"Common Crawl `{self.crawl}`"
+
+    def downloads(self, cache: Path) -> list[str]:
+        """Addresses of what is fetched, as far as the crawl's list was fetched."""
+        listed = http.place(self.index, cache)
+        names = gzip.decompress(listed.read_bytes()).decode().split() if listed.exists() else []
+        return [self.index, *(f"{self.host}/{names[segment]}" for segment in self.segments if segment < len(names))]
+
+    @property
+    def host(self) -> str:
+        return (self.url or [HOST])[0].rstrip("/")
+
+    @property
+    def index(self) -> str:
+        """Address of the list of the crawl's files."""
+        return f"{self.host}/crawl-data/{self.crawl}/{self.content}.paths.gz"

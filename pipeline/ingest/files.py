@@ -1,7 +1,8 @@
 """Files on this machine: globs of tables, JSON, text, pages, source code and archives of them.
 
-A file is told by its contents' hash, never by its place or its date, so that a copied or touched folder is still the
-same source. The hash is remembered under the file's path, size and time of change, and only made where these changed.
+A file is identified by the hash of its contents, never by its place or its date, so that a copied or touched folder is
+still the same source. The hash is remembered under the file's path, size and time of change, and only computed where
+these changed.
 """
 
 from __future__ import annotations
@@ -9,18 +10,20 @@ from __future__ import annotations
 import glob
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Annotated, ClassVar, Literal
 
 import polars as pl
 import xxhash
+from pydantic import Field, ValidationInfo, field_validator
 
 from pipeline.errors import UserError
-from pipeline.ingest.formats import read_parts
+from pipeline.ingest.formats import FilesOfRecords
 from pipeline.ingest.open_files import Part
 from pipeline.ingest.records import Reading
-from pipeline.ingest.source import Source
+from pipeline.ingest.source_kind import Log, Observed, Place, Texts
 from pipeline.store.tables import write_table
 
 WILD = ("*", "?", "[")
@@ -28,48 +31,80 @@ WILD = ("*", "?", "[")
 LATELY = 2.0
 
 
-def observe(source: Source, cache: Path, *_: Any) -> dict[str, Any]:
-    """What is there now: one digest over the names and contents of all files."""
-    found = matching(source)
-    hashes = content_hashes([path for _, path in found], cache / f"{source.name}.files.parquet")
-    combined = xxhash.xxh3_128()
-    for (name, _path), content in zip(found, hashes):
-        combined.update(f"{name}\0{content}\n".encode())
-    return {
-        "digest": combined.hexdigest(),
-        "files": len(found),
-        "bytes": sum(os.path.getsize(path) for _, path in found),
-    }
+# The kind of every block that reads files on this machine.
+Files = Annotated[Literal["files"], Field(description="files on this machine")]
 
 
-def read(source: Source, observed: dict[str, Any], reading: Reading) -> Iterator[pl.DataFrame]:
-    parts = (Part.of_file(path, name) for name, path in matching(source))
-    yield from read_parts(parts, source, reading)
+class InFiles(Place):
+    """Files on this machine."""
+
+    path: Texts = Field(description="globs, relative to the recipe's folder; a folder is all that lies below it")
+
+    @field_validator("path")
+    @classmethod
+    def _from_the_recipe(cls, path: list[str], info: ValidationInfo) -> list[str]:
+        """Relative paths start at the recipe's folder (`context["base"]`)."""
+        base = (info.context or {}).get("base")
+        return path if base is None else [os.path.join(base, os.path.expanduser(pattern)) for pattern in path]
+
+    def observe(self, cache: Path, log: Log = print, force: bool = False) -> Observed:
+        """What is there now: one digest over the names and contents of all files."""
+        found = self.matching()
+        hashes = content_hashes([path for _, path in found], cache / f"{self.name}.files.parquet")
+        combined = xxhash.xxh3_128()
+        for (name, _path), content in zip(found, hashes):
+            combined.update(f"{name}\0{content}\n".encode())
+        return {
+            "digest": combined.hexdigest(),
+            "files": len(found),
+            "bytes": sum(os.path.getsize(path) for _, path in found),
+        }
+
+    @contextmanager
+    def opened(self, observed: Observed, reading: Reading) -> Iterator[Iterable[Part]]:
+        yield (Part.of_file(path, name) for name, path in self.matching())
+
+    def describe(self) -> str:
+        return ", ".join(self.path)
+
+    def matching(self) -> list[tuple[str, str]]:
+        """(stable name, path) of all files that the globs match, sorted by name; a UserError where one matches none.
+
+        The name is the path from the folder at which the glob's first wild card stands, so that it is the same wherever
+        that folder lies. Hidden files are matched only by name.
+        """
+        found: dict[str, str] = {}
+        for pattern in self.path:
+            expanded = os.path.normpath(os.path.expanduser(pattern))
+            whole_folder = os.path.isdir(expanded)
+            if whole_folder:
+                expanded = os.path.join(expanded, "**", "*")
+            root = fixed_part(expanded)
+            matched = [path for path in glob.iglob(expanded, recursive=True) if os.path.isfile(path)]
+            if whole_folder:
+                matched = [path for path in matched if self.in_folder(path)]
+            if not matched:
+                raise UserError(
+                    f"{self.heading}: no file matches `{pattern}` (looked in {os.path.abspath(root)}): fix `path`."
+                )
+            above = len(os.path.join(root, "")) if root else 0
+            for path in matched:
+                name = path[above:].replace(os.sep, "/")
+                if found.setdefault(name, path) != path:
+                    found[path.replace(os.sep, "/").lstrip("/.")] = path  # two globs, two files of one name
+        return sorted(found.items())
+
+    def in_folder(self, path: str) -> bool:
+        """Whether a file is meant where the recipe names a folder above it."""
+        return True
 
 
-def matching(source: Source) -> list[tuple[str, str]]:
-    """(stable name, path) of all files that the source's globs match, sorted by name; a UserError where none does.
+class FileSource(FilesOfRecords, InFiles):
+    """Tables, JSON, text, pages, source code and archives of them, on this machine."""
 
-    The name is the path from the folder at which the glob's first wild card stands, so that it is the same wherever
-    that folder lies. Hidden files are matched only by name.
-    """
-    found: dict[str, str] = {}
-    for pattern in source.path:
-        expanded = os.path.normpath(os.path.expanduser(pattern))
-        if os.path.isdir(expanded):
-            expanded = os.path.join(expanded, "**", "*")
-        root = fixed_part(expanded)
-        matched = [path for path in glob.iglob(expanded, recursive=True) if os.path.isfile(path)]
-        if not matched:
-            raise UserError(
-                f"Source `{source.name}`: no file matches `{pattern}` (looked in {os.path.abspath(root)}): mend `path`."
-            )
-        above = len(os.path.join(root, "")) if root else 0
-        for path in matched:
-            name = path[above:].replace(os.sep, "/")
-            if found.setdefault(name, path) != path:
-                found[path.replace(os.sep, "/").lstrip("/.")] = path  # two globs, two files of one name
-    return sorted(found.items())
+    icon: ClassVar[str] = "file"
+
+    kind: Files = "files"
 
 
 def fixed_part(pattern: str) -> str:

@@ -10,43 +10,58 @@ from pipeline.ingest.extraction import PAGES_BYTES, main_texts
 from pipeline.ingest.json_files import read_json, read_jsonl
 from pipeline.ingest.open_files import Part, format_of, members
 from pipeline.ingest.records import BATCH, Reading, Tally, record_frame
-from pipeline.ingest.source import Source
+from pipeline.ingest.row_format import RecordFormat, RowFormat
+from pipeline.ingest.source_kind import Observed, Place
 from pipeline.ingest.table_files import read_csv, read_parquet, read_tsv
 from pipeline.ingest.text_files import read_page, read_text
 from pipeline.ingest.web_archives import read_web_archive
 
+READ_RECORDS: dict[str, Callable[[Part, RecordFormat, Tally], Iterator[pl.DataFrame]]] = {
+    "parquet": read_parquet, "jsonl": read_jsonl, "csv": read_csv, "tsv": read_tsv,
+}  # fmt: skip
 
-def read_parts(parts: Iterable[Part], source: Source, reading: Reading) -> Iterator[pl.DataFrame]:
+
+class FilesOfRecords(RecordFormat, Place):
+    """A source whose text lies in files; where they lie is said by the class that this is joined with."""
+
+    def read(self, observed: Observed, reading: Reading) -> Iterator[pl.DataFrame]:
+        with self.opened(observed, reading) as parts:
+            yield from read_parts(parts, self, reading)
+
+
+def parts_by_format(parts: Iterable[Part], how: RowFormat, tally: Tally) -> Iterator[tuple[str | None, Part]]:
+    """(format, part) of all files and members of archives. The format is that of the recipe, else told by the name."""
+    for whole in parts:
+        for part in members(whole, tally, any_format=how.format is not None):
+            yield how.format or format_of(part.name), part
+
+
+def read_parts(parts: Iterable[Part], how: RecordFormat, reading: Reading) -> Iterator[pl.DataFrame]:
     """Frames of records of all parts, in order; texts of small files are gathered into one frame."""
     tally = reading.tally
     texts, pages = Gathered(), Gathered()
-    for whole in parts:
-        for part in members(whole, tally, any_format=source.format is not None):
-            kind = source.format or format_of(part.name) or "text"
-            if kind == "text":
-                for name, text in read_text(part, source, tally):
-                    texts.add(name, text, part.url)
-                    if texts.bytes >= BATCH:
-                        yield texts.frame()
-            elif kind == "html":
-                page = read_page(part, source, tally)
-                if page is not None:
-                    pages.add(part.name, page, part.url)
-                    if pages.bytes >= PAGES_BYTES:
-                        yield extracted(pages, reading)
-            elif kind in ("warc", "wet"):
-                yield from read_web_archive(part, source, reading)
-            else:
-                yield from READ_RECORDS[kind](part, source, tally)
+    for kind, part in parts_by_format(parts, how, tally):
+        if kind is None or kind == "text":
+            for name, text in read_text(part, how, tally):
+                texts.add(name, text, part.url)
+                if texts.bytes >= BATCH:
+                    yield texts.frame()
+        elif kind == "html":
+            page = read_page(part, how, tally)
+            if page is not None:
+                pages.add(part.name, page, part.url)
+                if pages.bytes >= PAGES_BYTES:
+                    yield extracted(pages, reading)
+        elif kind in ("warc", "wet"):
+            yield from read_web_archive(part, how.lang, reading)
+        elif kind == "json":
+            yield from read_json(part, how, reading)
+        else:
+            yield from READ_RECORDS[kind](part, how, tally)
     if texts.bytes:
         yield texts.frame()
     if pages.bytes:
         yield extracted(pages, reading)
-
-
-READ_RECORDS: dict[str, Callable[[Part, Source, Tally], Iterator[pl.DataFrame]]] = {
-    "parquet": read_parquet, "jsonl": read_jsonl, "json": read_json, "csv": read_csv, "tsv": read_tsv,
-}  # fmt: skip
 
 
 class Gathered:

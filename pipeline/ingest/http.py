@@ -1,8 +1,8 @@
-"""Files at HTTP addresses: fetched into a cache, gone on with where a connection broke, checked, then read as files.
+"""Files at HTTP addresses: fetched into a cache, resumed where a connection broke, checked, then read as files.
 
-Nothing that a server says is believed further than it can be checked: a file is finished when as many bytes came as
-were announced, a checksum in the recipe decides over everything else, and a part of a file is only gone on with while
-the server calls it by the same ETag.
+Nothing that a server says is trusted further than it can be checked: a file is complete when as many bytes came as
+were announced, a checksum in the recipe overrides everything else, and a partial file is only resumed while the server
+gives it the same ETag.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar, Literal
 
-import polars as pl
+from pydantic import Field
 
 from pipeline.errors import UserError
 from pipeline.ingest.cache import alone
 from pipeline.ingest.files import file_hash
-from pipeline.ingest.formats import read_parts
+from pipeline.ingest.formats import FilesOfRecords
 from pipeline.ingest.open_files import Part
 from pipeline.ingest.records import Reading, Unreachable
-from pipeline.ingest.source import Source
+from pipeline.ingest.source_kind import Log, Observed, Place, Texts
 from pipeline.store.artifact import digest, file_digest
 from pipeline.store.tables import put_in_place, write_whole
 
@@ -47,8 +47,6 @@ RECORD = "download.json"  # beside a finished download: what the server said of 
 TEMPORARY = (408, 425, 429, 500, 502, 503, 504)
 HEADERS = {"User-Agent": "slm/0.1 (training data)", "Accept-Encoding": "identity"}
 BROKEN = (urllib.error.URLError, HTTPException, ConnectionError, TimeoutError, ssl.SSLError)
-
-Log = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -67,45 +65,65 @@ class Remote:
         return Remote(headers.get("ETag"), headers.get("Last-Modified"), known)
 
 
-def observe(source: Source, cache: Path, log: Log = print, force: bool = False) -> dict[str, Any]:
-    """What is there now, by ETag, date and length, or by the recipe's checksum. `force`: fetch all files anew."""
-    urls = addresses(source)
-    if force:
-        fetch_all(urls, source.sha256, cache, log, force=True)
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        remotes = list(pool.map(lambda url: None if last_part(url) in source.sha256 else ask(url), urls))
-    states = [
-        source.sha256[last_part(url)]
-        if remote is None
-        else [remote.etag, remote.modified, remote.length, salt(url, cache)]
-        for url, remote in zip(urls, remotes)
-    ]
-    sizes = [remote.length or 0 for remote in remotes if remote is not None]
-    return {
-        "digest": digest([[last_part(url), state] for url, state in zip(urls, states)]),
-        "files": len(urls),
-        "bytes": sum(sizes),
-    }
+# The kind of every block that reads files at addresses.
+Http = Annotated[Literal["http"], Field(description="files at HTTP addresses")]
 
 
-def read(source: Source, observed: dict[str, Any], reading: Reading) -> Iterator[pl.DataFrame]:
-    urls = addresses(source)
-    for url in urls:
-        refresh(url, reading.cache, source.sha256.get(last_part(url)))
-    paths = fetch_all(urls, source.sha256, reading.cache, reading.log)
-    parts = (Part.of_file(path, last_part(url), url) for url, path in zip(urls, paths))
-    yield from read_parts(parts, source, reading)
+class OverHttp(Place):
+    """Files at HTTP addresses."""
+
+    url: Texts = Field(description="addresses; `{00..07}` stands for each number")
+    sha256: dict[str, str] = Field(default_factory=dict, description="checksums, by the last part of the address")
+
+    def observe(self, cache: Path, log: Log = print, force: bool = False) -> Observed:
+        """What is there now, by ETag, date and length, or by the recipe's checksum. `force`: fetch all files anew."""
+        urls = self.addresses()
+        if force:
+            fetch_all(urls, self.sha256, cache, log, force=True)
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            remotes = list(pool.map(lambda url: None if last_part(url) in self.sha256 else ask(url), urls))
+        states = [
+            self.sha256[last_part(url)]
+            if remote is None
+            else [remote.etag, remote.modified, remote.length, salt(url, cache)]
+            for url, remote in zip(urls, remotes)
+        ]
+        sizes = [remote.length or 0 for remote in remotes if remote is not None]
+        return {
+            "digest": digest([[last_part(url), state] for url, state in zip(urls, states)]),
+            "files": len(urls),
+            "bytes": sum(sizes),
+        }
+
+    @contextmanager
+    def opened(self, observed: Observed, reading: Reading) -> Iterator[Iterable[Part]]:
+        urls = self.addresses()
+        for url in urls:
+            refresh(url, reading.cache, self.sha256.get(last_part(url)))
+        paths = fetch_all(urls, self.sha256, reading.cache, reading.log)
+        yield (Part.of_file(path, last_part(url), url) for url, path in zip(urls, paths))
+
+    def describe(self) -> str:
+        return ", ".join(self.url)
+
+    def downloads(self, cache: Path) -> list[str]:
+        return self.addresses()
+
+    def addresses(self) -> list[str]:
+        """All addresses, `{00..07}` written out; a UserError for one that is not http(s)."""
+        urls = [url for pattern in self.url for url in spelled_out(pattern)]
+        for url in urls:
+            if not url.startswith(("http://", "https://")):
+                raise UserError(f"{self.heading}: `{url}` is no http(s) address: use `kind: files` for local files.")
+        return urls
 
 
-def addresses(source: Source) -> list[str]:
-    """All addresses of a source, `{00..07}` written out; a UserError for one that is not http(s)."""
-    urls = [url for pattern in source.url for url in spelled_out(pattern)]
-    for url in urls:
-        if not url.startswith(("http://", "https://")):
-            raise UserError(
-                f"Source `{source.name}`: `{url}` is no http(s) address: use `kind: files` for local files."
-            )
-    return urls
+class HttpSource(FilesOfRecords, OverHttp):
+    """Files at HTTP addresses, fetched once."""
+
+    icon: ClassVar[str] = "http"
+
+    kind: Http = "http"
 
 
 def spelled_out(pattern: str) -> list[str]:
@@ -272,7 +290,7 @@ def fetch_alone(url: str, cache: Path, target: Path, sha256: str | None, progres
 
 
 def download(url: str, part: Path, progress: Callable[[int], Any]) -> Remote:
-    """Bytes to `part` until all are there that the server announced, going on after every break."""
+    """Bytes to `part` until all are there that the server announced, resuming after every break."""
     fruitless, farthest = 0, 0
     while True:
         have = part.stat().st_size if part.exists() else 0
@@ -339,7 +357,7 @@ def wait_or_give_up(url: str, error: Exception, attempt: int) -> None:
     if attempt + 1 >= ATTEMPTS:
         raise Unreachable(
             f"{url} cannot be fetched ({str(error) or type(error).__name__}): check the address and the network, then "
-            "run the same command again; it goes on where it stopped."
+            "run the same command again; it resumes where it stopped."
         ) from error
     wait = min(LONGEST_WAIT, FIRST_WAIT * 2**attempt) * random.uniform(0.75, 1.25)
     said = error.headers.get("Retry-After", "") if isinstance(error, urllib.error.HTTPError) else ""

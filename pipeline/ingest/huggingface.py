@@ -9,21 +9,25 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from functools import partial
-from typing import IO, Any, cast
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Annotated, ClassVar, Literal, cast
 
-import polars as pl
+from pydantic import Field
 
 from pipeline.errors import UserError
 from pipeline.ingest.files import WILD
-from pipeline.ingest.formats import read_parts
+from pipeline.ingest.formats import FilesOfRecords
 from pipeline.ingest.open_files import Part
 from pipeline.ingest.records import Reading, Unreachable
-from pipeline.ingest.source import Source
+from pipeline.ingest.source_kind import Log, Observed, Place, Texts
 from pipeline.store.artifact import digest
+
+if TYPE_CHECKING:
+    from huggingface_hub.hf_api import RepoFile
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 # Files are fetched in blocks, some of which are kept: the columns of a Parquet file lie apart and are read in turns.
@@ -31,80 +35,135 @@ BLOCK = 4 * 2**20
 BLOCKS_KEPT = 16
 
 
-def observe(source: Source, *_: Any) -> dict[str, Any]:
-    """What is there now: a digest of the files' own hashes, and the commit; a full commit needs no network."""
-    if source.revision and COMMIT.fullmatch(source.revision):
+# The kind of every block that reads files of the hub.
+HuggingFace = Annotated[Literal["huggingface"], Field(description="a data set of the Hugging Face hub")]
+
+
+class OnTheHub(Place):
+    """Files of a data set of the Hugging Face hub."""
+
+    dataset: str = Field(description="owner/name", examples=["roneneldan/TinyStories"])
+    path: Texts = Field(
+        description="globs within the data set", examples=['"data/train-*.parquet", within the data set']
+    )
+    revision: str | None = Field(None, description="branch, tag or commit; default main")
+
+    def observe(self, cache: Path, log: Log = print, force: bool = False) -> Observed:
+        """What is there now: a digest of the files' own hashes, and the commit; a full commit needs no network."""
+        if self.revision and COMMIT.fullmatch(self.revision):
+            return {
+                "digest": digest([self.dataset, self.path, self.revision]),
+                "revision": self.revision,
+                "files": 0,
+                "bytes": 0,
+            }
+        from huggingface_hub import HfApi
+
+        with self.understandable():
+            commit = HfApi(endpoint()).dataset_info(self.dataset, revision=self.revision).sha
+            assert commit is not None
+            files = self.listed(commit)
         return {
-            "digest": digest([source.dataset, source.path, source.revision]),
-            "revision": source.revision,
-            "files": 0,
-            "bytes": 0,
+            "digest": digest([[file.path, file.lfs.sha256 if file.lfs else file.blob_id] for file in files]),
+            "revision": commit,
+            "files": len(files),
+            "bytes": sum(file.size for file in files),
         }
-    from huggingface_hub import HfApi
 
-    assert source.dataset is not None
-    with understandable(source):
-        commit = HfApi(endpoint()).dataset_info(source.dataset, revision=source.revision).sha
-        assert commit is not None
-        files = listed(source, commit)
-    return {
-        "digest": digest([[file.path, file.lfs.sha256 if file.lfs else file.blob_id] for file in files]),
-        "revision": commit,
-        "files": len(files),
-        "bytes": sum(file.size for file in files),
-    }
+    @contextmanager
+    def opened(self, observed: Observed, reading: Reading) -> Iterator[Iterable[Part]]:
+        from huggingface_hub import HfFileSystem
 
+        commit = observed["revision"]
+        with self.understandable():
+            files = self.listed(commit)
+            hub = HfFileSystem(endpoint=endpoint(), skip_instance_cache=True)
+            parts = []
+            for file in files:
+                opened = partial(
+                    hub.open,
+                    f"datasets/{self.dataset}@{commit}/{file.path}",
+                    "rb",
+                    block_size=BLOCK,
+                    cache_type="blockcache",
+                    cache_options={"maxblocks": BLOCKS_KEPT},
+                )
+                parts.append(Part(file.path, cast(Callable[[], IO[bytes]], opened), file.size))
+            size = sum(file.size for file in files) / 1e9
+            reading.log(f"reading {self.dataset} at {commit[:12]}: {len(files)} files, {size:,.2f} GB")
+            yield parts
 
-def read(source: Source, observed: dict[str, Any], reading: Reading) -> Iterator[pl.DataFrame]:
-    from huggingface_hub import HfFileSystem
+    def describe(self) -> str:
+        return f"the data set `{self.dataset}` of Hugging Face"
 
-    commit = observed["revision"]
-    with understandable(source):
-        files = listed(source, commit)
-        hub = HfFileSystem(endpoint=endpoint(), skip_instance_cache=True)
-        parts = []
-        for file in files:
-            address = f"datasets/{source.dataset}@{commit}/{file.path}"
-            opened = partial(
-                hub.open,
-                address,
-                "rb",
-                block_size=BLOCK,
-                cache_type="blockcache",
-                cache_options={"maxblocks": BLOCKS_KEPT},
+    def listed(self, commit: str) -> list[RepoFile]:
+        """The data set's files that the globs match, in order of name; a UserError where one matches none."""
+        from huggingface_hub import HfApi
+        from huggingface_hub.hf_api import RepoFile
+
+        found: dict[str, RepoFile] = {}
+        for pattern in self.path:
+            tree = HfApi(endpoint()).list_repo_tree(
+                self.dataset, fixed_folder(pattern) or None, recursive=True, revision=commit, repo_type="dataset"
             )
-            parts.append(Part(file.path, cast(Callable[[], IO[bytes]], opened), file.size))
-        reading.log(
-            f"reading {source.dataset} at {commit[:12]}: {len(files)} files, {sum(f.size for f in files) / 1e9:,.2f} GB"
+            matched = [entry for entry in tree if isinstance(entry, RepoFile) and matches(entry.path, pattern)]
+            if not matched:
+                raise UserError(
+                    f"{self.heading}: no file of the data set {self.dataset} matches `{pattern}`: see its files "
+                    f"at https://huggingface.co/datasets/{self.dataset}/tree/main and fix `path`."
+                )
+            found |= {entry.path: entry for entry in matched}
+        return [found[path] for path in sorted(found)]
+
+    @contextmanager
+    def understandable(self) -> Iterator[None]:
+        """What the hub's library raises as one sentence."""
+        from huggingface_hub.errors import (
+            EntryNotFoundError,
+            GatedRepoError,
+            HfHubHTTPError,
+            RepositoryNotFoundError,
+            RevisionNotFoundError,
         )
-        yield from read_parts(parts, source, reading)
+
+        name = f"{self.heading}: the data set {self.dataset}"
+        try:
+            yield
+        except GatedRepoError as error:
+            raise UserError(
+                f"{name} asks for agreement to its terms: agree at https://huggingface.co/datasets/{self.dataset} and "
+                "set HF_TOKEN to a token of yours."
+            ) from error
+        except RepositoryNotFoundError as error:
+            raise UserError(
+                f"{name} is not on the hub, or is private: correct `dataset`, or set HF_TOKEN to a token that may "
+                "read it."
+            ) from error
+        except RevisionNotFoundError as error:
+            raise UserError(f"{name} has no revision `{self.revision}`: correct `revision`.") from error
+        except EntryNotFoundError as error:
+            raise UserError(f"{name} has no folder for `{', '.join(self.path)}`: fix `path`.") from error
+        except HfHubHTTPError as error:
+            raise Unreachable(f"{name} cannot be read now ({error}): run the same command again later.") from error
+        except UserError:
+            raise
+        except Exception as error:
+            if is_network(error):
+                raise Unreachable(f"{name} cannot be reached ({error}): check the network and HF_ENDPOINT.") from error
+            raise
+
+
+class HuggingFaceSource(FilesOfRecords, OnTheHub):
+    """Files of a data set of the Hugging Face hub, streamed."""
+
+    icon: ClassVar[str] = "huggingface"
+
+    kind: HuggingFace = "huggingface"
 
 
 def endpoint() -> str | None:
     """The hub's address; asked for at each use, since the library reads it once, when it is imported."""
     return os.environ.get("HF_ENDPOINT") or None
-
-
-def listed(source: Source, commit: str) -> list[Any]:
-    """The data set's files that the source's globs match, in order of name; a UserError where none does."""
-    from huggingface_hub import HfApi
-    from huggingface_hub.hf_api import RepoFile
-
-    assert source.dataset is not None
-    found: dict[str, Any] = {}
-    for pattern in source.path:
-        folder = fixed_folder(pattern)
-        tree = HfApi(endpoint()).list_repo_tree(
-            source.dataset, folder or None, recursive=True, revision=commit, repo_type="dataset"
-        )
-        matched = [entry for entry in tree if isinstance(entry, RepoFile) and matches(entry.path, pattern)]
-        if not matched:
-            raise UserError(
-                f"Source `{source.name}`: no file of the data set {source.dataset} matches `{pattern}`: see its files "
-                f"at https://huggingface.co/datasets/{source.dataset}/tree/main and mend `path`."
-            )
-        found |= {entry.path: entry for entry in matched}
-    return [found[path] for path in sorted(found)]
 
 
 def fixed_folder(pattern: str) -> str:
@@ -120,43 +179,6 @@ def matches(path: str, pattern: str) -> bool:
         return fnmatchcase(path, pattern.replace("**/", "*"))
     pieces, wanted = path.split("/"), pattern.split("/")
     return len(pieces) == len(wanted) and all(fnmatchcase(piece, glob) for piece, glob in zip(pieces, wanted))
-
-
-@contextmanager
-def understandable(source: Source) -> Iterator[None]:
-    """What the hub's library raises as one sentence."""
-    from huggingface_hub.errors import (
-        EntryNotFoundError,
-        GatedRepoError,
-        HfHubHTTPError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
-
-    name = f"Source `{source.name}`: the data set {source.dataset}"
-    try:
-        yield
-    except GatedRepoError as error:
-        raise UserError(
-            f"{name} asks for agreement to its terms: agree at https://huggingface.co/datasets/{source.dataset} and "
-            "set HF_TOKEN to a token of yours."
-        ) from error
-    except RepositoryNotFoundError as error:
-        raise UserError(
-            f"{name} is not on the hub, or is private: correct `dataset`, or set HF_TOKEN to a token that may read it."
-        ) from error
-    except RevisionNotFoundError as error:
-        raise UserError(f"{name} has no revision `{source.revision}`: correct `revision`.") from error
-    except EntryNotFoundError as error:
-        raise UserError(f"{name} has no folder for `{', '.join(source.path)}`: mend `path`.") from error
-    except HfHubHTTPError as error:
-        raise Unreachable(f"{name} cannot be read now ({error}): run the same command again later.") from error
-    except UserError:
-        raise
-    except Exception as error:
-        if is_network(error):
-            raise Unreachable(f"{name} cannot be reached ({error}): check the network and HF_ENDPOINT.") from error
-        raise
 
 
 def is_network(error: BaseException) -> bool:

@@ -1,90 +1,78 @@
 """JSON: an object a line, or one value a file.
 
 Lines are parsed by Polars as whole blocks. Only a block in which something is wrong, or whose text lies in nested
-objects, is gone through line by line, to say which line it is or to leave that line out.
+objects, is gone through line by line, to name the line or to leave it out.
 """
 
 from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
-from typing import IO, Any
+from typing import Any
 
 import polars as pl
 
 from pipeline.errors import UserError
 from pipeline.ingest.open_files import Part, readable, utf8_stream
-from pipeline.ingest.records import BATCH, LONGEST_RECORD, Tally
-from pipeline.ingest.source import Source
-from pipeline.ingest.table_files import column_names, counted_from, records_of
-from pipeline.ingest.text_files import decode
+from pipeline.ingest.records import Reading, Tally
+from pipeline.ingest.row_format import RecordFormat, RowFormat
+from pipeline.ingest.table_files import column_names, columns_of, counted_from, records_of
+from pipeline.ingest.text_files import decode, line_blocks
+
+Row = dict[str, Any]
 
 # A JSON file is one value, so it is read whole.
 LONGEST_JSON_FILE = 512 * 2**20
-# Records of JSON may each have other keys: so many are looked at before a column counts as missing.
+# Records of JSON may each have other keys: this many are looked at before a column counts as missing.
 LINES_ASKED = 100
 
 
-def read_jsonl(part: Part, source: Source, tally: Tally) -> Iterator[pl.DataFrame]:
+# -- JSON lines --------------------------------------------------------------------------------------------------------
+
+
+def read_jsonl(part: Part, how: RecordFormat, tally: Tally) -> Iterator[pl.DataFrame]:
+    """Frames of records of the objects of a file, one a line."""
     wanted: dict[str, list[str]] | None = None
-    with utf8_stream(part, source.encoding, source.invalid) as stream, readable(part):
+    with utf8_stream(part, how.encoding, how.invalid) as stream, readable(part):
         for block, first_line in line_blocks(stream, tally):
-            wanted = wanted or json_columns(block, source, part)
-            if wanted is None:  # nothing but blank (or broken) lines so far
-                tally.skip("malformed", sum(1 for line in io.BytesIO(block) if line.strip()))
-                continue
-            yield jsonl_block(block, first_line, wanted, part, source, tally)
+            wanted = wanted or columns_of_block(block, how, part)
+            if wanted is not None:
+                yield records_of_block(block, first_line, wanted, part, how, tally)
+            else:  # nothing but blank or broken lines so far: count or refuse them
+                for _ in json_lines(block, first_line, part, how, tally):
+                    pass
 
 
-def line_blocks(stream: IO[bytes], tally: Tally, size: int = BATCH) -> Iterator[tuple[bytes, int]]:
-    """Blocks of whole lines of about `size` bytes, with the number of their first line.
+def json_objects(part: Part, how: RowFormat, tally: Tally, keep_malformed: bool = False) -> Iterator[Row | None]:
+    """The objects of a file, one a line, as they are.
 
-    A line of more than LONGEST_RECORD bytes is read past, not kept; an empty line stands in its place.
+    keep_malformed: a line that is no JSON object comes as None, whatever `invalid` says.
     """
-    rest, line = b"", 1
-    passing = False  # within a line that is too long
-    while piece := stream.read(size):
-        end = piece.rfind(b"\n") + 1
-        if passing:
-            first = piece.find(b"\n")
-            if first < 0:
-                continue
-            passing, piece, end = False, piece[first:], end - first
-        if end == 0:
-            rest += piece
-            if len(rest) > LONGEST_RECORD:
-                tally.skip("too_long")
-                rest, passing = b"", True
-            continue
-        block = rest + piece[:end]
-        rest = piece[end:]
-        yield block, line
-        line += block.count(b"\n")
-    if rest.strip():
-        yield rest, line
+    with utf8_stream(part, how.encoding, how.invalid) as stream, readable(part):
+        for block, first_line in line_blocks(stream, tally):
+            for _, record in json_lines(block, first_line, part, how, tally, keep_malformed):
+                yield record
 
 
-def json_columns(block: bytes, source: Source, part: Part) -> dict[str, list[str]] | None:
-    """The keys to read, told by the block's first lines; None where all of it is blank."""
-    found: list[dict[str, Any]] = []
+def columns_of_block(block: bytes, how: RecordFormat, part: Part) -> dict[str, list[str]] | None:
+    """The keys to read, as the block's first lines have them; None where no line is a JSON object."""
+    found: list[Row] = []
     for line in io.BytesIO(block):
         if len(found) == LINES_ASKED:
             break
         if line.strip():
-            with suppress(ValueError):
+            with suppress(ValueError, RecursionError):
                 record = json.loads(line.decode(errors="replace"))
                 if isinstance(record, dict):
                     found.append(record)
     if not found:
-        if source.invalid == "skip" or not block.strip():
-            return None
-        raise malformed(part, 1, "it is not a JSON object")
-    return column_names(source, keys_of(found, source.columns.text_columns), part, all_seen=False)
+        return None
+    return column_names(how, keys_of(found, how.columns.text_columns), part, all_seen=False)
 
 
-def keys_of(records: Sequence[dict[str, Any]], wanted: Sequence[str]) -> list[str]:
+def keys_of(records: Sequence[Row], wanted: Sequence[str]) -> list[str]:
     """The keys of some records, and those of `a.b` that lead into nested objects."""
     keys = dict.fromkeys(key for record in records for key in record)
     inner = [name for name in wanted if "." in name and any(nested(record, name) is not None for record in records)]
@@ -105,15 +93,24 @@ def nested(record: Any, name: str) -> Any:
 
 
 def as_text(value: Any) -> str:
+    return without_halves(value) if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def without_halves(value: Any) -> Any:
+    """The same value in which U+FFFD stands for each half of a surrogate pair: JSON can hold one, UTF-8 cannot."""
     if isinstance(value, str):
-        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")  # half a surrogate pair is no text
-    return json.dumps(value, ensure_ascii=False)
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, list):
+        return [without_halves(inner) for inner in value]
+    if isinstance(value, dict):
+        return {without_halves(key): without_halves(inner) for key, inner in value.items()}
+    return value
 
 
-def jsonl_block(
-    block: bytes, first_line: int, wanted: dict[str, list[str]], part: Part, source: Source, tally: Tally
+def records_of_block(
+    block: bytes, first_line: int, wanted: dict[str, list[str]], part: Part, how: RowFormat, tally: Tally
 ) -> pl.DataFrame:
-    columns = sorted({column for names in wanted.values() for column in names})
+    columns = columns_of(wanted)
     # The fast way knows no nested keys, and blank lines vanish in it, and with them the numbers of lines.
     if not any("." in column for column in columns):
         try:
@@ -126,90 +123,135 @@ def jsonl_block(
                 return records_of(frame, wanted, part, counted_from(first_line, frame.height))
         except pl.exceptions.PolarsError:
             pass  # the slow way says which line it is
-    rows: list[dict[str, str | None]] = []
     numbers: list[int] = []
-    for number, line in enumerate(io.BytesIO(block), first_line):
-        record = json_line(line, number, part, source, tally)
+    found: list[Row] = []
+    for number, record in json_lines(block, first_line, part, how, tally):
         if record is not None:
-            values = {column: nested(record, column) for column in columns}
-            rows.append({column: None if value is None else as_text(value) for column, value in values.items()})
             numbers.append(number)
-    return records_of(
-        pl.DataFrame(rows, schema=dict.fromkeys(columns, pl.String)), wanted, part, pl.Series(numbers, dtype=pl.Int64)
-    )
+            found.append(record)
+    return records_of(texts_of(found, columns), wanted, part, pl.Series(numbers, dtype=pl.Int64))
 
 
-def json_line(line: bytes, number: int, part: Part, source: Source, tally: Tally) -> dict[str, Any] | None:
-    if not line.strip():
-        return None
-    text = decode(line, part, source.invalid, tally, "line", number)
-    if text is None:
-        return None
-    try:
-        record = json.loads(text)
-        if isinstance(record, dict):
-            return record
-        problem = "it is not a JSON object"
-    except (ValueError, RecursionError) as error:
-        problem = str(error)
-    if source.invalid == "error":
-        raise malformed(part, number, problem)
-    tally.skip("malformed")
-    return None
+def texts_of(records: Sequence[Row], columns: Sequence[str]) -> pl.DataFrame:
+    """A frame of text of the values at `columns`."""
+    rows = [
+        {column: None if (value := nested(record, column)) is None else as_text(value) for column in columns}
+        for record in records
+    ]
+    return pl.DataFrame(rows, schema=dict.fromkeys(columns, pl.String))
 
 
-def malformed(part: Part, line: int, problem: str) -> UserError:
-    return UserError(
-        f"{part.name}: line {line} cannot be read ({problem}): mend it, fetch the file again if it was cut off, or say "
-        "`invalid: skip` in the source."
-    )
+def json_lines(
+    block: bytes, first_line: int, part: Part, how: RowFormat, tally: Tally, keep_malformed: bool = False
+) -> Iterator[tuple[int, Row | None]]:
+    """(number of the line, its object) of all lines that are not blank; what is malformed is refused or counted."""
+    for number, line in enumerate(io.BytesIO(block), first_line):
+        if not line.strip():
+            continue
+        text = decode(line, part, how.invalid, tally, "line", number)
+        if text is None:
+            continue
+        try:
+            record = json.loads(text)
+            problem = None if isinstance(record, dict) else "it is not a JSON object"
+        except (ValueError, RecursionError) as error:
+            problem = str(error)
+        if problem is None:
+            yield number, without_halves(record) if "\\ud" in text or "\\uD" in text else record
+        elif keep_malformed:
+            yield number, None
+        elif how.invalid == "error":
+            raise UserError(
+                f"{part.name}: line {number} cannot be read ({problem}): fix it, fetch the file again if it was cut "
+                f"off, or say `invalid: skip` in {how.label}."
+            )
+        else:
+            tally.skip("malformed")
 
 
-def read_json(part: Part, source: Source, tally: Tally) -> Iterator[pl.DataFrame]:
-    """One JSON value a file: a list of records, an object that holds such a list (`records`), or one record."""
-    with utf8_stream(part, source.encoding, source.invalid) as stream, readable(part):
+# -- one value a file --------------------------------------------------------------------------------------------------
+
+
+def read_json(part: Part, how: RecordFormat, reading: Reading) -> Iterator[pl.DataFrame]:
+    """Frames of records of a file that is one JSON value."""
+    records = json_records(part, how, reading, how.columns.text_columns)
+    if not records:
+        return
+    wanted = column_names(how, keys_of(records[:LINES_ASKED], how.columns.text_columns), part, all_seen=False)
+    for start in range(0, len(records), 10_000):
+        frame = texts_of(records[start : start + 10_000], columns_of(wanted))
+        yield records_of(frame, wanted, part, counted_from(start + 1, frame.height))
+
+
+def json_records(part: Part, how: RowFormat, reading: Reading, names: Collection[str]) -> list[Row]:
+    """The records of a file that is one JSON value: a list of them, an object that holds such a list, or one record.
+
+    names: keys by which a record is known, where an object could be one or hold a list of them.
+    """
+    with utf8_stream(part, how.encoding, how.invalid) as stream, readable(part):
         raw = stream.read(LONGEST_JSON_FILE + 1)
     if len(raw) > LONGEST_JSON_FILE:
         raise UserError(
             f"{part.name} is a JSON value of over {LONGEST_JSON_FILE >> 20} MB: make JSON lines of it (`jq -c '.[]'`)."
         )
-    text = decode(raw, part, source.invalid, tally)
+    text = decode(raw, part, how.invalid, reading.tally)
     if text is None or not text.strip():
-        return
+        return []
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
-        if source.invalid == "skip":
-            tally.skip("malformed")
-            return
+        if how.invalid == "skip":
+            reading.tally.skip("malformed")
+            return []
         raise UserError(
-            f"{part.name} is not JSON ({error}): mend it, or say `format: jsonl` if it holds an object a line."
+            f"{part.name} is not JSON ({error}): fix it, or say `format: jsonl` if it holds an object a line."
         ) from error
-    records = json_records(value, source, part)
-    if not records:
-        return
-    wanted = column_names(source, keys_of(records[:LINES_ASKED], source.columns.text_columns), part, False)
-    columns = sorted({column for names in wanted.values() for column in names})
-    for start in range(0, len(records), 10_000):
-        rows = [
-            {column: None if (value := nested(record, column)) is None else as_text(value) for column in columns}
-            for record in records[start : start + 10_000]
-        ]
-        frame = pl.DataFrame(rows, schema=dict.fromkeys(columns, pl.String))
-        yield records_of(frame, wanted, part, counted_from(start + 1, frame.height))
-
-
-def json_records(value: Any, source: Source, part: Part) -> list[dict[str, Any]]:
-    if source.records is not None:
-        for key in source.records.split("."):
-            if not isinstance(value, dict) or key not in value:
-                raise UserError(f"{part.name} has no key `{source.records}`: mend `records` of source `{source.name}`.")
-            value = value[key]
+    if "\\ud" in text or "\\uD" in text:
+        value = without_halves(value)
+    if how.records is not None:
+        value = at_key(value, how.records, part, how)
     elif isinstance(value, dict):
-        lists = [inner for inner in value.values() if isinstance(inner, list) and inner and isinstance(inner[0], dict)]
-        held = [column for column in source.columns.text_columns if nested(value, column) is not None]
-        value = lists[0] if len(lists) == 1 and not held else [value]
+        value = list_in(value, names, part, how, reading)
     records = value if isinstance(value, list) else [value]
     if not all(isinstance(record, dict) for record in records):
         raise UserError(f"{part.name} holds no list of JSON objects: say under which key it lies with `records: a.b`.")
     return records
+
+
+def at_key(value: Any, key: str, part: Part, how: RowFormat) -> Any:
+    for step in key.split("."):
+        if not isinstance(value, dict) or step not in value:
+            raise UserError(f"{part.name} has no key `{key}`: fix `records` of {how.label}.")
+        value = value[step]
+    return value
+
+
+def list_in(value: Row, names: Collection[str], part: Part, how: RowFormat, reading: Reading) -> Any:
+    """The list of records that an object holds, or the object itself where it is the record.
+
+    Of several lists, the one whose records have one of `names` is read, and the log says so. UserError where that does
+    not tell which.
+    """
+
+    def known(record: Row) -> bool:
+        return any(nested(record, name) is not None for name in names)
+
+    lists = {
+        key: inner for key, inner in value.items() if isinstance(inner, list) and inner and isinstance(inner[0], dict)
+    }
+    if not lists or known(value):
+        return value
+    fitting = list(lists) if len(lists) == 1 else [key for key, inner in lists.items() if known(inner[0])]
+    listed = ", ".join(f"`{key}`" for key in lists)
+    if len(fitting) != 1:
+        raise UserError(
+            f"{part.name} holds several lists ({listed}): name the one to read in {how.label}, "
+            f"such as `records: {(fitting or list(lists))[0]}`."
+        )
+    if len(lists) > 1:
+        reading.log_once(
+            f"{how.heading}: {part.name} holds several lists ({listed}); `{fitting[0]}` is read, which has the columns "
+            "asked for (`records` names another)",
+            about=f"{how.name}.{fitting[0]}",
+        )
+    return lists[fitting[0]]

@@ -1,4 +1,4 @@
-"""Opening files of any wrapping: compression told by the first bytes, archives read in place, encodings made UTF-8.
+"""Opening files of any wrapping: compression by the first bytes, archives read in place, encodings made UTF-8.
 
 Nothing is unpacked to disk: an archive is a list of parts like a directory, each of them a stream. Whatever is read is
 bounded: a stream that unpacks to more than `MOST_EXPANSION` times its size is refused.
@@ -100,9 +100,7 @@ def readable(part: Part) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise UserError(
-            f"{part.name} is not there (any more): mend the source's `path` or put the file back."
-        ) from error
+        raise UserError(f"{part.name} is not there (any more): fix `path` or put the file back.") from error
     except PermissionError as error:
         raise UserError(f"{part.name} may not be read: give this user the right to (`chmod +r`).") from error
     except UNREADABLE as error:
@@ -110,7 +108,7 @@ def readable(part: Part) -> Iterator[None]:
             raise  # the disk or the network, not the file
         raise UserError(
             f"{part.name} is damaged or cut off ({str(error) or type(error).__name__}): fetch or copy it again, "
-            "or leave it out of the source's `path`."
+            "or leave it out of `path`."
         ) from error
 
 
@@ -185,8 +183,8 @@ def _korean_name(name: str) -> str:
 def _refuse_bomb(name: str, unpacked: int, packed: int) -> None:
     if unpacked > EXPANSION_FREE and unpacked > MOST_EXPANSION * max(packed, 1):
         raise UserError(
-            f"{name} unpacks to {unpacked >> 20} MB from {packed:,} bytes, which no text does: leave it out of the "
-            "source's `path`, or unpack it yourself if you trust it."
+            f"{name} unpacks to {unpacked >> 20} MB from {packed:,} bytes, which no text does: leave it out of "
+            "`path`, or unpack it yourself if you trust it."
         )
 
 
@@ -325,5 +323,5 @@ class _Converted(io.RawIOBase):
 def invalid_bytes(part: Part, position: int, encoding: str, where: str = "byte") -> UserError:
     return UserError(
         f"{part.name} is not {encoding} at {where} {position:,}: name its encoding (`encoding: cp949`, ...), or say "
-        "`invalid: skip` (leave such records out) or `invalid: replace` in the source."
+        "`invalid: skip` (leave out what cannot be read) or `invalid: replace`."
     )

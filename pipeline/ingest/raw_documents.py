@@ -1,6 +1,6 @@
 """raw_documents: the documents of all sources, in fragments that are only written again where they changed.
 
-Each source is looked at first without being read (its revision, its files' hashes). A source that is as it was the
+Each source is observed first without being read (its revision, its files' hashes). A source that is unchanged since the
 last time is not read: its fragments are linked into the new version. One that changed is read again, and of its
 fragments those that come out the same are linked too.
 """
@@ -10,20 +10,20 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from pipeline.documents.execution import ExecutionSettings
+from pipeline.context import Inputs, RunContext
 from pipeline.errors import UserError
-from pipeline.ingest import bundled, common_crawl, files, http, huggingface
-from pipeline.ingest.cache import alone
+from pipeline.ingest import http
+from pipeline.ingest.cache import cache_of, observed_or_remembered
+from pipeline.ingest.forgetting import forgotten
 from pipeline.ingest.fragments import Sorter, documents_of, fragment_bits, fragment_name, frame_digest
-from pipeline.ingest.records import Reading, Tally, Unreachable, tidy
-from pipeline.ingest.source import Source
+from pipeline.ingest.records import Reading, Tally, tidy
+from pipeline.ingest.source_kind import Log, Observed, Origin, SourceKind
 from pipeline.store.artifact import Artifact, canonical, digest
 from pipeline.store.draft import Draft
 from pipeline.store.store import Store
@@ -32,42 +32,34 @@ from pipeline.store.tables import write_whole
 ASSET = "raw_documents"
 VERSION = "1"
 
-Log = Callable[[str], None]
 # Distinct licences and languages that the manifest counts by name.
 MOST_NAMED = 50
 
 
-def make(
-    store: Store,
-    sources: Sequence[Source],
-    log: Log = print,
-    forgotten: frozenset[str] = frozenset(),
-    force: bool = False,
-    execution: ExecutionSettings | None = None,
-) -> Artifact:
-    """The documents of `sources` as they are now.
+def make(context: RunContext, inputs: Inputs, settings: Sequence[SourceKind], force: bool = False) -> Artifact:
+    """The documents of the sources `settings` as they are now, without those that are to be forgotten.
 
-    forgotten: doc_ids that must not be in it, whatever the sources hold. force: fetch anew what lies at an address
-    even where it seems to be what was fetched before. execution: where the main text of web pages is extracted.
+    inputs: none. force: fetch anew what lies at an address even where it seems to be what was fetched before.
     Raises UserError for a source that cannot be read, or is empty.
     """
-    observed = {source.name: observe(source, store, log, force) for source in sources}
-    identities = {source.name: source.identity(observed[source.name]["digest"]) for source in sources}
+    store, log, gone = context.store, context.log, forgotten(context.store)
+    observed = {source.name: observe(source, store, log, force) for source in settings}
+    identities = {source.name: source.identity(observed[source.name]["digest"]) for source in settings}
     earlier = store.current(ASSET)
 
     def build(draft: Draft) -> None:
         told: dict[str, Any] = {}
-        for source in sorted(sources, key=lambda source: source.name):
+        for source in sorted(settings, key=lambda source: source.name):
             name = source.name
             known = earlier.facts["sources"].get(name) if earlier is not None else None
-            if known and known["identity"] == identities[name] and forgotten.issuperset(known["forgotten"]):
-                log(f"{ASSET}: source `{name}` is as it was")
+            if known and known["identity"] == identities[name] and gone.issuperset(known["forgotten"]):
+                log(f"{ASSET}: source `{name}` is unchanged")
                 assert earlier is not None
-                told[name] = take_over(earlier, known, forgotten, draft)
+                told[name] = take_over(earlier, known, gone, draft)
             else:
-                reading = Reading(cache_of(store), Tally(), log, execution or ExecutionSettings())
-                read = partial(ingest, source, observed[name], reading, draft, forgotten)
-                told[name] = resumed(draft, source, identities[name], forgotten, read)
+                reading = Reading(cache_of(store), Tally(), log, context.execution)
+                read = partial(ingest, source, observed[name], reading, draft, gone)
+                told[name] = resumed(draft, source, identities[name], gone, read)
             told[name] |= {"identity": identities[name], "observed": observed[name]}
         draft.facts = {"sources": told}
         draft.counts = counted(told)
@@ -75,42 +67,32 @@ def make(
     return store.make(
         ASSET,
         code_version=VERSION,
-        settings={"sources": identities, "forgotten": digest(sorted(forgotten))},
+        settings={"sources": identities, "forgotten": digest(sorted(gone))},
         inputs={},
         build=build,
         log=log,
     )
 
 
-def observe(source: Source, store: Store, log: Log = print, force: bool = False) -> dict[str, Any]:
+def observe(source: SourceKind, store: Store, log: Log = print, force: bool = False) -> Observed:
     """What is at the source now: `digest` (changes when its contents do), `files`, `bytes`; not read as a whole.
 
-    Where the source cannot be reached, what was seen there the last time; so without a network, whatever was made
-    before is still answered from the store.
+    Where the source cannot be reached, what was seen there the last time.
     """
-    with alone(cache_of(store) / source.name):
-        return _observe(source, store, log, force)
+    cache = cache_of(store)
+    return observed_or_remembered(
+        cache / source.name,
+        f"{ASSET}: source `{source.name}`",
+        source.as_recorded(),
+        lambda: source.observe(cache, log, force),
+        log,
+    )
 
 
-def _observe(source: Source, store: Store, log: Log, force: bool) -> dict[str, Any]:
-    note = cache_of(store) / f"{source.name}.observed.json"
-    asked = digest(source.model_dump(mode="json"))
-    try:
-        observed = kind_of(source).observe(source, cache_of(store), log, force)
-    except Unreachable as error:
-        seen = json.loads(note.read_text()) if note.exists() else {}
-        if seen.get("asked") != asked:
-            raise
-        log(f"{ASSET}: source `{source.name}` cannot be reached, so it is taken to be as it was ({error})")
-        return seen["observed"]
-    write_whole(note, canonical({"asked": asked, "observed": observed}))
-    return observed
-
-
-def records(source: Source, observed: dict[str, Any], reading: Reading) -> Iterator[pl.DataFrame]:
+def records(source: SourceKind, observed: Observed, reading: Reading) -> Iterator[pl.DataFrame]:
     """Tidy records of a source as it was observed, a frame at a time, up to its limit."""
     left = source.limit
-    for frame in kind_of(source).read(source, observed, reading):
+    for frame in source.read(observed, reading):
         tidied = tidy(frame, source.lang, source.license, reading.tally)
         if left is not None:
             tidied = tidied.head(left)
@@ -122,7 +104,7 @@ def records(source: Source, observed: dict[str, Any], reading: Reading) -> Itera
 
 
 def ingest(
-    source: Source, observed: dict[str, Any], reading: Reading, draft: Draft, forgotten: frozenset[str]
+    source: SourceKind, observed: Observed, reading: Reading, draft: Draft, forgotten: frozenset[str]
 ) -> dict[str, Any]:
     """Read a source and write its fragments into the draft; returns what the manifest says of it."""
     tally, log = reading.tally, reading.log
@@ -157,16 +139,16 @@ def ingest(
     }
 
 
-def no_document(source: Source, tally: Tally) -> str:
+def no_document(source: SourceKind, tally: Tally) -> str:
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(tally.skipped.items()))
     return (
-        f"Source `{source.name}` gives no document ({reasons or 'its files hold nothing'}): mend its `path`, `columns` "
+        f"Source `{source.name}` gives no document ({reasons or 'its files hold nothing'}): fix its `path`, `columns` "
         "or `format`."
     )
 
 
 def resumed(
-    draft: Draft, source: Source, identity: str, forgotten: frozenset[str], read: Callable[[], dict[str, Any]]
+    draft: Draft, source: SourceKind, identity: str, forgotten: frozenset[str], read: Callable[[], dict[str, Any]]
 ) -> dict[str, Any]:
     """What `read` returns; noted in the draft, so that after a kill a source that was finished is not read again."""
     note = draft.directory / ".records" / f"{source.name}.source"
@@ -265,24 +247,7 @@ def most_common(counts: Counter[str]) -> dict[str, int]:
     return named
 
 
-def kind_of(source: Source) -> Any:
-    """The module that reads sources of this kind: it has `observe` and `read`."""
-    modules = {
-        "bundled": bundled, "common_crawl": common_crawl, "files": files, "http": http, "huggingface": huggingface,
-    }  # fmt: skip
-    return modules[source.kind]
-
-
-def cache_of(store: Store) -> Path:
-    """Where downloads and what is known of local files lie; never part of an artifact."""
-    return Path(store.root) / ".sources"
-
-
-def prune_downloads(store: Store, sources: Sequence[Source], unused_days: float) -> list[tuple[str, int]]:
-    """Delete downloads that none of `sources` names and that no run used for so many days; (address, bytes) of each."""
+def prune_downloads(store: Store, origins: Iterable[Origin], unused_days: float) -> list[tuple[str, int]]:
+    """Delete downloads that none of `origins` names and that no run used for so many days; (address, bytes) of each."""
     cache = cache_of(store)
-    named = [url for source in sources if source.kind == "http" for url in http.addresses(source)]
-    named += [
-        url for source in sources if source.kind == "common_crawl" for url in common_crawl.downloads(source, cache)
-    ]
-    return http.prune(cache, named, unused_days)
+    return http.prune(cache, [url for origin in origins for url in origin.downloads(cache)], unused_days)

@@ -66,12 +66,19 @@ class Tally:
 
 @dataclass(frozen=True)
 class Reading:
-    """What everything that reads a source is given: where to keep files, what to count in, whom to tell."""
+    """What every reader of a source is given: where to keep files, what to count in, where to log."""
 
     cache: Path
     tally: Tally = field(default_factory=Tally)
     log: Callable[[str], None] = print
     execution: ExecutionSettings = field(default_factory=ExecutionSettings)
+    logged: set[str] = field(default_factory=set)
+
+    def log_once(self, line: str, about: str) -> None:
+        """Log a line unless one `about` the same was logged: thousands of files may have the same shape."""
+        if about not in self.logged:
+            self.logged.add(about)
+            self.log(line)
 
 
 def record_frame(columns: pl.DataFrame) -> pl.DataFrame:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
-from difflib import get_close_matches
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,75 +14,188 @@ import pyarrow.compute as pc
 from pipeline.errors import UserError
 from pipeline.ingest.open_files import Part, readable, utf8_stream
 from pipeline.ingest.records import BATCH, LONGEST_RECORD, Tally, record_frame
-from pipeline.ingest.source import Source
-from pipeline.ingest.text_files import decode
+from pipeline.ingest.row_format import RecordFormat, RowFormat, refuse_missing
+from pipeline.ingest.text_files import decode, line_blocks
 
 FIELDS = ("id", "lang", "license", "url")
+# The columns to read of those that a file has.
+Choose = Callable[[list[str]], Sequence[str]]
 
 
-def read_parquet(part: Part, source: Source, tally: Tally) -> Iterator[pl.DataFrame]:
+# -- batches of columns ------------------------------------------------------------------------------------------------
+
+
+def parquet_batches(part: Part, choose: Choose, most_rows: int | None = None) -> Iterator[pa.RecordBatch]:
+    """Batches of the chosen columns, each of about BATCH bytes and at most `most_rows` rows."""
     import pyarrow.parquet as pq
 
     with readable(part), part.open() as stream:
         # Without `pre_buffer`, which fetches a file whole before its first row; column by column in small reads.
         file = pq.ParquetFile(stream, pre_buffer=False, buffer_size=1 << 20)
-        wanted = column_names(source, file.schema_arrow.names, part)
+        columns = list(choose(file.schema_arrow.names))
         rows = max(file.metadata.num_rows, 1)
         unpacked = sum(file.metadata.row_group(i).total_byte_size for i in range(file.metadata.num_row_groups))
-        batch_rows = max(1, min(65_536, BATCH * rows // max(unpacked, 1), source.limit or 65_536))
-        done = 0
-        for batch in file.iter_batches(
-            batch_rows, columns=sorted({column for names in wanted.values() for column in names})
-        ):
-            yield table_records(batch, wanted, part, source, tally, done)
-            done += batch.num_rows
+        batch_rows = max(1, min(65_536, BATCH * rows // max(unpacked, 1), most_rows or 65_536))
+        yield from file.iter_batches(batch_rows, columns=columns)
 
 
-def read_csv(part: Part, source: Source, tally: Tally, delimiter: str = ",") -> Iterator[pl.DataFrame]:
-    """CSV as RFC 4180 has it; TSV without quoting (a tab in a text is written as something else there)."""
+def csv_batches(part: Part, how: RowFormat, tally: Tally, choose: Choose) -> Iterator[pa.RecordBatch]:
+    """Batches of the chosen columns of CSV as RFC 4180 has it, as bytes. Rows of too many or few fields: `invalid`."""
     import pyarrow.csv
 
-    def ragged(row: Any) -> str:
-        if source.invalid == "error":
+    with utf8_stream(part, how.encoding, how.invalid) as stream, readable(part):
+        first = stream.peek(1 << 20).split(b"\n", 1)[0].decode(errors="replace").rstrip("\r")  # type: ignore[attr-defined]
+        header = next(csv.reader([first]), [])
+        if not header:
+            return
+        yield from pyarrow.csv.open_csv(
+            stream,
+            read_options=pyarrow.csv.ReadOptions(block_size=BATCH, column_names=unique(header), skip_rows=1),
+            parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True, invalid_row_handler=ragged(how, tally)),
+            convert_options=as_bytes(list(choose(header))),
+        )
+
+
+def tsv_batches(part: Part, how: RowFormat, tally: Tally, choose: Choose) -> Iterator[pa.RecordBatch]:
+    """Batches of the chosen columns of TSV, as bytes: a row a line, a field between tabs, nothing is quoted.
+
+    Each line that is not empty is a row or is refused, whatever else it holds: the rows of each block are counted.
+    """
+    header: list[str] = []
+    columns: list[str] = []
+    with utf8_stream(part, how.encoding, how.invalid) as stream, readable(part):
+        for block, _ in line_blocks(stream, tally):
+            raw = without_blank_lines(block)
+            if raw and not header:
+                first, _, raw = raw.partition(b"\n")
+                header = first.decode(errors="replace").rstrip("\r").split("\t")
+                columns = list(choose(header))
+            if raw:
+                yield tsv_batch(raw, unique(header), columns, how, tally)
+
+
+def without_blank_lines(block: bytes) -> bytes:
+    """The lines that are not blank, each ended by a line feed alone, but for the last."""
+    raw = block.replace(b"\r\n", b"\n").strip(b"\n")
+    while b"\n\n" in raw:
+        raw = raw.replace(b"\n\n", b"\n")
+    return raw
+
+
+def tsv_batch(raw: bytes, names: list[str], columns: list[str], how: RowFormat, tally: Tally) -> pa.RecordBatch:
+    """The chosen columns of lines without blank ones. A row of too many or few fields is ArrowInvalid, or counted."""
+    import pyarrow.csv
+
+    if b"\r" in raw:  # Arrow would end a line there
+        return tsv_batch_by_hand(raw, names, columns, how, tally)
+    refused = Tally()
+    table = pyarrow.csv.read_csv(
+        pa.BufferReader(raw),
+        read_options=pyarrow.csv.ReadOptions(column_names=names, use_threads=False, block_size=len(raw) + 1),
+        parse_options=pyarrow.csv.ParseOptions(
+            delimiter="\t", quote_char=False, invalid_row_handler=ragged(how, refused)
+        ),
+        convert_options=as_bytes(columns),
+    )
+    tally.skip("malformed", refused.skipped.total())
+    assert table.num_rows + refused.skipped.total() == raw.count(b"\n") + 1, "a line of TSV was lost"
+    return table.combine_chunks().to_batches()[0] if table.num_rows else pa.RecordBatch.from_pylist([], table.schema)
+
+
+def tsv_batch_by_hand(raw: bytes, names: list[str], columns: list[str], how: RowFormat, tally: Tally) -> pa.RecordBatch:
+    """As `tsv_batch`, of lines in which carriage returns are part of the text."""
+    kept = []
+    for line in raw.split(b"\n"):
+        row = line.split(b"\t")
+        if len(row) == len(names):
+            kept.append(row)
+        elif how.invalid == "error":
+            text = line[:100].decode(errors="replace")
+            raise pa.ArrowInvalid(f"Expected {len(names)} columns, got {len(row)}: {text}")
+        else:
+            tally.skip("malformed")
+    places = [names.index(column) for column in columns]
+    return pa.record_batch([pa.array([row[place] for row in kept], pa.binary()) for place in places], names=columns)
+
+
+def unique(header: Sequence[str]) -> list[str]:
+    """Names of columns, in which a repeated one is not called like the first any more: the first is the one read."""
+    seen: set[str] = set()
+    names = []
+    for place, name in enumerate(header):
+        names.append(f"{name}\0{place}" if name in seen else name)
+        seen.add(name)
+    return names
+
+
+def ragged(how: RowFormat, tally: Tally) -> Callable[[Any], str]:
+    """What to do with a row of too many or few fields."""
+
+    def handle(row: Any) -> str:
+        if how.invalid == "error":
             return "error"
         tally.skip("malformed")
         return "skip"
 
-    with utf8_stream(part, source.encoding, source.invalid) as stream, readable(part):
-        first = stream.peek(1 << 20).split(b"\n", 1)[0].decode(errors="replace").rstrip("\r")  # type: ignore[attr-defined]
-        header = first.split("\t") if delimiter == "\t" else next(csv.reader([first]), [])
-        if not header:
-            return
-        wanted = column_names(source, header, part)
-        columns = sorted({column for names in wanted.values() for column in names})
-        reader = pyarrow.csv.open_csv(
-            stream,
-            read_options=pyarrow.csv.ReadOptions(block_size=BATCH),
-            parse_options=pyarrow.csv.ParseOptions(
-                delimiter=delimiter,
-                quote_char='"' if delimiter == "," else False,
-                newlines_in_values=delimiter == ",",
-                invalid_row_handler=ragged,
-            ),
-            convert_options=pyarrow.csv.ConvertOptions(
-                include_columns=columns, column_types=dict.fromkeys(columns, pa.binary()), strings_can_be_null=False
-            ),
-        )
-        done = 0
-        for batch in reader:
-            yield table_records(batch, wanted, part, source, tally, done)
-            done += batch.num_rows
+    return handle
 
 
-def read_tsv(part: Part, source: Source, tally: Tally) -> Iterator[pl.DataFrame]:
-    return read_csv(part, source, tally, "\t")
+def as_bytes(columns: list[str]) -> Any:
+    import pyarrow.csv
+
+    return pyarrow.csv.ConvertOptions(
+        include_columns=columns, column_types=dict.fromkeys(columns, pa.binary()), strings_can_be_null=False
+    )
+
+
+# -- records of text ---------------------------------------------------------------------------------------------------
+
+
+def read_parquet(part: Part, how: RecordFormat, tally: Tally) -> Iterator[pl.DataFrame]:
+    choose = ChosenColumns(how, part)
+    yield from records_of_batches(parquet_batches(part, choose, how.limit), choose, tally)
+
+
+def read_csv(part: Part, how: RecordFormat, tally: Tally) -> Iterator[pl.DataFrame]:
+    choose = ChosenColumns(how, part)
+    yield from records_of_batches(csv_batches(part, how, tally, choose), choose, tally)
+
+
+def read_tsv(part: Part, how: RecordFormat, tally: Tally) -> Iterator[pl.DataFrame]:
+    choose = ChosenColumns(how, part)
+    yield from records_of_batches(tsv_batches(part, how, tally, choose), choose, tally)
+
+
+class ChosenColumns:
+    """The columns that a source reads of a table; known (`wanted`: field -> columns) once the header was seen."""
+
+    def __init__(self, how: RecordFormat, part: Part):
+        self.how, self.part = how, part
+        self.wanted: dict[str, list[str]] = {}
+
+    def __call__(self, there: list[str]) -> list[str]:
+        self.wanted = column_names(self.how, there, self.part)
+        return columns_of(self.wanted)
+
+
+def records_of_batches(
+    batches: Iterator[pa.RecordBatch], chosen: ChosenColumns, tally: Tally
+) -> Iterator[pl.DataFrame]:
+    done = 0
+    for batch in batches:
+        yield table_records(batch, chosen.wanted, chosen.part, chosen.how, tally, done)
+        done += batch.num_rows
+
+
+def columns_of(wanted: dict[str, list[str]]) -> list[str]:
+    return sorted({column for columns in wanted.values() for column in columns})
 
 
 def table_records(
-    batch: pa.RecordBatch, wanted: dict[str, list[str]], part: Part, source: Source, tally: Tally, done: int
+    batch: pa.RecordBatch, wanted: dict[str, list[str]], part: Part, how: RowFormat, tally: Tally, done: int
 ) -> pl.DataFrame:
     """Records of a batch of a table whose first row is row `done` of the part."""
-    names = sorted({column for columns in wanted.values() for column in columns})
+    names = columns_of(wanted)
     given = {name: batch.column(name) for name in names}
     right = np.ones(batch.num_rows, bool)
     for name in wanted["text"]:
@@ -92,7 +204,7 @@ def table_records(
             right &= fits.to_numpy(zero_copy_only=False)
             given[name] = given[name] if right.all() else pc.if_else(fits, given[name], None)
     tally.skip("too_long", int((~right).sum()))
-    checked = {name: checked_text(given[name], name, part, source, done) for name in names}
+    checked = {name: checked_text(given[name], name, part, how, done) for name in names}
     frame = pl.DataFrame(pl.from_arrow(pa.table(checked))).with_columns(pl.col(pl.List(pl.String)).list.join(" OR "))
     for name in names:
         if frame[name].dtype.is_nested():
@@ -105,7 +217,7 @@ def table_records(
     return records_of(frame.with_columns(pl.all().cast(pl.String)).filter(right), wanted, part, rows.filter(right))
 
 
-def checked_text(column: pa.Array, name: str, part: Part, source: Source, done: int) -> pa.Array:
+def checked_text(column: pa.Array, name: str, part: Part, how: RowFormat, done: int) -> pa.Array:
     """A column whose text is certainly UTF-8; what is not is an error, null (`skip`) or U+FFFD."""
     if not is_text(column.type):
         return column
@@ -116,7 +228,7 @@ def checked_text(column: pa.Array, name: str, part: Part, source: Source, done: 
         where = f"column `{name}` of row"
         return pa.array(
             [
-                None if raw is None else decode(raw, part, source.invalid, Tally(), where, done + row)
+                None if raw is None else decode(raw, part, how.invalid, Tally(), where, done + row)
                 for row, raw in enumerate(large.to_pylist(), 1)
             ],
             pa.large_string(),
@@ -128,7 +240,7 @@ def is_text(kind: pa.DataType) -> bool:
 
 
 def records_of(frame: pl.DataFrame, wanted: dict[str, list[str]], part: Part, rows: pl.Series) -> pl.DataFrame:
-    """Records from a frame of text columns; one without an id is called by its part and its row, counted from 1."""
+    """Records from a frame of text columns; one without an id is named by its part and its row, counted from 1."""
     texts = wanted["text"]
     text = pl.col(texts[0]) if len(texts) == 1 else pl.concat_str(texts, separator="\n\n", ignore_nulls=True)
     called = pl.format("{}#{}", pl.lit(part.name), pl.lit(rows))
@@ -145,22 +257,18 @@ def counted_from(first: int, count: int) -> pl.Series:
     return pl.int_range(first, first + count, eager=True)
 
 
-def column_names(source: Source, there: Sequence[str], part: Part, all_seen: bool = True) -> dict[str, list[str]]:
+def column_names(how: RecordFormat, there: list[str], part: Part, all_seen: bool = True) -> dict[str, list[str]]:
     """Which of the columns that are there hold what; a UserError where one that the recipe names is missing.
 
     all_seen: false where later records may have keys that are not among these.
     """
-    wanted = {"text": source.columns.text_columns}
+    wanted = {"text": how.columns.text_columns}
     for name in FIELDS:
-        given = getattr(source.columns, name)
+        given = getattr(how.columns, name)
         if given is not None:
             wanted[name] = [given]
         elif name in there or not all_seen:
             wanted[name] = [name]
-    asked = [*source.columns.text_columns, *(getattr(source.columns, name) for name in FIELDS)]
-    missing = [column for column in asked if column is not None and column not in there]
-    if missing:
-        near = get_close_matches(missing[0], there, n=1)
-        hint = f"perhaps `{near[0]}`" if near else f"there are {', '.join(there[:20])}"
-        raise UserError(f"{part.name} has no column `{missing[0]}` ({hint}): mend `columns` of source `{source.name}`.")
+    named = [getattr(how.columns, name) for name in FIELDS]
+    refuse_missing([*how.columns.text_columns, *(name for name in named if name is not None)], there, part, how)
     return wanted

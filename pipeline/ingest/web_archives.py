@@ -12,7 +12,6 @@ from pipeline.errors import UserError
 from pipeline.ingest.extraction import PAGES_BYTES, main_texts
 from pipeline.ingest.open_files import Part, decompressed, readable
 from pipeline.ingest.records import LONGEST_DOCUMENT, Reading, Tally, record_frame
-from pipeline.ingest.source import Source
 
 Row = dict[str, Any]
 PAGES = ("text/html", "application/xhtml+xml")
@@ -26,8 +25,11 @@ LANGUAGES = {
 }  # fmt: skip
 
 
-def read_web_archive(part: Part, source: Source, reading: Reading) -> Iterator[pl.DataFrame]:
-    """Records of one WARC or WET file: a page's main text, or a `conversion` record's text as it is."""
+def read_web_archive(part: Part, lang: str | None, reading: Reading) -> Iterator[pl.DataFrame]:
+    """Records of one WARC or WET file: a page's main text, or a `conversion` record's text as it is.
+
+    lang: leave out pages that are identified as another language.
+    """
     from warcio.archiveiterator import ArchiveIterator
     from warcio.exceptions import ArchiveLoadFailed
 
@@ -36,7 +38,7 @@ def read_web_archive(part: Part, source: Source, reading: Reading) -> Iterator[p
     with readable(part), part.open() as packed, decompressed(packed, part) as stream:
         try:
             for record in ArchiveIterator(stream):
-                found = row_of(record, source, reading.tally)
+                found = row_of(record, lang, reading.tally)
                 if found is None:
                     continue
                 rows.append(found)
@@ -50,7 +52,7 @@ def read_web_archive(part: Part, source: Source, reading: Reading) -> Iterator[p
         yield frame_of(rows, reading)
 
 
-def row_of(record: Any, source: Source, tally: Tally) -> Row | None:
+def row_of(record: Any, wanted: str | None, tally: Tally) -> Row | None:
     """What a record holds; None (and a count) for what is left out, None for records that are no pages."""
     headers = record.rec_headers
     if record.rec_type == "response":
@@ -65,7 +67,7 @@ def row_of(record: Any, source: Source, tally: Tally) -> Row | None:
         return None
     identified = (headers.get_header("WARC-Identified-Content-Language") or "").split(",")[0].strip()
     lang = LANGUAGES.get(identified, identified) or None
-    if source.lang is not None and lang is not None and lang != source.lang:
+    if wanted is not None and lang is not None and lang != wanted:
         tally.skip("other_language")
         return None
     raw = record.content_stream().read(LONGEST_DOCUMENT + 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import types
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
@@ -10,6 +11,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from pipeline.recipe import Recipe
+from pipeline.settings import blocks_of
 
 HEAD = """# The recipe
 
@@ -21,30 +23,68 @@ one that is.
 
 def reference() -> str:
     """The page, as Markdown: a table for each block."""
-    parts = [HEAD]
-    waiting: list[tuple[str, type[BaseModel]]] = [("", Recipe)]
-    while waiting:
-        place, block = waiting.pop(0)
-        rows, inner = [], []
+    return HEAD + "".join(_sections("", Recipe.model_fields))
+
+
+def _sections(place: str, fields: Mapping[str, FieldInfo]) -> Iterator[str]:
+    """The table of a block at `place` ("" for the recipe itself), then those of the blocks in it."""
+    rows, inner = [], []
+    for name, field in fields.items():
+        key = field.alias or name
+        where = f"{place}.{key}" if place else key
+        blocks = blocks_of(field.annotation)
+        if not blocks:
+            rows.append(_row(key, _type(field.annotation), _default(field), field))
+            continue
+        inner.append((where + ("[]" if _is_list(field.annotation) else ""), field.annotation, blocks))
+        if place or not any(block.model_fields for block in blocks.values()):
+            rows.append(_row(key, f"block `{where}`", "", field))
+    if rows:
+        yield _table(f"`{place}`" if place else "At the top", rows)
+    for where, annotation, blocks in inner:
+        if len(blocks) == 1:
+            (block,) = blocks.values()
+            yield from _sections(where, block.model_fields)
+        else:
+            yield from _sections_of_kinds(where, _about_kinds(annotation), blocks)
+
+
+def _sections_of_kinds(place: str, about_kinds: str, blocks: Mapping[str, type[BaseModel]]) -> Iterator[str]:
+    """A table of the keys that all kinds of a block have, then one for those of some kinds, and one for each kind."""
+    kinds_of: dict[tuple[str, str], list[str]] = {}  # a key, with what is said of it -> the kinds that have it
+    for kind, block in blocks.items():
         for name, field in block.model_fields.items():
-            key = field.alias or name
-            model, many = _block_of(field.annotation)
-            where = f"{place}.{key}" if place else key
-            if model is not None:
-                inner.append((where + ("[]" if many else ""), model))
-                if place or not model.model_fields:
-                    rows.append(_row(key, f"block `{where}`", "", field))
+            kinds_of.setdefault((name, str(field.description if name != "kind" else "")), []).append(kind)
+    groups: dict[tuple[str, ...], list[str]] = {(kind,): [] for kind in blocks}
+    for (name, _), kinds in kinds_of.items():
+        groups.setdefault(tuple(kinds), []).append(name)
+    inner: dict[str, type[BaseModel]] = {}
+    for having, names in sorted(groups.items(), key=lambda group: -len(group[0])):
+        rows = []
+        for name in names:
+            field = blocks[having[0]].model_fields[name]
+            found = blocks_of(field.annotation)
+            if name == "kind":
+                choices = " \\| ".join(f"`{kind}`" for kind in blocks)
+                rows.append(f"| `kind` | {choices} |  | {about_kinds} |")
+            elif found:
+                (inner[f"{place}.{name}"],) = found.values()
+                rows.append(_row(field.alias or name, f"block `{place}.{name}`", "", field))
             else:
-                rows.append(_row(key, _type(field.annotation), _default(field), field))
-        if rows:
-            title = f"`{place}`" if place else "At the top"
-            parts.append(
-                f"\n## {title}\n\n| key | kind | default | what it is |\n| --- | --- | --- | --- |\n"
-                + "\n".join(rows)
-                + "\n"
-            )
-        waiting = inner + waiting
-    return "".join(parts)
+                rows.append(_row(field.alias or name, _type(field.annotation), _default(field), field))
+        title = f"`{place}` of `kind: {'`, `'.join(having)}`"
+        if len(having) == len(blocks):
+            title = f"`{place}`, every kind"
+        elif len(having) == 1:
+            title += f": {blocks[having[0]].model_fields['kind'].description}"
+        yield _table(title, rows)
+    for where, block in inner.items():
+        yield from _sections(where, block.model_fields)
+
+
+def _table(title: str, rows: list[str]) -> str:
+    head = f"\n## {title}\n\n| key | kind | default | what it is |\n| --- | --- | --- | --- |\n"
+    return head + "\n".join(rows) + "\n"
 
 
 def _row(key: str, kind: str, default: str, field: FieldInfo) -> str:
@@ -52,15 +92,19 @@ def _row(key: str, kind: str, default: str, field: FieldInfo) -> str:
     return f"| `{key}` | {kind} | {default} | {text} |"
 
 
-def _block_of(annotation: Any) -> tuple[type[BaseModel] | None, bool]:
-    """The settings class that a key holds, and whether it holds a list of them."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation, False
-    for argument in get_args(annotation):
-        model, _ = _block_of(argument)
-        if model is not None:
-            return model, get_origin(annotation) is not None and get_origin(annotation) in (list, tuple)
-    return None, False
+def _about_kinds(annotation: Any) -> str:
+    """What a union of kinds says of its key `kind`."""
+    for of in (*getattr(annotation, "__metadata__", ()), *get_args(annotation)):
+        if isinstance(of, FieldInfo):
+            return of.description or ""
+        if found := _about_kinds(of):
+            return found
+    return ""
+
+
+def _is_list(annotation: Any) -> bool:
+    """Whether a key holds a list of blocks."""
+    return any(get_origin(of) in (list, tuple) for of in (annotation, *get_args(annotation)))
 
 
 def _type(annotation: Any) -> str:

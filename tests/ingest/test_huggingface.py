@@ -16,7 +16,7 @@ import pytest
 from pipeline.errors import UserError
 from pipeline.ingest import huggingface
 from pipeline.ingest.records import Unreachable
-from pipeline.ingest.source import Source
+from pipeline.ingest.source import Source, parse_source
 
 
 def sibling(name: str) -> ModuleType:
@@ -47,7 +47,7 @@ def hub(monkeypatch) -> Iterator:
 
 def source(**more: object) -> Source:
     given = {"name": "s", "kind": "huggingface", "dataset": "owner/data", "path": "data/train-*.parquet"}
-    return Source.model_validate({**given, **more})
+    return parse_source({**given, **more})
 
 
 def test_the_files_of_a_data_set_are_read_in_order(hub, read, make) -> None:
@@ -84,10 +84,10 @@ def test_a_change_is_seen_and_a_commit_holds_still(hub, make) -> None:
     assert make(source(revision=old)).counts["kept"] == 10
 
 
-def test_a_full_commit_is_observed_without_the_network(hub) -> None:
+def test_a_full_commit_is_observed_without_the_network(hub, tmp_path) -> None:
     commit = hub.push("owner/data", {"data/train-0.parquet": parquet(0)})
     hub.failing = True
-    assert huggingface.observe(source(revision=commit))["revision"] == commit
+    assert source(revision=commit).observe(tmp_path)["revision"] == commit
 
 
 def test_a_limit_reads_a_part_of_a_large_file(hub, read, monkeypatch) -> None:
@@ -107,7 +107,7 @@ def test_what_is_wrong_is_said_in_one_sentence(hub, read, monkeypatch) -> None:
         read(source(dataset="owner/none"))
     with pytest.raises(UserError, match=r"no file of the data set owner/data matches `data/x-"):
         read(source(path="data/x-*.parquet"))
-    with pytest.raises(UserError, match="mend `path`"):
+    with pytest.raises(UserError, match="fix `path`"):
         read(source(path="nowhere/*.parquet"))
     with pytest.raises(UserError, match="has no revision `v9`"):
         read(source(revision="v9"))

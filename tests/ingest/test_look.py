@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.errors import UserError
 from pipeline.ingest import preview as look
+from pipeline.ingest.files import FileSource
 from pipeline.ingest.source import Source
 
 
@@ -19,7 +20,7 @@ def silent(message: str) -> None:
 def notes(tmp_path) -> Source:
     lines = [{"text": f"문서 {i} " + "글 " * i, "lang": "ko" if i % 2 else "en"} for i in range(1, 31)]
     (tmp_path / "a.jsonl").write_text("".join(json.dumps(line) + "\n" for line in [{"text": ""}, *lines]))
-    return Source(name="notes", kind="files", path=[str(tmp_path / "*.jsonl")], license="own")
+    return FileSource(name="notes", path=[str(tmp_path / "*.jsonl")], license="own")
 
 
 def test_a_check_shows_sizes_languages_and_samples(notes, store) -> None:
@@ -42,11 +43,11 @@ def test_a_check_reads_the_first_documents_only(notes, store) -> None:
 def test_a_check_of_nothing(tmp_path, store) -> None:
     (tmp_path / "a.jsonl").write_text("\n")
     with pytest.raises(UserError, match="gives no document"):
-        look.check(Source(name="s", kind="files", path=[str(tmp_path / "a.jsonl")]), store, silent)
+        look.check(FileSource(name="s", path=[str(tmp_path / "a.jsonl")]), store, silent)
 
 
 def test_the_listing_tells_what_changed_and_what_is_missing(notes, tmp_path, store, make) -> None:
-    gone = Source(name="gone", kind="files", path=[str(tmp_path / "no*.txt")])
+    gone = FileSource(name="gone", path=[str(tmp_path / "no*.txt")])
     first = list(look.listing([notes, gone], store, silent))
     assert first[0].changed and first[0].documents is None and first[0].observed["files"] == 1
     assert first[1].observed is None and "no file matches" in first[1].problem

@@ -15,11 +15,12 @@ import xxhash
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.context import RunContext
 from pipeline.documents.document import DOCUMENT_SCHEMA
 from pipeline.errors import UserError
-from pipeline.ingest import fragments, raw_documents
+from pipeline.ingest import forgetting, fragments, raw_documents
 from pipeline.ingest.fragments import Sorter, document_ids, fragment_bits, fragment_name, frame_digest
-from pipeline.ingest.source import Source
+from pipeline.ingest.source import Source, parse_source
 from pipeline.store.store import Store
 
 
@@ -47,7 +48,7 @@ def rows(count: int, seed: int = 0, words: int = 40) -> list[dict[str, str]]:
 
 
 def source(path: Path, name: str = "s", **more: object) -> Source:
-    return Source.model_validate({"name": name, "kind": "files", "path": str(path), **more})
+    return parse_source({"name": name, "kind": "files", "path": str(path), **more})
 
 
 # -- what a document is ------------------------------------------------------------------------------------------------
@@ -202,7 +203,7 @@ def test_one_changed_document_writes_one_or_two_fragments(tmp_path, make, store,
     write(tmp_path / "a.jsonl", changed)
     second = make(given_source)
     assert second.manifest["fragments"]["computed"] in (1, 2) and second.manifest["fragments"]["reused"] >= 30
-    fresh = raw_documents.make(Store(tmp_path / "fresh", "test"), [given_source], silent)
+    fresh = raw_documents.make(RunContext(Store(tmp_path / "fresh", "test"), silent), {}, [given_source])
     assert fresh.manifest["files"] == second.manifest["files"] and fresh.digest == second.digest
 
 
@@ -263,7 +264,7 @@ def test_after_a_kill_a_finished_source_is_not_read_again(tmp_path, make, monkey
         make(a, b)
     made = make(a, b)
     assert read == ["a", "b", "b"]
-    fresh = raw_documents.make(Store(tmp_path / "fresh", "test"), [a, b], silent)
+    fresh = raw_documents.make(RunContext(Store(tmp_path / "fresh", "test"), silent), {}, [a, b])
     assert fresh.digest == made.digest and fresh.facts == made.facts and fresh.counts == made.counts
     assert not [
         path for path in made.directory.rglob("*") if path.name.startswith(".") or path.suffix in (".tmp", ".arrow")
@@ -274,8 +275,8 @@ def test_two_stores_two_orders_the_same_bytes(tmp_path, small_fragments) -> None
     write(tmp_path / "a.jsonl", rows(500, 1))
     write(tmp_path / "b.jsonl", rows(500, 2))
     a, b = source(tmp_path / "a.jsonl", "a"), source(tmp_path / "b.jsonl", "b")
-    one = raw_documents.make(Store(tmp_path / "one", "test"), [a, b], silent)
-    other = raw_documents.make(Store(tmp_path / "other", "test"), [b, a], silent)
+    one = raw_documents.make(RunContext(Store(tmp_path / "one", "test"), silent), {}, [a, b])
+    other = raw_documents.make(RunContext(Store(tmp_path / "other", "test"), silent), {}, [b, a])
     assert one.version == other.version and one.manifest["files"] == other.manifest["files"]
     assert one.facts == other.facts and str(tmp_path) not in json.dumps(one.manifest)
 
@@ -292,7 +293,9 @@ def test_a_forgotten_document_is_gone_and_comes_back_when_it_is_not(tmp_path, ma
     assert not set(documents(second)["doc_id"]) & gone and documents(second).height == 998
     assert second.counts["removed"] == {"forgotten": 2} and second.counts["in"] == 1000
     assert second.manifest["fragments"]["computed"] <= 2 and second.fragments == first.fragments
-    fresh = raw_documents.make(Store(tmp_path / "fresh", "test"), [given_source], silent, forgotten=gone)
+    elsewhere = Store(tmp_path / "fresh", "test")
+    forgetting.forget(elsewhere, sorted(gone), "asked for")
+    fresh = raw_documents.make(RunContext(elsewhere, silent), {}, [given_source])
     assert fresh.manifest["files"] == second.manifest["files"] and fresh.facts == second.facts
     third = make(given_source, forgotten=gone | {documents(second)["doc_id"][0]})
     assert documents(third).height == 997 and third.counts["removed"] == {"forgotten": 3}
@@ -313,7 +316,7 @@ def test_an_unknown_id_on_the_list_does_no_harm(tmp_path, make) -> None:
 @pytest.mark.parametrize("content", ["", "\n\n", '{"text": ""}\n{"text": null}\n{"text": " \\n "}\n'])
 def test_a_source_without_text_is_an_error_that_names_it(tmp_path, make, store, content) -> None:
     (tmp_path / "a.jsonl").write_text(content)
-    with pytest.raises(UserError, match=r"Source `s` gives no document \(.*\): mend its `path`, `columns` or `format`"):
+    with pytest.raises(UserError, match=r"Source `s` gives no document \(.*\): fix its `path`, `columns` or `format`"):
         make(source(tmp_path / "a.jsonl"))
     assert store.current("raw_documents") is None
     assert not list(store.root.glob("test/raw_documents/*/*.parquet"))

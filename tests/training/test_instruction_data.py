@@ -11,10 +11,12 @@ import polars as pl
 import pytest
 from pydantic import ValidationError
 
+from pipeline.context import RunContext
 from pipeline.conversations import bundled as bundled_conversations
 from pipeline.conversations import instruction_data
-from pipeline.conversations.instruction_data import ConversationSource, Settings
-from pipeline.conversations.rows import Malformed, conversation, fold, is_held_back
+from pipeline.conversations.conversation_source import parse_source
+from pipeline.conversations.instruction_data import Settings
+from pipeline.conversations.shapes import Malformed, conversation, fold, is_held_back
 from pipeline.errors import UserError
 from pipeline.store.store import Store
 
@@ -34,7 +36,12 @@ def write(path: Path, rows: list) -> Path:
 
 def made(tmp_path: Path, *paths: Path, log=silent, **settings):
     sources = [{"name": f"s{i}", "path": str(path)} for i, path in enumerate(paths)]
-    return instruction_data.make(Store(tmp_path / "data", "t"), Settings(sources=sources, **settings), log)
+    return made_of(tmp_path, sources, log, **settings)
+
+
+def made_of(tmp_path: Path, sources: list[dict], log=silent, **settings):
+    context = RunContext(Store(tmp_path / "data", "t"), log)
+    return instruction_data.make(context, {}, Settings(sources=sources, **settings))
 
 
 def both(artifact) -> pl.DataFrame:
@@ -124,7 +131,7 @@ def test_parquet_columns_can_be_named(tmp_path):
     frame = pl.DataFrame({"body": ["q1", "q2"], "reply": ["a1", "a2"], "lang": ["ko", "en"], "license": ["MIT", None]})
     frame.write_parquet(tmp_path / "x.parquet")
     source = {"name": "x", "path": str(tmp_path / "x.parquet"), "columns": {"instruction": "body", "output": "reply"}}
-    artifact = instruction_data.make(Store(tmp_path / "data", "t"), Settings(sources=[source], held_back=0.0), silent)
+    artifact = made_of(tmp_path, [source], held_back=0.0)
     rows = both(artifact).sort("lang")
     assert rows["lang"].to_list() == ["en", "ko"]
     assert rows["messages"][1].to_list() == [{"role": "user", "content": "q1"}, {"role": "assistant", "content": "a1"}]
@@ -134,7 +141,7 @@ def test_parquet_columns_can_be_named(tmp_path):
 def test_the_limit_counts_what_it_leaves(tmp_path):
     path = write(tmp_path / "a.jsonl", [{"instruction": f"q{i}", "output": "a"} for i in range(10)])
     source = {"name": "a", "path": str(path), "limit": 4}
-    artifact = instruction_data.make(Store(tmp_path / "data", "t"), Settings(sources=[source]), silent)
+    artifact = made_of(tmp_path, [source])
     assert artifact.counts["kept"] == 4 and artifact.counts["removed"] == {"over_limit": 6}
 
 
@@ -155,13 +162,13 @@ def test_user_errors_name_the_file(tmp_path):
         made(tmp_path, broken)
     with pytest.raises(UserError, match="No row is left"):
         made(tmp_path, write(tmp_path / "bad.jsonl", [{"text": "a"}]))
-    (tmp_path / "x.csv").write_text("a,b\n")
-    with pytest.raises(UserError, match=r"x\.csv"):
-        made(tmp_path, tmp_path / "x.csv")
+    (tmp_path / "x.png").write_text("a,b\n")
+    with pytest.raises(UserError, match=r"x\.png holds no rows that are read: name files of parquet, .* in set `s0`"):
+        made(tmp_path, tmp_path / "x.png")
 
 
 def test_settings_are_checked():
-    with pytest.raises(ValidationError, match="needs a `path`"):
+    with pytest.raises(ValidationError, match="set `a` of kind `files` needs `path`"):
         Settings(sources=[{"name": "a"}])
     with pytest.raises(ValidationError, match="chatterbot-en"):
         Settings(sources=[{"name": "no-such-set", "kind": "bundled"}])
@@ -170,10 +177,8 @@ def test_settings_are_checked():
 
 
 def test_relative_paths_start_at_the_recipe():
-    source = ConversationSource.model_validate(
-        {"name": "a", "path": "chat/*.jsonl"}, context={"base": Path("/recipes")}
-    )
-    assert source.path == "/recipes/chat/*.jsonl"
+    source = parse_source({"name": "a", "path": "chat/*.jsonl"}, Path("/recipes"))
+    assert source.path == ["/recipes/chat/*.jsonl"]
 
 
 def test_bundled_sets_are_real_and_in_shape():

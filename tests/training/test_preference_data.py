@@ -8,9 +8,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from pipeline.context import RunContext
 from pipeline.conversations import instruction_data, preference_data
 from pipeline.conversations.preference_data import Settings
-from pipeline.conversations.rows import Malformed, fold, preference
+from pipeline.conversations.shapes import Malformed, fold, preference
 from pipeline.store.store import Store
 
 
@@ -22,7 +23,7 @@ def made(tmp_path: Path, rows: list[dict], **settings):
     path = tmp_path / "pairs.jsonl"
     path.write_text("\n".join(json.dumps(row, ensure_ascii=False) for row in rows), encoding="utf-8")
     chosen = Settings(sources=[{"name": "pairs", "path": str(path)}], **settings)
-    return preference_data.make(Store(tmp_path / "data", "t"), chosen, silent)
+    return preference_data.make(RunContext(Store(tmp_path / "data", "t"), silent), {}, chosen)
 
 
 ASK = {"role": "user", "content": "q"}
@@ -75,7 +76,7 @@ def test_a_question_is_on_the_same_side_as_in_the_instruction_data(tmp_path):
     path = tmp_path / "sft.jsonl"
     path.write_text("\n".join(json.dumps({"instruction": f"q{i}", "output": "a"}) for i in range(100)))
     settings = instruction_data.Settings(sources=[{"name": "s", "path": str(path)}], held_back=0.2)
-    conversations = instruction_data.make(Store(tmp_path / "data", "t"), settings, silent)
+    conversations = instruction_data.make(RunContext(Store(tmp_path / "data", "t"), silent), {}, settings)
     asked = {p[0]["content"] for p in pl.read_parquet(pairs.table("held_back"))["prompt"].to_list()}
     held = {m[0]["content"] for m in pl.read_parquet(conversations.table("held_back"))["messages"].to_list()}
     assert asked == held and asked
@@ -114,7 +115,8 @@ def test_no_pair_without_another_answer():
 
 def test_the_demonstration_never_shows_a_held_back_answer(tmp_path):
     source = {"name": "chatterbot-ko", "kind": "bundled"}
-    artifact = preference_data.make(Store(tmp_path / "data", "t"), Settings(sources=[source], held_back=0.2), silent)
+    context = RunContext(Store(tmp_path / "data", "t"), silent)
+    artifact = preference_data.make(context, {}, Settings(sources=[source], held_back=0.2))
     train, held = (pl.read_parquet(artifact.table(name)) for name in ("train", "held_back"))
     assert artifact.counts["in"] == artifact.counts["kept"] + sum(artifact.counts["removed"].values())
     asked = [{fold(p[0]["content"]) for p in side["prompt"].to_list()} for side in (train, held)]

@@ -1,4 +1,4 @@
-"""Conversations and preferences out of any file that people keep them in, as rows of one shape.
+"""Conversations and preferences in the shapes that people keep them in, brought to one.
 
 The one idea: a row is either understood completely or refused with a named reason that is counted. Nothing is guessed
 at, so a set that is half malformed shows up as such instead of training a model on empty answers.
@@ -10,17 +10,14 @@ lists of messages, as TRL writes them).
 
 from __future__ import annotations
 
-import gzip
 import json
 import unicodedata
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import polars as pl
 import xxhash
 
-from pipeline.errors import UserError
+from pipeline.ingest.records import SKIPPED
 
 MESSAGES = pl.List(pl.Struct({"role": pl.String, "content": pl.String}))
 CONVERSATION: dict[str, Any] = {"id": pl.String, "messages": MESSAGES, "source": pl.String, "lang": pl.String}
@@ -33,6 +30,9 @@ PREFERENCE: dict[str, Any] = {
     "lang": pl.String,
 }
 
+# What the reader of rows leaves out and counts.
+UNREAD = ("malformed", "invalid_encoding", "too_long", "unknown_format", "unsafe_name")
+
 REASONS = {
     "not_json": "the line is not JSON, or no JSON object",
     "unknown_shape": "none of the known groups of columns is there",
@@ -44,6 +44,7 @@ REASONS = {
     "chosen_equals_rejected": "both answers are the same: nothing can be learned from the pair",
     "duplicate": "the same row is there already, in this source or an earlier one",
     "over_limit": "beyond the source's limit",
+    **{reason: SKIPPED[reason] for reason in UNREAD},
 }
 
 ROLES = {
@@ -63,67 +64,6 @@ ROLES = {
 
 class Malformed(Exception):
     """A row that is refused; its text is one of REASONS."""
-
-
-def files_of(path: str) -> list[Path]:
-    """The files that `path` (a file, a folder or a glob) names, sorted."""
-    place = Path(path).expanduser()
-    if place.is_dir():
-        found = [f for f in place.rglob("*") if _kind(f)]
-    elif place.is_file():
-        found = [place]
-    else:
-        anchor = Path(place.anchor) if place.is_absolute() else Path(".")
-        pattern = str(place.relative_to(anchor)) if place.is_absolute() else str(place)
-        found = [f for f in anchor.glob(pattern) if f.is_file()]
-    if not found:
-        raise UserError(f"No file is at '{path}'; name a .jsonl, .jsonl.gz or .parquet file, a folder or a glob.")
-    strange = [f for f in found if not _kind(f)]
-    if strange:
-        raise UserError(f"Cannot read {strange[0]}; conversations come in .jsonl, .jsonl.gz, .json or .parquet.")
-    return sorted(found)
-
-
-def rows_of(file: Path, columns: dict[str, str]) -> Iterator[dict | None]:
-    """The file's rows as dictionaries, None for a bad line; `columns`: known name -> name in the file."""
-    rename = {theirs: ours for ours, theirs in columns.items()}
-    try:
-        for row in _raw_rows(file):
-            yield {rename.get(k, k): v for k, v in row.items()} if isinstance(row, dict) else None
-    except (OSError, EOFError, UnicodeDecodeError, pl.exceptions.PolarsError) as error:
-        said = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"Cannot read {file}: {said}; download it again or take it out of the recipe.") from error
-
-
-def _kind(file: Path) -> str | None:
-    name = file.name.lower()
-    for ending in (".jsonl.gz", ".jsonl", ".json", ".parquet"):
-        if name.endswith(ending):
-            return ending
-    return None
-
-
-def _raw_rows(file: Path) -> Iterator[Any]:
-    kind = _kind(file)
-    if kind == ".parquet":
-        for part in pl.read_parquet(file).iter_slices(10_000):
-            yield from part.to_dicts()
-    elif kind == ".json":
-        try:
-            whole = json.loads(file.read_text(encoding="utf-8"))
-        except json.JSONDecodeError as error:
-            raise UserError(f"{file} is not valid JSON: {error}.") from error
-        if not isinstance(whole, list):
-            raise UserError(f"{file} does not hold a JSON list of rows.")
-        yield from whole
-    else:
-        with gzip.open(file, "rt", encoding="utf-8") if kind == ".jsonl.gz" else open(file, encoding="utf-8") as lines:
-            for line in lines:
-                if line.strip():
-                    try:
-                        yield json.loads(line)
-                    except json.JSONDecodeError:
-                        yield None
 
 
 def conversation(row: dict | None) -> list[dict]:

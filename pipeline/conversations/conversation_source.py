@@ -1,0 +1,220 @@
+"""Where conversations and preferences come from: the recipe's `sources` of tuning data.
+
+They may lie wherever text may lie and in every format of rows (`pipeline/ingest/rows.py`), or come with the installed
+packages.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+import polars as pl
+from pydantic import BeforeValidator, Field, TypeAdapter, model_validator
+
+from pipeline.conversations import bundled as bundled_conversations
+from pipeline.conversations.shapes import Malformed
+from pipeline.ingest.files import Files
+from pipeline.ingest.http import Http
+from pipeline.ingest.huggingface import HuggingFace
+from pipeline.ingest.json_files import nested
+from pipeline.ingest.records import Reading
+from pipeline.ingest.rows import Contents, RowSet, RowsInFiles, RowsOnTheHub, RowsOverHttp, files_by_default
+from pipeline.ingest.source_kind import Log, Origin
+from pipeline.settings import Settings
+from pipeline.store.artifact import Artifact
+
+Row = dict[str, Any]
+
+# Names of columns that a row of conversations or preferences is recognised by.
+KNOWN = (
+    "messages", "conversations", "instruction", "question", "prompt", "output", "response", "answer", "completion",
+    "chosen", "rejected",
+)  # fmt: skip
+
+
+class ConversationBlock(Origin):
+    """The keys that every set of conversations or preferences has."""
+
+    noun: ClassVar[str] = "set"
+
+    name: str = Field(description="how the set is called in tables and reports")
+    lang: str | None = Field(None, description="language of all rows; left out, the file's own column `lang`")
+    license: str | None = Field(
+        None, description="for the data card; left out, the file's own column `license` or `licence`"
+    )
+    limit: int | None = Field(None, ge=1, description="at most this many rows, the first ones in the file's order")
+
+    def as_recorded(self) -> dict[str, Any]:
+        """The settings as the fingerprint has them: without the place, since the same files elsewhere are the same."""
+        own = {"set": None, "columns": {}, **self.model_dump(mode="json")}
+        return {key: own[key] for key in ("name", "kind", "set", "columns", "lang", "license", "limit")}
+
+
+class BundledConversations(ConversationBlock):
+    """A set that comes with the installed packages."""
+
+    kind: Literal["bundled"] = Field("bundled", description="from the installed packages")
+    set: str | None = Field(
+        None, description=f"one of {', '.join(bundled_conversations.SETS)}; left out, it is the source's name"
+    )
+
+    @model_validator(mode="after")
+    def _known(self) -> BundledConversations:
+        if self.bundled_set not in bundled_conversations.SETS:
+            known = ", ".join(sorted(bundled_conversations.SETS))
+            raise ValueError(f"there is no bundled set `{self.bundled_set}`; known are {known}")
+        return self
+
+    @property
+    def bundled_set(self) -> str:
+        return self.set or self.name
+
+    def contents(self, cache: Path, log: Log = print) -> Contents:
+        return Contents([bundled_conversations.release(self.bundled_set)], {})
+
+    def origin(self, contents: Contents) -> dict[str, str]:
+        return {self.name: contents.digests[0]}
+
+    def read(self, contents: Contents, reading: Reading) -> Iterator[Row | None]:
+        yield from bundled_conversations.read(self.bundled_set)
+
+    def about(self, row: Row | None) -> tuple[str | None, str | None]:
+        known = bundled_conversations.SETS[self.bundled_set]
+        return self.lang or known[0], self.license or known[1]
+
+
+class ConversationRows(ConversationBlock, RowSet):
+    """A set of rows in files; where they lie is said by the class that this is joined with."""
+
+    keep_malformed: ClassVar[bool] = True  # counted as `not_json`, like every other row that is not used
+
+    format: Literal["parquet", "jsonl", "json", "csv", "tsv"] | None = Field(
+        None, description="default: by the name of each file"
+    )
+    invalid: Literal["error", "skip", "replace"] = Field(
+        "error", description="what to do with a row of wrong bytes or of too many or few fields: stop, leave it out "
+        "(counted), or put U+FFFD for what cannot be read; a line that is no JSON object is always left out and counted"
+    )  # fmt: skip
+    columns: dict[str, str] = Field(
+        default_factory=dict, description="known name -> your column, e.g. {instruction: question_text, output: reply}"
+    )
+
+    def origin(self, contents: Contents) -> dict[str, str]:
+        return {f"{self.name}/{i:05d}": digest for i, digest in enumerate(contents.digests)}
+
+    def as_recorded(self) -> dict[str, Any]:
+        return {**super().as_recorded(), **self.later_settings()}
+
+    def read(self, contents: Contents, reading: Reading) -> Iterator[Row | None]:
+        asked = list(self.columns.values())
+        for row in self.rows(contents, reading, asked, asked or KNOWN):
+            yield None if row is None else renamed(row, self.columns)
+
+    def about(self, row: Row | None) -> tuple[str | None, str | None]:
+        row = row or {}
+        stated = (row.get("lang"), row.get("license") or row.get("licence"))
+        lang, license = (value if isinstance(value, str) else None for value in stated)
+        return self.lang or lang, self.license or license
+
+
+class FileConversations(ConversationRows, RowsInFiles):
+    """A set in files on this machine."""
+
+    kind: Files = "files"
+
+
+class HttpConversations(ConversationRows, RowsOverHttp):
+    """A set in files at addresses."""
+
+    kind: Http = "http"
+
+
+class HubConversations(ConversationRows, RowsOnTheHub):
+    """A set in a data set of the Hugging Face hub."""
+
+    kind: HuggingFace = "huggingface"
+
+
+ConversationSource = Annotated[
+    Annotated[
+        FileConversations | BundledConversations | HttpConversations | HubConversations,
+        Field(discriminator="kind", description="where the rows are; left out: files"),
+    ],
+    BeforeValidator(files_by_default),
+]
+_SOURCE: TypeAdapter[ConversationSource] = TypeAdapter(ConversationSource)
+
+
+def parse_source(given: dict[str, Any], base: Path | None = None) -> ConversationSource:
+    """The set that a recipe in the folder `base` describes by `given`. Raises ValidationError with all mistakes."""
+    return _SOURCE.validate_python(given, context={"base": base})
+
+
+# The sets that need no download; what the demonstration is fine-tuned on.
+BUNDLED = tuple(BundledConversations(name=name) for name in bundled_conversations.SETS)
+
+
+def renamed(row: Row, columns: dict[str, str]) -> Row:
+    """The row with the columns that the recipe names under known names; in theirs, `a.b` goes into nested objects."""
+    if not columns:
+        return row
+    theirs = set(columns.values())
+    named = {ours: value for ours, column in columns.items() if (value := nested(row, column)) is not None}
+    return {**{key: value for key, value in row.items() if key not in theirs}, **named}
+
+
+def check_names(sources: tuple[ConversationSource, ...]) -> None:
+    """ValueError where two sets have the same name."""
+    twice = [name for name, n in Counter(source.name for source in sources).items() if n > 1]
+    if twice:
+        raise ValueError(f"two sources are called `{twice[0]}`: give each a name of its own")
+
+
+def fingerprint(settings: Settings, sources: tuple[ConversationSource, ...]) -> dict[str, Any]:
+    """The settings of a block of tuning data as its fingerprint has them."""
+    return {**settings.model_dump(mode="json", exclude={"sources"}), "sources": [s.as_recorded() for s in sources]}
+
+
+def observed(sources: tuple[ConversationSource, ...], cache: Path, log: Log) -> dict[str, Contents]:
+    """What each source holds now, by name."""
+    return {source.name: source.contents(cache, log) for source in sources}
+
+
+def origins(sources: tuple[ConversationSource, ...], found: dict[str, Contents]) -> dict[str, Artifact | str]:
+    """The inputs of the artifact: what each source is read from."""
+    return {name: value for source in sources for name, value in source.origin(found[source.name]).items()}
+
+
+def read_shaped(
+    source: ConversationSource,
+    contents: Contents,
+    reading: Reading,
+    shape: Callable[[Row | None], Row],
+    schema: dict[str, Any],
+) -> tuple[pl.DataFrame, Counter[str], Counter[str]]:
+    """(rows in one shape, number removed by reason, number by licence) of a source, up to its limit.
+
+    shape: brings a row to the columns of `schema` but `source` and `lang`, or raises Malformed.
+    """
+    rows: list[Row] = []
+    removed: Counter[str] = Counter()
+    licences: Counter[str] = Counter()
+    for raw in source.read(contents, reading):
+        if source.limit is not None and len(rows) >= source.limit:
+            if isinstance(source, HubConversations):
+                break  # to count the rest would fetch all of the data set
+            removed["over_limit"] += 1
+            continue
+        try:
+            shaped = shape(raw)
+        except Malformed as reason:
+            removed[str(reason)] += 1
+            continue
+        lang, licence = source.about(raw)
+        licences[licence or "not stated"] += 1
+        rows.append({**shaped, "source": source.name, "lang": lang})
+    removed.update(reading.tally.skipped)
+    return pl.DataFrame(rows, schema=schema), removed, licences

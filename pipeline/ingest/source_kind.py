@@ -1,0 +1,171 @@
+"""What every kind of source has in common: keys, what it has to offer, and the digest that identifies it.
+
+A kind is one block of settings in the file of its reader. It holds only the keys that make sense for it and has the
+methods of `SourceKind`; `source.py` joins all kinds into one discriminated union.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Protocol
+
+import polars as pl
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+
+from pipeline.ingest.open_files import Part
+from pipeline.ingest.records import Reading
+from pipeline.settings import Settings
+from pipeline.store.artifact import digest
+
+Log = Callable[[str], None]
+# What is at a place now, without reading it: `digest` (changes when the contents do), `files`, `bytes`, and what a kind
+# needs to read exactly that.
+Observed = dict[str, Any]
+# A list of text that may be given as one text.
+Texts = Annotated[list[str], BeforeValidator(lambda given: [given] if isinstance(given, str) else given)]
+
+NAME = re.compile(r"\w[\w.-]{0,63}")
+
+# All keys of a source of version 0.1, when one block served all kinds, with their defaults. The identity of a source of
+# these kinds is a digest of all of them, so every source still fills in those that its kind does not have. Nothing may
+# be added here or changed: all sources would be read again.
+EVERY_KEY: dict[str, Any] = {
+    "path": [], "url": [], "sha256": {}, "dataset": None, "revision": None, "crawl": None, "content": "wet",
+    "segments": [0], "format": None,
+    "columns": {"text": "text", "id": None, "lang": None, "license": None, "url": None},
+    "records": None, "encoding": "utf-8", "invalid": "error",
+}  # fmt: skip
+# Keys that say where text is and how it is drawn, not what it is: the same files elsewhere are the same text.
+NOT_IDENTITY = ("path", "url", "from_", "weight")
+
+
+class Origin(Settings):
+    """Something that a recipe names and that rows are read from."""
+
+    noun: ClassVar[str] = "source"  # what error messages call it
+
+    name: str
+    kind: str
+
+    @property
+    def label(self) -> str:
+        """How the middle of a sentence refers to it."""
+        return f"{self.noun} `{self.name}`"
+
+    @property
+    def heading(self) -> str:
+        """How the start of a sentence refers to it."""
+        return f"{self.noun[0].upper()}{self.label[1:]}"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete(cls, data: Any) -> Any:
+        """A missing key in a sentence that names the source; a key without a value counts as not given."""
+        if not isinstance(data, dict):
+            return data
+        given = {key: value for key, value in data.items() if value is not None}
+        for key, field in cls.model_fields.items():
+            if field.is_required() and given.get(field.alias or key) in (None, "", []):
+                named = f"{cls.noun} `{given.get('name', '?')}` of kind `{cls.model_fields['kind'].default}`"
+                example = f", such as {field.examples[0]}" if field.examples else ""
+                raise ValueError(f"{named} needs `{field.alias or key}`{example}")
+        return given
+
+    def downloads(self, cache: Path) -> list[str]:
+        """Addresses whose files lie in the cache for this."""
+        return []
+
+
+class Place(Origin):
+    """Where files of rows lie: on this machine, at addresses, on a hub."""
+
+    def observe(self, cache: Path, log: Log = print, force: bool = False) -> Observed:
+        """What is there now. Raises Unreachable where it does not answer, UserError where it cannot be right.
+
+        force: fetch anew what lies at an address even where it seems to be what was fetched before.
+        """
+        raise NotImplementedError
+
+    def opened(self, observed: Observed, reading: Reading) -> AbstractContextManager[Iterable[Part]]:
+        """The files that were observed, in order. Errors of reading them are translated as long as this is open."""
+        raise NotImplementedError
+
+    def describe(self) -> str:
+        """The place in a few words, for a sentence such as "Text from ..."."""
+        raise NotImplementedError
+
+
+class SourceBlock(Origin, populate_by_name=True):
+    """The keys that every source has."""
+
+    icon: ClassVar[str] = "file"  # the label of a kind in Dagster's graph
+
+    name: str = Field(description="short and unique; it stands in every document and names its tables")
+    from_: str | None = Field(None, alias="from", description="an entry of recipes/catalog.yaml that sets the rest")
+    lang: str | None = Field(None, description="language, where the records do not say: ko, en, code, ...")
+    license: str | None = Field(None, description="licence, where the records do not say")
+    limit: int | None = Field(None, ge=1, description="at most this many documents, the first ones")
+    weight: float = Field(1.0, gt=0, description="how often a token of this source is drawn in training, against 1")
+
+    @field_validator("name")
+    @classmethod
+    def _safe_name(cls, name: str) -> str:
+        if not NAME.fullmatch(name):
+            raise ValueError(
+                f"source name `{name}` cannot be part of a file name: use letters, digits, `_`, `-` and `.`, at most 64"
+            )
+        return name
+
+    def as_recorded(self) -> dict[str, Any]:
+        """All settings, in the shape that identities are made of (see EVERY_KEY)."""
+        return {**EVERY_KEY, **self.model_dump(mode="json")}
+
+    def identity(self, observed: str) -> str:
+        """Digest of everything that the documents of this source depend on; `observed`: digest of what is there now.
+
+        Addresses are left out (the same files elsewhere are the same text), and so is `weight`, which training reads.
+        """
+        settings = {key: value for key, value in self.as_recorded().items() if key not in NOT_IDENTITY}
+        return digest({"observed": observed, **settings})
+
+
+class SourceKind(Protocol):
+    """What a kind of source offers. One that has `SourceBlock` as its base only adds the last three."""
+
+    icon: ClassVar[str]
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def lang(self) -> str | None: ...
+
+    @property
+    def license(self) -> str | None: ...
+
+    @property
+    def limit(self) -> int | None: ...
+
+    def as_recorded(self) -> dict[str, Any]: ...
+
+    def identity(self, observed: str) -> str: ...
+
+    def downloads(self, cache: Path) -> list[str]: ...
+
+    def observe(self, cache: Path, log: Log = print, force: bool = False) -> Observed:
+        """What is there now, without reading it."""
+        ...
+
+    def read(self, observed: Observed, reading: Reading) -> Iterator[pl.DataFrame]:
+        """Frames of records (`records.RECORD_SCHEMA`) of what was observed, a bounded piece at a time."""
+        ...
+
+    def describe(self) -> str:
+        """Where the text is, in a few words, for a sentence such as "Text from ..."."""
+        ...
