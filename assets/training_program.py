@@ -18,7 +18,7 @@ from assets.training_process import STOPPED, WRONG_INPUT
 from pipeline.errors import UserError
 from pipeline.graph import Project
 from pipeline.inspect import registry
-from pipeline.inspect.summary import duration
+from pipeline.printing import duration
 from pipeline.training.stopping import Stopped
 
 SECONDS_BETWEEN_REPORTS = 10.0

@@ -15,7 +15,7 @@ from pipeline.evaluation.figures import headline_figures
 from pipeline.evaluation.measure import Measure
 from pipeline.evaluation.measures import MEASURES
 from pipeline.evaluation.report import read
-from pipeline.printing import aligned
+from pipeline.printing import aligned, duration
 from pipeline.store.artifact import Artifact
 from pipeline.store.store import Store
 from pipeline.trained_models import EVALUATIONS, MODELS, TRAINED_MODELS
@@ -98,13 +98,14 @@ def models(store: Store, exported: str, measures: Sequence[Measure[Any]]) -> str
         if model is None:
             continue
         facts, seconds = ModelFacts.of(model), model.manifest["seconds"]
+        spent = seconds.get("training", seconds.get("train", seconds.get("total")))
         figures = measured(store.current(kind.evaluation), measures)
         rows.append(
             [
                 kind.name,
                 figure(facts.parameters),
                 figure(facts.tokens),
-                duration(seconds.get("training", seconds.get("train", seconds.get("total")))),
+                duration(spent) if spent is not None else "",
                 figure(seconds.get("tokens_per_second")),
                 figures or figure(model.facts.get("bits_per_byte", model.facts.get("validation_loss"))),
             ]
@@ -157,11 +158,3 @@ def figure(value: Any) -> str:
     if isinstance(value, float) and not value.is_integer():
         return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3f}"
     return f"{int(value):,}" if isinstance(value, int | float) else str(value)
-
-
-def duration(seconds: Any) -> str:
-    if not isinstance(seconds, int | float):
-        return ""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"

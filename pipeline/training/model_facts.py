@@ -1,4 +1,4 @@
-"""What a trained model's manifest says of its training: the same figures, by the same names, for every kind of it."""
+"""The facts about training in a model's manifest: the same figures under the same names for every kind of training."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from pipeline.store.artifact import Artifact
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """The figures that everything that shows a model reads; `details` has what one kind of training adds to them."""
+    """The figures that all cards, summaries and reports of a model use; `details` is what one kind of training adds."""
 
     parameters: int
     steps: int
-    tokens: int  # that went through the network in this training, over all epochs, padding included
-    batch_tokens: int  # of one step, over all devices
+    tokens: int  # trained on over all epochs, padding included
+    batch_tokens: int  # per step, over all devices
     learning_rate: float
     epochs: float
     details: Mapping[str, Any] = field(default_factory=dict)
 
     def for_manifest(self) -> dict[str, Any]:
-        """The facts as they stand in the manifest."""
+        """The facts under their names in the manifest."""
         return {
             "parameters": self.parameters,
             "tokens": self.tokens,
@@ -37,9 +37,9 @@ class ModelFacts:
 
     @staticmethod
     def of(model: Artifact) -> ModelFacts:
-        """The facts of a trained model. A KeyError where the artifact is no trained model."""
+        """The facts of a trained model. Raises KeyError if the artifact is not one."""
         facts = dict(model.facts)
-        if "tokens" not in facts:  # preference models before version 6: their log has the count
+        if "tokens" not in facts:  # preference models before version 6 have the count in their log only
             facts["tokens"] = int(pl.read_parquet(model.file("log.parquet"), columns=["tokens"])["tokens"][-1])
             facts["batch_tokens"] = facts["tokens"] // facts["steps"]
         named = {

@@ -9,14 +9,14 @@ import torch
 from safetensors.torch import load_file
 
 from model import export
-from model.config import ModelConfig
+from model.config import IGNORED, ModelConfig
 from model.transformer import Transformer
 from pipeline.errors import UserError
 from pipeline.store.draft import Draft
 from pipeline.store.store import Store
 from pipeline.store.tables import write_table
 from pipeline.tokens.tokenizer import load
-from pipeline.training.data.packing import IGNORED, pack
+from pipeline.training.data.packing import pack
 from pipeline.training.model_facts import ModelFacts
 from pipeline.training.objectives import fine_tuning
 from pipeline.training.stopping import Stopped
@@ -63,9 +63,9 @@ def test_what_is_too_long_is_cut_and_counted():
 
 
 def test_only_the_assistant_is_learned(base, instructions):
-    speaker = load(base.whole())
-    packed = fine_tuning.packed_conversations(instructions, "train", speaker, 64)
-    learned = [speaker.decode(row[row != IGNORED], specials=True) for row in packed.targets]
+    tokenizer = load(base.whole())
+    packed = fine_tuning.packed_conversations(instructions, "train", tokenizer, 64)
+    learned = [tokenizer.decode(row[row != IGNORED], specials=True) for row in packed.targets]
     assert "".join(learned).replace("<|im_end|>", "").replace("yes ", "") == ""
     assert "".join(learned).count("<|im_end|>") == 40
 
@@ -115,7 +115,7 @@ def test_it_learns_and_the_directory_is_enough_to_chat(store, base, instructions
     assert not again.made
 
 
-def test_stopped_and_gone_on_with_it_is_the_same_file(tmp_path, store, base, instructions):
+def test_stopped_and_resumed_it_is_the_same_file(tmp_path, store, base, instructions):
     whole = make(store, base, instructions)
     other = Store(tmp_path / "other", "test")
     asked = []
@@ -124,7 +124,7 @@ def test_stopped_and_gone_on_with_it_is_the_same_file(tmp_path, store, base, ins
     assert other.current("sft_model") is None
     lines = []
     again = make(other, base, instructions, log=lines.append)
-    assert any("going on from the checkpoint of step" in line for line in lines)
+    assert any("resuming from the checkpoint of step" in line for line in lines)
     assert again.digest == whole.digest
     assert not (again.directory / "checkpoints").exists()
 
@@ -147,7 +147,7 @@ def test_a_kill_after_the_last_file_does_not_train_again(store, base, instructio
     assert make(store, base, instructions).made
 
 
-def test_nothing_to_learn_is_told(store, base):
+def test_nothing_to_learn_is_reported(store, base):
     def build(draft):
         for split in ("train", "held_back"):
             long = [{"role": "user", "content": "x" * 500}, {"role": "assistant", "content": "y"}]

@@ -90,7 +90,7 @@ def test_bits_per_byte_is_the_code_length_of_the_text(store, shards, tokenizer):
     measured = Validation(documents, 64, 4, SETTINGS.validation_tokens)
     with torch.no_grad():
         sums: dict[str, float] = {}
-        for index in range(measured.all):
+        for index in range(measured.total_batches):
             for name, value in measured.measure(network, index).items():
                 sums[name] = sums.get(name, 0.0) + value
     assert sum(sums[name] for name in sums if name.startswith("targets/")) == documents[
@@ -133,7 +133,7 @@ def test_networks_that_see_both_ways_guess_hidden_tokens(store, shards, tokenize
     artifact = make(store, shards, tokenizer, shape=shape)
     log = pl.read_parquet(artifact.file("log.parquet"))
     assert log["loss"][-1] < log["loss"][0] and "bits_per_byte" not in artifact.facts
-    mask = pretraining.masker(shape.model_copy(update={"vocab_size": 262}), SETTINGS, 1, masked=1)
+    mask = pretraining.masker(shape.model_copy(update={"vocab_size": 262}), SETTINGS, 1, mask_id=1)
     tokens = torch.randint(6, 262, (64, 64))
     shown, targets = mask(tokens, 3)
     chosen = targets != -100

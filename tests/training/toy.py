@@ -9,7 +9,7 @@ import torch
 from model.config import ModelConfig
 from model.transformer import Transformer
 from pipeline.training.loop import train
-from pipeline.training.objectives.objective import Objective, Trained
+from pipeline.training.objectives.objective import Objective, TrainingResult
 from pipeline.training.reporting import RunOptions
 from pipeline.training.training_settings import LoopSettings
 
@@ -58,7 +58,7 @@ def objective(steps: int = 12, accumulation: int = 2, rank: int = 0, world: int 
 
 def run(
     directory: Path, settings: LoopSettings | None = None, model: Transformer | None = None, **changes: object
-) -> tuple[Transformer, Trained]:
+) -> tuple[Transformer, TrainingResult]:
     """Train the toy; returns the model and what the run left."""
     model = model or network()
     passed = {

@@ -1,7 +1,7 @@
-"""`sft_model`: from a pretrained network and conversations to one that answers.
+"""`sft_model`: a pretrained network, fine-tuned on conversations to answer.
 
-Particular to fine-tuning: rows of packed conversations in ChatML, and a loss on the assistant's words only. The rest is
-the loop's.
+Specific to fine-tuning: rows of packed conversations in ChatML, and a loss on the assistant's tokens only. The loop
+does the rest.
 """
 
 from __future__ import annotations
@@ -27,72 +27,71 @@ if TYPE_CHECKING:
     import torch
 
     from pipeline.tokens.tokenizer import Tokenizer
-    from pipeline.training.model_artifact import Making, Training
+    from pipeline.training.model_artifact import Training, TrainingProcess
     from pipeline.training.objectives.objective import Batch
 
 VERSION = "6"  # 6: facts count the tokens of all epochs
 ASSET = "sft_model"
-# Of the rate that the network's pretraining would use (Tülu 3: 5e-6 after 3e-4 for 8 B; GPT-2-sized models take more).
+# Share of the learning rate that pretraining would use (Tülu 3: 5e-6 after 3e-4 for 8 B; smaller models need more).
 RATE_SHARE = 0.1
-HELD_BACK_ROWS = 256  # of the held-back conversations, at most: enough for a stable mean
+HELD_BACK_ROWS = 256  # at most this many rows of held-back conversations: enough for a stable mean
 
 
 def make(context: RunContext, inputs: Inputs, settings: SftSettings) -> Artifact:
     """Fine-tune a network on conversations (train.parquet, held_back.parquet with a column `messages`).
 
-    inputs: base, instruction_data. Raises UserError where no conversation can be learned from, `loop.Stopped` where it
-    was asked to stop.
+    inputs: base, instruction_data. Raises UserError if no conversation is usable, `Stopped` if a stop was requested.
     """
-    from pipeline.training.model_artifact import made_by_all
+    from pipeline.training.model_artifact import make_on_all_ranks
 
     base, instructions = inputs["base"], inputs["instruction_data"]
-    return made_by_all(
+    return make_on_all_ranks(
         context,
         ASSET,
-        lambda making: prepared(making, base, instructions, settings),
+        lambda process: prepare(process, base, instructions, settings),
         code_version=VERSION,
         settings={"sft": settings.identity, "seed": context.seed},
         inputs={base.asset: base, instructions.asset: instructions},
     )
 
 
-def prepared(making: Making, base: Artifact, instructions: Artifact, settings: SftSettings) -> Training:
-    """The network, its rows of conversations and its measurements, as the loop takes them."""
+def prepare(process: TrainingProcess, base: Artifact, instructions: Artifact, settings: SftSettings) -> Training:
+    """The network, its batches of packed conversations and its validation, for the loop."""
     from pipeline.training.model_artifact import Training
     from pipeline.training.objectives.objective import Objective
 
-    ranks, device, seed = making.ranks, making.device, making.context.seed
-    network, config, tokenizer = tuning.start(base, settings, seed)
+    ranks, device, seed = process.ranks, process.device, process.context.seed
+    network, config, tokenizer = tuning.load_base(base, settings, seed)
     length = min(settings.context or config.context, config.context)
     packed, held_back = usable_rows(instructions, tokenizer, length)
-    precision = tuning.precision_of(config, settings, device)
+    precision = tuning.choose_precision(config, settings, device)
     fit = tuning.fit(config, length, settings, precision, device, ranks.world)
-    course = tuning.course(
+    batching = tuning.batching(
         len(packed.tokens), settings.epochs, settings.batch_tokens // length, fit.sequences, seed, ranks.world
     )
     size = budgets.size(config, length)
     rate = tuning.learning_rate(config, settings, RATE_SHARE)
-    measured = HeldBack(held_back, course.each)
+    measured = HeldBackLoss(held_back, batching.micro_rows)
     objective = Objective(
         name="fine-tuning",
-        steps=course.steps,
-        accumulation=course.accumulation,
-        step_tokens=course.in_step * length,
-        batch=lambda step, micro: rows_of(packed, course.places(step, micro, ranks)),
-        units=pretraining.targets_in,
+        steps=batching.steps,
+        accumulation=batching.accumulation,
+        step_tokens=batching.step_rows * length,
+        batch=lambda step, micro: rows_of(packed, batching.row_numbers(step, micro, ranks)),
+        units=pretraining.target_count,
         loss=pretraining.loss_of(settings),
         validation_batches=measured.batches,
         measure=measured.measure,
         summary=measured.summary,
-        sample=tuning.asker(tokenizer, settings),
+        sample=tuning.answer_sampler(tokenizer, settings),
         flops_per_token=size.flops_per_token,
-        out_of_memory=lambda: plan.advice(config, settings, precision, device, course.each),
+        out_of_memory=lambda: plan.advice(config, settings, precision, device, batching.micro_rows),
     )
     facts = ModelFacts(
         parameters=size.parameters,
-        steps=course.steps,
-        tokens=course.steps * course.in_step * length,
-        batch_tokens=course.in_step * length,
+        steps=batching.steps,
+        tokens=batching.steps * batching.step_rows * length,
+        batch_tokens=batching.step_rows * length,
         learning_rate=rate,
         epochs=settings.epochs,
         details={
@@ -101,10 +100,10 @@ def prepared(making: Making, base: Artifact, instructions: Artifact, settings: S
             "held_back": held_back.counts["conversations"],
         },
     )
-    making.log(
+    process.log(
         f"{packed.counts['conversations']:,} conversations in {len(packed.tokens):,} rows of {length}"
-        f" ({packed.filled:.0%} filled), {course.steps:,} steps of {course.in_step} rows;"
-        f" {packed.counts['cut_at_the_end']} cut, {packed.counts['nothing_to_learn']} without an answer left out"
+        f" ({packed.filled:.0%} filled), {batching.steps:,} steps of {batching.step_rows} rows;"
+        f" {packed.counts['cut_at_the_end']} truncated, {packed.counts['nothing_to_learn']} without an answer skipped"
     )
     return Training(
         asset=ASSET,
@@ -112,18 +111,19 @@ def prepared(making: Making, base: Artifact, instructions: Artifact, settings: S
         network=network,
         settings=settings,
         learning_rate=rate,
+        precision=precision,
         sharded=fit.sharded,
         facts=facts,
         base=base,
         blocks={"sft": settings},
-        fresh=lambda: tuning.start(base, settings, seed)[0],
-        finished=lambda network: tuning.merged(network, settings),
+        new_network=lambda: tuning.load_base(base, settings, seed)[0],
+        final_network=lambda network: tuning.merged(network, settings),
         end=chat.END,
     )
 
 
 def usable_rows(instructions: Artifact, tokenizer: Tokenizer, length: int) -> tuple[Packed, Packed]:
-    """(rows to learn from, held-back ones) of `length` tokens. A UserError where there is nothing to learn from."""
+    """(training rows, held-back rows) of `length` tokens. Raises UserError if there is no training row."""
     packed, held_back = (
         packed_conversations(instructions, split, tokenizer, length) for split in ("train", "held_back")
     )
@@ -145,32 +145,32 @@ def facts_of(packed: Packed) -> dict[str, Any]:
     return {"filled": round(packed.filled, 4), "tokens_of_a_pass": counts.pop("tokens"), **counts}
 
 
-def rows_of(packed: Packed, places: Any) -> Batch:
+def rows_of(packed: Packed, numbers: np.ndarray) -> Batch:
     import torch
 
     return {
-        "tokens": torch.from_numpy(packed.tokens[places]),
-        "targets": torch.from_numpy(packed.targets[places]),
-        "documents": torch.from_numpy(packed.documents[places]),
+        "tokens": torch.from_numpy(packed.tokens[numbers]),
+        "targets": torch.from_numpy(packed.targets[numbers]),
+        "documents": torch.from_numpy(packed.documents[numbers]),
         "positions": None,
     }
 
 
-class HeldBack:
-    """Loss on conversations that are not trained on."""
+class HeldBackLoss:
+    """The loss on held-back conversations."""
 
     def __init__(self, packed: Packed, rows: int):
         self._packed = packed
         self._rows = rows
-        # Rows are packed from the longest conversations on, so a part of them has to be drawn.
-        self._chosen = np.sort(np.random.default_rng(0).permutation(len(packed.tokens))[:HELD_BACK_ROWS])
-        self.batches = math.ceil(len(self._chosen) / rows)
+        # Rows are packed starting with the longest conversations, so the first ones are no random sample.
+        self._sampled = np.sort(np.random.default_rng(0).permutation(len(packed.tokens))[:HELD_BACK_ROWS])
+        self.batches = math.ceil(len(self._sampled) / rows)
 
     def measure(self, network: torch.nn.Module, index: int) -> dict[str, float]:
         from pipeline.training.objectives.objective import to_device
 
-        places = self._chosen[index * self._rows : (index + 1) * self._rows]
-        batch = to_device(rows_of(self._packed, places), str(next(network.parameters()).device))
+        numbers = self._sampled[index * self._rows : (index + 1) * self._rows]
+        batch = to_device(rows_of(self._packed, numbers), str(next(network.parameters()).device))
         nats, count = network(batch["tokens"], batch["targets"], documents=batch["documents"])
         return {"nats": float(nats), "targets": float(count)}
 

@@ -1,9 +1,9 @@
-"""`preference_model`: from a model that answers to one that prefers the better of two answers (DPO).
+"""`preference_model`: a fine-tuned model, trained to prefer the better of two answers (DPO).
 
-Rafailov et al. 2023: raise the log-probability of the chosen answer against that of the rejected one, both measured
-against where the model started. No reward model, no sampling. What goes wrong in silence elsewhere is checked here
-before the first step: pairs of equal answers, prompts whose tokens differ between the two, prompts that are counted
-as answers. Log-probabilities of the start are computed once, with the very code that computes them in training.
+Rafailov et al. 2023: raise the log-probability of the chosen answer relative to the rejected one, both measured against
+the reference model, which is the model before tuning. No reward model, no sampling. Common silent errors are caught
+before the first step: pairs of identical answers, prompts whose tokens differ between the two answers, prompts that are
+scored as part of the answer. The reference log-probabilities are computed once, by the function that training uses.
 """
 
 from __future__ import annotations
@@ -32,26 +32,26 @@ if TYPE_CHECKING:
     import torch
 
     from pipeline.tokens.tokenizer import Tokenizer
-    from pipeline.training.model_artifact import Making, Training
+    from pipeline.training.model_artifact import Training, TrainingProcess
     from pipeline.training.objectives.objective import Batch
 
 VERSION = "6"  # 6: facts count the tokens
 ASSET = "preference_model"
-RATE_SHARE = 0.01  # of the rate that pretraining would use (Rafailov et al. 2023: 1e-6 after some 1e-4)
+RATE_SHARE = 0.01  # of the learning rate that pretraining would use (Rafailov et al. 2023: 1e-6 after about 1e-4)
 HELD_BACK_PAIRS = 512
 SECONDS_BETWEEN_LINES = 10.0
-ROUND_TO = 32  # lengths of batches, so that few shapes occur
+ROUND_TO = 32  # batch lengths are multiples of this, so that few shapes occur
 
 REASONS = {
     "same_answer": "chosen and rejected are the same",
-    "same_tokens": "chosen and rejected are the same tokens once they are cut to the context",
-    "prompt_differs": "the prompt's tokens are not the same before both answers",
+    "same_tokens": "chosen and rejected are the same tokens once truncated to the context",
+    "prompt_differs": "the prompt's tokens differ between the two answers",
 }
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Both answers after the same prompt, ids and where the answer starts."""
+    """The token ids of a prompt with each of its two answers, and the index at which the answers start."""
 
     chosen: np.ndarray
     rejected: np.ndarray
@@ -60,16 +60,16 @@ class Pair:
 
 @dataclass
 class Pairs:
-    """Pairs to learn from, and what became of the others."""
+    """Usable pairs, and counts of the others."""
 
     pairs: list[Pair]
     left_out: dict[str, int]
     cut: int
-    reference: np.ndarray  # float32 [pairs, 2]: log-probability of (chosen, rejected) at the start
+    reference: np.ndarray  # float32 [pairs, 2]: log-probability of (chosen, rejected) under the reference model
 
     @property
     def mean_tokens(self) -> float:
-        """Tokens of both answers with their prompt, on average."""
+        """Mean number of tokens per pair: both answers, each with its prompt."""
         return sum(len(pair.chosen) + len(pair.rejected) for pair in self.pairs) / len(self.pairs)
 
     def facts(self) -> dict[str, Any]:
@@ -79,62 +79,64 @@ class Pairs:
 def make(context: RunContext, inputs: Inputs, settings: PreferenceSettings) -> Artifact:
     """Tune a model on preferences (train.parquet, held_back.parquet with prompt, chosen, rejected).
 
-    inputs: base, preference_data. Raises UserError where no pair is left, `loop.Stopped` where it was asked to stop.
+    inputs: base, preference_data. Raises UserError if no pair is usable, `Stopped` if a stop was requested.
     """
-    from pipeline.training.model_artifact import made_by_all
+    from pipeline.training.model_artifact import make_on_all_ranks
 
     base, preferences = inputs["base"], inputs["preference_data"]
-    return made_by_all(
+    return make_on_all_ranks(
         context,
         ASSET,
-        lambda making: prepared(making, base, preferences, settings),
+        lambda process: prepare(process, base, preferences, settings),
         code_version=VERSION,
         settings={"preference": settings.identity, "seed": context.seed},
         inputs={base.asset: base, preferences.asset: preferences},
     )
 
 
-def prepared(making: Making, base: Artifact, preferences: Artifact, settings: PreferenceSettings) -> Training:
-    """The network, its pairs with what the start gives them, and its measurements, as the loop takes them."""
+def prepare(process: TrainingProcess, base: Artifact, preferences: Artifact, settings: PreferenceSettings) -> Training:
+    """The network, its pairs with their reference log-probabilities and its validation, for the loop."""
     from pipeline.training.model_artifact import Training
     from pipeline.training.objectives.objective import Objective
 
-    context, ranks, device = making.context, making.ranks, making.device
-    network, config, tokenizer = tuning.start(base, settings, context.seed)
+    context, ranks, device = process.context, process.ranks, process.device
+    network, config, tokenizer = tuning.load_base(base, settings, context.seed)
     length = min(settings.context or config.context, config.context)
     train, held_back = usable_pairs(preferences, tokenizer, length)
-    precision = tuning.precision_of(config, settings, device)
+    precision = tuning.choose_precision(config, settings, device)
     fit = tuning.fit(config, length, settings, precision, device, ranks.world)
     pairs_at_once = max(1, fit.sequences // 2)
-    course = tuning.course(
+    batching = tuning.batching(
         len(train.pairs), settings.epochs, settings.batch_pairs, pairs_at_once, context.seed, ranks.world
     )
     network.to(device)
     without_dropout(network)
     for part in (train, held_back):
-        part.reference = reference(network, part.pairs, course.each, precision, settings, making)
+        part.reference = reference_log_probabilities(
+            network, part.pairs, batching.micro_rows, precision, settings, process
+        )
     size = budgets.size(config, length)
     rate = tuning.learning_rate(config, settings, RATE_SHARE)
-    step_tokens = round(course.in_step * train.mean_tokens)
+    step_tokens = round(batching.step_rows * train.mean_tokens)
     objective = Objective(
         name="preference tuning",
-        steps=course.steps,
-        accumulation=course.accumulation,
+        steps=batching.steps,
+        accumulation=batching.accumulation,
         step_tokens=step_tokens,
-        batch=lambda step, micro: batch_of(train, course.places(step, micro, ranks)),
+        batch=lambda step, micro: batch_of(train, batching.row_numbers(step, micro, ranks)),
         units=lambda batch: float(len(batch["reference"])),
         loss=lambda model, batch: dpo(model, batch, settings),
-        validation_batches=math.ceil(len(held_back.pairs) / course.each),
-        measure=lambda model, index: measured(model, held_back, index, course.each, device, settings),
-        summary=summary,
-        sample=tuning.asker(tokenizer, settings),
+        validation_batches=math.ceil(len(held_back.pairs) / batching.micro_rows),
+        measure=lambda model, index: measure(model, held_back, index, batching.micro_rows, device, settings),
+        summary=summarise,
+        sample=tuning.answer_sampler(tokenizer, settings),
         flops_per_token=size.flops_per_token,
         out_of_memory=lambda: plan.advice(config, settings, precision, device, fit.sequences),
     )
     facts = ModelFacts(
         parameters=size.parameters,
-        steps=course.steps,
-        tokens=course.steps * step_tokens,
+        steps=batching.steps,
+        tokens=batching.steps * step_tokens,
         batch_tokens=step_tokens,
         learning_rate=rate,
         epochs=settings.epochs,
@@ -145,19 +147,20 @@ def prepared(making: Making, base: Artifact, preferences: Artifact, settings: Pr
             "held_back": len(held_back.pairs),
         },
     )
-    making.log(f"{len(train.pairs):,} pairs, {course.steps:,} steps of {course.in_step}; {left_out_of(train)}")
+    process.log(f"{len(train.pairs):,} pairs, {batching.steps:,} steps of {batching.step_rows}; {exclusions(train)}")
     return Training(
         asset=ASSET,
         objective=objective,
         network=network,
         settings=settings,
         learning_rate=rate,
+        precision=precision,
         sharded=fit.sharded,
         facts=facts,
         base=base,
         blocks={"preference": settings},
-        fresh=lambda: tuning.start(base, settings, context.seed)[0],
-        finished=lambda network: tuning.merged(network, settings),
+        new_network=lambda: tuning.load_base(base, settings, context.seed)[0],
+        final_network=lambda network: tuning.merged(network, settings),
         end=chat.END,
     )
 
@@ -166,21 +169,21 @@ def prepared(making: Making, base: Artifact, preferences: Artifact, settings: Pr
 
 
 def usable_pairs(preferences: Artifact, tokenizer: Tokenizer, length: int) -> tuple[Pairs, Pairs]:
-    """(pairs to learn from, held-back ones), of at most `length` tokens. A UserError where the former are none."""
+    """(training pairs, held-back pairs) of at most `length` tokens. Raises UserError if there is no training pair."""
     train, held_back = (
-        encoded(pl.read_parquet(preferences.table(split)), tokenizer, length) for split in ("train", "held_back")
+        encode_pairs(pl.read_parquet(preferences.table(split)), tokenizer, length) for split in ("train", "held_back")
     )
     held_back.pairs = held_back.pairs[:HELD_BACK_PAIRS]
     if not train.pairs:
         raise UserError(
-            f"{preferences.asset} holds no pair to learn from ({left_out_of(train)}): add pairs, or set"
+            f"{preferences.asset} holds no pair to learn from ({exclusions(train)}): add pairs, or set"
             " preference.enabled to false."
         )
     return train, held_back
 
 
-def encoded(rows: pl.DataFrame, tokenizer: Tokenizer, context: int) -> Pairs:
-    """Token ids of every usable pair. A pair that teaches nothing is counted under its reason, not trained on."""
+def encode_pairs(rows: pl.DataFrame, tokenizer: Tokenizer, context: int) -> Pairs:
+    """Token ids of every usable pair. A pair that teaches nothing is excluded and counted under its reason."""
     prompts, chosen, rejected = (rows[name].to_list() for name in ("prompt", "chosen", "rejected"))
     heads = tokenizer.encode_chats(prompts, answer_next=True)
     answers = [
@@ -192,7 +195,7 @@ def encoded(rows: pl.DataFrame, tokenizer: Tokenizer, context: int) -> Pairs:
     pairs, cut = [], 0
     left_out = dict.fromkeys(REASONS, 0)
     for number, (head, _) in enumerate(heads):
-        # To the <|im_end|>: the line break after it is not learned in fine-tuning, either.
+        # Up to <|im_end|>: fine-tuning does not train on the line break after it, either.
         good, bad = (
             ids[: np.flatnonzero(learned)[-1] + 1] for ids, learned in (answers[0][number], answers[1][number])
         )
@@ -203,12 +206,12 @@ def encoded(rows: pl.DataFrame, tokenizer: Tokenizer, context: int) -> Pairs:
         if not (np.array_equal(good[:start], head) and np.array_equal(bad[:start], head)):
             left_out["prompt_differs"] += 1
             continue
-        # What is too long loses the start of its prompt, for both answers alike, but at most half of the context;
-        # then the end of the answer.
-        over = max(len(good), len(bad)) - context
-        if over > 0:
+        # A pair that is too long loses the start of its prompt, the same for both answers, as long as half a context of
+        # prompt remains; then the ends of its answers.
+        excess = max(len(good), len(bad)) - context
+        if excess > 0:
             cut += 1
-            drop = min(over, max(0, start - context // 2))
+            drop = min(excess, max(0, start - context // 2))
             good, bad, start = good[drop:][:context], bad[drop:][:context], start - drop
             if start >= context or np.array_equal(good, bad):
                 left_out["same_tokens"] += 1
@@ -217,17 +220,18 @@ def encoded(rows: pl.DataFrame, tokenizer: Tokenizer, context: int) -> Pairs:
     return Pairs(pairs, left_out, cut, np.zeros((len(pairs), 2), np.float32))
 
 
-def left_out_of(pairs: Pairs) -> str:
-    reasons = [f"{count} left out because {REASONS[reason]}" for reason, count in pairs.left_out.items() if count]
-    return ", ".join([*reasons, f"{pairs.cut} cut to the context"])
+def exclusions(pairs: Pairs) -> str:
+    """How many pairs were excluded, with the reasons, and how many were truncated."""
+    reasons = [f"{count} excluded because {REASONS[reason]}" for reason, count in pairs.left_out.items() if count]
+    return ", ".join([*reasons, f"{pairs.cut} truncated to the context"])
 
 
-def batch_of(pairs: Pairs, places: Any) -> Batch:
-    """Chosen answers first, then the rejected ones; targets on the answers alone."""
+def batch_of(pairs: Pairs, numbers: np.ndarray) -> Batch:
+    """The pairs of these numbers: all chosen answers first, then all rejected ones; targets on the answers only."""
     import torch
 
-    chosen = [pairs.pairs[place] for place in places]
-    rows = [(pair.chosen, pair.start) for pair in chosen] + [(pair.rejected, pair.start) for pair in chosen]
+    members = [pairs.pairs[number] for number in numbers]
+    rows = [(pair.chosen, pair.start) for pair in members] + [(pair.rejected, pair.start) for pair in members]
     longest = max(len(ids) for ids, _ in rows) - 1
     length = math.ceil(longest / ROUND_TO) * ROUND_TO
     tokens = np.zeros((len(rows), length), np.int64)
@@ -238,7 +242,7 @@ def batch_of(pairs: Pairs, places: Any) -> Batch:
     return {
         "tokens": torch.from_numpy(tokens),
         "targets": torch.from_numpy(targets),
-        "reference": torch.from_numpy(pairs.reference[places]),
+        "reference": torch.from_numpy(pairs.reference[numbers]),
     }
 
 
@@ -246,20 +250,20 @@ def batch_of(pairs: Pairs, places: Any) -> Batch:
 
 
 def log_probabilities(network: torch.nn.Module, batch: Batch, settings: PreferenceSettings) -> torch.Tensor:
-    """Log-probability of each row's answer [rows], in nats: the sum over its tokens, or their mean if so set."""
+    """Log-probability of each row's answer [rows], in nats: summed over its tokens, or averaged (length_normalised)."""
     import torch
 
     targets = batch["targets"]
-    wanted = targets != IGNORED
+    scored = targets != IGNORED
     if hasattr(network, "hidden") and not any(hasattr(p, "full_tensor") for p in network.parameters()):
-        logits = network.logits(network.hidden(batch["tokens"])[wanted])  # type: ignore[operator]
-    else:  # sharded: weights are gathered for the whole call alone
-        logits = network(batch["tokens"])[wanted]
+        logits = network.logits(network.hidden(batch["tokens"])[scored])  # type: ignore[operator]
+    else:  # sharded: weights are gathered only within a call of the whole network
+        logits = network(batch["tokens"])[scored]
     logits = logits.float()
-    each = logits.gather(1, targets[wanted][:, None])[:, 0] - logits.logsumexp(-1)
-    rows = torch.arange(len(targets), device=targets.device)[:, None].expand_as(targets)[wanted]
-    sums = torch.zeros(len(targets), device=targets.device).index_add(0, rows, each)
-    return sums / wanted.sum(1) if settings.length_normalised else sums
+    by_token = logits.gather(1, targets[scored][:, None])[:, 0] - logits.logsumexp(-1)
+    rows = torch.arange(len(targets), device=targets.device)[:, None].expand_as(targets)[scored]
+    sums = torch.zeros(len(targets), device=targets.device).index_add(0, rows, by_token)
+    return sums / scored.sum(1) if settings.length_normalised else sums
 
 
 def dpo(
@@ -267,8 +271,8 @@ def dpo(
 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     """Sum over pairs of -log sigmoid(beta x ((chosen - its reference) - (rejected - its reference))).
 
-    Rafailov et al. 2023, equation 7; label smoothing as in conservative DPO (Mitchell 2023). Rewards are beta times
-    what an answer gained against the start.
+    Rafailov et al. 2023, equation 7; label smoothing as in conservative DPO (Mitchell 2023). A reward is beta times the
+    gain in log-probability over the reference. Also returns sums of accuracy, margin and rewards.
     """
     import torch
     import torch.nn.functional as F
@@ -291,7 +295,7 @@ def dpo(
 
 
 def without_dropout(network: torch.nn.Module) -> None:
-    """What is compared with the start must not differ from it by chance."""
+    """Turn off dropout, so that log-probabilities differ from the reference only through training."""
     import torch
 
     for module in network.modules():
@@ -299,27 +303,26 @@ def without_dropout(network: torch.nn.Module) -> None:
             module.p = 0.0
 
 
-def reference(
+def reference_log_probabilities(
     network: torch.nn.Module,
     pairs: list[Pair],
     at_once: int,
     precision: str,
     settings: PreferenceSettings,
-    making: Making,
+    process: TrainingProcess,
 ) -> np.ndarray:
     """Log-probabilities of both answers of each pair under the network as it is, float32 [pairs, 2].
 
-    Pairs of like length are computed together, so that little of a batch is filling. Raises Stopped where it was asked
-    to stop.
+    Pairs of similar length share a batch, to save padding. Raises Stopped if a stop was requested.
     """
     import torch
 
     from pipeline.training import machine
     from pipeline.training.objectives.objective import to_device
 
-    device, should_stop = making.device, making.context.should_stop
-    found = np.zeros((len(pairs), 2), np.float32)
-    unknown = Pairs(pairs, {}, 0, found)
+    device, should_stop = process.device, process.context.should_stop
+    scores = np.zeros((len(pairs), 2), np.float32)
+    unscored = Pairs(pairs, {}, 0, scores)
     by_length = np.argsort([max(len(pair.chosen), len(pair.rejected)) for pair in pairs], kind="stable")
     network.eval()
     reported = time.monotonic()
@@ -328,30 +331,34 @@ def reference(
             raise Stopped("preference tuning stopped before its first step; the same command starts it again.")
         if time.monotonic() - reported > SECONDS_BETWEEN_LINES:
             reported = time.monotonic()
-            making.log(f"what the model gives the answers before it is tuned: {start:,} of {len(pairs):,} pairs")
-        places = by_length[start : start + at_once]
-        batch = to_device(batch_of(unknown, places), device)
+            process.log(f"reference log-probabilities: {start:,} of {len(pairs):,} pairs")
+        numbers = by_length[start : start + at_once]
+        batch = to_device(batch_of(unscored, numbers), device)
         with torch.no_grad(), machine.autocast(device, precision):
             chosen, rejected = log_probabilities(network, batch, settings).float().cpu().chunk(2)
-        found[places] = torch.stack([chosen, rejected], 1).numpy()
-    return found
+        scores[numbers] = torch.stack([chosen, rejected], 1).numpy()
+    return scores
 
 
-def measured(
+def measure(
     network: torch.nn.Module, pairs: Pairs, index: int, at_once: int, device: str, settings: PreferenceSettings
 ) -> dict[str, float]:
     from pipeline.training.objectives.objective import to_device
 
-    places = np.arange(index * at_once, min((index + 1) * at_once, len(pairs.pairs)))
-    loss, figures = dpo(network, to_device(batch_of(pairs, places), device), settings)
-    return {"loss": float(loss), "pairs": float(len(places)), **{name: float(value) for name, value in figures.items()}}
+    numbers = np.arange(index * at_once, min((index + 1) * at_once, len(pairs.pairs)))
+    loss, figures = dpo(network, to_device(batch_of(pairs, numbers), device), settings)
+    return {
+        "loss": float(loss),
+        "pairs": float(len(numbers)),
+        **{name: float(value) for name, value in figures.items()},
+    }
 
 
-def summary(sums: dict[str, float]) -> dict[str, float]:
+def summarise(sums: dict[str, float]) -> dict[str, float]:
     pairs = max(1.0, sums["pairs"])
-    named = {
+    totals = {
         "validation_loss": sums["loss"],
         "validation_accuracy": sums["accuracy"],
         "validation_margin": sums["margin"],
     }
-    return {name: value / pairs for name, value in named.items()}
+    return {name: value / pairs for name, value in totals.items()}

@@ -1,8 +1,8 @@
-"""`pretrained_model`: from token shards to a network that can be loaded, chatted with and handed on.
+"""`pretrained_model`: a network trained on token shards.
 
-What is particular to pretraining stands here: the batch comes from the token feed, the loss is that of the next token
-(or of masked tokens, for networks that see both ways), and what is measured is bits per byte, which compares across
-tokenizers. Everything else is the loop's.
+Specific to pretraining: batches come from the token feed, the loss is that of the next token (or of masked tokens, for
+bidirectional networks), and validation measures bits per byte, which can be compared across tokenizers. The loop does
+the rest.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pipeline.tokens.tokenizer import Tokenizer
     from pipeline.training.data.feed import Feed
     from pipeline.training.distributed import Ranks
-    from pipeline.training.model_artifact import Making, Training
+    from pipeline.training.model_artifact import Training, TrainingProcess
     from pipeline.training.objectives.objective import Batch
     from pipeline.training.validation import Mask
 
@@ -35,21 +35,18 @@ ASSET = "pretrained_model"
 def make(context: RunContext, inputs: Inputs, settings: plan.Pretraining) -> Artifact:
     """Train a network on token shards; the artifact's directory alone is enough to use it.
 
-    inputs: token_shards, tokenizer. Raises UserError where the run cannot fit or there is no text, `loop.Stopped` where
-    it was asked to stop.
+    inputs: token_shards, tokenizer. Raises UserError if the run cannot fit or there is too little text, `Stopped` if a
+    stop was requested.
     """
-    from pipeline.training.model_artifact import made_by_all
+    from pipeline.training.model_artifact import make_on_all_ranks
 
     shards, tokenizer = inputs["token_shards"], inputs["tokenizer"]
     run_settings = settings.for_shards(shards)
 
-    def prepare(making: Making) -> Training:
-        return prepared(making, shards, tokenizer, settings.model, run_settings)
-
-    return made_by_all(
+    return make_on_all_ranks(
         context,
         ASSET,
-        prepare,
+        lambda process: prepare(process, shards, tokenizer, settings.model, run_settings),
         code_version=VERSION,
         settings={
             "model": settings.model.model_dump(mode="json"),
@@ -60,10 +57,10 @@ def make(context: RunContext, inputs: Inputs, settings: plan.Pretraining) -> Art
     )
 
 
-def prepared(
-    making: Making, shards: Artifact, tokenizer: Artifact, model: ModelConfig, settings: PretrainingSettings
+def prepare(
+    process: TrainingProcess, shards: Artifact, tokenizer: Artifact, model: ModelConfig, settings: PretrainingSettings
 ) -> Training:
-    """The network, its batches and its measurements, as the loop takes them."""
+    """The network, its batches and its validation, for the loop."""
     import torch
 
     from model.transformer import Transformer
@@ -74,7 +71,7 @@ def prepared(
     from pipeline.training.objectives.objective import Objective
     from pipeline.training.validation import Validation, documents_of
 
-    ranks, device, seed = making.ranks, making.device, making.context.seed
+    ranks, device, seed = process.ranks, process.device, process.context.seed
     config = plan.with_vocabulary(model, tokenizer)
     loaded = load(tokenizer.whole())
     size = budgets.size(config)
@@ -83,28 +80,28 @@ def prepared(
     available = plan.tokens_in(shards)
     run = budgets.budget(settings, size, config.context, available, fit.sequences, ranks.world)
     feed = Feed(shards, settings.feed, seed, config.context, run.sequences, ranks.rank, ranks.world, run.accumulation)
-    on_the_way = settings.validation_tokens or min(65_536, int(0.015 * run.tokens))
+    early_tokens = settings.validation_tokens or min(65_536, int(0.015 * run.tokens))
     mask = None if config.causal else masker(config, settings, seed, loaded.ids["<unk>"])
     held_back = documents_of(shards, loaded.document_start)
-    validation = Validation(held_back, config.context, run.sequences, on_the_way, mask)
+    validation = Validation(held_back, config.context, run.sequences, early_tokens, mask)
     objective = Objective(
         name="pretraining",
         steps=run.steps,
         accumulation=run.accumulation,
         step_tokens=run.step_tokens,
         batch=batches(feed, mask, ranks, run.accumulation),
-        units=targets_in,
+        units=target_count,
         loss=loss_of(settings),
-        validation_batches=validation.some,
-        validation_batches_final=validation.all,
+        validation_batches=validation.early_batches,
+        validation_batches_final=validation.total_batches,
         measure=validation.measure,
         summary=validation.summary,
         sample=sampler(loaded, settings) if config.causal else None,
         flops_per_token=size.flops_per_token,
         out_of_memory=lambda: plan.advice(config, settings, precision, device, run.sequences),
     )
-    making.log(
-        f"{size.parameters / 1e6:.1f} M parameters, {run.tokens / 1e6:.1f} M tokens ({run.epochs:.2f} passes) in"
+    process.log(
+        f"{size.parameters / 1e6:.1f} M parameters, {run.tokens / 1e6:.1f} M tokens ({run.epochs:.2f} epochs) in"
         f" {run.steps:,} steps of {ranks.world} x {run.accumulation} x {run.sequences} sequences of"
         f" {config.context}, {precision} on {device}"
     )
@@ -115,11 +112,12 @@ def prepared(
         network=Transformer(config),
         settings=settings,
         learning_rate=run.learning_rate,
+        precision=precision,
         sharded=fit.sharded,
         facts=facts_of(size, run, precision),
         base=tokenizer,
         blocks={"model": config, "pretraining": settings},
-        fresh=lambda: Transformer(config),
+        new_network=lambda: Transformer(config),
     )
 
 
@@ -139,49 +137,53 @@ def facts_of(size: budgets.Size, run: budgets.Budget, precision: str) -> ModelFa
 
 
 def batches(feed: Feed, mask: Mask | None, ranks: Ranks, accumulation: int) -> Callable[[int, int], Batch]:
-    """What the loop asks for, out of the token feed."""
+    """The loop's `batch(step, micro)`, read from the token feed and, with `mask`, masked."""
     import torch
 
     def batch(step: int, micro: int) -> Batch:
-        found = feed.batch(step * accumulation + micro)
+        sequences = feed.batch(step * accumulation + micro)
         arrays = {
-            "tokens": found.tokens,
-            "targets": found.targets,
-            "documents": found.documents,
-            "positions": found.positions,
+            "tokens": sequences.tokens,
+            "targets": sequences.targets,
+            "documents": sequences.documents,
+            "positions": sequences.positions,
         }
         tensors: Batch = {name: torch.as_tensor(array) if array is not None else None for name, array in arrays.items()}
         if mask is not None:
-            place = (step * accumulation + micro) * ranks.world + ranks.rank
-            tensors["tokens"], tensors["targets"] = mask(tensors["tokens"], place)
+            number = (step * accumulation + micro) * ranks.world + ranks.rank
+            tensors["tokens"], tensors["targets"] = mask(tensors["tokens"], number)
         return tensors
 
     return batch
 
 
-def masker(config: ModelConfig, settings: PretrainingSettings, seed: int, masked: int) -> Mask:
-    """Tokens to guess in the batch at `place`: 8 of 10 hidden, 1 replaced, 1 left (Devlin et al. 2018, A.1)."""
+def masker(config: ModelConfig, settings: PretrainingSettings, seed: int, mask_id: int) -> Mask:
+    """Masks a batch by its number: of the tokens to predict, 80 % are masked, 10 % replaced and 10 % left unchanged.
+
+    Devlin et al. 2018, appendix A.1. Returns (tokens, targets); targets are IGNORED elsewhere.
+    """
     import torch
 
-    from pipeline.training.objectives.objective import randomness
+    from pipeline.training.objectives.objective import micro_batch_seed
 
-    def mask(tokens: torch.Tensor, place: int) -> tuple[torch.Tensor, torch.Tensor]:
-        generator = torch.Generator().manual_seed(randomness(seed, place, 0, 0))
-        chosen = torch.rand(tokens.shape, generator=generator) < settings.mask_share
-        how = torch.rand(tokens.shape, generator=generator)
+    def mask(tokens: torch.Tensor, number: int) -> tuple[torch.Tensor, torch.Tensor]:
+        generator = torch.Generator().manual_seed(micro_batch_seed(seed, number, 0, 0))
+        predicted = torch.rand(tokens.shape, generator=generator) < settings.mask_share
+        action = torch.rand(tokens.shape, generator=generator)
         others = torch.randint(config.vocab_size, tokens.shape, generator=generator)
-        shown = torch.where(chosen & (how < 0.8), masked, torch.where(chosen & (how >= 0.9), others, tokens))
-        return shown, torch.where(chosen, tokens, IGNORED)
+        replaced = torch.where(predicted & (action >= 0.9), others, tokens)
+        masked = torch.where(predicted & (action < 0.8), mask_id, replaced)
+        return masked, torch.where(predicted, tokens, IGNORED)
 
     return mask
 
 
-def targets_in(batch: Batch) -> float:
+def target_count(batch: Batch) -> float:
     return float((batch["targets"] != IGNORED).sum())
 
 
 def loss_of(settings: Any) -> Callable[[torch.nn.Module, Batch], tuple[torch.Tensor, dict[str, torch.Tensor]]]:
-    """Sum over the targets, in chunks, with the z-loss that the settings ask for."""
+    """The loss summed over the targets, computed in chunks, with z-loss if the settings enable it."""
 
     def loss(network: torch.nn.Module, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         total, _ = network(
@@ -194,14 +196,14 @@ def loss_of(settings: Any) -> Callable[[torch.nn.Module, Batch], tuple[torch.Ten
 
 
 def sampler(tokenizer: Tokenizer, settings: PretrainingSettings) -> Callable[[torch.nn.Module], str]:
-    """What the network makes of the fixed prompts, each at the start of a document."""
+    """A function that returns the network's continuations of the fixed prompts, each at the start of a document."""
     from model.generate import generate
 
     def sample(network: Any) -> str:
         lines = []
         for prompt in settings.sample_prompts:
             ids = [tokenizer.document_start, *tokenizer.encode([prompt])[0].tolist()]
-            made = generate(
+            continuation = generate(
                 network,
                 ids,
                 max_new=settings.sample_tokens,
@@ -210,7 +212,7 @@ def sampler(tokenizer: Tokenizer, settings: PretrainingSettings) -> Callable[[to
                 seed=0,
                 stop_ids=(tokenizer.document_start,),
             )
-            lines.append(f"{prompt}⏵{tokenizer.decode(list(made))}")
+            lines.append(f"{prompt}⏵{tokenizer.decode(list(continuation))}")
         return "\n\n".join(lines) + "\n"
 
     return sample
