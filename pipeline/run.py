@@ -39,21 +39,21 @@ def make_with_inputs(project: Project, asset: str) -> Artifact:
 
 
 @dataclass(frozen=True)
-class Standing:
+class Status:
     """How an asset stands to what would be made of it now."""
 
     reasons: list[str]  # why it is out of date; none: it is up to date
     notes: list[str]  # what else the making would say, such as that a frozen tokenizer is kept
 
 
-def why(project: Project, asset: str) -> dict[str, Standing]:
+def why(project: Project, asset: str) -> dict[str, Status]:
     """For the asset and everything that it is made of: whether and why it is out of date.
 
     Nothing is made. What is made of something out of date is out of date with it, unless that comes out the same.
     """
     said: list[str] = []
     explaining = replace(project, store=project.store.explaining(), log=said.append)
-    found: dict[str, Standing] = {}
+    found: dict[str, Status] = {}
     for name in inputs_in_order(project.nodes, asset):
         said.clear()
         explained = explaining.store.explanations
@@ -72,11 +72,11 @@ def why(project: Project, asset: str) -> dict[str, Standing]:
             if not notes:
                 stale = [given for given in project.nodes[name].inputs.values() if _stale(found, given)]
                 reasons = reasons + [f"{given} is out of date" for given in stale]
-            found[name] = Standing(reasons, notes)
+            found[name] = Status(reasons, notes)
         except (NotMade, UserError) as error:
-            found[name] = Standing(["it was never made"] if isinstance(error, NotMade) else [str(error)], [])
+            found[name] = Status(["it was never made"] if isinstance(error, NotMade) else [str(error)], [])
     return found
 
 
-def _stale(found: dict[str, Standing], name: str) -> bool:
+def _stale(found: dict[str, Status], name: str) -> bool:
     return name in found and bool(found[name].reasons)

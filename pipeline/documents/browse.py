@@ -78,7 +78,7 @@ def edited_by(raw: Artifact, stage: Artifact, source: str | None = None, limit: 
     return _beside(raw, stage, pl.col("keep") & (pl.col("edits").list.len() > 0), None, source, limit)
 
 
-def some_of(artifact: Artifact, source: str | None = None, limit: int = 10) -> pl.DataFrame:
+def first_documents(artifact: Artifact, source: str | None = None, limit: int = 10) -> pl.DataFrame:
     """Documents of an artifact of documents: those of the lowest doc_id."""
     names = [fragment for fragment in artifact.fragments if source in (None, source_of(fragment))]
     if not names:

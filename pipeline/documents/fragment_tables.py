@@ -18,7 +18,7 @@ from pipeline.store.draft import Draft
 
 
 @dataclass(frozen=True)
-class Wanted:
+class TableTask:
     """One table of a draft."""
 
     name: str
@@ -28,7 +28,7 @@ class Wanted:
     parts: dict[str, str] | None = None  # keys of what else the table can be used for (Draft.earlier_part)
 
 
-def of_documents(documents: Documents, fragment: str, name: str, about: dict[str, Any], *arguments: Any) -> Wanted:
+def fragment_task(documents: Documents, fragment: str, name: str, about: dict[str, Any], *arguments: Any) -> TableTask:
     """A table of one fragment's documents, for a worker called with (documents, fragment, *arguments, path).
 
     about: what it depends on beside the documents.
@@ -37,12 +37,12 @@ def of_documents(documents: Documents, fragment: str, name: str, about: dict[str
     def task(target: Path) -> tuple[Any, ...]:
         return documents.only(fragment), fragment, *arguments, target
 
-    return Wanted(name, {**documents.key(fragment), **about}, 2 * documents.bytes(fragment), task)
+    return TableTask(name, {**documents.key(fragment), **about}, 2 * documents.bytes(fragment), task)
 
 
 def make_tables(
     draft: Draft,
-    wanted: Iterable[Wanted],
+    wanted: Iterable[TableTask],
     write: Callable[..., tuple[int, dict[str, Any]]],
     execution: ExecutionSettings,
     label: str,

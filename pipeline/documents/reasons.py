@@ -22,11 +22,11 @@ class Reason:
                 raise ValueError(f"the reason `{self.name}` has no {field}")
 
 
-def words_of(reasons: Iterable[Reason]) -> dict[str, str]:
+def meanings_of(reasons: Iterable[Reason]) -> dict[str, str]:
     """The meaning of each reason, by name. Raises ValueError where two reasons have one name."""
-    words: dict[str, str] = {}
+    meanings: dict[str, str] = {}
     for reason in reasons:
-        if reason.name in words:
+        if reason.name in meanings:
             raise ValueError(f"two reasons are called `{reason.name}`")
-        words[reason.name] = reason.meaning
-    return words
+        meanings[reason.name] = reason.meaning
+    return meanings

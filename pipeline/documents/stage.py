@@ -20,8 +20,8 @@ from pipeline import own_code
 from pipeline.context import Inputs, RunContext
 from pipeline.documents.document import DECISION_SCHEMA, mask_digest
 from pipeline.documents.execution import ExecutionSettings
-from pipeline.documents.fragment_tables import Wanted, make_tables
-from pipeline.documents.reasons import Reason, words_of
+from pipeline.documents.fragment_tables import TableTask, make_tables
+from pipeline.documents.reasons import Reason, meanings_of
 from pipeline.documents.view import Documents
 from pipeline.errors import UserError
 from pipeline.settings import StageSettings
@@ -64,7 +64,7 @@ class Stage:
     @property
     def reasons(self) -> dict[str, str]:
         """What each reason means, in plain words."""
-        return words_of(self.rules)
+        return meanings_of(self.rules)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         # A worker process cannot import a person's own file by a module's name, so it loads it again. What is sent
@@ -113,7 +113,7 @@ def own_stage(file: str) -> Stage:
     return replace(found, block="", file=file, version=f"{found.version}+{own_code.digest_of(path)[:16]}")
 
 
-def seen_through(inputs: Inputs) -> tuple[Documents, dict[str, Artifact | str]]:
+def stage_inputs(inputs: Inputs) -> tuple[Documents, dict[str, Artifact | str]]:
     """The documents that the stage before left, and how the manifest of what is made of them names its inputs."""
     raw, previous = inputs["raw_documents"], inputs.get("previous")
     named: dict[str, Artifact | str] = {"raw_documents": raw}
@@ -124,7 +124,7 @@ def seen_through(inputs: Inputs) -> tuple[Documents, dict[str, Artifact | str]]:
 
 def run_stage(stage: FragmentStage, context: RunContext, inputs: Inputs, settings: StageSettings) -> Artifact:
     """The decisions of `stage` on every fragment of the raw documents, after those of the stage before."""
-    documents, named = seen_through(inputs)
+    documents, named = stage_inputs(inputs)
     models = {filter.name: inputs[filter.name] for filter in stage.filters}
 
     def build(draft: Draft) -> None:
@@ -158,9 +158,9 @@ def decide_by_fragment(
         "settings": {name: all_settings[name] for name in stage.signal_settings},
         "models": {name: model.digest for name, model in models.items()},
     }
-    model_paths = {name: model.whole() for name, model in models.items()}
+    model_paths = {name: model.local_directory() for name, model in models.items()}
 
-    def wanted(fragment: str) -> Wanted:
+    def wanted(fragment: str) -> TableTask:
         signals_key = digest({"raw": documents.key(fragment)["raw"], **about_signals})
         key = {**documents.key(fragment), "signals": signals_key, "settings": all_settings}
 
@@ -169,7 +169,7 @@ def decide_by_fragment(
             return stage, documents.only(fragment), fragment, settings, model_paths, remembered, target
 
         parts = {"signals": signals_key} if settings.enabled else None
-        return Wanted(fragment, key, 4 * documents.bytes(fragment), task, parts)
+        return TableTask(fragment, key, 4 * documents.bytes(fragment), task, parts)
 
     make_tables(draft, map(wanted, documents.fragments), decide_fragment, execution, stage.name)
 

@@ -14,7 +14,7 @@ from typing import Any
 
 MANIFEST = "manifest.json"
 # What is true of one making and not of the thing made; left out where two manifests are compared.
-OF_THE_MAKING = ("seconds", "fragments")
+RUN_SPECIFIC = ("seconds", "fragments")
 
 
 def digest(value: Any) -> str:
@@ -73,7 +73,7 @@ class Artifact:
         """A local path of one of the artifact's files."""
         return self.directory / name
 
-    def whole(self) -> Path:
+    def local_directory(self) -> Path:
         """The directory with all of its files in it, for what wants a directory (a model, a tokenizer)."""
         return self.directory
 

@@ -40,7 +40,7 @@ class RemoteArtifact(Artifact):
             put_in_place(temporary, path)
         return path
 
-    def whole(self) -> Path:
+    def local_directory(self) -> Path:
         for name in self.manifest["files"]:
             self.file(name)
         return self.directory

@@ -64,7 +64,7 @@ def compact(texts: pl.Series) -> pl.Series:
     return values.alias(texts.name)
 
 
-def gathered(places: pl.DataFrame, read: Callable[[str], pl.Series]) -> pl.Series:
+def gather_texts(places: pl.DataFrame, read: Callable[[str], pl.Series]) -> pl.Series:
     """The texts at `places` (fragment, row), in their order; `read` gives a fragment's, one at a time."""
     parts = [pl.DataFrame(schema={"place": pl.UInt32, "text": pl.String})]
     in_order = places.with_row_index("place").sort("fragment", "row")
@@ -73,7 +73,7 @@ def gathered(places: pl.DataFrame, read: Callable[[str], pl.Series]) -> pl.Serie
     return pl.concat(parts).sort("place")["text"]
 
 
-def joined(tables: Mapping[str, Path]) -> pl.LazyFrame:
+def scan_tables(tables: Mapping[str, Path]) -> pl.LazyFrame:
     """Many tables as one, in their order, with the column `fragment` (the name): one query, not one for each."""
     names = {str(path): name for name, path in tables.items()}
     frame = pl.scan_parquet(list(tables.values()), include_file_paths="fragment")

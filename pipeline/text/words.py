@@ -242,7 +242,7 @@ def _hash_bytes(data: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> np
     """Hash of each `data[start:start + length]`: a polynomial in its bytes, by prefix sums over these bytes alone."""
     ends = np.cumsum(lengths)
     joined = data[np.arange(ends[-1]) + np.repeat(starts - (ends - lengths), lengths)]
-    return Runs(joined.astype(np.uint64) + np.uint64(1)).between(ends - lengths, lengths)
+    return RunHashes(joined.astype(np.uint64) + np.uint64(1)).between(ends - lengths, lengths)
 
 
 def words_of(data: np.ndarray, offsets: np.ndarray) -> Words:
@@ -265,7 +265,7 @@ def code_points(data: np.ndarray) -> np.ndarray:
     return begins
 
 
-class Runs:
+class RunHashes:
     """64-bit hashes of runs of words, of any place and length: by prefix sums, as a word's of its bytes."""
 
     def __init__(self, words: np.ndarray):
@@ -286,9 +286,9 @@ class Runs:
         return mix(values)
 
 
-def runs(words: np.ndarray, first: np.ndarray, end: np.ndarray) -> np.ndarray:
+def run_hashes(words: np.ndarray, first: np.ndarray, end: np.ndarray) -> np.ndarray:
     """Hash of each run of words `words[first:end]`."""
-    return Runs(words).between(first, end - first)
+    return RunHashes(words).between(first, end - first)
 
 
 # -- shingles ----------------------------------------------------------------------------------------------------------
@@ -321,7 +321,7 @@ def _power(exponent: int) -> np.uint64:
     return np.uint64(pow(int(WORD_MULTIPLIER), exponent, 2**64))
 
 
-def shingles_in(words: np.ndarray, n: int) -> np.ndarray:
+def shingle_count(words: np.ndarray, n: int) -> np.ndarray:
     """How many shingles documents of so many words have, repeats included."""
     return np.where(words >= n, words - (n - 1), np.minimum(words, 1))
 
@@ -329,7 +329,7 @@ def shingles_in(words: np.ndarray, n: int) -> np.ndarray:
 def shingles_of(words: Words, n: int) -> Shingles:
     """Hashes of all runs of `n` words within each document; of shorter documents, of all their words."""
     counts = words.counts
-    held = shingles_in(counts, n)
+    held = shingle_count(counts, n)
     offsets = np.concatenate([[0], np.cumsum(held)])
     if not offsets[-1]:
         return Shingles(np.zeros(0, np.uint64), offsets)
@@ -354,7 +354,7 @@ def shingles_of(words: Words, n: int) -> Shingles:
     return Shingles(mix(runs[starts_run]), offsets)
 
 
-def fold(texts: pl.Series, case: bool, punctuation: bool, markup: bool) -> pl.Series:
+def normalise_for_comparison(texts: pl.Series, case: bool, punctuation: bool, markup: bool) -> pl.Series:
     """The texts with what is not to matter taken out: tags, case, all but letters and digits (in this order)."""
     if markup:
         texts = texts.str.replace_all(r"<[A-Za-z/!?][^<>]*>", " ")

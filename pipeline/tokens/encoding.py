@@ -15,9 +15,9 @@ import numpy as np
 import polars as pl
 
 SLICE_BYTES = 16 * 2**20  # text split at once; its pieces take about ten times as much memory
-KNOWN_PIECES = 2_000_000  # numbered pieces to keep; then it starts afresh
+MAX_KNOWN_PRETOKENS = 2_000_000  # numbered pieces to keep; then it starts afresh
 
-EncodePieces = Callable[[list[str]], list[list[int]]]
+EncodePretokens = Callable[[list[str]], list[list[int]]]
 
 
 class ColumnEncoder:
@@ -28,13 +28,13 @@ class ColumnEncoder:
     pieces, one after the other: that is for the caller to see to.
     """
 
-    def __init__(self, pattern: str, encode_pieces: EncodePieces, known_pieces: int = KNOWN_PIECES):
+    def __init__(self, pattern: str, encode_pretokens: EncodePretokens, max_known: int = MAX_KNOWN_PRETOKENS):
         self._pattern = pattern
-        self._encode_pieces = encode_pieces
-        self._limit = known_pieces
-        self._forget()
+        self._encode_pretokens = encode_pretokens
+        self._limit = max_known
+        self._reset()
 
-    def _forget(self) -> None:
+    def _reset(self) -> None:
         # A private numbering of pieces that lasts over calls: what categories are, minus the meaning.
         self._numbering = pl.Categorical(pl.Categories.random("pieces"))
         # Polars drops a numbering as soon as no column of it is left, and would start again from 0.
@@ -52,9 +52,9 @@ class ColumnEncoder:
 
     def _encode(self, texts: pl.Series) -> tuple[np.ndarray, np.ndarray]:
         if len(self._count) > self._limit:
-            self._forget()
+            self._reset()
         cut = texts.str.extract_all(self._pattern)
-        pieces_of_text = cut.list.len().to_numpy().astype(np.int64)
+        pretokens_of_text = cut.list.len().to_numpy().astype(np.int64)
         numbered = cut.explode(empty_as_null=False, keep_nulls=False).cast(self._numbering)
         number = numbered.to_physical().to_numpy()
         if not len(number):
@@ -64,7 +64,7 @@ class ColumnEncoder:
         end = np.cumsum(count)
         index = np.repeat(self._start[number] - (end - count), count)
         index += np.arange(len(index))
-        token_end = np.concatenate(([0], end))[np.concatenate(([0], np.cumsum(pieces_of_text)))]
+        token_end = np.concatenate(([0], end))[np.concatenate(([0], np.cumsum(pretokens_of_text)))]
         return self._tokens[index], np.diff(token_end)
 
     def _learn(self, numbered: pl.Series, number: np.ndarray) -> None:
@@ -77,7 +77,7 @@ class ColumnEncoder:
         if not unknown.any():
             return
         new = numbered.filter(pl.Series(unknown)).unique(maintain_order=True)
-        tokens = self._encode_pieces(new.cast(pl.String).to_list())
+        tokens = self._encode_pretokens(new.cast(pl.String).to_list())
         count = np.fromiter(map(len, tokens), dtype=np.int64, count=len(tokens))
         which = new.to_physical().to_numpy()
         self._count[which] = count
@@ -115,7 +115,7 @@ def without_surrogates(text: str) -> str:
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def as_column(texts: list[str]) -> pl.Series:
+def text_column(texts: list[str]) -> pl.Series:
     """Texts as a column that UTF-8 can hold."""
     try:
         return pl.Series(texts, dtype=pl.String)

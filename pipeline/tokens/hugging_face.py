@@ -78,7 +78,7 @@ def _byte_pair(engine: BytePairEngine) -> dict[str, Any]:
 def _sentencepiece(engine: SentencePieceEngine) -> dict[str, Any]:
     """Spaces stand in the vocabulary as spaces, so that a U+2581 in the text is spelt in bytes here too."""
     specials = engine.special_ids()
-    names = [piece if piece in specials else piece.replace(SPACE, " ") for piece in engine.pieces_]
+    names = [piece if piece in specials else piece.replace(SPACE, " ") for piece in engine.vocabulary]
     parts: dict[str, Any] = {
         "decoder": {"type": "Sequence", "decoders": [{"type": "ByteFallback"}, {"type": "Fuse"}]},
         "model": _sentencepiece_model(engine, names),
@@ -108,7 +108,7 @@ def _foreign_sentencepiece(engine: SentencePieceEngine) -> dict[str, Any]:
     return {
         "normalizer": {"type": "Sequence", "normalizers": steps},
         "decoder": {"type": "Sequence", "decoders": decoders},
-        "model": _sentencepiece_model(engine, engine.pieces_),
+        "model": _sentencepiece_model(engine, engine.vocabulary),
     }
 
 

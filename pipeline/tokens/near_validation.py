@@ -17,10 +17,10 @@ import numpy as np
 import polars as pl
 
 from pipeline.documents.reasons import Reason
-from pipeline.store.tables import in_batches, joined
+from pipeline.store.tables import in_batches, scan_tables
 from pipeline.tokens.encoding import list_series
 
-RUN = 8  # tokens: some 5 or 6 words
+NGRAM = 8  # tokens: some 5 or 6 words
 SKETCH_BITS = 6  # one run of 64 is kept: an eighth of a byte a token
 AT_ONCE = 2**20  # tokens hashed at once
 DOCUMENTS_AT_ONCE = 2**16  # whose sketches are compared at once
@@ -42,27 +42,27 @@ SCHEMA = {
 }
 
 
-def runs(tokens: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def ngram_hashes(tokens: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Hashes (uint64) of all runs of `RUN` tokens, and the row of each, in order. A shorter document is one run.
 
     tokens: joined ids; lengths: ids of each document.
     """
     lengths = lengths.astype(np.int64)
-    width = np.maximum(lengths, RUN)
+    width = np.maximum(lengths, NGRAM)
     end = np.cumsum(width)
     # Documents shorter than a run are filled up with a value that no id has.
     padded = np.full(int(width.sum()), NO_TOKEN, dtype=np.uint64)
     padded[np.repeat(end - width - (np.cumsum(lengths) - lengths), lengths) + np.arange(len(tokens))] = tokens
     if not len(padded):
         return np.zeros(0, dtype=np.uint64), np.zeros(0, dtype=np.int64)
-    count = len(padded) - RUN + 1
+    count = len(padded) - NGRAM + 1
     value = np.zeros(count, dtype=np.uint64)
-    for offset in range(RUN):
+    for offset in range(NGRAM):
         value += padded[offset : offset + count]
         value *= np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio: Fibonacci hashing (Knuth, vol. 3, 6.4)
         value ^= value >> np.uint64(29)
     row = np.repeat(np.arange(len(lengths)), width)
-    last = np.repeat(end - RUN, width)  # where the last run of each document starts
+    last = np.repeat(end - NGRAM, width)  # where the last run of each document starts
     whole = (np.arange(len(padded)) <= last)[:count]
     return value[whole], row[:count][whole]
 
@@ -79,7 +79,7 @@ def sketches(tokens: np.ndarray, lengths: np.ndarray) -> pl.Series:
 
 
 def _sketches(tokens: np.ndarray, lengths: np.ndarray) -> pl.Series:
-    values, rows = runs(tokens, lengths)
+    values, rows = ngram_hashes(tokens, lengths)
     first = np.searchsorted(rows, np.arange(len(lengths)))
     smallest = np.minimum.reduceat(values, first)
     chosen = (values >> np.uint64(64 - SKETCH_BITS)) == 0
@@ -128,7 +128,7 @@ def find(shards: Mapping[str, Path], rows: Mapping[str, int], threshold: float) 
 def _sketched(shards: Mapping[str, Path], split: str) -> pl.DataFrame:
     """The documents of a split in some shards: fragment, row, doc_id, lang, length, sketch."""
     row = pl.int_range(pl.len()).over("fragment").alias("row")
-    frame = joined(shards).select("fragment", row, "doc_id", "lang", "length", "split", "sketch")
+    frame = scan_tables(shards).select("fragment", row, "doc_id", "lang", "length", "split", "sketch")
     return frame.filter(pl.col("split") == split).drop("split").collect()
 
 
@@ -161,6 +161,6 @@ def _tokens(shards: Mapping[str, Path], rows: pl.DataFrame) -> dict[tuple[str, i
 
 def jaccard(one: np.ndarray, other: np.ndarray) -> float:
     """Exact similarity of two documents given as token ids."""
-    left, right = (np.unique(runs(ids, np.array([len(ids)]))[0]) for ids in (one, other))
+    left, right = (np.unique(ngram_hashes(ids, np.array([len(ids)]))[0]) for ids in (one, other))
     shared = len(np.intersect1d(left, right, assume_unique=True))
     return shared / (len(left) + len(right) - shared)

@@ -23,11 +23,11 @@ import xxhash
 from pipeline.context import RunContext
 from pipeline.documents.document import source_of
 from pipeline.documents.execution import ExecutionSettings
-from pipeline.documents.fragment_tables import Wanted, make_tables
+from pipeline.documents.fragment_tables import TableTask, make_tables
 from pipeline.errors import UserError
 from pipeline.store.artifact import Artifact
 from pipeline.store.draft import Draft
-from pipeline.store.tables import gathered, joined, write_table
+from pipeline.store.tables import gather_texts, scan_tables, write_table
 from pipeline.tokens.token_settings import TokenizerSettings
 
 ASSET = "tokenizer_sample"
@@ -90,11 +90,11 @@ class Sample:
                     for start in range(0, len(text), LONGEST_TEXT):
                         yield text[start : start + LONGEST_TEXT]
 
-    def to_measure_on(self) -> pl.DataFrame:
+    def report_documents(self) -> pl.DataFrame:
         """Documents for the report: text, lang, at most `REPORT_BYTES` a language."""
         listed = pl.read_parquet(self.artifact.table(MEASURED_ON))
         places = pl.read_parquet(self.artifact.table(f"places/{MEASURED_ON}"))
-        return listed.with_columns(gathered(places, self._of))
+        return listed.with_columns(gather_texts(places, self._of))
 
     def _of(self, fragment: str) -> pl.Series:
         return pl.read_parquet(self.curated.table(fragment), columns=["text"])["text"]
@@ -110,16 +110,16 @@ def make(context: RunContext, curated: Artifact, settings: TokenizerSettings) ->
     def build(draft: Draft) -> None:
         known = documents_of(draft, curated, context.execution)
         held_back = known.filter(pl.col("held_out") < settings.held_back)
-        measured = first_of_each_language(held_back)
+        measured = documents_to_report_on(held_back)
         draft.facts["held_back"] = bool(measured.height)
         if not measured.height:
-            measured = first_of_each_language(known)
+            measured = documents_to_report_on(known)
         write_list(draft, MEASURED_ON, measured, ("lang", "content"), ())
         trained = known.head(0).with_columns(copies=pl.lit(0, dtype=pl.Int64)).collect()
         if trains:
             groups = rates(known, settings)
             draft.facts["groups"] = groups.to_dicts()
-            trained = to_train_on(known, groups, settings.held_back)
+            trained = training_documents(known, groups, settings.held_back)
         write_list(draft, TRAINED_ON, trained, ("source", "lang", "bytes", "content", "copies"), ("copies",))
 
     read_here = {name: value for name, value in settings.model_dump(mode="json").items() if name in SETTINGS}
@@ -137,16 +137,16 @@ def make(context: RunContext, curated: Artifact, settings: TokenizerSettings) ->
 def documents_of(draft: Draft, curated: Artifact, execution: ExecutionSettings) -> pl.LazyFrame:
     """DOCUMENT, fragment and source of each curated document, in the order of the tables; remembered by fragment."""
 
-    def wanted(fragment: str) -> Wanted:
+    def wanted(fragment: str) -> TableTask:
         entry = curated.entry(fragment)
         key = {"curated": entry["sha256"], "version": VERSION}
-        return Wanted(f"documents/{fragment}", key, entry["bytes"], lambda target: (curated.table(fragment), target))
+        return TableTask(f"documents/{fragment}", key, entry["bytes"], lambda target: (curated.table(fragment), target))
 
     make_tables(draft, map(wanted, curated.fragments), write_documents, execution, ASSET)
     tables = {fragment: draft.path(f"documents/{fragment}.parquet") for fragment in curated.fragments}
     sources = {fragment: source_of(fragment) for fragment in curated.fragments}
     source = pl.col("fragment").replace_strict(sources, return_dtype=pl.String).alias("source")
-    return joined(tables).with_columns(source)
+    return scan_tables(tables).with_columns(source)
 
 
 def write_documents(curated: Path, target: Path) -> tuple[int, dict[str, Any]]:
@@ -196,7 +196,7 @@ def rates(known: pl.LazyFrame, settings: TokenizerSettings) -> pl.DataFrame:
     return groups.with_columns(pl.col("rate") * min(1.0, settings.sample_bytes / wanted))
 
 
-def to_train_on(known: pl.LazyFrame, groups: pl.DataFrame, held_back: float) -> pl.DataFrame:
+def training_documents(known: pl.LazyFrame, groups: pl.DataFrame, held_back: float) -> pl.DataFrame:
     """The documents that count at all, with `copies`, in the order of the tables."""
     whole = pl.col("rate").floor()
     copies = whole + (pl.col("drawn") < pl.col("rate") - whole).cast(pl.Float64)
@@ -210,7 +210,7 @@ def to_train_on(known: pl.LazyFrame, groups: pl.DataFrame, held_back: float) -> 
     )
 
 
-def first_of_each_language(known: pl.LazyFrame) -> pl.DataFrame:
+def documents_to_report_on(known: pl.LazyFrame) -> pl.DataFrame:
     """The documents that are drawn first, at most `REPORT_BYTES` a language."""
     before = pl.col("bytes").cum_sum().over("lang") - pl.col("bytes")
     return known.collect().sort("drawn", "content", "fragment", "row").filter(before < REPORT_BYTES)

@@ -26,7 +26,7 @@ THREADS = 4  # unigram adds up by thread: another number would give another mode
 # Ways to cut text at places that no token crosses, the finest first; which of them holds is read off the vocabulary.
 # Whether there is a cut depends on the two characters beside it alone: so what holds for a token by itself holds
 # wherever it stands.
-PIECE_PATTERNS = (
+PRETOKEN_PATTERNS = (
     " *[LETTERS]+| *[0-9]| *[^ 0-9LETTERS]+| +".replace("LETTERS", r"\p{L}\p{M}" + "\u200c\u200d"),
     r" *[^ ]+| +",
 )
@@ -89,38 +89,41 @@ def _as_user_error(message: str, settings: TokenizerSettings) -> UserError:
 class SentencePieceEngine:
     """Encodes columns with a SentencePiece model; `lossless` is true of models that were trained here."""
 
-    def __init__(self, model: bytes, lossless: bool, memory: bool = True):
+    def __init__(self, model: bytes, lossless: bool, cache: bool = True):
         import sentencepiece
 
         self.model = model
         self.lossless = lossless
         self.processor: Any = sentencepiece.SentencePieceProcessor(model_proto=model)
         self.vocab_size: int = self.processor.vocab_size()
-        self.pieces_: list[str] = self.processor.id_to_piece(list(range(self.vocab_size)))
+        self.vocabulary: list[str] = self.processor.id_to_piece(list(range(self.vocab_size)))
         self.byte_ids = np.array([self.processor.piece_to_id(f"<0x{byte:02X}>") for byte in range(256)])
-        self.pattern = piece_pattern(self.ordinary_pieces()) if lossless and memory else None
-        self._encoder = ColumnEncoder(self.pattern, self._encode_pieces) if self.pattern else None
+        self.pattern = pretoken_pattern(self.ordinary_pieces()) if lossless and cache else None
+        self._encoder = ColumnEncoder(self.pattern, self._encode_texts) if self.pattern else None
 
     def ordinary_pieces(self) -> list[str]:
         """The pieces that stand for text: neither control symbols nor bytes."""
         sp = self.processor
         return [
-            piece for i, piece in enumerate(self.pieces_) if not (sp.is_control(i) or sp.is_unknown(i) or sp.is_byte(i))
+                        piece
+            for i, piece in enumerate(self.vocabulary)
+            if not (sp.is_control(i) or sp.is_unknown(i) or sp.is_byte(i))
+
         ]
 
     def special_ids(self) -> dict[str, int]:
         sp = self.processor
-        return {piece: i for i, piece in enumerate(self.pieces_) if sp.is_control(i) or sp.is_unknown(i)}
+        return {piece: i for i, piece in enumerate(self.vocabulary) if sp.is_control(i) or sp.is_unknown(i)}
 
     def encode(self, texts: pl.Series) -> tuple[np.ndarray, np.ndarray]:
         """Ids of all texts, joined, and the number of ids of each."""
         if self._encoder is not None:
             return self._encoder(texts)
-        ids = self._encode_pieces(texts.to_list())
+        ids = self._encode_texts(texts.to_list())
         lengths = np.fromiter(map(len, ids), dtype=np.int64, count=len(ids))
         return np.fromiter((i for text in ids for i in text), dtype=np.uint32, count=int(lengths.sum())), lengths
 
-    def _encode_pieces(self, texts: list[str]) -> list[list[int]]:
+    def _encode_texts(self, texts: list[str]) -> list[list[int]]:
         if not self.lossless:
             return self.processor.encode(texts, num_threads=1)
         marked = [i for i, text in enumerate(texts) if SPACE in text]
@@ -137,7 +140,7 @@ class SentencePieceEngine:
         """What each id stands for in UTF-8; empty for special tokens."""
         sp = self.processor
         found = []
-        for i, piece in enumerate(self.pieces_):
+        for i, piece in enumerate(self.vocabulary):
             if sp.is_byte(i):
                 found.append(bytes([int(piece[3:5], 16)]))
             elif sp.is_control(i) or sp.is_unknown(i):
@@ -147,13 +150,13 @@ class SentencePieceEngine:
         return found
 
 
-def piece_pattern(pieces: list[str]) -> str | None:
+def pretoken_pattern(pieces: list[str]) -> str | None:
     """The finest of PIECE_PATTERNS that leaves every token of the vocabulary in one piece; None where none does.
 
     Encoding by pieces is then exact: merges, or the best path, never cross a place that no token crosses.
     """
     column = pl.Series(pieces, dtype=pl.String).str.replace_all(SPACE, " ", literal=True)
-    for pattern in PIECE_PATTERNS:
+    for pattern in PRETOKEN_PATTERNS:
         if (column.str.count_matches(pattern) <= 1).all():
             return pattern
     return None

@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from pipeline.context import Inputs, RunContext
 from pipeline.documents.document import source_of
-from pipeline.documents.fragment_tables import Wanted, make_tables
+from pipeline.documents.fragment_tables import TableTask, make_tables
 from pipeline.errors import UserError
 from pipeline.store.artifact import Artifact
 from pipeline.store.draft import Draft
@@ -50,7 +50,7 @@ def make(context: RunContext, inputs: Inputs, settings: ShardSettings) -> Artifa
     encoding = encoding_digest(tokenizer)
 
     def build(draft: Draft) -> None:
-        def wanted(fragment: str) -> Wanted:
+        def wanted(fragment: str) -> TableTask:
             entry = curated.entry(fragment)
             key = {
                 "curated": entry["sha256"],
@@ -62,9 +62,9 @@ def make(context: RunContext, inputs: Inputs, settings: ShardSettings) -> Artifa
 
             def task(target: Path) -> tuple[Any, ...]:
                 # The path of a curated table is asked for here: a remote one is fetched only if it has changed.
-                return curated.table(fragment), tokenizer.whole(), settings, target
+                return curated.table(fragment), tokenizer.local_directory(), settings, target
 
-            return Wanted(fragment, key, 4 * entry["bytes"], task)
+            return TableTask(fragment, key, 4 * entry["bytes"], task)
 
         filled = [fragment for fragment in curated.fragments if curated.entry(fragment)["rows"]]
         make_tables(draft, map(wanted, filled), shard_fragment, context.execution, ASSET)

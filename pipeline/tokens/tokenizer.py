@@ -19,7 +19,7 @@ import polars as pl
 from pipeline.errors import UserError
 from pipeline.tokens import chat
 from pipeline.tokens.byte_pair import BytePairEngine, from_tiktoken
-from pipeline.tokens.encoding import as_column, list_series, smallest_unsigned
+from pipeline.tokens.encoding import list_series, smallest_unsigned, text_column
 from pipeline.tokens.sentencepiece_model import SentencePieceEngine
 
 # Files of the artifact. The native model and ABOUT are what encoding depends on; the rest is for other programs.
@@ -61,7 +61,7 @@ class Tokenizer:
 
     def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
         """Ids (uint32) of each text. Lone surrogates, which are no text, count as U+FFFD."""
-        ids, lengths = self.encode_joined(as_column(list(texts)))
+        ids, lengths = self.encode_joined(text_column(list(texts)))
         return np.split(ids, np.cumsum(lengths)[:-1]) if len(lengths) else []
 
     def encode_column(self, texts: pl.Series) -> pl.Series:
@@ -124,7 +124,7 @@ class Tokenizer:
         return list(self._bytes)
 
 
-def load(directory: str | Path, memory: bool = True) -> Tokenizer:
+def load(directory: str | Path, cache: bool = True) -> Tokenizer:
     """The tokenizer in `directory`: a tokenizer artifact, or a model directory that its files were copied into.
 
     memory: remember pieces of text that were met (False: ask the native tokenizer each time, to compare).
@@ -134,13 +134,13 @@ def load(directory: str | Path, memory: bool = True) -> Tokenizer:
         about = json.loads((directory / ABOUT).read_text())
     except FileNotFoundError:
         raise UserError(f"There is no tokenizer in {directory}: {ABOUT} is missing.") from None
-    return Tokenizer(_engine(directory, about, memory), about)
+    return Tokenizer(_engine(directory, about, cache), about)
 
 
-def _engine(directory: Path, about: dict[str, Any], memory: bool) -> Engine:
+def _engine(directory: Path, about: dict[str, Any], cache: bool) -> Engine:
     match about["native"]:
         case "sentencepiece":
-            return SentencePieceEngine((directory / SENTENCEPIECE).read_bytes(), about["lossless"], memory)
+            return SentencePieceEngine((directory / SENTENCEPIECE).read_bytes(), about["lossless"], cache)
         case "tiktoken":
             ranks = from_tiktoken((directory / TIKTOKEN).read_bytes())
             return BytePairEngine(ranks, about["special_tokens"], about["pattern"])

@@ -89,7 +89,7 @@ def _build(draft: Draft, sampled: Sample, settings: TokenizerSettings, identity:
     write_whole(draft.path(ABOUT), json.dumps(about, ensure_ascii=False, indent=1, sort_keys=True) + "\n")
     write_whole(draft.path(CONFIG), hugging_face.tokenizer_config(about["special_tokens"]))
     tokenizer = load(draft.path(ABOUT).parent)
-    documents = sampled.to_measure_on()
+    documents = sampled.report_documents()
     measured = report.measure(tokenizer, documents, sampled.held_back, draft.path(HUGGING_FACE).read_text())
     write_whole(draft.path(REPORT), json.dumps(measured, ensure_ascii=False, indent=1) + "\n")
     write_whole(draft.path(PICTURE), report.picture(tokenizer, documents))

@@ -56,7 +56,7 @@ def check(tokenizer, native, peer, texts: list[str]) -> None:
 
 @pytest.fixture(scope="module")
 def trio(artifacts, tokenizers, kind, peer):
-    return tokenizers[kind], load(artifacts[kind].directory, memory=False), peer
+    return tokenizers[kind], load(artifacts[kind].directory, cache=False), peer
 
 
 def test_odd_texts_come_back(trio):

@@ -124,7 +124,7 @@ def test_the_sample_keeps_to_its_size_and_weights(made):
     source = dict(zip(frame["text"], frame["source"], strict=True))
     held = set(frame.filter(sampling.held_out(pl.col("doc_id")) < 0.1)["text"])
     assert held and not held & set(drawn) and {source[text] for text in drawn} == {"ko", "code"}
-    assert sample.held_back and set(sample.to_measure_on()["text"]) == held
+    assert sample.held_back and set(sample.report_documents()["text"]) == held
     rate = {group["source"]: group["rate"] for group in sample.artifact.facts["groups"]}
     assert rate["ko"] == pytest.approx(2 * rate["code"]) and rate["en"] == 0
 
@@ -143,7 +143,7 @@ def test_only_a_document_of_the_sample_changes_the_tokenizer(tmp_path, texts, ki
     settings = KINDS[kind].model_copy(update={"sample_bytes": 60_000, "held_back": 0.1})
     first = tokenizer_of(store, curate(store, texts), settings, quiet)
     sample = sampled(store, store.require("curated_documents"), sample_bytes=60_000, held_back=0.1)
-    learned, measured = set(sample.texts()), set(sample.to_measure_on()["text"])
+    learned, measured = set(sample.texts()), set(sample.report_documents()["text"])
     rest = [text for text in texts["ko"] if text not in learned | measured]
     assert rest and learned and measured
 

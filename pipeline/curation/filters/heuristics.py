@@ -20,7 +20,7 @@ from pipeline.curation.filters.gopher_repetition import repetition_columns
 from pipeline.curation.filters.heuristic_rules import RULES
 from pipeline.curation.filters.web_rules import markup_share, web_columns
 from pipeline.curation.rules import decided_by
-from pipeline.documents.reasons import words_of
+from pipeline.documents.reasons import meanings_of
 from pipeline.documents.stage import FragmentStage
 from pipeline.settings import Settings as Block
 from pipeline.settings import StageSettings
@@ -31,7 +31,7 @@ from pipeline.text.pieces import lines, paragraphs, words
 from pipeline.text.prose import prose_of
 
 VERSION = "1"
-REASONS = words_of(RULES)
+REASONS = meanings_of(RULES)
 LONGEST = 2_000_000  # characters of a text that are looked at: four times what max_words of prose have
 CHUNK_BYTES = 4_000_000  # of text worked on at once: the memory stays small and the columns in the cache
 

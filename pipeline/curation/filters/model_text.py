@@ -17,7 +17,9 @@ from pipeline.text.prose import prose_of
 
 KINDS = ("ko", "spaced")  # of text that is modelled: code and text without spaces have no words to count
 FOLDS = 2
-MOST_OF_A_DOCUMENT = 20_000  # characters of a document that are read, so that a few long ones are not all of a sample
+MAX_DOCUMENT_CHARACTERS = (
+    20_000  # characters of a document that are read, so that a few long ones are not all of a sample
+)
 JUDGED = 800  # characters of each of the two pieces, start and middle, that a document is judged by
 
 
@@ -59,7 +61,7 @@ def kinds(documents: pl.DataFrame, texts: pl.Series) -> pl.Series:
 
 def prose(texts: pl.Series) -> pl.Series:
     """What the models read of each text: its prose, without code, tags and layout."""
-    texts = texts.fill_null("").str.slice(0, MOST_OF_A_DOCUMENT)
+    texts = texts.fill_null("").str.slice(0, MAX_DOCUMENT_CHARACTERS)
     return prose_of(without_blocks(texts, texts.str.contains(BLOCK_BEGINS)))
 
 

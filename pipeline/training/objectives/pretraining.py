@@ -76,7 +76,7 @@ def prepared(
 
     ranks, device, seed = making.ranks, making.device, making.context.seed
     config = plan.with_vocabulary(model, tokenizer)
-    loaded = load(tokenizer.whole())
+    loaded = load(tokenizer.local_directory())
     size = budgets.size(config)
     precision = machine.choose_precision(settings.precision, device, size.parameters)
     fit = plan.fit(config, settings, precision, device, ranks.world)

@@ -71,13 +71,13 @@ def start(
     from model import export
     from pipeline.tokens.tokenizer import load
 
-    network = export.load(base.whole())
+    network = export.load(base.local_directory())
     if not network.config.causal:
         raise UserError(
             f"{base.asset} sees both ways (model.causal: false) and cannot answer: leave sft and preference out"
             " (enabled: false)."
         )
-    tokenizer = load(base.whole())
+    tokenizer = load(base.local_directory())
     if "<|im_start|>" not in tokenizer.ids:
         raise UserError(
             "The tokenizer has no <|im_start|> and <|im_end|>, which conversations need: bring one along that has them,"
