@@ -141,12 +141,12 @@ def test_many_pairs_at_once_are_the_same_as_one_at_a_time(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("text", "folded"),
+    ("text", "normalised"),
     [
         ("<p class='x'>Hello, World!</p>", "hello world"),
         ("a < b and c > d", "a b and c d"),
         ("<!-- note -->한국어, '문장'.", "한국어 문장"),
     ],
 )
-def test_folding_takes_out_what_is_not_to_matter(text, folded):
-    assert " ".join(w.fold(pl.Series([text]), True, True, True)[0].split()) == folded
+def test_what_a_comparison_ignores_is_removed(text, normalised):
+    assert " ".join(w.normalise_for_comparison(pl.Series([text]), True, True, True)[0].split()) == normalised

@@ -49,9 +49,8 @@ def test_it_learns_and_its_directory_is_enough(store, shards, tokenizer):
     )
     samples = artifact.file("samples.txt").read_text()
     assert "오늘 ⏵" in samples
-    assert (
-        export.load(artifact.local_directory()).config.vocab_size == load(artifact.local_directory()).vocab_size == 262
-    )
+    directory = artifact.local_directory()
+    assert export.load(directory).config.vocab_size == load(directory).vocab_size == 262
     ends = json.loads(artifact.file("config.json").read_text())
     assert ends["eos_token_id"] == load(directory).ids["<eos>"] != ends["pad_token_id"]
     assert any("bits_per_byte" in figures for figures in told) and any(

@@ -205,8 +205,8 @@ def write_signatures(draft: Draft, documents: Documents, settings: Settings, exe
         key = {**documents.key(fragment), "signatures": about, "bands": list(settings.banding())}
 
         def task(target: Path) -> tuple[Any, ...]:
-            beside = stored.SUFFIX if settings.keep_shingles else ""
-            earlier = draft.earlier_part(name, "signatures", about, beside)
+            companion = stored.SUFFIX if settings.keep_shingles else ""
+            earlier = draft.earlier_part(name, "signatures", about, companion)
             return documents.only(fragment), fragment, settings, earlier, target
 
         return TableTask(name, key, 2 * documents.bytes(fragment), task, {"signatures": about})

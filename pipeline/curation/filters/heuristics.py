@@ -26,9 +26,9 @@ from pipeline.settings import Settings as Block
 from pipeline.settings import StageSettings
 from pipeline.text.characters import SCRIPTS, count_kinds
 from pipeline.text.code_lines import without_blocks
-from pipeline.text.kinds import code_or_not, kinds_of_prose
-from pipeline.text.pieces import lines, paragraphs, words
+from pipeline.text.kinds import detect_code, kinds_of_prose
 from pipeline.text.prose import prose_of
+from pipeline.text.segments import lines, paragraphs, words
 
 VERSION = "1"
 REASONS = meanings_of(RULES)
@@ -149,7 +149,7 @@ STAGE = FragmentStage(
 
 
 def _columns(documents: pl.DataFrame) -> pl.DataFrame:
-    code, fenced = code_or_not(documents)
+    code, fenced = detect_code(documents)
     texts_of_prose, texts_of_code = documents["text"].filter(~code), documents["text"].filter(code)
     outside = without_blocks(texts_of_prose, fenced.filter(~code))
     prose = _prose_columns(prose_of(outside)).with_columns(markup_share(outside))

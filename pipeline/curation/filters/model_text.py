@@ -12,7 +12,7 @@ import polars as pl
 from pipeline.curation.filters.kneser_ney import BLANK
 from pipeline.text.characters import count_kinds
 from pipeline.text.code_lines import BLOCK_BEGINS, without_blocks
-from pipeline.text.kinds import code_or_not, kinds_of_prose, mixed
+from pipeline.text.kinds import detect_code, kinds_of_prose, mixed
 from pipeline.text.prose import prose_of
 
 KINDS = ("ko", "spaced")  # of text that is modelled: code and text without spaces have no words to count
@@ -51,7 +51,7 @@ def judged(documents: pl.DataFrame) -> pl.DataFrame:
 
 def kinds(documents: pl.DataFrame, texts: pl.Series) -> pl.Series:
     """`kind` of each document, by its prose `texts`: one of KINDS, or what no model is for: code, mixed, unspaced."""
-    code, _ = code_or_not(documents)
+    code, _ = detect_code(documents)
     counts = count_kinds(texts)
     kind = (
         pl.when(code).then(pl.lit("code")).when(mixed(counts)).then(pl.lit("mixed")).otherwise(kinds_of_prose(counts))
