@@ -44,7 +44,7 @@ def decisions(stage: Stage) -> Callable[[Project, Artifact], Mapping[str, Any]]:
 
 def show_raw(project: Project, artifact: Artifact) -> Mapping[str, Any]:
     return {
-        **display.of_documents(artifact),
+        **display.fragment_task(artifact),
         **display.of_facts(artifact),
         "removed by reason": display.removals(artifact.counts, SKIP_REASONS),
     }
@@ -57,7 +57,7 @@ def show_model(project: Project, artifact: Artifact) -> Mapping[str, Any]:
 def show_curated(project: Project, artifact: Artifact) -> Mapping[str, Any]:
     columns = artifact.fragments and ["doc_id", "text", "source", "source_id", "lang", "url", "license", "meta"]
     return {
-        **display.of_documents(artifact),
+        **display.fragment_task(artifact),
         "languages": display.picture(display.bar_chart(artifact.counts["languages"], "documents")),
         "removed by reason": display.removals(artifact.counts, curated.RULES),
         "dagster/column_lineage": display.document_lineage("raw_documents", columns or ()),

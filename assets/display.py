@@ -33,7 +33,7 @@ from dagster import (
 from assets import signals
 from pipeline.curation.duplicates import review
 from pipeline.documents.document import DECISION_SCHEMA
-from pipeline.documents.reasons import Reason, words_of
+from pipeline.documents.reasons import Reason, meanings_of
 from pipeline.inspect import curves, rules_reference
 from pipeline.inspect.curves import KEPT, figure_of
 from pipeline.settings import StageSettings
@@ -146,7 +146,7 @@ def decision_lineage(artifact: Artifact, previous: str | None) -> TableColumnLin
 # -- documents and decisions ------------------------------------------------------------------------------------------
 
 
-def of_documents(artifact: Artifact) -> dict[str, Any]:
+def fragment_task(artifact: Artifact) -> dict[str, Any]:
     """Documents by source and a few of them."""
     shown: dict[str, Any] = {}
     by_source = artifact.counts.get("by_source", {})
@@ -189,7 +189,7 @@ def of_decisions(artifact: Artifact, raw: Artifact, rules: Sequence[Reason], set
 
 def removals(counts: Mapping[str, Any], reasons: Iterable[Reason]) -> TableMetadataValue:
     """Documents that were left out, by reason. An artifact of older code may hold a reason that is no more."""
-    documents, words = max(counts["in"], 1), words_of(reasons)
+    documents, words = max(counts["in"], 1), meanings_of(reasons)
     rows = [
         {"reason": name, "documents": number, "share": number / documents, "meaning": words.get(name, "")}
         for name, number in sorted(counts["removed"].items(), key=lambda pair: -pair[1])

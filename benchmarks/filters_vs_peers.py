@@ -29,7 +29,7 @@ from pipeline.curation.filters.gopher_repetition import repetition_columns
 from pipeline.curation.filters.web_rules import web_columns
 from pipeline.curation.rules import decided_by
 from pipeline.text.characters import SCRIPTS, count_kinds
-from pipeline.text.pieces import lines, paragraphs, words
+from pipeline.text.segments import lines, paragraphs, words
 
 PEER = """
 import json, sys, time

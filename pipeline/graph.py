@@ -1,8 +1,8 @@
-"""The graph: every artifact of a recipe, in order, with what it is made of and the one call that makes it.
+"""The graph: every artifact of a recipe, in order, with its inputs and the one function that makes it.
 
-Dagster's assets, `slm make` and `slm why` all read it, so how a thing is made is written once. Curation follows from
-the list of stages (`pipeline/curation/stages.py`), the models from the table of trained models
-(`pipeline/trained_models.py`); what is neither stands here.
+Dagster's assets, `slm make` and `slm why` all read it, so how an artifact is made is written once. The nodes of
+curation follow from the list of stages (`pipeline/curation/stages.py`), those of the models from the table of trained
+models (`pipeline/trained_models.py`); all others are defined here.
 """
 
 from __future__ import annotations
@@ -37,20 +37,20 @@ class Node:
     """An artifact of the graph."""
 
     group: str
-    inputs: Mapping[str, str]  # by the name under which the maker knows it: the asset
+    inputs: Mapping[str, str]  # the name that the maker uses -> asset
     make: Callable[[RunContext, Inputs, Any], Artifact]
     settings: Any
-    enabled: bool = True  # whether the recipe asks for it at all
+    enabled: bool = True  # whether the recipe requests it
 
 
 @dataclass(frozen=True)
 class Project:
-    """A recipe and the store that its artifacts lie in."""
+    """A recipe and the store that holds its artifacts."""
 
     recipe: Recipe
     store: Store
     log: Log = print
-    # How a training run is watched: a call for each report, and a question whether to stop (see training/loop.py).
+    # Called by a training run: with each progress report, and to ask whether to stop (see training/loop.py).
     progress: Progress | None = None
     should_stop: Callable[[], bool] | None = None
 
@@ -83,14 +83,14 @@ class Project:
         )
 
     def make(self, asset: str) -> Artifact:
-        """Make one artifact of those in force; from the store where it is up to date."""
+        """Make one artifact from the inputs in force; if it is up to date, take it from the store."""
         node = self.nodes[asset]
         inputs = {role: self[given] for role, given in node.inputs.items()}
         return node.make(self.context, inputs, node.settings)
 
 
 def nodes_of(recipe: Recipe) -> dict[str, Node]:
-    """All artifacts, each after those that it is made of."""
+    """All artifacts, each after its inputs."""
     preferred = enabled(recipe, BY_NAME["preference_model"])
     nodes = {
         "instruction_data": Node("tuning_data", {}, instruction_data.make, recipe.instructions),
@@ -107,15 +107,15 @@ def nodes_of(recipe: Recipe) -> dict[str, Node]:
 
 
 def named(*assets: str) -> dict[str, str]:
-    """Inputs that their maker knows by the asset's own name."""
+    """Inputs that the maker knows by the names of their assets."""
     return {asset: asset for asset in assets}
 
 
 def curation_nodes(recipe: Recipe) -> dict[str, Node]:
-    """From the sources to curated documents, in the recipe's order of stages."""
+    """The nodes from raw to curated documents, in the recipe's order of stages."""
     nodes = {RAW: Node("curation", {}, raw_documents.make, recipe.sources)}
     stages = stages_of(recipe.curation)
-    given = named(RAW)  # raw documents, and the decisions of the stage before
+    given = named(RAW)  # raw documents and the decisions of the previous stage
     for stage in stages:
         settings = recipe.curation.of(stage)
         for model in stage.filters:
@@ -135,7 +135,7 @@ def train_node(recipe: Recipe, model: TrainedModel) -> Node:
 
 
 def evaluation_node(recipe: Recipe, model: TrainedModel) -> Node:
-    """The node of a trained model's evaluation; `before` is that of the model that it was made from."""
+    """The node of a trained model's evaluation; `before` is the evaluation of the model that it was trained from."""
 
     make = partial(report.make, asset=model.evaluation)
     inputs = {"model": model.name} | named("token_shards", "contamination_decisions", *model.measured_on)
@@ -145,5 +145,5 @@ def evaluation_node(recipe: Recipe, model: TrainedModel) -> Node:
 
 
 def enabled_assets(recipe: Recipe) -> list[str]:
-    """Names of the artifacts that the recipe asks for, in the order of the graph."""
+    """Names of the artifacts that the recipe requests, in the order of the graph."""
     return [name for name, node in nodes_of(recipe).items() if node.enabled]

@@ -1,7 +1,7 @@
-"""A person's own code: a Python file that a recipe names, loaded as a module without being installed.
+"""A user's own code: a Python file that a recipe names, loaded as a module without being installed.
 
 What such a file makes depends on its bytes, so `digest_of` belongs in the fingerprint of whatever it makes. The file
-may import installed packages and this project, but not the files beside it: their contents are in no fingerprint.
+may import installed packages and this project, but not its neighbours: their contents are in no fingerprint.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ PREFIX = "slm_own_"
 def load(path: Path, defines: tuple[str, ...] = ()) -> ModuleType:
     """The file at `path`, executed as a module that has all names of `defines`; executed once per process and content.
 
-    The module's name is made of the file's stem and a hash, and is registered in `sys.modules`, so that classes defined
-    in the file know their module. Raises UserError where the file is missing, does not parse, fails, or lacks a name.
+    The module's name consists of the file's stem and a hash and is registered in `sys.modules`, so that classes defined
+    in the file know their module. Raises UserError if the file is missing, does not parse, fails, or lacks a name.
     """
     source = _bytes_of(path)
     stem = re.sub(r"\W", "_", path.stem)
@@ -45,7 +45,7 @@ def load(path: Path, defines: tuple[str, ...] = ()) -> ModuleType:
 
 
 def digest_of(path: Path) -> str:
-    """SHA-256 of the file's bytes. Raises UserError where there is no such file."""
+    """SHA-256 of the file's bytes. Raises UserError if there is no such file."""
     try:
         return file_digest(path)
     except OSError as error:
@@ -53,9 +53,9 @@ def digest_of(path: Path) -> str:
 
 
 def settings_class(module: ModuleType) -> type[Settings]:
-    """The class `Settings` of a module; where it defines none, one without keys.
+    """The class `Settings` of a module; if it defines none, a class without keys.
 
-    Raises UserError where the module's `Settings` is not a subclass of `pipeline.settings.Settings`.
+    Raises UserError if the module's `Settings` is not a subclass of `pipeline.settings.Settings`.
     """
     found = getattr(module, "Settings", None)
     if found is None:
@@ -68,10 +68,10 @@ def settings_class(module: ModuleType) -> type[Settings]:
 def checked_settings(
     kind: type[Settings], given: Mapping[str, object], path: Path, context: dict[str, object] | None = None
 ) -> Settings:
-    """What a recipe says beside `file`, as the file's own settings.
+    """The keys that a recipe gives in addition to `file`, as the file's own settings.
 
-    Raises ValidationError whose locations are the keys, so that a validator of the recipe that lets it through has the
-    mistake shown with the key's line. context: as validators are given it (`base`: the recipe's folder).
+    Raises ValidationError whose locations are the keys: if a validator of the recipe lets it propagate, the mistake is
+    reported with the key's line. context: the validation context (`base`: the recipe's folder).
     """
     try:
         return kind.model_validate(given, context=context)
@@ -81,15 +81,15 @@ def checked_settings(
 
 
 def mistake(where: tuple[int | str, ...], message: str) -> ValidationError:
-    """A mistake at a place below the block whose validator raises it."""
-    kind = PydanticCustomError("own_code", message)  # type: ignore[arg-type]  # a template without places to fill in
+    """A mistake at a location below the block whose validator raises it."""
+    kind = PydanticCustomError("own_code", message)  # type: ignore[arg-type]  # a template without placeholders
     return ValidationError.from_exception_data("own code", [InitErrorDetails(type=kind, loc=where, input=None)])
 
 
 def failure(path: Path, error: BaseException, doing: str = "") -> UserError:
     """An exception raised inside the file as one sentence that names the file and the line in it.
 
-    doing: what it was called for, such as "while it gave record 12".
+    doing: what the file was called for, such as "while it gave record 12".
     """
     line = _line_in(path, error)
     kind, said = type(error).__name__, " ".join(str(error).split())
@@ -101,7 +101,7 @@ def failure(path: Path, error: BaseException, doing: str = "") -> UserError:
 
 @contextmanager
 def failures_of(file: str, doing: str) -> Iterator[None]:
-    """Turns what is raised inside a person's own file into one sentence; nothing where `file` is empty."""
+    """Turns an exception raised inside a user's own file into one sentence; does nothing if `file` is empty."""
     try:
         yield
     except UserError:
@@ -113,13 +113,13 @@ def failures_of(file: str, doing: str) -> Iterator[None]:
 
 
 class _NoSettings(Settings):
-    """The settings of a file that defines none: no key at all."""
+    """The settings of a file that defines none: no keys."""
 
 
 def _executed(name: str, source: bytes, path: Path) -> ModuleType:
     module = ModuleType(name)
     module.__file__ = str(path)
-    sys.modules[name] = module  # first: dataclasses and pydantic look their module up while its classes are made
+    sys.modules[name] = module  # first: dataclasses and pydantic look up the module while its classes are created
     try:
         exec(compile(source, str(path), "exec", dont_inherit=True), module.__dict__)
     except SyntaxError as error:
@@ -135,7 +135,7 @@ def _executed(name: str, source: bytes, path: Path) -> ModuleType:
 
 
 def _detail(problem: ErrorDetails, kind: type[Settings], path: Path) -> InitErrorDetails:
-    """The same problem; of an unknown key, with the keys that the file knows."""
+    """The same problem; for an unknown key, with the keys that the file knows."""
     where = problem["loc"]
     if problem["type"] != "extra_forbidden":
         return InitErrorDetails(type=problem["type"], loc=where, input=problem["input"], ctx=problem.get("ctx", {}))

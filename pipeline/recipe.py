@@ -1,7 +1,7 @@
-"""One recipe says it all: a YAML file, checked whole before anything starts.
+"""The recipe: one YAML file that configures everything and is validated completely before anything starts.
 
-The settings of each part stand in that part's own file, beside the code that reads them; here they are put together.
-Every mistake of a file is shown at once, with its line, and a key that nobody knows with the nearest one that exists.
+The settings of each part are defined next to the code that reads them and are put together here. All mistakes in a
+file are reported at once, each with its line, and an unknown key with the closest known one.
 """
 
 from __future__ import annotations
@@ -30,10 +30,12 @@ DEFAULT_RECIPE = "recipes/demo.yaml"
 
 
 class Recipe(Settings):
-    """Everything that decides what is made. Only `name` and `sources` have no default."""
+    """Everything that determines what is made. Only `name` and `sources` have no default."""
 
     name: str = Field(pattern=r"^[\w.-]+$", description="Names the folder of artifacts and the MLflow experiment")
-    sources: list[Source] = Field(min_length=1, description="Where the text comes from; of copies, the first one stays")
+    sources: list[Source] = Field(
+        min_length=1, description="Where the text comes from; of duplicates, the document of the first source is kept"
+    )
     curation: Curation = Curation()
     tokenizer: TokenizerSettings = TokenizerSettings()
     shards: ShardSettings = ShardSettings()
@@ -45,7 +47,7 @@ class Recipe(Settings):
     preference: PreferenceSettings = PreferenceSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     execution: ExecutionSettings = ExecutionSettings()
-    seed: int = Field(1, ge=0, description="Of everything that is drawn by chance")
+    seed: int = Field(1, ge=0, description="Seed of everything that is random")
 
     @field_validator("sources")
     @classmethod
@@ -62,7 +64,7 @@ class Recipe(Settings):
 
 
 def load(path: str | Path | None = None) -> Recipe:
-    """The recipe at `path` (default: `SLM_RECIPE`, else the demo). Raises UserError with all that is wrong in it."""
+    """The recipe at `path` (default: `SLM_RECIPE`, else the demo). Raises UserError that lists all mistakes in it."""
     chosen = Path(path or os.environ.get("SLM_RECIPE") or DEFAULT_RECIPE)
     try:
         text = chosen.read_text(encoding="utf-8")
@@ -83,7 +85,7 @@ def parse(text: str, name: str = "recipe", base: Path | None = None) -> Recipe:
         place = f" line {mark.line + 1}" if mark else ""
         raise UserError(f"{name}{place} is not YAML: {getattr(error, 'problem', error)}.") from None
     if not isinstance(content, dict):
-        raise UserError(f"{name} is no recipe: it has to hold at least `name:` and `sources:`.")
+        raise UserError(f"{name} is not a recipe: it needs at least `name:` and `sources:`.")
     try:
         return Recipe.model_validate(content, context={"base": base or Path.cwd()})
     except ValidationError as error:
@@ -93,7 +95,7 @@ def parse(text: str, name: str = "recipe", base: Path | None = None) -> Recipe:
 
 
 def _line(node: Any, location: list[int | str]) -> int:
-    """The line of a key in the YAML file, or of the nearest block around it that is there."""
+    """The line of a key in the YAML file, or of the innermost enclosing block that exists."""
     line = node.start_mark.line + 1
     for step in location:
         if isinstance(node, yaml.MappingNode):

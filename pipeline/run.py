@@ -1,4 +1,4 @@
-"""Running the graph: make an artifact with all that it is made of, or say why it is out of date."""
+"""Running the graph: make an artifact together with its inputs, or explain why it is out of date."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pipeline.store.store import NotMade
 
 
 def inputs_in_order(nodes: dict[str, Node], asset: str) -> list[str]:
-    """The asset and everything that it is made of, in the order of making. A UserError where there is no such asset."""
+    """The asset and everything that it is made from, in order. Raises UserError if there is no such asset."""
     if asset not in nodes:
         near = difflib.get_close_matches(asset, nodes, n=1)
         raise UserError(f"There is no asset `{asset}`" + (f"; did you mean `{near[0]}`?" if near else "."))
@@ -27,7 +27,7 @@ def inputs_in_order(nodes: dict[str, Node], asset: str) -> list[str]:
 
 
 def make_with_inputs(project: Project, asset: str) -> Artifact:
-    """Make the asset and whatever it is made of; what is up to date is left as it is."""
+    """Make the asset and everything that it is made from; whatever is up to date is left as it is."""
     artifact = None
     for name in inputs_in_order(project.nodes, asset):
         artifact = project.make(name)
@@ -39,44 +39,45 @@ def make_with_inputs(project: Project, asset: str) -> Artifact:
 
 
 @dataclass(frozen=True)
-class Standing:
-    """How an asset stands to what would be made of it now."""
+class Status:
+    """Whether an asset is up to date."""
 
-    reasons: list[str]  # why it is out of date; none: it is up to date
-    notes: list[str]  # what else the making would say, such as that a frozen tokenizer is kept
+    reasons: list[str]  # why it is out of date; empty if it is up to date
+    notes: list[str]  # other messages of its maker, such as that a frozen tokenizer is kept
 
 
-def why(project: Project, asset: str) -> dict[str, Standing]:
-    """For the asset and everything that it is made of: whether and why it is out of date.
+def why(project: Project, asset: str) -> dict[str, Status]:
+    """For the asset and everything that it is made from: whether and why it is out of date.
 
-    Nothing is made. What is made of something out of date is out of date with it, unless that comes out the same.
+    Nothing is made. An asset whose input is out of date counts as out of date, although remaking the input may give the
+    same result.
     """
-    said: list[str] = []
-    explaining = replace(project, store=project.store.explaining(), log=said.append)
-    found: dict[str, Standing] = {}
+    messages: list[str] = []
+    explaining = replace(project, store=project.store.explaining(), log=messages.append)
+    found: dict[str, Status] = {}
     for name in inputs_in_order(project.nodes, asset):
-        said.clear()
+        messages.clear()
         explained = explaining.store.explanations
         assert explained is not None
         before = set(explained)
         try:
             explaining.make(name)
-            # A node may make more than one artifact: a trained filter's sample comes before its model.
+            # A node may make more than one artifact: a trained filter makes its sample before its model.
             reasons = [
                 line if made == name else f"{made}: {line}"
                 for made in explained
                 if made not in before
                 for line in explained[made]
             ]
-            notes = [line for line in said if line.startswith(f"{name}: kept")]
+            notes = [line for line in messages if line.startswith(f"{name}: kept")]
             if not notes:
                 stale = [given for given in project.nodes[name].inputs.values() if _stale(found, given)]
                 reasons = reasons + [f"{given} is out of date" for given in stale]
-            found[name] = Standing(reasons, notes)
+            found[name] = Status(reasons, notes)
         except (NotMade, UserError) as error:
-            found[name] = Standing(["it was never made"] if isinstance(error, NotMade) else [str(error)], [])
+            found[name] = Status(["it was never made"] if isinstance(error, NotMade) else [str(error)], [])
     return found
 
 
-def _stale(found: dict[str, Standing], name: str) -> bool:
+def _stale(found: dict[str, Status], name: str) -> bool:
     return name in found and bool(found[name].reasons)

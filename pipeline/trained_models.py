@@ -1,7 +1,7 @@
-"""The trained models: what each is made of, how it is trained, and where it is measured.
+"""The trained models: what each is trained from, how it is trained, and what it is evaluated on.
 
-Everything that goes through the models reads this table: the graph, the jobs, the assets, cards, lineage, the registry
-and the summary. A model that is added is an objective (a file in `objectives/`) and an entry here.
+The graph, the jobs, the assets, cards, lineage, the registry and the summary all read this table. To add a model, add
+an objective (a file in `objectives/`) and an entry here.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 class TrainedModel:
     """One kind of trained model."""
 
-    name: str  # of the asset, and with `_evaluation` in the place of `_model` of its evaluation
-    base: str  # the model that it starts from; "": none
+    name: str  # of the asset; its evaluation has the same name with `_evaluation` instead of `_model`
+    base: str  # the model that it starts from; "" if none
     data: tuple[str, ...]  # artifacts that it learns from
     block: str  # of the recipe: its settings
     version: str
@@ -32,10 +32,10 @@ class TrainedModel:
     adjective: str  # "fine-tuned"
     description: str
     settings: Callable[[Recipe], Any]
-    after: tuple[str, ...] = ()  # artifacts that are made before it though it is not made of them
-    measured_on: tuple[str, ...] = ()  # data whose held-back part its evaluation uses
-    answers: bool = True  # it was taught to answer, not only to continue text
-    loss_falls: bool = True  # the loss is one whose fall says that the model learned
+    after: tuple[str, ...] = ()  # artifacts that are made before it although they are not its inputs
+    measured_on: tuple[str, ...] = ()  # data whose held-back part its evaluation reads
+    answers: bool = True  # it was trained to answer, not only to continue text
+    loss_falls: bool = True  # a falling loss shows that the model learns
 
     @property
     def short(self) -> str:
@@ -47,7 +47,7 @@ class TrainedModel:
 
     @property
     def job(self) -> str:
-        """The job that makes and measures it."""
+        """The job that trains and evaluates it."""
         return {"pretrained": "pretrain_job"}.get(self.short, f"{self.short}_job")
 
 
@@ -61,7 +61,8 @@ TRAINED_MODELS: tuple[TrainedModel, ...] = (
         make=pretraining.make,
         adjective="pretrained",
         description=(
-            "A language model trained on the token shards. Its folder alone is enough to chat with it or to hand it on."
+            "A language model trained on the token shards. Its folder is self-contained: chatting with "
+            "the model or sharing it needs nothing else."
         ),
         settings=lambda recipe: pretraining_of(recipe),
         after=("training_plan",),
@@ -99,13 +100,13 @@ EVALUATIONS = {model.evaluation: model for model in TRAINED_MODELS}
 
 
 def enabled(recipe: Recipe, model: TrainedModel) -> bool:
-    """Whether the recipe asks for this model: for its own block, and for all models that it starts from."""
+    """Whether the recipe requests this model: its own block and those of all models that it starts from are enabled."""
     own = getattr(getattr(recipe, model.block), "enabled", True)
     return own and (not model.base or enabled(recipe, BY_NAME[model.base]))
 
 
 def bases_of(name: str) -> list[str]:
-    """The models that one was made from, the first one first."""
+    """The models that a model was trained from, the earliest first."""
     base = BY_NAME[name].base if name in BY_NAME else ""
     return [*bases_of(base), base] if base else []
 

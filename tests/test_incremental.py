@@ -16,7 +16,7 @@ from pipeline.ingest import fragments
 from pipeline.ingest.fragments import document_ids
 from pipeline.run import inputs_in_order
 from pipeline.store.artifact import Artifact
-from pipeline.tokens.sampling import drawn, held_out
+from pipeline.tokens.sampling import held_out_fraction, sample_fraction
 
 RECIPE = """
 name: changing
@@ -91,7 +91,10 @@ def test_one_changed_document(corpus, tmp_path, monkeypatch):
             (turn_of("now") > last)
             & (turn_of("then") > last)
             & ~pl.any_horizontal(
-                *((drawn(pl.col(name)) < 0.5) | (held_out(pl.col(name)) < 0.05) for name in ("now", "then"))
+                *(
+                    (sample_fraction(pl.col(name)) < 0.5) | (held_out_fraction(pl.col(name)) < 0.05)
+                    for name in ("now", "then")
+                )
             )
         )
         .to_series()

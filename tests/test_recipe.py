@@ -124,8 +124,8 @@ def test_a_file_that_is_not_there(tmp_path):
     ("text", "sentence"),
     [
         ("name: [", "my.yaml line 1 is not YAML"),
-        ("- a\n- b\n", "my.yaml is no recipe"),
-        ("", "my.yaml is no recipe"),
+        ("- a\n- b\n", "my.yaml is not a recipe"),
+        ("", "my.yaml is not a recipe"),
     ],
 )
 def test_a_file_that_is_no_recipe(text, sentence):

@@ -63,7 +63,7 @@ def test_what_one_machine_made_another_reads(address, tmp_path, monkeypatch):
     found = other.require("numbers")
     assert found.digest == made.digest and not found.made
     assert pl.read_parquet(found.table("n-2"))["n"].to_list() == [2]
-    assert (found.whole() / "folder" / "note.txt").read_text() == "3"
+    assert (found.local_directory() / "folder" / "note.txt").read_text() == "3"
     assert not make_numbers(other, 3).made
 
 

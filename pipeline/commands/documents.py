@@ -52,7 +52,7 @@ def documents(
         return
     raw = opened["raw_documents"]
     if stage in ("raw_documents", "curated_documents"):
-        _show(browse.some_of(opened[stage], source, limit), width)
+        _show(browse.first_documents(opened[stage], source, limit), width)
         return
     if stage not in stages:
         raise UserError(f"`{stage}` is no stage: use one of {', '.join(stages)}.")
@@ -126,7 +126,7 @@ def tokens(text: str, document: bool) -> None:
     from pipeline.tokens.tokenizer import load
 
     opened = project()
-    tokenizer = load(opened["tokenizer"].whole())
+    tokenizer = load(opened["tokenizer"].local_directory())
     if document:
         from pipeline.documents import browse
 

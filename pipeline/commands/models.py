@@ -21,11 +21,11 @@ def _directory(model: str | None) -> Path:
         return Path(model)
     store = project().store
     if model:
-        return find_model(store, model).whole()
+        return find_model(store, model).local_directory()
     made = [found for name in MODELS if (found := store.current(name)) is not None]
     if not made:
         raise UserError("There is no model yet: run `dagster job execute -j pretrain_job`.")
-    return made[-1].whole()
+    return made[-1].local_directory()
 
 
 def _never_taught_to_answer(directory: Path) -> bool:

@@ -23,15 +23,15 @@ from pipeline.curation.evaluation_items import Index, ItemSet, all_items, held_b
 from pipeline.curation.rules import Limit, Rule
 from pipeline.documents.document import EDIT
 from pipeline.documents.execution import ExecutionSettings
-from pipeline.documents.fragment_tables import make_tables, of_documents
-from pipeline.documents.reasons import words_of
+from pipeline.documents.fragment_tables import fragment_task, make_tables
+from pipeline.documents.reasons import meanings_of
 from pipeline.documents.stage import (
     CorpusStage,
     decision_facts,
     decision_table,
     refuse_to_remove_all,
     scatter,
-    seen_through,
+    stage_inputs,
     total_counts,
 )
 from pipeline.documents.view import Documents
@@ -40,7 +40,7 @@ from pipeline.settings import StageSettings
 from pipeline.store.artifact import Artifact, digest
 from pipeline.store.draft import Draft
 from pipeline.store.tables import write_table
-from pipeline.text.words import Runs, blocks, code_points, compose
+from pipeline.text.words import RunHashes, blocks, code_points, compose
 
 VERSION = "2"
 ASSET = "contamination_decisions"
@@ -51,7 +51,7 @@ EVALUATION_ITEM = Rule(
     limits=(Limit("share", ">=", "min_share"),),
 )
 RULES = (EVALUATION_ITEM,)
-REASONS = words_of(RULES)
+REASONS = meanings_of(RULES)
 LABEL = "evaluation_item"
 ITEMS = "report/items"
 HIT_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
@@ -87,7 +87,7 @@ def make(context: RunContext, inputs: Inputs, settings: Settings) -> Artifact:
 
     inputs: raw_documents, previous, and instruction_data, whose held-back conversations are looked for too.
     """
-    documents, named = seen_through(inputs)
+    documents, named = stage_inputs(inputs)
     held_back = inputs.get("instruction_data") if settings.enabled and settings.held_back else None
     if settings.enabled:
         cache = cache_of(context.store)
@@ -130,7 +130,7 @@ def find_all(draft: Draft, documents: Documents, index: Index, execution: Execut
         for column in table:
             content.update(column.to_numpy().tobytes())
     about = digest({"version": VERSION, "items": content.hexdigest()})
-    tables = [of_documents(documents, name, side_table(name), {"hits": about}, index) for name in documents.fragments]
+    tables = [fragment_task(documents, name, side_table(name), {"hits": about}, index) for name in documents.fragments]
     make_tables(draft, tables, find_in_fragment, execution, "contamination")
 
 
@@ -186,7 +186,7 @@ class Sieve:
 def _in_block(data: np.ndarray, offsets: np.ndarray, index: Index, sieves: dict[int, Sieve]) -> pl.DataFrame:
     """All hits in a block: document, item, gram (its hash), start and end (bytes)."""
     tokens = tokens_of(data, offsets)
-    all_runs = Runs(tokens.hashes)
+    all_runs = RunHashes(tokens.hashes)
     found: list[pl.DataFrame] = []
 
     def passing(n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

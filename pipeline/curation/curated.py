@@ -15,8 +15,8 @@ import polars as pl
 from pipeline.context import Inputs, RunContext
 from pipeline.curation.rules import Rule
 from pipeline.documents.document import DOCUMENT_SCHEMA
-from pipeline.documents.fragment_tables import Wanted, make_tables
-from pipeline.documents.reasons import words_of
+from pipeline.documents.fragment_tables import TableTask, make_tables
+from pipeline.documents.reasons import meanings_of
 from pipeline.documents.view import Documents
 from pipeline.errors import UserError
 from pipeline.store.artifact import Artifact
@@ -26,7 +26,7 @@ from pipeline.store.tables import write_table
 VERSION = "1"
 EMPTY_AFTER_EDITS = Rule("empty_after_edits", "nothing but white space was left when the edits were applied")
 RULES = (EMPTY_AFTER_EDITS,)
-REASONS = words_of(RULES)
+REASONS = meanings_of(RULES)
 
 
 def make(context: RunContext, inputs: Inputs, settings: None = None) -> Artifact:
@@ -38,7 +38,7 @@ def make(context: RunContext, inputs: Inputs, settings: None = None) -> Artifact
     documents = Documents(raw, decisions[-1])
 
     def build(draft: Draft) -> None:
-        def table_of(fragment: str) -> Wanted:
+        def table_of(fragment: str) -> TableTask:
             editing = {
                 stage.asset: stage.entry(fragment)["facts"]["edits_digest"]
                 for stage in decisions
@@ -50,7 +50,7 @@ def make(context: RunContext, inputs: Inputs, settings: None = None) -> Artifact
                 tables = [stage.table(fragment) for stage in decisions if stage.asset in editing]
                 return documents.only(fragment), fragment, tables, target
 
-            return Wanted(fragment, key, 2 * documents.bytes(fragment), task)
+            return TableTask(fragment, key, 2 * documents.bytes(fragment), task)
 
         make_tables(draft, map(table_of, documents.fragments), curate_fragment, context.execution, "curated_documents")
         draft.counts = counted(draft.entries)

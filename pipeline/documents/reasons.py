@@ -1,4 +1,4 @@
-"""Why a document is left out: a name and the words that explain it, declared once, beside the code that gives it."""
+"""Why a document is left out: a name and its meaning, declared once, next to the code that gives the reason."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ OWN = "this project"
 class Reason:
     """A reason for which a document can be left out."""
 
-    name: str  # as decisions and counts hold it
+    name: str  # as it appears in decisions and counts
     meaning: str  # in plain words
     source: str = OWN  # the paper, its section and its value
 
@@ -22,11 +22,11 @@ class Reason:
                 raise ValueError(f"the reason `{self.name}` has no {field}")
 
 
-def words_of(reasons: Iterable[Reason]) -> dict[str, str]:
-    """The meaning of each reason, by name. Raises ValueError where two reasons have one name."""
-    words: dict[str, str] = {}
+def meanings_of(reasons: Iterable[Reason]) -> dict[str, str]:
+    """The meaning of each reason by its name. Raises ValueError if two reasons have the same name."""
+    meanings: dict[str, str] = {}
     for reason in reasons:
-        if reason.name in words:
+        if reason.name in meanings:
             raise ValueError(f"two reasons are called `{reason.name}`")
-        words[reason.name] = reason.meaning
-    return words
+        meanings[reason.name] = reason.meaning
+    return meanings

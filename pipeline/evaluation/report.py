@@ -87,7 +87,7 @@ def measured(context: RunContext, inputs: Inputs, chosen: Sequence[Chosen]) -> R
     from pipeline.training.machine import choose_device
 
     device = torch.device(choose_device(context.device))
-    directory = inputs["model"].whole()
+    directory = inputs["model"].local_directory()
     network, tokenizer = load_model(directory).to(device).eval(), load_tokenizer(directory)
     groups: dict[str, Any] = {}
     samples = [pl.DataFrame(schema=SAMPLE)]

@@ -13,7 +13,7 @@ from pathlib import Path
 import polars as pl
 
 from pipeline.documents.execution import ExecutionSettings
-from pipeline.documents.reasons import Reason, words_of
+from pipeline.documents.reasons import Reason, meanings_of
 from pipeline.errors import UserError
 
 RECORD_SCHEMA: dict[str, type[pl.DataType]] = {
@@ -44,7 +44,7 @@ SKIP_REASONS = (
     Reason("other_language", "a page in another language than the source's"),
     Reason("forgotten", "on the list of documents to be forgotten"),
 )
-SKIPPED = words_of(SKIP_REASONS)
+SKIPPED = meanings_of(SKIP_REASONS)
 
 
 class Unreachable(UserError):

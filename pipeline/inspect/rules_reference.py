@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from pipeline.curation import curated
 from pipeline.curation.rules import Limit, Rule
 from pipeline.curation.stages import Curation, stages_of
-from pipeline.documents.reasons import Reason, words_of
+from pipeline.documents.reasons import Reason, meanings_of
 from pipeline.ingest.records import SKIP_REASONS
 from pipeline.settings import Settings
 from pipeline.tokens.near_validation import NEAR_VALIDATION
@@ -52,7 +52,7 @@ def declared_by(curation: Curation) -> list[Declared]:
 
 def reasons_by_asset(curation: Curation) -> dict[str, dict[str, str]]:
     """What each reason of each asset means: two assets may give a reason of one name with another meaning."""
-    return {declared.asset: words_of(declared.reasons) for declared in declared_by(curation)}
+    return {declared.asset: meanings_of(declared.reasons) for declared in declared_by(curation)}
 
 
 def page() -> str:

@@ -15,7 +15,7 @@ from pipeline.curation.curated import apply_edits
 from pipeline.curation.evaluation_items import Item, index_of, items_of, tokens_of
 from pipeline.errors import UserError
 from pipeline.ingest.records import Reading
-from pipeline.store.artifact import OF_THE_MAKING
+from pipeline.store.artifact import RUN_SPECIFIC
 from pipeline.store.store import Store
 from pipeline.store.tables import write_table
 from pipeline.text.words import blocks
@@ -265,8 +265,8 @@ def test_fragments_and_history_change_nothing_and_the_path_of_a_set_is_not_in_it
     (tmp_path / "elsewhere").mkdir()
     moved, _ = decide(tmp_path / "elsewhere", TEXTS * 3, 5)
     for other in (steps, moved):
-        assert {k: v for k, v in other.manifest.items() if k not in OF_THE_MAKING} == {
-            k: v for k, v in five.manifest.items() if k not in OF_THE_MAKING
+        assert {k: v for k, v in other.manifest.items() if k not in RUN_SPECIFIC} == {
+            k: v for k, v in five.manifest.items() if k not in RUN_SPECIFIC
         }
     assert str(tmp_path) not in json.dumps(five.manifest)
 

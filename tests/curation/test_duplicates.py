@@ -12,7 +12,7 @@ from pipeline.curation.duplicates import selection as choice
 from pipeline.curation.duplicates.signatures import signatures_of
 from pipeline.documents.execution import ExecutionSettings
 from pipeline.errors import UserError
-from pipeline.store.artifact import OF_THE_MAKING, file_digest
+from pipeline.store.artifact import RUN_SPECIFIC, file_digest
 from pipeline.store.store import Store
 from tests.curation.written_documents import identity, outcome, raw_documents
 from tests.making import after, context
@@ -182,7 +182,7 @@ def contents(made) -> dict[str, str]:
 
 
 def what_was_made(made) -> dict:
-    return {name: value for name, value in made.manifest.items() if name not in OF_THE_MAKING}
+    return {name: value for name, value in made.manifest.items() if name not in RUN_SPECIFIC}
 
 
 def test_order_of_input_and_of_workers_change_nothing(tmp_path, monkeypatch):

@@ -10,8 +10,8 @@ import pytest
 from pipeline.curation.filters import heuristics
 from pipeline.curation.filters.gopher_repetition import DUPLICATE, TOP, repetition_columns, stood_before
 from pipeline.text.code_lines import without_blocks
-from pipeline.text.pieces import lines, paragraphs, words
 from pipeline.text.prose import prose_of
+from pipeline.text.segments import lines, paragraphs, words
 from tests.curation.filter_texts import ENGLISH, JAVA, KOREAN, PYTHON, frame, reasons, shared
 
 SENTENCES = ENGLISH.split(". ")

@@ -75,7 +75,7 @@ TEXTS = [*(english() for _ in range(60)), *(korean() for _ in range(60))]
 def model(tmp_path_factory) -> Path:
     made = learned(perplexity, tmp_path_factory.mktemp("model"), perplexity.Settings(**SMALL), s=frame(*TEXTS))
     assert made.facts["ko"]["documents"] == made.facts["spaced"]["documents"] == 60
-    return made.whole()
+    return made.local_directory()
 
 
 def judge(model: Path, *texts: str, **settings) -> list[str | None]:
@@ -114,7 +114,7 @@ def test_no_model_has_seen_what_it_judges(tmp_path):
     letters = "abcdefghijklmnopqrstuvwxyz"
     marked = [f"{english()} Only{letters[i % 26]}{letters[i // 26]}x was here." for i in range(40)]
     documents = frame(*marked)
-    model = learned(perplexity, tmp_path, perplexity.Settings(**SMALL), s=documents).whole()
+    model = learned(perplexity, tmp_path, perplexity.Settings(**SMALL), s=documents).local_directory()
     folds = fold(documents["doc_id"]).to_list()
     assert set(folds) == {0, 1}
     for number in (0, 1):
@@ -128,13 +128,13 @@ def test_too_little_text_makes_no_model_and_judges_nothing(tmp_path):
     made = learned(perplexity, tmp_path, perplexity.Settings(), said.append, s=frame(*TEXTS[:3]))
     assert list(made.manifest["files"]) == ["bounds.json"] and made.facts["ko"]["documents"] == 0
     assert any("too few" in sentence for sentence in said)
-    assert judge(made.whole(), garbled(english())) == [None]
+    assert judge(made.local_directory(), garbled(english())) == [None]
 
 
 def test_the_reference_is_what_the_recipe_names(tmp_path):
     sources = {"good": frame(*TEXTS[:60]), "other": frame(*(garbled(english()) for _ in range(60)))}
     made = learned(perplexity, tmp_path, perplexity.Settings(reference=["good"], **SMALL), **sources)
-    assert judge(made.whole(), garbled(english()), english()) == ["high_perplexity", None]
+    assert judge(made.local_directory(), garbled(english()), english()) == ["high_perplexity", None]
 
 
 def test_a_reference_that_is_no_source_is_named():
@@ -150,7 +150,7 @@ def test_removed_documents_are_no_reference(tmp_path):
 
 
 def test_the_same_text_gives_the_same_bytes(model, tmp_path):
-    again = learned(perplexity, tmp_path, perplexity.Settings(**SMALL), s=frame(*TEXTS)).whole()
+    again = learned(perplexity, tmp_path, perplexity.Settings(**SMALL), s=frame(*TEXTS)).local_directory()
     names = sorted(path.name for path in model.iterdir())
     assert names == ["bounds.json", "ko-0.arpa", "ko-1.arpa", "manifest.json", "spaced-0.arpa", "spaced-1.arpa"]
     names.remove("manifest.json")  # it says how long it took
@@ -240,7 +240,7 @@ def test_words_of_both_languages():
 def test_control_characters_do_no_harm(tmp_path):
     texts = [text[:40] + " \x00 \x0b\x1f\u2028 nul\x00nul " + text[40:] for text in TEXTS]
     made = learned(perplexity, tmp_path, perplexity.Settings(**SMALL), s=frame(*texts))
-    assert judge(made.whole(), *texts[:3], "\x00" * 50) == [None] * 4
+    assert judge(made.local_directory(), *texts[:3], "\x00" * 50) == [None] * 4
 
 
 def test_no_documents(model):

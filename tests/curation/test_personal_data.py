@@ -161,7 +161,7 @@ def test_spans_that_touch_become_one():
             "value": pl.Series([1, 2, 3, 4], dtype=pl.UInt64),
         }
     )
-    merged = spans._disjoint(found).select("row", "start", "end", "label").rows()
+    merged = spans._merge_overlapping(found).select("row", "start", "end", "label").rows()
     assert merged == [(0, 0, 12, "PHONE_NUMBER"), (0, 20, 22, "US_SSN"), (1, 5, 6, "US_SSN")]
 
 

@@ -54,7 +54,7 @@ def model(tmp_path_factory) -> Path:
     settings = quality.Settings(reference=["good"], **SMALL)
     made = learned(quality, tmp_path_factory.mktemp("model"), settings, good=GOOD, web=POOR)
     assert made.facts == {"ko": {"good": 60, "poor": 60}, "spaced": {"good": 60, "poor": 60}}
-    return made.whole()
+    return made.local_directory()
 
 
 def judged(model: Path, *texts: str) -> pl.DataFrame:
@@ -100,7 +100,7 @@ def test_without_a_reference_the_rules_teach(tmp_path):
     made = learned(quality, tmp_path, quality.Settings(**SMALL), s=frame(*GOOD["text"], *bullets))
     assert made.facts["spaced"]["good"] >= 40 and made.facts["spaced"]["poor"] == 40
     assert made.facts["ko"]["poor"] == 0 and not made.file("ko-0.bin").exists()
-    found = judged(made.whole(), english(), offer(), korean())["quality"].to_list()
+    found = judged(made.local_directory(), english(), offer(), korean())["quality"].to_list()
     assert found[0] > 0.7 > 0.3 > found[1] and found[2] is None
 
 
@@ -109,12 +109,14 @@ def test_too_few_examples_make_no_model(tmp_path):
     few = {"good": GOOD.head(10), "web": POOR.head(10)}
     made = learned(quality, tmp_path, quality.Settings(reference=["good"]), said.append, **few)
     assert list(made.manifest["files"]) == ["bounds.json"] and len([line for line in said if "too few" in line]) == 2
-    assert reasons(quality, frame(offer()), {"quality_model": made.whole()}, min_quality=1.0, max_removed=1.0) == [None]
+    assert reasons(
+        quality, frame(offer()), {"quality_model": made.local_directory()}, min_quality=1.0, max_removed=1.0
+    ) == [None]
 
 
 def test_the_same_text_gives_the_same_bytes(model, tmp_path):
     settings = quality.Settings(reference=["good"], **SMALL)
-    again = learned(quality, tmp_path, settings, good=GOOD, web=POOR).whole()
+    again = learned(quality, tmp_path, settings, good=GOOD, web=POOR).local_directory()
     names = sorted(path.name for path in model.iterdir() if path.name != "manifest.json")
     assert names == ["bounds.json", "ko-0.bin", "ko-1.bin", "spaced-0.bin", "spaced-1.bin"]
     assert all((again / name).read_bytes() == (model / name).read_bytes() for name in names)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pipeline.curation.curated import apply_edits
 from pipeline.curation.duplicates import repetition
 from pipeline.curation.duplicates.sentences import sentences_of
-from pipeline.store.artifact import OF_THE_MAKING
+from pipeline.store.artifact import RUN_SPECIFIC
 from pipeline.store.store import Store
 from tests.curation.written_documents import outcome, raw_documents
 from tests.making import after, context
@@ -173,8 +173,8 @@ def test_order_fragments_and_memory_change_nothing(tmp_path, monkeypatch):
         }
     decide(tmp_path, texts[:20], 5, name="steps")
     again, _ = decide(tmp_path, texts, 5, name="steps")
-    assert {k: v for k, v in again.manifest.items() if k not in OF_THE_MAKING} == {
-        k: v for k, v in other.manifest.items() if k not in OF_THE_MAKING
+    assert {k: v for k, v in again.manifest.items() if k not in RUN_SPECIFIC} == {
+        k: v for k, v in other.manifest.items() if k not in RUN_SPECIFIC
     }
     assert first.counts == other.counts
 

@@ -12,7 +12,7 @@ import pytest
 from pipeline.curation.filters import heuristics, keywords, language, perplexity, quality
 from pipeline.curation.rules import Limit, Rule, decided_by, in_force, setting_of
 from pipeline.curation.stages import Curation
-from pipeline.documents.reasons import Reason, words_of
+from pipeline.documents.reasons import Reason, meanings_of
 from pipeline.graph import nodes_of
 from pipeline.ingest.records import Tally
 from pipeline.inspect import rules_reference
@@ -50,7 +50,7 @@ def test_a_reason_without_words_cannot_be_declared(kind, missing):
 
 def test_two_reasons_of_one_name_are_refused():
     with pytest.raises(ValueError, match="two reasons are called `twice`"):
-        words_of([Reason("twice", "one"), Rule("twice", "another")])
+        meanings_of([Reason("twice", "one"), Rule("twice", "another")])
 
 
 def test_every_asset_that_can_leave_documents_out_is_declared():

@@ -11,7 +11,7 @@ from pipeline.documents import execution
 from pipeline.documents.document import DOCUMENT_SCHEMA
 from pipeline.documents.execution import ExecutionSettings, run_all
 from pipeline.errors import UserError
-from pipeline.store.artifact import OF_THE_MAKING, Artifact
+from pipeline.store.artifact import RUN_SPECIFIC, Artifact
 from pipeline.store.store import Store
 from tests.making import after, context
 
@@ -38,7 +38,7 @@ def decisions(root, settings: ExecutionSettings) -> Artifact:
 
 
 def what_was_made(artifact: Artifact) -> dict:
-    return {name: value for name, value in artifact.manifest.items() if name not in OF_THE_MAKING}
+    return {name: value for name, value in artifact.manifest.items() if name not in RUN_SPECIFIC}
 
 
 @pytest.fixture

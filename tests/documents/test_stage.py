@@ -162,7 +162,7 @@ def test_switching_a_stage_on_computes_its_signals(store):
 
 
 def test_a_stage_that_removes_everything_is_refused_and_leaves_nothing(store):
-    with pytest.raises(UserError, match=r"`length_decisions` removes all of the 5 documents.*`short` \(5\)"):
+    with pytest.raises(UserError, match=r"`length_decisions` removes all of its 5 documents.*`short` \(5\)"):
         run(store, raw_artifact(store, FRAGMENTS), least=100)
     assert store.current("length_decisions") is None
 

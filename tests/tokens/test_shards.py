@@ -138,13 +138,13 @@ def test_no_twin_of_a_validation_document_is_trained_on(with_twins):
     assert rows == left_out["doc_id"].to_list()
 
 
-def test_sketches_are_samples_of_runs():
+def test_sketches_are_samples_of_ngrams():
     rng = np.random.default_rng(0)
     lengths = np.array([3, 8, 0, 2000, 5000])
     tokens = rng.integers(0, 500, lengths.sum()).astype(np.uint16)
-    values, rows = near_validation.runs(tokens, lengths)
+    values, rows = near_validation.ngram_hashes(tokens, lengths)
     assert np.bincount(rows).tolist() == [1, 1, 1, 1993, 4993]
-    alone, _ = near_validation.runs(tokens[11:2011], np.array([2000]))
+    alone, _ = near_validation.ngram_hashes(tokens[11:2011], np.array([2000]))
     assert alone.tolist() == values[rows == 3].tolist()
     sketches = near_validation.sketches(tokens, lengths)
     assert sketches.list.len().to_list()[:3] == [1, 1, 1]

@@ -46,7 +46,7 @@ def test_the_artifact_is_complete(artifacts, kind):
 def test_the_report_counts(artifacts, tokenizers, kind, texts):
     report = json.loads(artifacts[kind].file("report.json").read_text())
     assert report["round_trip_exact"] == report["tokenizer_json_same_ids"] == report["documents"] > 0
-    held = documents(texts).filter(sampling.held_out(pl.col("doc_id")) < KINDS[kind].held_back)
+    held = documents(texts).filter(sampling.held_out_fraction(pl.col("doc_id")) < KINDS[kind].held_back)
     assert report["documents"] == held.height
     korean = held.filter(pl.col("lang") == "ko")["text"].to_list()
     count = sum(len(ids) for ids in tokenizers[kind].encode(korean))
@@ -122,9 +122,9 @@ def test_the_sample_keeps_to_its_size_and_weights(made):
     assert sum(len(text.encode()) for text in drawn) == pytest.approx(30_000, rel=0.25)
     assert drawn == list(sample.texts())
     source = dict(zip(frame["text"], frame["source"], strict=True))
-    held = set(frame.filter(sampling.held_out(pl.col("doc_id")) < 0.1)["text"])
+    held = set(frame.filter(sampling.held_out_fraction(pl.col("doc_id")) < 0.1)["text"])
     assert held and not held & set(drawn) and {source[text] for text in drawn} == {"ko", "code"}
-    assert sample.held_back and set(sample.to_measure_on()["text"]) == held
+    assert sample.held_back and set(sample.report_documents()["text"]) == held
     rate = {group["source"]: group["rate"] for group in sample.artifact.facts["groups"]}
     assert rate["ko"] == pytest.approx(2 * rate["code"]) and rate["en"] == 0
 
@@ -143,7 +143,7 @@ def test_only_a_document_of_the_sample_changes_the_tokenizer(tmp_path, texts, ki
     settings = KINDS[kind].model_copy(update={"sample_bytes": 60_000, "held_back": 0.1})
     first = tokenizer_of(store, curate(store, texts), settings, quiet)
     sample = sampled(store, store.require("curated_documents"), sample_bytes=60_000, held_back=0.1)
-    learned, measured = set(sample.texts()), set(sample.to_measure_on()["text"])
+    learned, measured = set(sample.texts()), set(sample.report_documents()["text"])
     rest = [text for text in texts["ko"] if text not in learned | measured]
     assert rest and learned and measured
 
@@ -237,9 +237,9 @@ def test_a_sentencepiece_model_with_its_own_normalisation(made, tmp_path, texts)
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (b"not a tokenizer", "neither a SentencePiece model"),
-        (b"{}", "no tokenizer.json"),
-        (b"IQ== 0\n", "needed beside"),
+        (b"not a tokenizer", "is not a SentencePiece model, a tokenizer.json or a tiktoken file"),
+        (b"{}", "is not a readable tokenizer.json"),
+        (b"IQ== 0\n", "needs `tokenizer.pattern`"),
     ],
 )
 def test_a_file_that_is_no_tokenizer(made, tmp_path, content, sentence):

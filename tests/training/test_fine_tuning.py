@@ -63,7 +63,7 @@ def test_what_is_too_long_is_cut_and_counted():
 
 
 def test_only_the_assistant_is_learned(base, instructions):
-    tokenizer = load(base.whole())
+    tokenizer = load(base.local_directory())
     packed = fine_tuning.packed_conversations(instructions, "train", tokenizer, 64)
     learned = [tokenizer.decode(row[row != IGNORED], specials=True) for row in packed.targets]
     assert "".join(learned).replace("<|im_end|>", "").replace("yes ", "") == ""

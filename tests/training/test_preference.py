@@ -35,12 +35,12 @@ def rows(**changes):
 
 @pytest.fixture
 def loaded(tokenizer):
-    return load(tokenizer.whole())
+    return load(tokenizer.local_directory())
 
 
 @pytest.fixture
 def network(base):
-    return export.load(base.whole())
+    return export.load(base.local_directory())
 
 
 def test_the_first_loss_is_ln_2_and_then_falls(store, base, preferences):

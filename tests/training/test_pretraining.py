@@ -49,9 +49,10 @@ def test_it_learns_and_its_directory_is_enough(store, shards, tokenizer):
     )
     samples = artifact.file("samples.txt").read_text()
     assert "오늘 ⏵" in samples
-    assert export.load(artifact.whole()).config.vocab_size == load(artifact.whole()).vocab_size == 262
+    directory = artifact.local_directory()
+    assert export.load(directory).config.vocab_size == load(directory).vocab_size == 262
     ends = json.loads(artifact.file("config.json").read_text())
-    assert ends["eos_token_id"] == load(artifact.whole()).ids["<eos>"] != ends["pad_token_id"]
+    assert ends["eos_token_id"] == load(directory).ids["<eos>"] != ends["pad_token_id"]
     assert any("bits_per_byte" in figures for figures in told) and any(
         "tokens_per_second" in figures for figures in told
     )
@@ -82,7 +83,7 @@ def test_stopped_in_the_midst_it_ends_with_the_same_bytes(tmp_path, store, shard
 
 def test_bits_per_byte_is_the_code_length_of_the_text(store, shards, tokenizer):
     artifact = make(store, shards, tokenizer)
-    network, speaker = export.load(artifact.whole()), load(tokenizer.whole())
+    network, speaker = export.load(artifact.local_directory()), load(tokenizer.local_directory())
     documents = documents_of(shards, speaker.document_start)
     # The tokenizer gives a token a byte, and what stands before a document is no part of its text.
     assert (documents["tokens"].list.len() == documents["bytes"] + 1).all()

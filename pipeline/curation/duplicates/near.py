@@ -27,20 +27,20 @@ import polars as pl
 
 from pipeline.context import Inputs, RunContext
 from pipeline.curation.duplicates import containment, index, selection
-from pipeline.curation.duplicates.corpus import Corpus, equal_ids, signed_corpus
+from pipeline.curation.duplicates.corpus import Corpus, documents_with_equal_ids, load_corpus
 from pipeline.curation.duplicates.duplicate_settings import Settings
-from pipeline.curation.duplicates.pairs import Remembered, write_pairs
-from pipeline.curation.duplicates.similarity import Sets
+from pipeline.curation.duplicates.pairs import KnownSimilarities, write_pairs
+from pipeline.curation.duplicates.similarity import ShingleSets
 from pipeline.curation.rules import Limit, Rule
 from pipeline.documents.execution import ExecutionSettings
-from pipeline.documents.reasons import words_of
+from pipeline.documents.reasons import meanings_of
 from pipeline.documents.stage import (
     CorpusStage,
     decision_facts,
     decision_table,
     refuse_to_remove_all,
     scatter,
-    seen_through,
+    stage_inputs,
     total_counts,
 )
 from pipeline.documents.view import Documents
@@ -68,7 +68,7 @@ RULES = (
         switches=("containment",),
     ),
 )
-REASONS = words_of(RULES)
+REASONS = meanings_of(RULES)
 KEPT, EXACT, NEAR, CONTAINED = range(4)
 NAMES = [None, *REASONS]  # by the numbers above
 
@@ -78,7 +78,7 @@ def make(context: RunContext, inputs: Inputs, settings: Settings) -> Artifact:
 
     Of copies, the one of the source that the recipe names first stays.
     """
-    documents, named = seen_through(inputs)
+    documents, named = stage_inputs(inputs)
     order = source_order(documents, context.sources, settings.against)
     named.update({f"index {number}": index.digest_of(path) for number, path in enumerate(settings.indexes)})
 
@@ -115,7 +115,7 @@ def decide(
     draft: Draft, documents: Documents, settings: Settings, execution: ExecutionSettings, order: list[str]
 ) -> None:
     """All steps, into the draft."""
-    corpus = signed_corpus(draft, documents, settings, execution, order)
+    corpus = load_corpus(draft, documents, settings, execution, order)
     leads = corpus.leads(settings)
     keeper = _exact(corpus, leads)
     reason = np.where(keeper >= 0, EXACT, KEPT)
@@ -125,8 +125,8 @@ def decide(
     places = np.full(len(corpus), -1, np.int64)  # in `left`, of each position
     places[corpus.order[left]] = np.arange(len(left))
     members = selection.buckets(corpus.bands, places)
-    sets = Sets(len(left), lambda places: corpus.shingles(left[places], settings), draft.directory)
-    remembered = Remembered(draft, settings)
+    sets = ShingleSets(len(left), lambda places: corpus.shingles(left[places], settings), draft.directory)
+    remembered = KnownSimilarities(draft, settings)
 
     def similarity(one: np.ndarray, other: np.ndarray, open_one: np.ndarray, open_other: np.ndarray) -> np.ndarray:
         values = remembered.look_up(corpus.pair_ids(left[one], left[other]))
@@ -166,7 +166,7 @@ def decide(
 def _exact(corpus: Corpus, leads: np.ndarray) -> np.ndarray:
     """For each document the first one of the same doc_id, if it is another and may have it removed; else -1."""
     keeper = np.full(len(corpus), -1, np.int64)
-    alike = equal_ids(corpus.high, corpus.low)
+    alike = documents_with_equal_ids(corpus.high, corpus.low)
     if alike.size:
         high, low = corpus.high[alike], corpus.low[alike]
         fresh = np.concatenate([[True], (high[1:] != high[:-1]) | (low[1:] != low[:-1])])

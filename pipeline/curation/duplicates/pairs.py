@@ -25,7 +25,7 @@ TABLE = "pairs/compared"  # left, right (doc_ids, the one that takes precedence 
 Ids = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # of pairs: high and low half of one id, then of the other
 
 
-class Remembered:
+class KnownSimilarities:
     """The similarities that an earlier version computed."""
 
     def __init__(self, draft: Draft, settings: Settings):

@@ -26,23 +26,23 @@ from pipeline.curation.duplicates.sentences import Sentences, sentences_of
 from pipeline.curation.rules import Limit, Rule, decided_by
 from pipeline.documents.document import EDIT
 from pipeline.documents.execution import ExecutionSettings
-from pipeline.documents.fragment_tables import make_tables, of_documents
-from pipeline.documents.reasons import words_of
+from pipeline.documents.fragment_tables import fragment_task, make_tables
+from pipeline.documents.reasons import meanings_of
 from pipeline.documents.stage import (
     CorpusStage,
     decision_facts,
     decision_table,
     refuse_to_remove_all,
     scatter,
-    seen_through,
+    stage_inputs,
     total_counts,
 )
 from pipeline.documents.view import Documents
 from pipeline.settings import StageSettings
 from pipeline.store.artifact import Artifact, digest
 from pipeline.store.draft import Draft
-from pipeline.store.tables import in_batches, joined, write_table
-from pipeline.text.words import runs
+from pipeline.store.tables import in_batches, scan_tables, write_table
+from pipeline.text.words import run_hashes
 
 VERSION = "2"
 ASSET = "repetition_edits"
@@ -53,7 +53,7 @@ RULES = (
         limits=(Limit("words left", "<", "min_words_left", figure=pl.col("score")),),
     ),
 )
-REASONS = words_of(RULES)
+REASONS = meanings_of(RULES)
 LABEL = "repeated_sentence"
 COUNTED_AT_ONCE = 1 << 25  # sentences whose hashes are in memory together
 READ_AT_ONCE = 1 << 21  # sentences of tables that are read together
@@ -77,7 +77,7 @@ def make(context: RunContext, inputs: Inputs, settings: Settings) -> Artifact:
 
     Which document is the first that holds a sentence follows the recipe's order of sources.
     """
-    documents, named = seen_through(inputs)
+    documents, named = stage_inputs(inputs)
     order = source_order(documents, context.sources, ())
 
     def build(draft: Draft) -> None:
@@ -113,7 +113,7 @@ def find_all(draft: Draft, documents: Documents, settings: Settings, execution: 
     """Write the sentences of every fragment into the draft, remembered ones without reading text."""
     about = digest({"version": VERSION, "window": settings.window, "min_bytes": settings.min_bytes})
     tables = [
-        of_documents(documents, name, side_table(name), {"sentences": about}, settings) for name in documents.fragments
+        fragment_task(documents, name, side_table(name), {"sentences": about}, settings) for name in documents.fragments
     ]
     make_tables(draft, tables, find_in_fragment, execution, "sentences")
 
@@ -156,7 +156,8 @@ def windows(one: Sentences, number: int) -> Sentences:
     return Sentences(
         one.document[first], one.start[first], one.end[last], one.after[last],
         sizes[last + 1] - sizes[first], letters[last + 1] - letters[first],
-        words[last + 1] - words[first], runs(one.hash, first, last + 1), comments[last + 1] - comments[first] == number,
+        words[last + 1] - words[first], run_hashes(one.hash, first, last + 1),
+        comments[last + 1] - comments[first] == number,
     )  # fmt: skip
 
 
@@ -175,14 +176,14 @@ def frequent_sentences(draft: Draft, documents: Documents, settings: Settings, o
         within = pl.col("hash").is_between(pl.lit(low, pl.UInt64), pl.lit(high, pl.UInt64))
         parts = []
         for batch in batches:
-            hashes = joined(batch).select("fragment", "row", "hash").filter(within).unique()
+            hashes = scan_tables(batch).select("fragment", "row", "hash").filter(within).unique()
             parts.append(hashes.group_by("hash").len("documents").collect())
         counts = pl.concat(parts).group_by("hash").agg(pl.col("documents").sum().cast(pl.Int64))
         found.append(counts.filter(pl.col("documents") > settings.max_documents))
     frequent = pl.concat(found).sort("hash")
     firsts = [pl.DataFrame(schema={"hash": pl.UInt64, "source": pl.Int64, "first": pl.String})]
     for batch in batches:
-        rows = joined(batch).select("fragment", "row", "hash").join(frequent.lazy(), on="hash", how="semi")
+        rows = scan_tables(batch).select("fragment", "row", "hash").join(frequent.lazy(), on="hash", how="semi")
         first_rows = rows.group_by("fragment", "hash").agg(pl.col("row").min()).collect()
         for (fragment,), first in first_rows.group_by("fragment"):
             ids = documents.read(str(fragment), ["doc_id"]).filter("kept")["doc_id"]
@@ -210,7 +211,7 @@ def cuts_by_fragment(
         return
     columns = [*SENTENCE, "documents", "first"]
     for batch in sentence_tables(draft, documents):
-        cuts = joined(batch).join(frequent.lazy(), on="hash", how="inner", maintain_order="left").collect()
+        cuts = scan_tables(batch).join(frequent.lazy(), on="hash", how="inner", maintain_order="left").collect()
         by_fragment = cuts.partition_by("fragment", as_dict=True, maintain_order=True)
         for fragment in batch:
             yield fragment, by_fragment.get((fragment,), cuts.head(0)).select(columns)

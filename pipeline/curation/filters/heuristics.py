@@ -20,18 +20,18 @@ from pipeline.curation.filters.gopher_repetition import repetition_columns
 from pipeline.curation.filters.heuristic_rules import RULES
 from pipeline.curation.filters.web_rules import markup_share, web_columns
 from pipeline.curation.rules import decided_by
-from pipeline.documents.reasons import words_of
+from pipeline.documents.reasons import meanings_of
 from pipeline.documents.stage import FragmentStage
 from pipeline.settings import Settings as Block
 from pipeline.settings import StageSettings
 from pipeline.text.characters import SCRIPTS, count_kinds
 from pipeline.text.code_lines import without_blocks
-from pipeline.text.kinds import code_or_not, kinds_of_prose
-from pipeline.text.pieces import lines, paragraphs, words
+from pipeline.text.kinds import detect_code, kinds_of_prose
 from pipeline.text.prose import prose_of
+from pipeline.text.segments import lines, paragraphs, words
 
 VERSION = "1"
-REASONS = words_of(RULES)
+REASONS = meanings_of(RULES)
 LONGEST = 2_000_000  # characters of a text that are looked at: four times what max_words of prose have
 CHUNK_BYTES = 4_000_000  # of text worked on at once: the memory stays small and the columns in the cache
 
@@ -149,7 +149,7 @@ STAGE = FragmentStage(
 
 
 def _columns(documents: pl.DataFrame) -> pl.DataFrame:
-    code, fenced = code_or_not(documents)
+    code, fenced = detect_code(documents)
     texts_of_prose, texts_of_code = documents["text"].filter(~code), documents["text"].filter(code)
     outside = without_blocks(texts_of_prose, fenced.filter(~code))
     prose = _prose_columns(prose_of(outside)).with_columns(markup_share(outside))

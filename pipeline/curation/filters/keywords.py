@@ -16,7 +16,7 @@ from pydantic import Field
 
 from pipeline.curation.filters.keyword_lists import HARMLESS, LISTS, entries
 from pipeline.curation.rules import Limit, Rule, decided_by
-from pipeline.documents.reasons import OWN, words_of
+from pipeline.documents.reasons import OWN, meanings_of
 from pipeline.documents.stage import FragmentStage
 from pipeline.settings import StageSettings
 
@@ -45,7 +45,7 @@ RULES = (
     _dense("spam_words", "dense with words of gambling, pharmacy or loan spam", "spam", OWN),
     _dense("profanity", "dense with profanity", "profanity", C4),
 )
-REASONS = words_of(RULES)
+REASONS = meanings_of(RULES)
 
 
 class Settings(StageSettings):

@@ -16,7 +16,7 @@ import polars as pl
 from pydantic import Field
 
 from pipeline.curation.rules import Limit, Rule, Scope, decided_by
-from pipeline.documents.reasons import words_of
+from pipeline.documents.reasons import meanings_of
 from pipeline.documents.stage import FragmentStage
 from pipeline.errors import UserError
 from pipeline.settings import StageSettings
@@ -92,7 +92,7 @@ RULES = (
         scope=Scope("documents that the classifier was asked about", pl.col("guessed")),
     ),
 )
-REASONS = words_of(RULES)
+REASONS = meanings_of(RULES)
 
 
 def signals(documents: pl.DataFrame, settings: Settings, models: dict[str, Path]) -> pl.DataFrame:

@@ -22,8 +22,8 @@ from pipeline.curation.filters import kneser_ney, learning_sample
 from pipeline.curation.filters.learning_sample import Sample, identity_of
 from pipeline.curation.filters.model_text import FOLDS, KINDS, as_words, judged, prose
 from pipeline.curation.rules import Limit, Rule, decided_by
-from pipeline.documents.reasons import words_of
-from pipeline.documents.stage import FragmentStage, TrainedFilter, seen_through
+from pipeline.documents.reasons import meanings_of
+from pipeline.documents.stage import FragmentStage, TrainedFilter, stage_inputs
 from pipeline.errors import UserError
 from pipeline.settings import StageSettings
 from pipeline.store.artifact import Artifact
@@ -41,7 +41,7 @@ RULES = (
         every=True,
     ),
 )
-REASONS = words_of(RULES)
+REASONS = meanings_of(RULES)
 FEWEST_TOKENS = 30  # below it a perplexity says nothing
 BOUNDS = "bounds.json"
 # Decades of perplexity. That of mixed text, by word of English and by syllable of Korean (docs/results/filters.md):
@@ -113,7 +113,7 @@ def make_model(context: RunContext, inputs: Inputs, settings: Settings) -> Artif
 
 def sample(context: RunContext, inputs: Inputs, settings: Settings) -> Sample:
     """The documents that the models learn from: those of the reference, else of all sources."""
-    documents, _ = seen_through(inputs)
+    documents, _ = stage_inputs(inputs)
     sources = set(settings.reference) or {documents.source(name) for name in documents.fragments}
     return learning_sample.make(context, "perplexity_sample", documents, {"reference": sources}, settings.characters)
 

@@ -24,8 +24,8 @@ from pipeline.curation.filters.learning_sample import Sample, identity_of
 from pipeline.curation.filters.model_text import FOLDS, KINDS, judged, turn
 from pipeline.curation.filters.perplexity import check_reference
 from pipeline.curation.rules import Limit, Rule, decided_by
-from pipeline.documents.reasons import words_of
-from pipeline.documents.stage import FragmentStage, TrainedFilter, seen_through
+from pipeline.documents.reasons import meanings_of
+from pipeline.documents.stage import FragmentStage, TrainedFilter, stage_inputs
 from pipeline.settings import StageSettings
 from pipeline.store.artifact import Artifact
 from pipeline.store.draft import Draft
@@ -42,7 +42,7 @@ RULES = (
         every=True,
     ),
 )
-REASONS = words_of(RULES)
+REASONS = meanings_of(RULES)
 MODEL_SETTINGS = ("reference", "characters", "min_documents")
 BOUNDS = "bounds.json"
 REFERENCE, OTHERS = "reference", "others"  # groups of the sample
@@ -147,7 +147,7 @@ def make_model(context: RunContext, inputs: Inputs, settings: Settings) -> Artif
 
 def sample(context: RunContext, inputs: Inputs, settings: Settings) -> Sample:
     """The documents that the classifiers learn from: those of the reference, and those of all other sources."""
-    documents, _ = seen_through(inputs)
+    documents, _ = stage_inputs(inputs)
     there = {documents.source(name) for name in documents.fragments}
     groups = {OTHERS: there - set(settings.reference), REFERENCE: there & set(settings.reference)}
     return learning_sample.make(context, "quality_sample", documents, groups, settings.characters)

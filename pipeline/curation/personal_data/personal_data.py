@@ -21,13 +21,13 @@ from pipeline.curation.personal_data.replacements import placeholder, surrogate
 from pipeline.curation.personal_data.spans import LABELS, SPAN, find_spans
 from pipeline.curation.rules import Rule
 from pipeline.documents.document import EDIT
-from pipeline.documents.reasons import words_of
+from pipeline.documents.reasons import meanings_of
 from pipeline.documents.stage import FragmentStage
 from pipeline.settings import StageSettings
 
 VERSION = "1"
 RULES: tuple[Rule, ...] = ()  # this stage removes nothing
-REASONS = words_of(RULES)
+REASONS = meanings_of(RULES)
 
 
 class Settings(StageSettings):

@@ -73,7 +73,7 @@ def prepare(
 
     ranks, device, seed = process.ranks, process.device, process.context.seed
     config = plan.with_vocabulary(model, tokenizer)
-    loaded = load(tokenizer.whole())
+    loaded = load(tokenizer.local_directory())
     size = budgets.size(config)
     precision = machine.choose_precision(settings.precision, device, size.parameters)
     fit = plan.fit(config, settings, precision, device, ranks.world)

@@ -74,13 +74,13 @@ def load_base(
     from model import export
     from pipeline.tokens.tokenizer import load
 
-    network = export.load(base.whole())
+    network = export.load(base.local_directory())
     if not network.config.causal:
         raise UserError(
             f"{base.asset} is bidirectional (model.causal: false) and cannot generate answers: set sft.enabled and"
             " preference.enabled to false."
         )
-    tokenizer = load(base.whole())
+    tokenizer = load(base.local_directory())
     if "<|im_start|>" not in tokenizer.ids:
         raise UserError(
             "The tokenizer has no <|im_start|> and <|im_end|>, which conversations need: use one that has them, or"

@@ -273,7 +273,7 @@ def with_vocabulary(model: ModelConfig, tokenizer: Artifact) -> ModelConfig:
     """The shape with the tokenizer's vocabulary size. Raises UserError if the recipe sets a smaller one."""
     from pipeline.tokens.tokenizer import load
 
-    size = load(tokenizer.whole()).vocab_size
+    size = load(tokenizer.local_directory()).vocab_size
     if model.vocab_size and model.vocab_size < size:
         raise UserError(
             f"model.vocab_size is {model.vocab_size}, but the tokenizer has {size} tokens: leave it out, or set it to"
