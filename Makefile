@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export VENV
 
-.PHONY: help setup pretrain sft full test lint ui reindex reap code-versions
+.PHONY: help setup pretrain sft full test test-fast check ui reindex reap code-versions
 
 help:
 	@echo "make setup     make the environment (.venv) and prepare the instance; quick when it is there"
@@ -13,7 +13,8 @@ help:
 	@echo "make full      everything: pretraining, fine-tuning, preferences, evaluation"
 	@echo "make ui        Dagster and MLflow in the browser (PORT=3000 MLFLOW_PORT=5000 HOST=127.0.0.1)"
 	@echo "make test      set up, then all tests"
-	@echo "make lint      ruff and mypy"
+	@echo "make test-fast the tests that take no time, in under two minutes"
+	@echo "make check     style and types: ruff format, ruff, mypy"
 	@echo "make code-versions  record the code that each stage runs, after raising its VERSION or where nothing changed"
 	@echo "make reap      mark runs whose process died as failed and free what they held"
 	@echo "make reindex   show what lies in the store in Dagster again, after its history was lost"
@@ -36,18 +37,22 @@ full: setup
 test: setup
 	@$(BIN)/python -m pytest $(TESTS)
 
-lint: setup
+test-fast: setup
+	@$(BIN)/python -m pytest -m "not slow" -q $(TESTS)
+
+check: setup
+	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 
 ui: setup
-	@$(BIN)/python -m assets.ui --host $(or $(HOST),127.0.0.1) --port $(or $(PORT),3000) --mlflow-port $(or $(MLFLOW_PORT),5000)
+	@$(BIN)/slm ui --host $(or $(HOST),127.0.0.1) --port $(or $(PORT),3000) --mlflow-port $(or $(MLFLOW_PORT),5000)
 
 code-versions: setup
 	@$(BIN)/python -m tests.code_versions
 
 reap: setup
-	@$(BIN)/python -m assets.reaper
+	@$(BIN)/slm reap
 
 reindex: setup
-	@$(BIN)/python -m assets.reindex
+	@$(BIN)/slm reindex

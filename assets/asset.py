@@ -30,7 +30,7 @@ from assets import console, display
 from assets.overrides import overridden, overrides_of
 from assets.training_process import run_in_process_of_its_own
 from pipeline.errors import UserError
-from pipeline.graph import NODES, Project
+from pipeline.graph import Node, Project
 from pipeline.store.artifact import Artifact
 from pipeline.store.store import NotMade
 
@@ -54,7 +54,8 @@ class Described:
     name: str
     description: str
     kinds: tuple[str, ...]
-    code: Any  # the module of pipeline/ that makes it: its VERSION, and where to read on
+    version: str  # of the code that makes it, as its fingerprint holds it
+    made_by: Callable[..., Any]  # where to read on
     show: Callable[[Project, Artifact], Mapping[str, Any]]
     checks: Sequence[Check]
     settings: str = ""  # block of the recipe that can be overridden in the Launchpad
@@ -62,19 +63,18 @@ class Described:
     measures: str = ""  # the model that this measures; where there is none, there is nothing to do
 
 
-def build(described: Described, sources: Sequence[AssetKey] = ()) -> AssetsDefinition:
+def build(described: Described, node: Node, sources: Sequence[AssetKey] = ()) -> AssetsDefinition:
     """The Dagster asset of an artifact; `sources` are what it reads besides other artifacts."""
-    node = NODES[described.name]
     config_type = overrides_of(described.settings) if described.settings else Config
 
     @asset(
         name=described.name,
         group_name=node.group,
-        deps=[*sources, *(AssetKey(name) for name in node.inputs)],
+        deps=[*sources, *(AssetKey(name) for name in node.inputs.values())],
         description=described.description,
         kinds=set(described.kinds),
         owners=OWNERS,
-        code_version=code_version(described.code),
+        code_version=described.version,
         metadata={"dagster/code_references": code_reference(described)},
         check_specs=[
             AssetCheckSpec(check.name, asset=AssetKey(described.name), description=check.description, blocking=True)
@@ -112,7 +112,7 @@ def nothing_to_measure(context: AssetExecutionContext, described: Described) -> 
 def made(context: AssetExecutionContext, project: Project, described: Described, given: Mapping[str, Any]) -> Artifact:
     """The artifact, from the store or made now; training and evaluation run in a process of their own."""
     if not described.on_device:
-        return NODES[described.name].make(project)
+        return project.make(described.name)
     known = up_to_date(project, described.name)
     if known is not None:
         project.log(f"{described.name}: up to date ({known.version})")
@@ -125,7 +125,7 @@ def up_to_date(project: Project, name: str) -> Artifact | None:
     """The artifact in force where it is the one that would be made now; nothing is made to find out."""
     store = project.store.explaining()
     try:
-        artifact = NODES[name].make(replace(project, store=store, log=lambda line: None))
+        artifact = replace(project, store=store, log=lambda line: None).make(name)
     except NotMade:
         return None
     return None if (store.explanations or {}).get(name) else artifact
@@ -169,16 +169,11 @@ def checked(check: Check, project: Project, artifact: Artifact) -> AssetCheckRes
     )
 
 
-def code_version(module: Any) -> str:
-    """The version that the module's own fingerprints hold."""
-    return str(module.VERSION)
-
-
 def code_reference(described: Described) -> CodeReferencesMetadataValue:
     """Link to the function that makes the artifact."""
-    function = getattr(described.code, "make", None) or getattr(described.code, "signals", None)
-    file = inspect.getsourcefile(described.code) or ""
-    line = inspect.getsourcelines(function)[1] if function is not None else 1
+    function = described.made_by
+    file, line = inspect.getsourcefile(function) or "", inspect.getsourcelines(function)[1]
+    label = f"{function.__module__}.{function.__qualname__}"
     return CodeReferencesMetadataValue(
-        code_references=[LocalFileCodeReference(file_path=file, line_number=line, label=f"{described.code.__name__}")]
+        code_references=[LocalFileCodeReference(file_path=file, line_number=line, label=label)]
     )

@@ -4,7 +4,6 @@ Each test looks at the artifact alone, gives a problem as one sentence ("" where
 looked at. They read manifests, columns' statistics and a few rows, never all text again.
 """
 
-import json
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -14,7 +13,8 @@ import pyarrow.parquet as pq
 
 from assets import display
 from assets.asset import Check
-from pipeline.graph import NODES, Project
+from pipeline.evaluation.report import figures_of
+from pipeline.graph import CURATED, Project
 from pipeline.store.artifact import Artifact
 
 Answer = tuple[str, Mapping[str, Any]]
@@ -76,9 +76,10 @@ def _rows(artifact: Artifact, fragment: str) -> int | None:
 
 
 def _stage_before(project: Project, name: str) -> Artifact | None:
-    """The decisions that a stage starts from: the last of its inputs that decides."""
-    deciding = [of for of in NODES[name].inputs if of.endswith(("_decisions", "_edits"))]
-    return project.store.current(deciding[-1]) if deciding else None
+    """What a stage starts from: the decisions of the stage before it, of curated documents those of the last one."""
+    inputs = project.nodes[name].inputs
+    before = list(inputs)[-1] if name == CURATED else inputs.get("previous")
+    return project.store.current(before) if before else None
 
 
 def round_trip(project: Project, artifact: Artifact) -> Answer:
@@ -157,23 +158,9 @@ def finite(project: Project, artifact: Artifact) -> Answer:
 
 def figures_are_numbers(project: Project, artifact: Artifact) -> Answer:
     """Every figure of the report is a number."""
-    report = json.loads(artifact.file("report.json").read_text())
-    wrong = [name for name, value in numbers(report) if not math.isfinite(value)]
-    return (f"not a number: {', '.join(wrong[:5])}" if wrong else ""), {"figures": sum(1 for _ in numbers(report))}
-
-
-def numbers(value: Any, name: str = "") -> Any:
-    """All figures of a report as (dotted name, number)."""
-    if isinstance(value, bool):
-        return
-    if isinstance(value, int | float):
-        yield name, float(value)
-    elif isinstance(value, dict):
-        for key, of in value.items():
-            yield from numbers(of, f"{name}.{key}" if name else str(key))
-    elif isinstance(value, list):
-        for index, of in enumerate(value):
-            yield from numbers(of, f"{name}[{index}]")
+    known = figures_of(artifact)
+    wrong = [name for name, value in known.items() if not math.isfinite(value)]
+    return (f"not a number: {', '.join(wrong[:5])}" if wrong else ""), {"figures": len(known)}
 
 
 ADDS_UP = Check("adds_up", "Documents in = kept + removed, and in = what the stage before kept", adds_up)

@@ -12,9 +12,10 @@ from dagster import MetadataValue
 from assets import display
 from assets.asset import Check
 from pipeline.curation import contamination
-from pipeline.curation.duplicates import review
+from pipeline.curation.duplicates import near, review
+from pipeline.curation.duplicates.duplicate_settings import Settings
 from pipeline.graph import Project
-from pipeline.inspect.curves import figure_of
+from pipeline.inspect.curves import ACCENT, KEPT, REMOVED, figure_of
 from pipeline.store.artifact import Artifact
 
 Show = Callable[[Project, Artifact], Mapping[str, Any]]
@@ -50,11 +51,11 @@ def _similarities(similar: pl.DataFrame, threshold: float) -> Any:
     figure, (axis,) = figure_of(1, 1)
     width = 1 / similar.height
     for label, colour, part in (
-        ("below the threshold", display.KEPT, similar.filter(pl.col("from") + width / 2 < threshold)),
-        ("at least the threshold", display.REMOVED, similar.filter(pl.col("from") + width / 2 >= threshold)),
+        ("below the threshold", KEPT, similar.filter(pl.col("from") + width / 2 < threshold)),
+        ("at least the threshold", REMOVED, similar.filter(pl.col("from") + width / 2 >= threshold)),
     ):
         axis.bar(part["from"], part["pairs"], width=width, align="edge", color=colour, label=label)
-    axis.axvline(threshold, color=display.ACCENT, linestyle="--", linewidth=1)
+    axis.axvline(threshold, color=ACCENT, linestyle="--", linewidth=1)
     axis.set_xlim(0, 1)
     axis.set_xlabel("Jaccard similarity of the two documents")
     axis.set_ylabel("pairs")
@@ -85,10 +86,12 @@ def with_items(show: Show) -> Show:
 
 def removals_are_just(project: Project, artifact: Artifact) -> tuple[str, Mapping[str, Any]]:
     """Each removed copy names a document that is kept, and is as similar to it as the decision says."""
-    settings = project.recipe.curation.duplicates
+    settings = project.recipe.curation.of(near.STAGE)
+    assert isinstance(settings, Settings)
     if not settings.enabled:
         return "", {"removed": 0}
-    wrong = review.check(project["raw_documents"], project["quality_decisions"], artifact, settings)
+    before = project.nodes[artifact.asset].inputs["previous"]
+    wrong = review.check(project["raw_documents"], project[before], artifact, settings)
     figures = {"removed": artifact.counts["in"] - artifact.counts["kept"], "wrong": len(wrong)}
     return (f"{len(wrong)} removals are not just, the first: {wrong[0]}" if wrong else ""), figures
 

@@ -5,7 +5,7 @@ import sys
 
 from dagster import DagsterInstance, Definitions, in_process_executor
 
-from assets import console, curation, evaluation, jobs, model, reaper, sensors, sources, tokens
+from assets import console, groups, jobs, reaper, sensors, sources
 from pipeline.errors import UserError
 from pipeline.recipe import load
 
@@ -24,10 +24,7 @@ if console.AT_A_TERMINAL and os.environ.get("DAGSTER_HOME"):
 defs = Definitions(
     assets=[
         *sources.assets_of(recipe),
-        *curation.assets_of(recipe),
-        *tokens.assets_of(recipe),
-        *model.assets_of(recipe),
-        *evaluation.assets_of(recipe),
+        *groups.assets_of(recipe),
     ],
     jobs=[*jobs.jobs_of(recipe), sources.OBSERVE_JOB],
     sensors=sensors.SENSORS,

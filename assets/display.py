@@ -30,18 +30,19 @@ from dagster import (
     TextMetadataValue,
 )
 
+from assets import signals
 from pipeline.curation.duplicates import review
 from pipeline.documents.document import DECISION_SCHEMA
-from pipeline.inspect import curves
-from pipeline.inspect.curves import ACCENT, KEPT, REMOVED, figure_of
+from pipeline.documents.reasons import Reason, meanings_of
+from pipeline.inspect import curves, rules_reference
+from pipeline.inspect.curves import KEPT, figure_of
+from pipeline.settings import StageSettings
 from pipeline.store.artifact import Artifact
 
 LARGEST_PICTURE = 200_000  # bytes; the event log keeps every picture of every run
 EXCERPT = 160  # characters of a sample
 SAMPLES = 5
 FRAGMENTS_READ = 4  # fragments that samples and histograms are taken from
-PICTURES_OF_SIGNALS = 30
-SCORES = ("score", "jaccard", "probability", "quality")  # signals that a `threshold` is a limit of
 
 
 def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None) -> TableMetadataValue:
@@ -73,9 +74,10 @@ def _cell(value: Any) -> Any:
 
 @functools.cache
 def code() -> str:
-    """Digest of the code that draws pages: what was drawn by other code is drawn again, though the artifact stayed."""
+    """Digest of what draws pages, the rules among it: what others drew is drawn again, though the artifact stayed."""
     files = [*sorted(Path(__file__).parent.glob("*.py")), Path(review.__file__), Path(curves.__file__)]
-    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:16]
+    content = b"".join(path.read_bytes() for path in files) + rules_reference.page().encode()
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
 # -- every artifact ---------------------------------------------------------------------------------------------------
@@ -144,7 +146,7 @@ def decision_lineage(artifact: Artifact, previous: str | None) -> TableColumnLin
 # -- documents and decisions ------------------------------------------------------------------------------------------
 
 
-def of_documents(artifact: Artifact) -> dict[str, Any]:
+def fragment_task(artifact: Artifact) -> dict[str, Any]:
     """Documents by source and a few of them."""
     shown: dict[str, Any] = {}
     by_source = artifact.counts.get("by_source", {})
@@ -158,16 +160,14 @@ def of_documents(artifact: Artifact) -> dict[str, Any]:
     return shown
 
 
-def of_decisions(
-    artifact: Artifact, raw: Artifact, reasons: Mapping[str, str], settings: Mapping[str, Any]
-) -> dict[str, Any]:
+def of_decisions(artifact: Artifact, raw: Artifact, rules: Sequence[Reason], settings: StageSettings) -> dict[str, Any]:
     """What a curation stage did: removals by reason and source, its signals, and rows that went and that stayed."""
     counts = artifact.counts
     shown: dict[str, Any] = {
         "documents in": MetadataValue.int(counts["in"]),
         "kept": MetadataValue.int(counts["kept"]),
         "removed": MetadataValue.int(counts["in"] - counts["kept"]),
-        "removed by reason": removals(counts, reasons),
+        "removed by reason": removals(counts, rules),
     }
     by_source = counts.get("by_source", {})
     if by_source:
@@ -177,9 +177,9 @@ def of_decisions(
     if counts["removed"] and by_source:
         shown["removed, by source and reason"] = picture(_removals_chart(by_source))
     frame = _decisions(artifact, raw)
-    histograms = _histograms(frame, settings)
-    if histograms:
-        shown["signals"] = picture(histograms)
+    drawn = signals.drawing(frame, rules, settings)
+    if drawn is not None:
+        shown["signals"] = picture(drawn)
     for label, wanted in (("sample removed", ~pl.col("keep")), ("sample kept", pl.col("keep"))):
         chosen = _spread_over_reasons(frame.filter(wanted))
         if chosen:
@@ -187,10 +187,11 @@ def of_decisions(
     return shown
 
 
-def removals(counts: Mapping[str, Any], reasons: Mapping[str, str]) -> TableMetadataValue:
-    documents = max(counts["in"], 1)
+def removals(counts: Mapping[str, Any], reasons: Iterable[Reason]) -> TableMetadataValue:
+    """Documents that were left out, by reason. An artifact of older code may hold a reason that is no more."""
+    documents, words = max(counts["in"], 1), meanings_of(reasons)
     rows = [
-        {"reason": name, "documents": number, "share": number / documents, "meaning": reasons.get(name, "")}
+        {"reason": name, "documents": number, "share": number / documents, "meaning": words.get(name, "")}
         for name, number in sorted(counts["removed"].items(), key=lambda pair: -pair[1])
     ]
     return table(rows, ("reason", "documents", "share", "meaning"))
@@ -304,60 +305,6 @@ def _removals_chart(by_source: Mapping[str, Mapping[str, Any]]) -> Any:
     axes[0].set_xlabel("share of the documents that reached this stage")
     axes[0].legend(frameon=False, fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
-
-
-def _histograms(frame: pl.DataFrame, settings: Mapping[str, Any]) -> Any:
-    """The stage's signals, kept beside removed, with a line at each threshold."""
-    ignored = {*DECISION_SCHEMA, "source", "text", "declared_lang"}
-    numeric = [
-        name
-        for name, dtype in frame.schema.items()
-        if name not in ignored and dtype.is_numeric() and frame[name].drop_nulls().n_unique() > 1
-    ]
-    if not numeric and "score" in frame.columns and frame["score"].drop_nulls().n_unique() > 1:
-        numeric = ["score"]
-    numeric = numeric[:PICTURES_OF_SIGNALS]
-    if not numeric:
-        return None
-    across = min(3, len(numeric))
-    figure, axes = figure_of(math.ceil(len(numeric) / across), across)
-    for axis, name in zip(axes, numeric, strict=False):
-        values = frame.select(name, "keep").drop_nulls().filter(pl.col(name).cast(pl.Float64).is_finite())
-        if values.is_empty():
-            continue
-        low, high = values[name].quantile(0.005) or 0.0, values[name].quantile(0.995) or 0.0
-        bins = [low + (high - low) * step / 30 for step in range(31)] if high > low else 10
-        parts = [values.filter(keep)[name].to_numpy() for keep in (pl.col("keep"), ~pl.col("keep"))]
-        axis.hist(parts, bins=bins, stacked=True, color=[KEPT, REMOVED], label=["kept", "removed"])
-        outside = []
-        for limit in thresholds(name, settings):
-            if limit > 1.5 * high > 1.5 * low:
-                outside.append(f"{limit:g}")  # a line there would leave no room for the bars
-                continue
-            axis.axvline(limit, color=ACCENT, linestyle="--", linewidth=1)
-        axis.set_title(f"{name} (limit {', '.join(outside)})" if outside else name, fontsize=8)
-        axis.tick_params(labelsize=6)
-    for axis in axes[len(numeric) :]:
-        axis.set_visible(False)
-    axes[0].legend(frameon=False, fontsize=6)
-    return figure
-
-
-def thresholds(signal: str, settings: Mapping[str, Any]) -> list[float]:
-    """Settings, at whatever depth, that are limits of a signal.
-
-    `min_words`, `max_words`, `min_words_ko` and a plain `words` are limits of `words`; two numbers are the lowest and
-    the highest; `threshold` is that of any score.
-    """
-    found: list[float] = []
-    for name, value in settings.items():
-        bare = name.removeprefix("min_").removeprefix("max_").removesuffix("_ko")
-        if isinstance(value, Mapping):
-            found += thresholds(signal, value)
-        elif bare == signal or (bare == "threshold" and signal in SCORES):
-            limits = value if isinstance(value, list) else [value]
-            found += [float(of) for of in limits if isinstance(of, int | float) and not isinstance(of, bool)]
-    return sorted(set(found))
 
 
 def png(figure: Any) -> bytes:

@@ -1,26 +1,30 @@
 """Group `evaluation`: what each model can do, in figures and in samples, beside its version before."""
 
-import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
-from dagster import AssetsDefinition, MetadataValue
+from dagster import MetadataValue
 
 from assets import checks, display
-from assets.asset import Described, build
+from assets.asset import Described
 from pipeline import tracking
 from pipeline.evaluation import report
+from pipeline.evaluation.measure import Measure
 from pipeline.graph import Project
 from pipeline.recipe import Recipe
 from pipeline.store.artifact import Artifact
+from pipeline.trained_models import TRAINED_MODELS, TrainedModel
 
 MOST_FIGURES = 200
+MOST_ROWS = 20  # of a measure's table
+# What stands above a table, where it is not the table's name.
+TITLES = {"covered_items": "evaluation items in the training text"}
 
 
 def show_report(project: Project, artifact: Artifact) -> Mapping[str, Any]:
     """The figures beside those of the version before, samples, and the run in MLflow."""
-    now = figures(artifact)
+    now = report.figures_of(artifact)
     before = earlier(project, artifact)
     rows = [
         {
@@ -37,18 +41,15 @@ def show_report(project: Project, artifact: Artifact) -> Mapping[str, Any]:
         shown["samples"] = display.table(
             [{name: display.excerpt(str(value), 400) for name, value in row.items()} for row in samples]
         )
-    if "covered_items.parquet" in artifact.manifest["files"]:
-        items = pl.read_parquet(artifact.file("covered_items.parquet"), n_rows=20).to_dicts()
-        if items:
-            shown["evaluation items in the training text"] = display.table(items)
+    for name in artifact.fragments:
+        if name not in ("samples", "comparison"):
+            rows = pl.read_parquet(artifact.table(name), n_rows=MOST_ROWS).to_dicts()
+            if rows:
+                shown[TITLES.get(name, name.replace("_", " "))] = display.table(rows)
     run = tracking.find(artifact.manifest["fingerprint"])
     if run:
         shown["MLflow run"] = MetadataValue.url(tracking.link(run))
     return shown
-
-
-def figures(artifact: Artifact) -> dict[str, float]:
-    return dict(checks.numbers(json.loads(artifact.file("report.json").read_text())))
 
 
 def earlier(project: Project, artifact: Artifact) -> dict[str, float]:
@@ -56,32 +57,28 @@ def earlier(project: Project, artifact: Artifact) -> dict[str, float]:
     others = [of for of in project.store.versions(artifact.asset) if of.version != artifact.version]
     others = [of for of in others if "report.json" in of.manifest["files"]]
     made = [(of.file("manifest.json").stat().st_mtime, of) for of in others]
-    return figures(max(made, key=lambda pair: pair[0])[1]) if made else {}
+    return report.figures_of(max(made, key=lambda pair: pair[0])[1]) if made else {}
 
 
-def evaluation(name: str, model: str, of_what: str) -> Described:
+def evaluation(model: TrainedModel, measures: Sequence[Measure[Any]]) -> Described:
+    """The asset of a trained model's evaluation."""
     return Described(
-        name=name,
+        name=model.evaluation,
         description=(
-            f"What the {of_what} model can do: bits per byte and perplexity by source and language, the tasks of the "
-            "recipe, and samples, beside the version before."
+            f"What the {model.adjective} model can do, beside the version before: "
+            f"{'; '.join(measure.description for measure in measures)}."
         ),
         kinds=("python", "pytorch", "mlflow"),
-        code=report,
+        version=report.VERSION,
+        made_by=report.make,
         show=show_report,
         checks=(checks.NUMBERS,),
         settings="evaluation",
         on_device=True,
-        measures=model,
+        measures=model.name,
     )
 
 
-DESCRIBED = [
-    evaluation("pretrained_evaluation", "pretrained_model", "pretrained"),
-    evaluation("sft_evaluation", "sft_model", "fine-tuned"),
-    evaluation("preference_evaluation", "preference_model", "preference-tuned"),
-]
-
-
-def assets_of(recipe: Recipe) -> list[AssetsDefinition]:
-    return [build(described) for described in DESCRIBED]
+def described(recipe: Recipe) -> list[Described]:
+    measures = recipe.evaluation.measures()
+    return [evaluation(model, measures) for model in TRAINED_MODELS]

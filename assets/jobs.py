@@ -10,34 +10,35 @@ from collections.abc import Sequence
 from dagster import AssetKey, AssetSelection, define_asset_job, in_process_executor
 
 from assets.sources import key_of
-from pipeline.graph import NODES, inputs_in_order
+from pipeline.graph import enabled_assets, nodes_of
 from pipeline.recipe import Recipe
-
-
-def wanted(recipe: Recipe) -> list[str]:
-    """Names of the artifacts that the recipe asks for, in the order of the graph."""
-    return [name for name, node in NODES.items() if node.wanted(recipe)]
+from pipeline.run import inputs_in_order
+from pipeline.trained_models import EVALUATIONS, TRAINED_MODELS
 
 
 def with_inputs(recipe: Recipe, end: str) -> list[str]:
     """`end` and everything that it is made of, in order; nothing where the recipe does not ask for it."""
-    return inputs_in_order(recipe, end) if end in wanted(recipe) else []
+    nodes = nodes_of(recipe)
+    return inputs_in_order(nodes, end) if nodes[end].enabled else []
 
 
 def jobs_of(recipe: Recipe) -> list:
     """All jobs. Those that start with raw documents look at the sources first."""
-    evaluations = [name for name in wanted(recipe) if name.endswith("_evaluation")]
-    pretrained, tuned, preferred = (
-        with_inputs(recipe, f"{of}_evaluation") for of in ("pretrained", "sft", "preference")
-    )
+    enabled = enabled_assets(recipe)
+    models = [
+        (of.job, f"From the sources to an evaluated {of.adjective} model", with_inputs(recipe, of.evaluation))
+        for of in TRAINED_MODELS
+    ]
     made = [
         ("curate_job", "From the sources to curated documents", with_inputs(recipe, "curated_documents")),
         ("tokenize_job", "From the sources to token shards", with_inputs(recipe, "token_shards")),
-        ("pretrain_job", "From the sources to an evaluated pretrained model", pretrained),
-        ("sft_job", "From the sources to an evaluated fine-tuned model", tuned),
-        ("preference_job", "From the sources to an evaluated preference-tuned model", preferred),
-        ("evaluate_job", "Measures the models that there are; makes no model", evaluations),
-        ("full_job", "Everything that the recipe asks for", wanted(recipe)),
+        *models,
+        (
+            "evaluate_job",
+            "Measures the models that there are; makes no model",
+            [name for name in enabled if name in EVALUATIONS],
+        ),
+        ("full_job", "Everything that the recipe asks for", enabled),
     ]
     return [_job(recipe, name, description, assets) for name, description, assets in made if assets]
 

@@ -8,17 +8,17 @@ from collections.abc import Mapping
 from typing import Any
 
 import polars as pl
-from dagster import AssetsDefinition, MetadataValue
+from dagster import MetadataValue
 
 from assets import checks, display
-from assets.asset import Described, build
+from assets.asset import Described
 from pipeline import tracking
 from pipeline.conversations import instruction_data, preference_data
 from pipeline.graph import Project
 from pipeline.inspect.curves import loss_curve
 from pipeline.recipe import Recipe
 from pipeline.store.artifact import Artifact
-from pipeline.training.objectives import fine_tuning, preference, pretraining
+from pipeline.trained_models import TRAINED_MODELS, TrainedModel
 from pipeline.training.planning import plan
 
 TRAINED = ("python", "pytorch", "mlflow")
@@ -74,68 +74,52 @@ def _text(value: Any) -> str:
     return "" if value is None else str(value)
 
 
-DESCRIBED = [
-    Described(
-        name="training_plan",
-        description=(
-            "What the pretraining will cost before it starts: parameters, memory, steps, time and learning rate on the "
-            "device at hand."
-        ),
-        kinds=("python", "pytorch"),
-        code=plan,
-        show=show_plan,
-        checks=(checks.WHOLE,),
+PLAN = Described(
+    name="training_plan",
+    description=(
+        "What the pretraining will cost before it starts: parameters, memory, steps, time and learning rate on the "
+        "device at hand."
     ),
-    Described(
-        name="pretrained_model",
-        description=(
-            "A language model trained on the token shards. Its folder alone is enough to chat with it or to hand it on."
-        ),
-        kinds=TRAINED,
-        code=pretraining,
-        show=show_model,
-        checks=(checks.LEARNED,),
-        settings="pretraining",
-        on_device=True,
-    ),
-    Described(
-        name="instruction_data",
-        description="Conversations to fine-tune on, with some held back to measure by.",
-        kinds=("python", "polars", "parquet"),
-        code=instruction_data,
-        show=show_examples,
-        checks=(checks.NOT_EMPTY,),
-    ),
-    Described(
-        name="sft_model",
-        description="The pretrained model, fine-tuned on conversations; the loss counts the assistant's words only.",
-        kinds=TRAINED,
-        code=fine_tuning,
-        show=show_model,
-        checks=(checks.LEARNED,),
-        settings="sft",
-        on_device=True,
-    ),
-    Described(
-        name="preference_data",
-        description="Pairs of answers of which one is better, to tune preferences by, with some held back.",
-        kinds=("python", "polars", "parquet"),
-        code=preference_data,
-        show=show_examples,
-        checks=(checks.NOT_EMPTY,),
-    ),
-    Described(
-        name="preference_model",
-        description="The fine-tuned model, moved towards preferred answers (DPO) and held close to where it started.",
-        kinds=TRAINED,
-        code=preference,
-        show=show_model,
-        checks=(checks.FINITE,),
-        settings="preference",
-        on_device=True,
-    ),
-]
+    kinds=("python", "pytorch"),
+    version=plan.VERSION,
+    made_by=plan.make,
+    show=show_plan,
+    checks=(checks.WHOLE,),
+)
+INSTRUCTIONS = Described(
+    name="instruction_data",
+    description="Conversations to fine-tune on, with some held back to measure by.",
+    kinds=("python", "polars", "parquet"),
+    version=instruction_data.VERSION,
+    made_by=instruction_data.make,
+    show=show_examples,
+    checks=(checks.NOT_EMPTY,),
+)
+PREFERENCES = Described(
+    name="preference_data",
+    description="Pairs of answers of which one is better, to tune preferences by, with some held back.",
+    kinds=("python", "polars", "parquet"),
+    version=preference_data.VERSION,
+    made_by=preference_data.make,
+    show=show_examples,
+    checks=(checks.NOT_EMPTY,),
+)
 
 
-def assets_of(recipe: Recipe) -> list[AssetsDefinition]:
-    return [build(described) for described in DESCRIBED]
+def trained(model: TrainedModel) -> Described:
+    """The asset of a trained model."""
+    return Described(
+        name=model.name,
+        description=model.description,
+        kinds=TRAINED,
+        version=model.version,
+        made_by=model.make,
+        show=show_model,
+        checks=(checks.LEARNED if model.loss_falls else checks.FINITE,),
+        settings=model.block,
+        on_device=True,
+    )
+
+
+def described(recipe: Recipe) -> list[Described]:
+    return [INSTRUCTIONS, PREFERENCES, PLAN, *map(trained, TRAINED_MODELS)]

@@ -12,30 +12,27 @@ from dagster._core.definitions.data_version import (
     get_input_data_version_tag,
 )
 
-from assets import curation, evaluation, model, tokens
-from assets.asset import Described, code_version, result
-from pipeline.graph import NODES, Project
+from assets.asset import Described, result
+from assets.groups import described
+from pipeline.graph import Project
 from pipeline.store.artifact import Artifact
-
-DESCRIBED: dict[str, Described] = {
-    of.name: of for group in (curation, tokens, model, evaluation) for of in group.DESCRIBED
-}
 
 
 def reindex(instance: DagsterInstance, project: Project) -> list[str]:
     """Reports every artifact in force; returns their names, in the order of the graph."""
     reported = []
-    for name in NODES:
+    known = described(project.recipe)
+    for name in project.nodes:
         artifact = project.store.current(name)
         if artifact is None:
             continue
-        shown = result(project, DESCRIBED[name], artifact)
+        shown = result(project, known[name], artifact)
         assert shown.metadata is not None
         instance.report_runless_asset_event(
             AssetMaterialization(
                 asset_key=AssetKey(name),
                 metadata={**shown.metadata, "state": "found in the store by `make reindex`"},
-                tags=versions(project, name, artifact),
+                tags=versions(project, known[name], artifact),
             )
         )
         for check in shown.check_results or []:
@@ -54,10 +51,10 @@ def reindex(instance: DagsterInstance, project: Project) -> list[str]:
     return reported
 
 
-def versions(project: Project, name: str, artifact: Artifact) -> dict[str, str]:
+def versions(project: Project, described: Described, artifact: Artifact) -> dict[str, str]:
     """The tags by which Dagster tells what is out of date."""
-    tags = {DATA_VERSION_TAG: artifact.digest[:16], CODE_VERSION_TAG: code_version(DESCRIBED[name].code)}
-    for given in NODES[name].inputs:
+    tags = {DATA_VERSION_TAG: artifact.digest[:16], CODE_VERSION_TAG: described.version}
+    for given in project.nodes[described.name].inputs.values():
         before = project.store.current(given)
         if before is not None:
             tags[get_input_data_version_tag(AssetKey(given))] = before.digest[:16]

@@ -3,15 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
-from dagster import AssetsDefinition
-
 from assets import checks, display
-from assets.asset import Described, build
+from assets.asset import Described
 from pipeline.graph import Project
 from pipeline.recipe import Recipe
 from pipeline.store.artifact import Artifact
 from pipeline.tokens import shards as token_shards
 from pipeline.tokens import training as tokenizer
+from pipeline.tokens.near_validation import NEAR_VALIDATION
 
 
 def show_tokenizer(project: Project, artifact: Artifact) -> Mapping[str, Any]:
@@ -26,6 +25,7 @@ def show_tokenizer(project: Project, artifact: Artifact) -> Mapping[str, Any]:
 
 def show_shards(project: Project, artifact: Artifact) -> Mapping[str, Any]:
     shown = dict(display.of_facts(artifact))
+    shown["removed by reason"] = display.removals(artifact.counts, (NEAR_VALIDATION,))
     by_source = artifact.facts.get("tokens_by_source", {})
     if by_source:
         shown["tokens by source"] = display.picture(display.bar_chart(by_source, "tokens"))
@@ -39,7 +39,7 @@ def show_shards(project: Project, artifact: Artifact) -> Mapping[str, Any]:
     return shown
 
 
-DESCRIBED = [
+DESCRIBED = (
     Described(
         name="tokenizer",
         description=(
@@ -47,7 +47,8 @@ DESCRIBED = [
             "is unknown; the signs of a conversation are single tokens that ordinary text can never become."
         ),
         kinds=("python", "sentencepiece"),
-        code=tokenizer,
+        version=tokenizer.VERSION,
+        made_by=tokenizer.make,
         show=show_tokenizer,
         checks=(checks.ROUND_TRIP,),
         settings="tokenizer",
@@ -56,12 +57,13 @@ DESCRIBED = [
         name="token_shards",
         description=("The curated documents as tokens, each beside its document's id: each token has a source."),
         kinds=("python", "polars", "parquet"),
-        code=token_shards,
+        version=token_shards.VERSION,
+        made_by=token_shards.make,
         show=show_shards,
         checks=(checks.NO_SHARD_EMPTY, checks.IDS),
     ),
-]
+)
 
 
-def assets_of(recipe: Recipe) -> list[AssetsDefinition]:
-    return [build(described) for described in DESCRIBED]
+def described(recipe: Recipe) -> list[Described]:
+    return list(DESCRIBED)

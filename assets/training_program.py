@@ -16,9 +16,9 @@ from dagster_pipes import PipesContext, open_dagster_pipes
 from assets.overrides import overridden
 from assets.training_process import STOPPED, WRONG_INPUT
 from pipeline.errors import UserError
-from pipeline.graph import NODES, Project
+from pipeline.graph import Project
 from pipeline.inspect import registry
-from pipeline.inspect.summary import duration
+from pipeline.printing import duration
 from pipeline.training.stopping import Stopped
 
 SECONDS_BETWEEN_REPORTS = 10.0
@@ -91,7 +91,7 @@ def main() -> int:
             if given:
                 project = replace(project, recipe=overridden(project.recipe, block, given))
             project = replace(project, progress=Progress(pipes), should_stop=should_stop)
-            artifact = NODES[name].make(project)
+            artifact = project.make(name)
             if os.environ.get("RANK", "0") == "0":
                 registry.note(project.recipe, project.store, artifact, project.log)
         except UserError as error:

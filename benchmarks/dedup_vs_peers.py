@@ -11,7 +11,7 @@ word 5-grams, Jaccard 0.7 where a system asks for a threshold.
 
 The documents: 25,000 pieces of 2,300 characters of whatever source and documentation the running Python has installed,
 and 3,600 edited copies of them. Similarities that are told are exact, over all pairs, and computed with no code of the
-pipeline. Figures of a run are in docs/deduplication.md.
+pipeline. Figures of a run are in docs/results/deduplication.md.
 """
 
 from __future__ import annotations

@@ -23,13 +23,13 @@ os.environ.setdefault("POLARS_MAX_THREADS", "1")
 
 import polars as pl
 
-from pipeline.curation.filters import heuristics, keywords, language
+from pipeline.curation.filters import heuristic_rules, heuristics, keywords, language
 from pipeline.curation.filters.gopher_quality import quality_columns
 from pipeline.curation.filters.gopher_repetition import repetition_columns
 from pipeline.curation.filters.web_rules import web_columns
 from pipeline.curation.rules import decided_by
 from pipeline.text.characters import SCRIPTS, count_kinds
-from pipeline.text.pieces import lines, paragraphs, words
+from pipeline.text.segments import lines, paragraphs, words
 
 PEER = """
 import json, sys, time
@@ -65,17 +65,17 @@ def ours(texts: pl.Series) -> dict[str, tuple[list[str | None], float]]:
         counts = count_kinds(texts)
         columns = quality_columns(texts, lines(texts), counts.select(pl.sum_horizontal("digits", *SCRIPTS)).to_series())
         columns = columns.with_columns(spaced, lines=lines(texts).total())
-        return decided_by(columns, heuristics.gopher_rules(heuristics.Gopher()))
+        return decided_by(columns, heuristic_rules.GOPHER_QUALITY_RULES, heuristics.Settings())
 
     def repetition() -> pl.DataFrame:
         columns = repetition_columns(lines(texts), paragraphs(texts), words(texts))
-        return decided_by(columns, heuristics.repetition_rules(heuristics.Repetition()))
+        return decided_by(columns, heuristic_rules.GOPHER_REPETITION_RULES, heuristics.Settings())
 
     def fineweb() -> pl.DataFrame:
         in_lines = lines(texts)
         columns = web_columns(texts, in_lines).with_columns(spaced, lines=in_lines.total())
         columns = columns.hstack(repetition_columns(in_lines, in_lines, in_lines).select("dup_line_chars"))
-        return decided_by(columns, heuristics.fineweb_rules(heuristics.FineWeb()))
+        return decided_by(columns, heuristic_rules.FINEWEB_RULES, heuristics.Settings())
 
     found = {}
     for name, work in (("gopher quality", quality), ("gopher repetition", repetition), ("fineweb", fineweb)):

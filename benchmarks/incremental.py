@@ -30,7 +30,7 @@ from scale import write_corpus
 
 from pipeline.curation.filters.model_text import turn
 from pipeline.ingest.fragments import document_ids
-from pipeline.tokens.sampling import drawn, held_out
+from pipeline.tokens.sampling import held_out_fraction, sample_fraction
 
 RUN = """
 import sys
@@ -89,7 +89,9 @@ def change(corpus: Path, store: Path, inside: bool) -> str:
     then = document_ids(frame["text"] + ADDED).to_frame().select(turn() > last).to_series()
     learned = now["doc_id"].is_in(list(ids))
     drawn_now, drawn_then = (
-        column.to_frame().select((drawn(pl.col("doc_id")) < 0.5) | (held_out(pl.col("doc_id")) < 0.05)).to_series()
+        column.to_frame()
+        .select((sample_fraction(pl.col("doc_id")) < 0.5) | (held_out_fraction(pl.col("doc_id")) < 0.05))
+        .to_series()
         for column in (now["doc_id"], document_ids(frame["text"] + ADDED))
     )
     fits = learned if inside else ~learned & then & ~drawn_now & ~drawn_then

@@ -30,7 +30,7 @@ from pipeline.store.draft import Draft
 from pipeline.store.store import Store
 from pipeline.store.tables import write_table
 from pipeline.tokens.encoding import list_series
-from pipeline.tokens.sampling import held_out
+from pipeline.tokens.sampling import held_out_fraction
 from pipeline.tokens.shards import row_groups, write_shard
 
 SOURCES = {"web": 0.8, "books": 0.2}
@@ -106,7 +106,7 @@ def shards(frame: pl.DataFrame, path: Path, fragment: str) -> dict[str, Any]:
     rng = np.random.default_rng(frame.height)
     lengths = rng.integers(TOKENS // 2, TOKENS * 3 // 2, size=frame.height)
     tokens = list_series("tokens", rng.integers(6, 30_000, size=int(lengths.sum())), lengths, np.dtype(np.uint16))
-    split = pl.when(held_out(pl.col("doc_id")) < 0.01).then(pl.lit("validation")).otherwise(pl.lit("train"))
+    split = pl.when(held_out_fraction(pl.col("doc_id")) < 0.01).then(pl.lit("validation")).otherwise(pl.lit("train"))
     table = frame.select(
         "doc_id", "source", "lang", split.alias("split"), tokens,
         pl.Series("length", lengths, dtype=pl.UInt32), pl.col("text").str.len_bytes().alias("bytes"),

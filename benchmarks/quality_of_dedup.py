@@ -3,7 +3,8 @@
     python benchmarks/quality_of_dedup.py ../shared/data
 
 Everything it is measured against is computed here in another way than in the pipeline: shingles as strings, sets of
-Python, and all pairs of documents by a product of sparse matrices. Figures of a run are in docs/deduplication.md.
+Python, and all pairs of documents by a product of sparse matrices. Figures of a run are in
+docs/results/deduplication.md.
 """
 
 from __future__ import annotations

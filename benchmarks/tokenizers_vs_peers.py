@@ -39,9 +39,9 @@ def trained(settings: TokenizerSettings, texts: list[str]):
         tokens = byte_pair.train(iter(texts), settings)
         specials = {name: i for i, name in enumerate(settings.special_tokens)}
         ranks = {token: len(specials) + i for i, token in enumerate(tokens)}
-        return lambda memory: BytePairEngine(ranks, specials, byte_pair.pattern_of(settings))
+        return lambda cache: BytePairEngine(ranks, specials, byte_pair.pattern_of(settings))
     model = sentencepiece_model.train(iter(texts), settings)
-    return lambda memory: SentencePieceEngine(model, lossless=True, memory=memory)
+    return lambda cache: SentencePieceEngine(model, lossless=True, cache=cache)
 
 
 def clocked(function, *arguments):

@@ -28,7 +28,7 @@ from pipeline.store.draft import Draft
 from pipeline.store.store import Store
 from pipeline.tokens import shards as token_shards
 from pipeline.tokens import training as tokenizers
-from pipeline.tokens.sampling import held_out
+from pipeline.tokens.sampling import held_out_fraction
 from pipeline.tokens.token_settings import ShardSettings, TokenizerSettings
 
 RAW = "raw"
@@ -93,7 +93,7 @@ def level_of(project: graph.Project, level: str) -> Artifact:
     """Training documents as `level` leaves them, and the held-back documents as the last stage does."""
     raw, whole = project["raw_documents"], project["curated_documents"]
     decisions = [project[name] for name in graph.DECISIONS]
-    held_back = held_out(pl.col("doc_id")) < SETTINGS.validation
+    held_back = held_out_fraction(pl.col("doc_id")) < SETTINGS.validation
     if level == RAW:
         left = raw
     else:

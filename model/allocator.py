@@ -2,7 +2,8 @@
 
 The one idea: training allocates and frees the same large tensors each step. The C library gives blocks of this size
 back to the kernel at once, and the kernel zeroes new ones page by page: 150,000 page faults and 0.2 s in a step of
-2.5 s for ten million parameters (docs/training-speed.md). On GPUs torch itself keeps memory; this is for the CPU.
+2.5 s for ten million parameters (docs/results/training-speed.md). On GPUs torch itself keeps memory; this is for the
+CPU.
 
 It takes a few steps until the heap has grown to where everything fits: glibc does not put an aligned block into the
 hole that one of the same size has left, as long as there is no larger one.

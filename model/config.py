@@ -10,6 +10,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+IGNORED = -100  # a target that does not count; torch's own convention
 GATED = ("swiglu", "geglu", "reglu")
 
 Activation = Literal["swiglu", "geglu", "reglu", "gelu", "gelu_tanh", "relu2"]

@@ -2,8 +2,8 @@
 
 The one idea: in a small model the matrix multiplications are short, so that what lies between them counts, and torch
 runs each of these three as a chain of small operations, forwards and backwards, with a pass over memory for each. By
-hand each takes the fewest passes (docs/training-speed.md has the times). `torch.compile` fuses such chains itself and
-is given the plain formulas.
+hand each takes the fewest passes (docs/results/training-speed.md has the times). `torch.compile` fuses such chains
+itself and is given the plain formulas.
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-IGNORED = -100  # a target that does not count; torch's own convention
-
+from model.config import IGNORED
 
 # -- RMSNorm -----------------------------------------------------------------------------------------------------------
 
@@ -126,7 +125,7 @@ def rows_at_once(vocabulary: int, device: str) -> int:
     """Rows whose logits are made at once: 2^22 logits on a CPU, 2^25 elsewhere, but at least 512 rows.
 
     Of each chunk, the matrix [vocabulary, width] and its gradient are read and written whole: with 131 rows instead of
-    512 that made the loss of 32,000 tokens slower by 15 % in fp32, by 75 % in bf16 (docs/training-speed.md).
+    512 that made the loss of 32,000 tokens slower by 15 % in fp32, by 75 % in bf16 (docs/results/training-speed.md).
     """
     return max(512, (2**22 if device == "cpu" else 2**25) // vocabulary)
 

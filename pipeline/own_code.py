@@ -1,17 +1,23 @@
-"""A person's own code: a Python file that a recipe names, loaded as a module without being installed.
+"""A user's own code: a Python file that a recipe names, loaded as a module without being installed.
 
 What such a file makes depends on its bytes, so `digest_of` belongs in the fingerprint of whatever it makes. The file
-may import installed packages and this project, but not the files beside it: their contents are in no fingerprint.
+may import installed packages and this project, but not its neighbours: their contents are in no fingerprint.
 """
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import re
 import sys
 import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from pipeline.errors import UserError
 from pipeline.settings import Settings
@@ -23,8 +29,8 @@ PREFIX = "slm_own_"
 def load(path: Path, defines: tuple[str, ...] = ()) -> ModuleType:
     """The file at `path`, executed as a module that has all names of `defines`; executed once per process and content.
 
-    The module's name is made of the file's stem and a hash, and is registered in `sys.modules`, so that classes defined
-    in the file know their module. Raises UserError where the file is missing, does not parse, fails, or lacks a name.
+    The module's name consists of the file's stem and a hash and is registered in `sys.modules`, so that classes defined
+    in the file know their module. Raises UserError if the file is missing, does not parse, fails, or lacks a name.
     """
     source = _bytes_of(path)
     stem = re.sub(r"\W", "_", path.stem)
@@ -39,7 +45,7 @@ def load(path: Path, defines: tuple[str, ...] = ()) -> ModuleType:
 
 
 def digest_of(path: Path) -> str:
-    """SHA-256 of the file's bytes. Raises UserError where there is no such file."""
+    """SHA-256 of the file's bytes. Raises UserError if there is no such file."""
     try:
         return file_digest(path)
     except OSError as error:
@@ -47,9 +53,9 @@ def digest_of(path: Path) -> str:
 
 
 def settings_class(module: ModuleType) -> type[Settings]:
-    """The class `Settings` of a module; where it defines none, one without keys.
+    """The class `Settings` of a module; if it defines none, a class without keys.
 
-    Raises UserError where the module's `Settings` is not a subclass of `pipeline.settings.Settings`.
+    Raises UserError if the module's `Settings` is not a subclass of `pipeline.settings.Settings`.
     """
     found = getattr(module, "Settings", None)
     if found is None:
@@ -59,10 +65,31 @@ def settings_class(module: ModuleType) -> type[Settings]:
     return found
 
 
+def checked_settings(
+    kind: type[Settings], given: Mapping[str, object], path: Path, context: dict[str, object] | None = None
+) -> Settings:
+    """The keys that a recipe gives in addition to `file`, as the file's own settings.
+
+    Raises ValidationError whose locations are the keys: if a validator of the recipe lets it propagate, the mistake is
+    reported with the key's line. context: the validation context (`base`: the recipe's folder).
+    """
+    try:
+        return kind.model_validate(given, context=context)
+    except ValidationError as error:
+        details = [_detail(problem, kind, path) for problem in error.errors()]
+        raise ValidationError.from_exception_data(kind.__name__, details) from None
+
+
+def mistake(where: tuple[int | str, ...], message: str) -> ValidationError:
+    """A mistake at a location below the block whose validator raises it."""
+    kind = PydanticCustomError("own_code", message)  # type: ignore[arg-type]  # a template without placeholders
+    return ValidationError.from_exception_data("own code", [InitErrorDetails(type=kind, loc=where, input=None)])
+
+
 def failure(path: Path, error: BaseException, doing: str = "") -> UserError:
     """An exception raised inside the file as one sentence that names the file and the line in it.
 
-    doing: what it was called for, such as "while it gave record 12".
+    doing: what the file was called for, such as "while it gave record 12".
     """
     line = _line_in(path, error)
     kind, said = type(error).__name__, " ".join(str(error).split())
@@ -72,14 +99,27 @@ def failure(path: Path, error: BaseException, doing: str = "") -> UserError:
     )
 
 
+@contextmanager
+def failures_of(file: str, doing: str) -> Iterator[None]:
+    """Turns an exception raised inside a user's own file into one sentence; does nothing if `file` is empty."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        if not file:
+            raise
+        raise failure(Path(file), error, doing) from error
+
+
 class _NoSettings(Settings):
-    """The settings of a file that defines none: no key at all."""
+    """The settings of a file that defines none: no keys."""
 
 
 def _executed(name: str, source: bytes, path: Path) -> ModuleType:
     module = ModuleType(name)
     module.__file__ = str(path)
-    sys.modules[name] = module  # first: dataclasses and pydantic look their module up while its classes are made
+    sys.modules[name] = module  # first: dataclasses and pydantic look up the module while its classes are created
     try:
         exec(compile(source, str(path), "exec", dont_inherit=True), module.__dict__)
     except SyntaxError as error:
@@ -92,6 +132,18 @@ def _executed(name: str, source: bytes, path: Path) -> ModuleType:
             raise failure(path, error, "while it was loaded") from error
         raise
     return module
+
+
+def _detail(problem: ErrorDetails, kind: type[Settings], path: Path) -> InitErrorDetails:
+    """The same problem; for an unknown key, with the keys that the file knows."""
+    where = problem["loc"]
+    if problem["type"] != "extra_forbidden":
+        return InitErrorDetails(type=problem["type"], loc=where, input=problem["input"], ctx=problem.get("ctx", {}))
+    known = list(kind.model_fields)
+    near = difflib.get_close_matches(str(where[0]), known, n=1, cutoff=0.5)
+    hint = f"did you mean `{near[0]}`?" if near else f"known there: {', '.join(known) or 'none'}."
+    unknown = PydanticCustomError("own_code", f"is not a setting of {path.name}; {hint}")  # type: ignore[arg-type]
+    return InitErrorDetails(type=unknown, loc=where, input=None)
 
 
 def _bytes_of(path: Path) -> bytes:

@@ -1,4 +1,4 @@
-"""Tables and sizes for a terminal, where Hangul takes two columns."""
+"""Tables and sizes for a terminal; Hangul is two columns wide."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def aligned(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns of a table, figures to the right."""
+    """A table with aligned columns; figures are right-aligned."""
     lines = [list(head), *[list(row) for row in rows]]
     widths = [max(width(line[index]) for line in lines) for index in range(len(head))]
     right = [all(not row[index] or row[index][0].isdigit() for row in rows) for index in range(len(head))]
@@ -23,7 +23,7 @@ def aligned(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def table(records: Iterable[dict[str, Any]]) -> str:
-    """Records of the same keys as a table; the keys are its head."""
+    """Records with the same keys as a table; the keys are its header."""
     rows = list(records)
     if not rows:
         return "none"
@@ -31,7 +31,7 @@ def table(records: Iterable[dict[str, Any]]) -> str:
 
 
 def cell(value: Any) -> str:
-    """One value of a table."""
+    """One value of a table as text."""
     if value is None or isinstance(value, bool):
         return {True: "yes", False: "no", None: ""}[value]
     if isinstance(value, float):
@@ -40,12 +40,24 @@ def cell(value: Any) -> str:
 
 
 def width(text: str) -> int:
-    """Columns of a terminal that a text takes: wide characters such as Hangul take two."""
+    """Width of a text in terminal columns: wide characters such as Hangul take two."""
     return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
 
 
+def binary_size(count: float) -> str:
+    """A number of bytes of memory, in MiB or GiB."""
+    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the units that a reader expects, such as `4.2 s`, `1 min 30 s` and `2 h 5 min`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:,} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
+
+
 def size(count: float) -> str:
-    """A number of bytes, in the unit that fits."""
+    """A number of bytes with a suitable unit (decimal: 1 kB is 1000 bytes)."""
     for unit in ("B", "kB", "MB", "GB"):
         if count < 1000:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"

@@ -1,7 +1,7 @@
-"""One recipe says it all: a YAML file, checked whole before anything starts.
+"""The recipe: one YAML file that configures everything and is validated completely before anything starts.
 
-The settings of each part stand in that part's own file, beside the code that reads them; here they are put together.
-Every mistake of a file is shown at once, with its line, and a key that nobody knows with the nearest one that exists.
+The settings of each part are defined next to the code that reads them and are put together here. All mistakes in a
+file are reported at once, each with its line, and an unknown key with the closest known one.
 """
 
 from __future__ import annotations
@@ -15,15 +15,8 @@ from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from model.config import ModelConfig
 from pipeline.conversations import instruction_data, preference_data
-from pipeline.curation.contamination import Settings as ContaminationSettings
-from pipeline.curation.duplicates.near import Settings as DuplicateSettings
-from pipeline.curation.duplicates.repetition import Settings as RepetitionSettings
-from pipeline.curation.filters.heuristics import Settings as HeuristicSettings
-from pipeline.curation.filters.keywords import Settings as KeywordSettings
-from pipeline.curation.filters.language import Settings as LanguageSettings
-from pipeline.curation.filters.perplexity import Settings as PerplexitySettings
-from pipeline.curation.filters.quality import Settings as QualitySettings
-from pipeline.curation.personal_data.personal_data import Settings as PersonalDataSettings
+from pipeline.curation import contamination
+from pipeline.curation.stages import Curation
 from pipeline.documents.execution import ExecutionSettings
 from pipeline.errors import UserError
 from pipeline.evaluation.evaluation_settings import EvaluationSettings
@@ -36,25 +29,13 @@ from pipeline.training.training_settings import PreferenceSettings, PretrainingS
 DEFAULT_RECIPE = "recipes/demo.yaml"
 
 
-class Curation(Settings):
-    """One block a stage, in the order of the graph."""
-
-    language: LanguageSettings = LanguageSettings()
-    keywords: KeywordSettings = KeywordSettings()
-    heuristics: HeuristicSettings = HeuristicSettings()
-    perplexity: PerplexitySettings = PerplexitySettings()
-    quality: QualitySettings = QualitySettings()
-    duplicates: DuplicateSettings = DuplicateSettings()
-    repetition: RepetitionSettings = RepetitionSettings()
-    personal_data: PersonalDataSettings = PersonalDataSettings()
-    contamination: ContaminationSettings = ContaminationSettings()
-
-
 class Recipe(Settings):
-    """Everything that decides what is made. Only `name` and `sources` have no default."""
+    """Everything that determines what is made. Only `name` and `sources` have no default."""
 
     name: str = Field(pattern=r"^[\w.-]+$", description="Names the folder of artifacts and the MLflow experiment")
-    sources: list[Source] = Field(min_length=1, description="Where the text comes from; of copies, the first one stays")
+    sources: list[Source] = Field(
+        min_length=1, description="Where the text comes from; of duplicates, the document of the first source is kept"
+    )
     curation: Curation = Curation()
     tokenizer: TokenizerSettings = TokenizerSettings()
     shards: ShardSettings = ShardSettings()
@@ -66,7 +47,7 @@ class Recipe(Settings):
     preference: PreferenceSettings = PreferenceSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     execution: ExecutionSettings = ExecutionSettings()
-    seed: int = Field(1, ge=0, description="Of everything that is drawn by chance")
+    seed: int = Field(1, ge=0, description="Seed of everything that is random")
 
     @field_validator("sources")
     @classmethod
@@ -76,12 +57,14 @@ class Recipe(Settings):
 
     def origins(self) -> list[Origin]:
         """Everything that the recipe reads: sources, tuning data and evaluation sets."""
-        sets = self.curation.contamination.sets
+        contamination_settings = self.curation.of(contamination.STAGE)
+        assert isinstance(contamination_settings, contamination.Settings)
+        sets = contamination_settings.sets
         return [*self.sources, *self.instructions.sources, *self.preferences.sources, *sets]
 
 
 def load(path: str | Path | None = None) -> Recipe:
-    """The recipe at `path` (default: `SLM_RECIPE`, else the demo). Raises UserError with all that is wrong in it."""
+    """The recipe at `path` (default: `SLM_RECIPE`, else the demo). Raises UserError that lists all mistakes in it."""
     chosen = Path(path or os.environ.get("SLM_RECIPE") or DEFAULT_RECIPE)
     try:
         text = chosen.read_text(encoding="utf-8")
@@ -102,7 +85,7 @@ def parse(text: str, name: str = "recipe", base: Path | None = None) -> Recipe:
         place = f" line {mark.line + 1}" if mark else ""
         raise UserError(f"{name}{place} is not YAML: {getattr(error, 'problem', error)}.") from None
     if not isinstance(content, dict):
-        raise UserError(f"{name} is no recipe: it has to hold at least `name:` and `sources:`.")
+        raise UserError(f"{name} is not a recipe: it needs at least `name:` and `sources:`.")
     try:
         return Recipe.model_validate(content, context={"base": base or Path.cwd()})
     except ValidationError as error:
@@ -112,7 +95,7 @@ def parse(text: str, name: str = "recipe", base: Path | None = None) -> Recipe:
 
 
 def _line(node: Any, location: list[int | str]) -> int:
-    """The line of a key in the YAML file, or of the nearest block around it that is there."""
+    """The line of a key in the YAML file, or of the innermost enclosing block that exists."""
     line = node.start_mark.line + 1
     for step in location:
         if isinstance(node, yaml.MappingNode):

@@ -1,4 +1,4 @@
-"""What every block of a recipe is: typed, frozen, and closed to keys that it does not know."""
+"""The base classes of every block of a recipe: typed, frozen, and without unknown keys."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -8,13 +8,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Settings(BaseModel):
-    """Basis of each block. Frozen, since a setting that changed on the way would not be in the fingerprint."""
+    """Base of every block. Frozen, since a setting changed at run time would be missing from the fingerprint."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class StageSettings(Settings):
-    """Basis of the settings of a curation stage."""
+    """Base of the settings of a curation stage."""
 
     enabled: bool = Field(True, description="false: the stage keeps every document and reads no text")
 

@@ -7,7 +7,8 @@ import pytest
 from click.testing import CliRunner
 
 from pipeline.cli import main
-from pipeline.graph import Project, make_with_inputs
+from pipeline.graph import Project
+from pipeline.run import make_with_inputs
 
 RECIPE = """
 name: small
@@ -80,8 +81,14 @@ def test_an_asset_that_does_not_exist_names_the_nearest(folder):
 def test_removed_documents_are_shown_with_their_reason(folder):
     output = slm("documents", "--stage", "heuristic_decisions")
     assert "notes:" in output and "gopher_short" in output and "Too short." in output
+    assert "removed: fewer words than `min_words`" in output
+    assert "removed:" not in slm("documents", "--stage", "heuristic_decisions", "--kept")
     assert "its reasons: gopher_short" in refused("documents", "--stage", "heuristic_decisions", "--reason", "nosuch")
     assert "`nosuch_decisions` is no stage" in refused("documents", "--stage", "nosuch_decisions")
+
+
+def test_the_rules_are_listed_with_their_limits():
+    assert "| `gopher_long` | more words than `max_words` | `words` > 100,000 |" in slm("rules")
 
 
 def test_the_summary_goes_on_with_the_recipe_it_was_asked_for(folder):

@@ -1,11 +1,8 @@
 """A stage whose code changed has a new version: a result is never taken for one of newer code."""
 
 import json
-import sys
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
-import code_versions
+from tests import code_versions
 
 
 def test_no_stage_has_changed_under_the_same_version():

@@ -10,12 +10,13 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from pipeline import graph
 from pipeline.curation.filters.model_text import turn
+from pipeline.graph import Project
 from pipeline.ingest import fragments
 from pipeline.ingest.fragments import document_ids
+from pipeline.run import inputs_in_order
 from pipeline.store.artifact import Artifact
-from pipeline.tokens.sampling import drawn, held_out
+from pipeline.tokens.sampling import held_out_fraction, sample_fraction
 
 RECIPE = """
 name: changing
@@ -57,9 +58,9 @@ def make(folder: Path, store: str, monkeypatch) -> dict[str, Artifact]:
     monkeypatch.setenv("SLM_DATA", str(folder / store))
     recipe = folder / "changing.yaml"
     recipe.write_text(RECIPE.format(folder=folder / "web"))
-    project = graph.Project.open(recipe, log=lambda line: None)
-    for name in graph.inputs_in_order(project.recipe, "token_shards"):
-        graph.NODES[name].make(project)
+    project = Project.open(recipe, log=lambda line: None)
+    for name in inputs_in_order(project.nodes, "token_shards"):
+        project.make(name)
     return {name: project.store.require(name) for name in project.store.assets()}
 
 
@@ -90,7 +91,10 @@ def test_one_changed_document(corpus, tmp_path, monkeypatch):
             (turn_of("now") > last)
             & (turn_of("then") > last)
             & ~pl.any_horizontal(
-                *((drawn(pl.col(name)) < 0.5) | (held_out(pl.col(name)) < 0.05) for name in ("now", "then"))
+                *(
+                    (sample_fraction(pl.col(name)) < 0.5) | (held_out_fraction(pl.col(name)) < 0.05)
+                    for name in ("now", "then")
+                )
             )
         )
         .to_series()

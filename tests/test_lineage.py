@@ -1,18 +1,14 @@
 """Lineage: every answer is looked up in manifests, decisions and shards; nothing is recorded beside them."""
 
-import sys
-from pathlib import Path
-
 import pytest
 from click.testing import CliRunner
 
-sys.path.insert(0, str(Path(__file__).parent))
-import tiny
-
 from pipeline.cli import main
 from pipeline.errors import UserError
-from pipeline.graph import Project, make_with_inputs
+from pipeline.graph import Project
 from pipeline.inspect import lineage
+from pipeline.run import make_with_inputs
+from tests import tiny
 
 
 @pytest.fixture(scope="module")

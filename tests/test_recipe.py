@@ -124,8 +124,8 @@ def test_a_file_that_is_not_there(tmp_path):
     ("text", "sentence"),
     [
         ("name: [", "my.yaml line 1 is not YAML"),
-        ("- a\n- b\n", "my.yaml is no recipe"),
-        ("", "my.yaml is no recipe"),
+        ("- a\n- b\n", "my.yaml is not a recipe"),
+        ("", "my.yaml is not a recipe"),
     ],
 )
 def test_a_file_that_is_no_recipe(text, sentence):
@@ -149,6 +149,6 @@ def test_the_environment_names_the_recipe(tmp_path, monkeypatch):
 def test_the_reference_page_is_what_the_settings_say():
     from pipeline.inspect.reference import reference
 
-    page = (ROOT / "docs" / "recipe.md").read_text(encoding="utf-8")
-    assert page == reference(), "run `slm recipe --reference > docs/recipe.md`"
+    page = (ROOT / "docs" / "guide" / "recipe.md").read_text(encoding="utf-8")
+    assert page == reference(), "run `slm recipe --reference > docs/guide/recipe.md`"
     assert "| `threshold` |" in page

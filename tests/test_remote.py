@@ -63,7 +63,7 @@ def test_what_one_machine_made_another_reads(address, tmp_path, monkeypatch):
     found = other.require("numbers")
     assert found.digest == made.digest and not found.made
     assert pl.read_parquet(found.table("n-2"))["n"].to_list() == [2]
-    assert (found.whole() / "folder" / "note.txt").read_text() == "3"
+    assert (found.local_directory() / "folder" / "note.txt").read_text() == "3"
     assert not make_numbers(other, 3).made
 
 
@@ -95,8 +95,8 @@ def test_prune_removes_old_versions_there_too(address):
 
 KILLED = """
     import os, sys
-    from pipeline import remote
-    from pipeline.tables import write_whole
+    from pipeline.store import remote
+    from pipeline.store.tables import write_whole
     store = remote.open_store(sys.argv[1], "r")
     upload, count = store._files.put_file, 0
     def put(*given, **named):

@@ -114,8 +114,8 @@ def test_what_was_never_made_is_named_with_the_remedy(tmp_path):
 SLOW = """
     import sys, time
     import polars as pl
-    from pipeline.store import Store
-    from pipeline.tables import write_whole
+    from pipeline.store.store import Store
+    from pipeline.store.tables import write_whole
     def build(draft):
         for i in range(12):
             def slowly():
@@ -184,7 +184,7 @@ def test_verify_finds_a_changed_and_a_missing_file(tmp_path):
     artifact.table("n-1").unlink()
     assert sorted(store.verify("numbers")) == [
         f"numbers/{artifact.version}/n-1.parquet is missing",
-        f"numbers/{artifact.version}/note.txt is not the file that was written",
+        f"numbers/{artifact.version}/note.txt has changed since it was written",
     ]
 
 
@@ -213,7 +213,7 @@ def test_a_full_disk_ends_in_one_sentence_and_the_same_command_goes_on(tmp_path)
         return Store(disk, "r").make("big", code_version="1", settings={}, inputs={}, build=build, log=quiet)
 
     try:
-        with pytest.raises(UserError, match=r"disk that holds .* is full while `big` is made"):
+        with pytest.raises(UserError, match=r"disk that holds .* is full, so `big` could not be finished"):
             run("1m")
         assert Store(disk, "r").current("big") is None
         assert json.loads(json.dumps(run("64m").manifest["files"])).keys() == {f"n-{i}.parquet" for i in range(8)}

@@ -12,27 +12,31 @@ from pipeline.printing import size, table
 @click.command()
 def summary() -> None:
     """What came of the recipe: documents, tokens, models, figures, and where they lie."""
+    from pipeline.curation.stages import decision_assets
     from pipeline.inspect.summary import summary as text
 
-    click.echo(text(project().store, click.get_current_context().find_root().obj))
+    opened = project()
+    stages = decision_assets(opened.recipe.curation)
+    named = click.get_current_context().find_root().obj
+    click.echo(text(opened.store, stages, opened.recipe.evaluation.measures(), named))
 
 
 @click.command()
 @click.argument("asset")
 def make(asset: str) -> None:
     """Make ASSET and whatever it needs, without Dagster; what is up to date is left as it is."""
-    from pipeline import graph
+    from pipeline.run import make_with_inputs
 
-    graph.make_with_inputs(project(), asset)
+    make_with_inputs(project(), asset)
 
 
 @click.command()
 @click.argument("asset")
 def why(asset: str) -> None:
     """Say why ASSET is or is not up to date, field by field, and so for all that it is made of."""
-    from pipeline import graph
+    from pipeline.run import why as explained
 
-    for name, standing in graph.why(project(), asset).items():
+    for name, standing in explained(project(), asset).items():
         click.echo(f"{name}: {'out of date' if standing.reasons else 'up to date'}")
         for line in (*standing.reasons, *standing.notes):
             click.echo(f"    {line}")

@@ -12,6 +12,10 @@ from pipeline.errors import UserError
 from pipeline.printing import table
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import polars as pl
+
     from pipeline.graph import Project
     from pipeline.store.artifact import Artifact
 
@@ -36,10 +40,11 @@ def documents(
     doc_id: str | None,
 ) -> None:
     """Look at documents and at what a stage decided about them."""
+    from pipeline.curation.stages import stages_of
     from pipeline.documents import browse
-    from pipeline.graph import DECISIONS
 
     opened = project()
+    stages = {stage.name: stage for stage in stages_of(opened.recipe.curation)}
     if doc_id:
         from pipeline.curation.duplicates.review import diff_of
 
@@ -47,10 +52,10 @@ def documents(
         return
     raw = opened["raw_documents"]
     if stage in ("raw_documents", "curated_documents"):
-        _show(browse.some_of(opened[stage], source, limit), width)
+        _show(browse.first_documents(opened[stage], source, limit), width)
         return
-    if stage not in DECISIONS:
-        raise UserError(f"`{stage}` is no stage: use one of {', '.join(DECISIONS)}.")
+    if stage not in stages:
+        raise UserError(f"`{stage}` is no stage: use one of {', '.join(stages)}.")
     artifact = opened[stage]
     if edited:
         _show(browse.edited_by(raw, artifact, source, limit), width)
@@ -61,16 +66,20 @@ def documents(
             raise UserError(
                 f"`{stage}` removed nothing as `{reason}`; its reasons: {', '.join(artifact.counts['removed'])}."
             )
-        _show(browse.removed_by(raw, artifact, reason, source, limit), width)
+        _show(browse.removed_by(raw, artifact, reason, source, limit), width, stages[stage].reasons)
 
 
-def _show(rows: Any, width: int) -> None:
+def _show(rows: pl.DataFrame, width: int, reasons: Mapping[str, str] | None = None) -> None:
+    """Print documents. reasons: what the reasons for which they were removed mean."""
     if not rows.height:
         click.echo("none")
     for row in rows.iter_rows(named=True):
         score = "" if row.get("score") is None else f"{row['score']:.4g}"
         head = f"{row['doc_id']}  {row['source']}:{row['source_id']}  {row.get('reason') or ''}  {score}"
         click.secho(head.rstrip(), bold=True)
+        meaning = (reasons or {}).get(row.get("reason") or "")
+        if meaning:
+            click.echo(f"    removed: {meaning}")
         for edit in row.get("edits") or []:
             around = row["text"][max(0, edit["start"] - 40) : edit["start"]].replace("\n", " ")
             after = row["text"][edit["end"] : edit["end"] + 40].replace("\n", " ")
@@ -103,10 +112,10 @@ def index(file: Path) -> None:
 
 def _for_duplicates(opened: Project) -> tuple[Artifact, Artifact, Artifact, Any]:
     """What look-ups among duplicates read: raw documents, the stage before, the decisions, the settings."""
-    store = opened.store
-    names = ("raw_documents", "quality_decisions", "duplicate_decisions")
-    raw, before, decisions = (store.require(name) for name in names)
-    return raw, before, decisions, opened.recipe.curation.duplicates
+    from pipeline.curation.duplicates.near import STAGE
+
+    before = opened.nodes[STAGE.name].inputs["previous"]
+    return opened["raw_documents"], opened[before], opened[STAGE.name], opened.recipe.curation.of(STAGE)
 
 
 @click.command()
@@ -117,7 +126,7 @@ def tokens(text: str, document: bool) -> None:
     from pipeline.tokens.tokenizer import load
 
     opened = project()
-    tokenizer = load(opened["tokenizer"].whole())
+    tokenizer = load(opened["tokenizer"].local_directory())
     if document:
         from pipeline.documents import browse
 
@@ -192,4 +201,12 @@ def sources_catalogue() -> None:
     click.echo(table({"name": name, "what it is": about, "size": size} for name, about, size in entries()))
 
 
-COMMANDS = (documents, similar, index, tokens, sources)
+@click.command()
+def rules() -> None:
+    """Print every rule by which a document can be left out, with its limit and its source (docs/guide/rules.md)."""
+    from pipeline.inspect.rules_reference import page
+
+    click.echo(page(), nl=False)
+
+
+COMMANDS = (documents, similar, index, tokens, sources, rules)

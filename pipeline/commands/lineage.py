@@ -54,15 +54,17 @@ def lineage_model(name: str, documents: str | None) -> None:
 @click.option("--grep", "pattern", help="Documents whose text matches.")
 def lineage_document(doc_id: str | None, text: str | None, pattern: str | None) -> None:
     """Where a document came from, what was decided about it, and which models saw it."""
+    from pipeline.curation.stages import decision_assets
     from pipeline.inspect import lineage as look
 
-    store = project().store
+    opened = project()
+    store, stages = opened.store, decision_assets(opened.recipe.curation)
     for found in _ids(store, doc_id, text, pattern):
         for place in look.places(store, found):
             record = place.record
             click.secho(f"{found}  {record['source']}:{record['source_id']}", bold=True)
             click.echo(f"    licence {record['license'] or 'not stated'}; {record['url'] or 'no address'}")
-            for decision in look.decisions_about(store, place):
+            for decision in look.decisions_about(store, place, stages):
                 click.echo(f"    {_decided(decision)}")
         for shards, fragment, split, count in look.shards_with(store, found):
             click.echo(f"    in {shards.asset}/{shards.version}/{fragment}: {count:,} tokens for {split}")
@@ -122,9 +124,9 @@ def lineage_step(step: int, model: str) -> None:
 @click.option("--make", "again", is_flag=True, help="Make anew what must be, up to the token shards.")
 def forget(doc_ids: tuple[str, ...], pattern: str | None, reason: str, again: bool) -> None:
     """Take documents out for good: ingest leaves them out from now on, and what held them is out of date."""
-    from pipeline import graph
     from pipeline.ingest import forgetting
     from pipeline.inspect import lineage as look
+    from pipeline.run import make_with_inputs
 
     opened = project()
     if not doc_ids and pattern is None:
@@ -137,7 +139,7 @@ def forget(doc_ids: tuple[str, ...], pattern: str | None, reason: str, again: bo
     for model, count in tainted:
         click.echo(f"{model.asset}/{model.version} learned from {count} of them, until it is trained again")
     if again:
-        graph.make_with_inputs(opened, "token_shards")
+        make_with_inputs(opened, "token_shards")
     else:
         click.echo("make what held them anew: dagster job execute -j tokenize_job (or slm forget --make)")
 

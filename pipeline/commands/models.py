@@ -14,23 +14,29 @@ from pipeline.store.artifact import MANIFEST
 
 def _directory(model: str | None) -> Path:
     """The folder of a model: of the one named (an asset, a version or a path), else of the newest there is."""
-    from pipeline.inspect.lineage import MODELS, find_model
+    from pipeline.inspect.lineage import find_model
+    from pipeline.trained_models import MODELS
 
     if model and Path(model).is_dir():
         return Path(model)
     store = project().store
     if model:
-        return find_model(store, model).whole()
+        return find_model(store, model).local_directory()
     made = [found for name in MODELS if (found := store.current(name)) is not None]
     if not made:
         raise UserError("There is no model yet: run `dagster job execute -j pretrain_job`.")
-    return made[-1].whole()
+    return made[-1].local_directory()
 
 
 def _never_taught_to_answer(directory: Path) -> bool:
     """A pretrained model continues text; the tokenizer beside it knows conversations all the same."""
+    from pipeline.trained_models import BY_NAME
+
     manifest = directory / MANIFEST
-    return manifest.exists() and json.loads(manifest.read_text(encoding="utf-8"))["asset"] == "pretrained_model"
+    if not manifest.exists():
+        return False
+    kind = BY_NAME.get(json.loads(manifest.read_text(encoding="utf-8"))["asset"])
+    return kind is not None and not kind.answers
 
 
 @click.command()

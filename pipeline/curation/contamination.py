@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -19,25 +18,40 @@ import numpy as np
 import polars as pl
 from pydantic import Field, field_validator
 
+from pipeline.context import Inputs, RunContext
 from pipeline.curation.evaluation_items import Index, ItemSet, all_items, held_back_items, index_of, tokens_of
+from pipeline.curation.rules import Limit, Rule
 from pipeline.documents.document import EDIT
 from pipeline.documents.execution import ExecutionSettings
-from pipeline.documents.fragment_tables import make_tables, of_documents
-from pipeline.documents.stage import counted, decision_facts, decision_table, refuse_to_remove_all, scatter
+from pipeline.documents.fragment_tables import fragment_task, make_tables
+from pipeline.documents.reasons import meanings_of
+from pipeline.documents.stage import (
+    CorpusStage,
+    decision_facts,
+    decision_table,
+    refuse_to_remove_all,
+    scatter,
+    stage_inputs,
+    total_counts,
+)
 from pipeline.documents.view import Documents
 from pipeline.ingest.cache import cache_of
 from pipeline.settings import StageSettings
 from pipeline.store.artifact import Artifact, digest
 from pipeline.store.draft import Draft
-from pipeline.store.store import Store
 from pipeline.store.tables import write_table
-from pipeline.text.words import Runs, blocks, code_points, compose
+from pipeline.text.words import RunHashes, blocks, code_points, compose
 
 VERSION = "2"
 ASSET = "contamination_decisions"
-REASONS = {
-    "evaluation_item": "holds n-grams of an evaluation item (`item_set`, `item_id`), at the spans that are named"
-}
+EVALUATION_ITEM = Rule(
+    "evaluation_item",
+    "holds n-grams of an evaluation item (`item_set`, `item_id`), at the spans that are named",
+    "GPT-3 (Brown et al. 2020, appendix C): any n-gram",
+    limits=(Limit("share", ">=", "min_share"),),
+)
+RULES = (EVALUATION_ITEM,)
+REASONS = meanings_of(RULES)
 LABEL = "evaluation_item"
 ITEMS = "report/items"
 HIT_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
@@ -68,42 +82,38 @@ class Settings(StageSettings):
         return sets
 
 
-def make(
-    store: Store,
-    raw: Artifact,
-    previous: Artifact | None,
-    settings: Settings,
-    execution: ExecutionSettings,
-    log: Callable[[str], None] = print,
-    instruction_data: Artifact | None = None,
-) -> Artifact:
-    """Decide which documents hold evaluation items, and report which items are held."""
-    documents = Documents(raw, previous)
-    inputs: dict[str, Artifact | str] = {"raw_documents": raw}
-    if previous is not None:
-        inputs[previous.asset] = previous
+def make(context: RunContext, inputs: Inputs, settings: Settings) -> Artifact:
+    """Decide which documents hold evaluation items, and report which items are held.
+
+    inputs: raw_documents, previous, and instruction_data, whose held-back conversations are looked for too.
+    """
+    documents, named = stage_inputs(inputs)
+    held_back = inputs.get("instruction_data") if settings.enabled and settings.held_back else None
     if settings.enabled:
-        contents = {chosen.name: chosen.contents(cache_of(store), log) for chosen in settings.sets}
-        inputs.update({f"items {chosen.name}": chosen.digest(contents[chosen.name]) for chosen in settings.sets})
-        if settings.held_back and instruction_data is not None:
-            inputs["instruction_data"] = instruction_data
-    told = settings.model_dump(mode="json", exclude={"sets"}) | {"sets": [c.as_recorded() for c in settings.sets]}
+        cache = cache_of(context.store)
+        contents = {chosen.name: chosen.contents(cache, context.log) for chosen in settings.sets}
+        named.update({f"items {chosen.name}": chosen.digest(contents[chosen.name]) for chosen in settings.sets})
+    if held_back is not None:
+        named["instruction_data"] = held_back
+    identity = settings.model_dump(mode="json", exclude={"sets"}) | {"sets": [c.as_recorded() for c in settings.sets]}
 
     def build(draft: Draft) -> None:
         if settings.enabled:
-            items = all_items(settings.sets, contents, cache_of(store), log)
-            if "instruction_data" in inputs and instruction_data is not None:
-                items += held_back_items(instruction_data.file("held_back.parquet"))
+            items = all_items(settings.sets, contents, cache_of(context.store), context.log)
+            if held_back is not None:
+                items += held_back_items(held_back.file("held_back.parquet"))
             index = index_of(items)
-            find_all(draft, documents, index, execution)
+            find_all(draft, documents, index, context.execution)
             write_report(draft, documents, index)
         known = items_found(draft) if settings.enabled else None
         for fragment in documents.fragments:
             _write(draft, documents, fragment, settings, known)
-        draft.counts = counted(draft.entries)
+        draft.counts = total_counts(draft.entries)
         refuse_to_remove_all(ASSET, draft.counts)
 
-    return store.make(ASSET, code_version=VERSION, settings=told, inputs=inputs, build=build, log=log)
+    return context.store.make(
+        ASSET, code_version=VERSION, settings=identity, inputs=named, build=build, log=context.log
+    )
 
 
 # -- hits, by fragment -------------------------------------------------------------------------------------------------
@@ -120,7 +130,7 @@ def find_all(draft: Draft, documents: Documents, index: Index, execution: Execut
         for column in table:
             content.update(column.to_numpy().tobytes())
     about = digest({"version": VERSION, "items": content.hexdigest()})
-    tables = [of_documents(documents, name, side_table(name), {"hits": about}, index) for name in documents.fragments]
+    tables = [fragment_task(documents, name, side_table(name), {"hits": about}, index) for name in documents.fragments]
     make_tables(draft, tables, find_in_fragment, execution, "contamination")
 
 
@@ -176,7 +186,7 @@ class Sieve:
 def _in_block(data: np.ndarray, offsets: np.ndarray, index: Index, sieves: dict[int, Sieve]) -> pl.DataFrame:
     """All hits in a block: document, item, gram (its hash), start and end (bytes)."""
     tokens = tokens_of(data, offsets)
-    all_runs = Runs(tokens.hashes)
+    all_runs = RunHashes(tokens.hashes)
     found: list[pl.DataFrame] = []
 
     def passing(n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -368,9 +378,22 @@ def decided(doc_ids: pl.Series, kept: pl.Series, chosen: pl.DataFrame | None, se
     )  # fmt: skip
     rows = rows.with_columns(
         keep=~hit if whole else pl.lit(True),
-        reason=pl.when(hit & whole).then(pl.lit("evaluation_item")),
+        reason=pl.when(hit & whole).then(pl.lit(EVALUATION_ITEM.name)),
         score=pl.col("share"),
         edits=pl.lit(None, pl.List(EDIT)) if whole else pl.when(hit).then(pl.col("all_spans").list.eval(edit)),
     )
     signals = scatter(rows.select("item_set", "item_id", "share", "items", "spans"), kept)
     return decision_table(doc_ids, kept, rows.select("keep", "reason", "score", "edits"), signals)
+
+
+STAGE = CorpusStage(
+    name=ASSET,
+    block="contamination",
+    description="Documents that hold items of the evaluation sets; each names the item and the words that they share.",
+    kinds=("python", "numpy", "parquet"),
+    inputs=("instruction_data",),
+    settings=Settings,
+    version=VERSION,
+    rules=RULES,
+    run=make,
+)

@@ -7,38 +7,38 @@ replacements that overlap the one that starts first (the longer, if both start t
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from pipeline.context import Inputs, RunContext
+from pipeline.curation.rules import Rule
 from pipeline.documents.document import DOCUMENT_SCHEMA
-from pipeline.documents.execution import ExecutionSettings
-from pipeline.documents.fragment_tables import Wanted, make_tables
+from pipeline.documents.fragment_tables import TableTask, make_tables
+from pipeline.documents.reasons import meanings_of
 from pipeline.documents.view import Documents
 from pipeline.errors import UserError
 from pipeline.store.artifact import Artifact
 from pipeline.store.draft import Draft
-from pipeline.store.store import Store
 from pipeline.store.tables import write_table
 
 VERSION = "1"
-REASONS = {"empty_after_edits": "nothing but white space was left when the edits were applied"}
+EMPTY_AFTER_EDITS = Rule("empty_after_edits", "nothing but white space was left when the edits were applied")
+RULES = (EMPTY_AFTER_EDITS,)
+REASONS = meanings_of(RULES)
 
 
-def make(
-    store: Store,
-    raw: Artifact,
-    decisions: list[Artifact],
-    execution: ExecutionSettings,
-    log: Callable[[str], None] = print,
-) -> Artifact:
-    """The documents that all of `decisions` (in the order of the graph) kept, with their edits applied."""
+def make(context: RunContext, inputs: Inputs, settings: None = None) -> Artifact:
+    """The documents that all stages kept, with their edits applied.
+
+    inputs: raw_documents, then the tables of decisions in the order of the stages.
+    """
+    raw, *decisions = inputs.values()
     documents = Documents(raw, decisions[-1])
 
     def build(draft: Draft) -> None:
-        def wanted(fragment: str) -> Wanted:
+        def table_of(fragment: str) -> TableTask:
             editing = {
                 stage.asset: stage.entry(fragment)["facts"]["edits_digest"]
                 for stage in decisions
@@ -50,20 +50,20 @@ def make(
                 tables = [stage.table(fragment) for stage in decisions if stage.asset in editing]
                 return documents.only(fragment), fragment, tables, target
 
-            return Wanted(fragment, key, 2 * documents.bytes(fragment), task)
+            return TableTask(fragment, key, 2 * documents.bytes(fragment), task)
 
-        make_tables(draft, map(wanted, documents.fragments), curate_fragment, execution, "curated_documents")
+        make_tables(draft, map(table_of, documents.fragments), curate_fragment, context.execution, "curated_documents")
         draft.counts = counted(draft.entries)
         if not draft.counts["kept"]:
             raise UserError("No document is left after curation: loosen the stages of `curation` in the recipe.")
 
-    return store.make(
+    return context.store.make(
         "curated_documents",
         code_version=VERSION,
         settings={},
         inputs={"raw_documents": raw, **{stage.asset: stage for stage in decisions}},
         build=build,
-        log=log,
+        log=context.log,
     )
 
 
@@ -151,7 +151,7 @@ def counted(entries: dict[str, dict[str, Any]]) -> dict[str, Any]:
     return {
         "in": documents_in,
         "kept": kept,
-        "removed": {"empty_after_edits": documents_in - kept} if documents_in > kept else {},
+        "removed": {EMPTY_AFTER_EDITS.name: documents_in - kept} if documents_in > kept else {},
         "edited": sum(fact["edited"] for fact in facts),
         "text_bytes": sum(fact["text_bytes"] for fact in facts),
         "by_source": dict(sorted(by_source.items())),

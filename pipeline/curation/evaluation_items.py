@@ -34,7 +34,7 @@ from pipeline.ingest.json_files import nested
 from pipeline.ingest.records import SKIPPED, Reading, Tally
 from pipeline.ingest.rows import Contents, RowSet, RowsInFiles, RowsOnTheHub, RowsOverHttp, files_by_default
 from pipeline.settings import unknown_key
-from pipeline.text.words import blocks, compose, hash_spans, runs
+from pipeline.text.words import blocks, compose, hash_spans, run_hashes
 
 WORDS, SYLLABLES, CODE = 0, 1, 2
 LENGTHS = {WORDS: (13, 8, 5), SYLLABLES: (26, 12, 8), CODE: (30, 20, 8)}  # kind: (n, floor, least)
@@ -270,7 +270,7 @@ def index_of(items: list[Item]) -> Index:
         number = texts.size[chosen] - length + 1
         begin = np.repeat(texts.begin[chosen], number)
         begin += np.arange(len(begin)) - np.repeat(np.cumsum(number) - number, number)
-        found = {"gram": runs(texts.hashes, begin, begin + length), "item": np.repeat(owner[chosen], number)}
+        found = {"gram": run_hashes(texts.hashes, begin, begin + length), "item": np.repeat(owner[chosen], number)}
         if len(begin):
             grams[length] = _without_common(pl.DataFrame(found).unique(), sets)
     short = np.flatnonzero((texts.size >= floor) & (texts.size < n))
@@ -286,9 +286,9 @@ def index_of(items: list[Item]) -> Index:
             these = chosen[entered == length]
             begin, end = texts.begin[these], texts.begin[these] + texts.size[these]
             table = {
-                "anchor": runs(texts.hashes, begin, begin + length),
+                "anchor": run_hashes(texts.hashes, begin, begin + length),
                 "length": texts.size[these],
-                "gram": runs(texts.hashes, begin, end),
+                "gram": run_hashes(texts.hashes, begin, end),
                 "item": owner[these],
             }
             parts.setdefault(length, []).append(pl.DataFrame(table))

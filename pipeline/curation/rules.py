@@ -1,19 +1,128 @@
-"""A rule is a reason and a condition under which it removes a document; the first that applies is given."""
+"""Rules: why and where a curation stage removes documents, as data.
+
+A stage declares its rules once. The decision, the lines in the histograms of its page, the words in which a reason is
+shown, and the table of all rules in the documentation follow from them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import operator
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any, Literal
 
 import polars as pl
+from pydantic import BaseModel
 
-Rule = tuple[str, pl.Expr]
+from pipeline.documents.reasons import Reason
+
+# True for some rows of a table of signals; a function of the stage's settings where it depends on them.
+Condition = pl.Expr | Callable[[Any], pl.Expr]
+Side = Literal["<", ">", ">="]
+COMPARE = {"<": operator.lt, ">": operator.gt, ">=": operator.ge}
 
 
-def decided_by(signals: pl.DataFrame, rules: Sequence[Rule], score: pl.Expr | None = None) -> pl.DataFrame:
-    """`keep`, `reason` and `score` for each row: removed by the first rule whose condition is true (null is false)."""
-    given: list[pl.Expr] = [pl.when(condition).then(pl.lit(name)) for name, condition in rules]
-    reason = pl.coalesce([*given, pl.lit(None, pl.String)])
+@dataclass(frozen=True)
+class Scope:
+    """The documents that a rule or a limit applies to."""
+
+    words: str
+    condition: Condition
+
+
+@dataclass(frozen=True, eq=False)
+class Limit:
+    """Where a figure of a document lies beyond a limit: `signal`, `removes`, and the value of `setting`."""
+
+    signal: str  # name of the figure: a column of the table, unless `figure` is given
+    removes: Side
+    setting: str  # dotted name in the stage's settings; an element of a list by its number (`word_length.0`)
+    scope: Scope | None = None  # None: all documents that have the figure
+    figure: pl.Expr | None = None  # what is compared, where that is not the column `signal` itself
+
+    def measured(self) -> pl.Expr:
+        """What the limit is compared with."""
+        return pl.col(self.signal) if self.figure is None else self.figure
+
+    def value(self, settings: BaseModel) -> Any:
+        """The limit in force, as the settings give it."""
+        return setting_of(settings, self.setting)
+
+    def broken(self, settings: BaseModel) -> pl.Expr:
+        """Where a document is beyond the limit; null where it has no such figure.
+
+        The value is a plain literal, so it is compared in the precision of the figure: a Float32 share of exactly 0.7
+        is not below 0.7, although as a Float64 it would be.
+        """
+        beyond: pl.Expr = COMPARE[self.removes](self.measured(), self.value(settings))
+        return beyond if self.scope is None else resolved(self.scope.condition, settings) & beyond
+
+
+@dataclass(frozen=True, eq=False)
+class Rule(Reason):
+    """A reason and the condition under which it removes a document: the flag, or a limit that is broken.
+
+    Neither flag nor limits: the stage decides in its own way, such as by comparing documents.
+    """
+
+    flag: Condition | None = None
+    limits: tuple[Limit, ...] = ()
+    every: bool = False  # True: removes only beyond all limits, not beyond any
+    scope: Scope | None = None  # None: all documents
+    switches: tuple[str, ...] = ()  # settings without which the rule is off: false, empty or null
+
+    def in_force(self, settings: BaseModel) -> bool:
+        """Whether the settings switch the rule on."""
+        return all(setting_of(settings, name) for name in self.switches)
+
+    def broken(self, settings: BaseModel) -> pl.Expr:
+        """Where a document breaks the rule; null counts as false. Raises ValueError where there is no condition."""
+        parts = [limit.broken(settings) for limit in self.limits]
+        if self.flag is not None:
+            parts.append(resolved(self.flag, settings))
+        if not parts:
+            raise ValueError(f"the rule `{self.name}` has neither a flag nor a limit")
+        condition = reduce(operator.and_ if self.every else operator.or_, parts)
+        return condition if self.scope is None else resolved(self.scope.condition, settings) & condition
+
+
+def setting_of(settings: BaseModel, name: str) -> Any:
+    """The value of a dotted name in settings, such as `gopher.word_length.0`."""
+    value: Any = settings
+    for part in name.split("."):
+        value = value[int(part)] if part.isdigit() else getattr(value, part)
+    return value
+
+
+def resolved(condition: Condition, settings: BaseModel) -> pl.Expr:
+    """The condition as an expression."""
+    return condition if isinstance(condition, pl.Expr) else condition(settings)
+
+
+def in_force(rules: Iterable[Reason], settings: BaseModel) -> list[Rule]:
+    """The rules that the settings switch on, in their order."""
+    return [rule for rule in rules if isinstance(rule, Rule) and rule.in_force(settings)]
+
+
+def decided_by(
+    signals: pl.DataFrame,
+    rules: Sequence[Rule],
+    settings: BaseModel,
+    score: pl.Expr | None = None,
+    spared: pl.Expr | None = None,
+) -> pl.DataFrame:
+    """`keep`, `reason` and `score` for each row: removed by the first rule in force that it breaks.
+
+    score: null where it is left out. spared: rows that are kept whatever they break.
+    """
+    reasons: list[pl.Expr] = []
+    for rule in in_force(rules, settings):
+        broken = rule.broken(settings)
+        reasons.append(pl.when(broken if spared is None else broken & ~spared).then(pl.lit(rule.name)))
+    none = pl.repeat(None, pl.len(), dtype=pl.String)
     chosen = signals.select(
-        reason.alias("reason"), (pl.lit(None) if score is None else score).cast(pl.Float64).alias("score")
+        pl.coalesce([*reasons, none]).alias("reason"),
+        (pl.lit(None) if score is None else score).cast(pl.Float64).alias("score"),
     )
     return chosen.select(pl.col("reason").is_null().alias("keep"), "reason", "score")

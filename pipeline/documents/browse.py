@@ -1,7 +1,7 @@
-"""Looking at documents and at what was decided about them: the rows behind every figure.
+"""Looking up documents and the decisions on them: the rows behind every figure.
 
-The name of a table says with which bits the ids in it begin, so one document is found without an index, by reading
-the ids of one table a source.
+A table's name gives the first bits of the ids in it, so a document is found without an index, by reading the ids of
+one table per source.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ from pipeline.store.artifact import Artifact
 
 
 def find(raw: Artifact, doc_id: str) -> list[tuple[str, int]]:
-    """Places of a document: (fragment, row), one for each exact copy of it. `doc_id` may be a unique beginning."""
-    wanted = doc_id.lower()
+    """Where a document is: (fragment, row), one for each exact copy of it. `doc_id` may be a unique prefix."""
+    prefix = doc_id.lower()
     found: list[tuple[str, str, int]] = []
     for fragment in raw.fragments:
-        if may_hold(fragment, wanted):
+        if may_hold(fragment, prefix):
             ids = pl.read_parquet(raw.table(fragment), columns=["doc_id"])["doc_id"]
-            rows = ids.str.starts_with(wanted).arg_true()
+            rows = ids.str.starts_with(prefix).arg_true()
             found += [(name, fragment, row) for name, row in zip(ids.gather(rows), rows, strict=True)]
     names = {name for name, _, _ in found}
     if not names:
         raise UserError(f"No document has the id {doc_id}: `slm documents` lists ids.")
     if len(names) > 1:
-        raise UserError(f"{len(names)} documents have ids that begin with {doc_id}: give more of it.")
+        raise UserError(f"{len(names)} documents have ids that begin with {doc_id}: give more digits.")
     return [(fragment, row) for _, fragment, row in found]
 
 
 def may_hold(fragment: str, doc_id: str) -> bool:
-    """Whether documents whose id is, or begins with, `doc_id` can stand in a fragment.
+    """Whether a fragment can hold documents whose id is, or begins with, `doc_id`.
 
-    Its name ends with the first bits of the ids in it, or with `all` (pipeline/ingest/fragments.py).
+    Its name ends in the first bits of its ids, or in `all` (pipeline/ingest/fragments.py).
     """
     part = fragment.rpartition("-")[2]
     try:
@@ -46,7 +46,7 @@ def may_hold(fragment: str, doc_id: str) -> bool:
 
 
 def document(raw: Artifact, fragment: str, row: int) -> dict[str, Any]:
-    """One document, as a record."""
+    """One document as a record."""
     return pl.scan_parquet(raw.table(fragment)).slice(row, 1).collect().row(0, named=True)
 
 
@@ -61,37 +61,37 @@ def decisions(stages: list[Artifact], fragment: str, row: int) -> list[dict[str,
 def removed_by(
     raw: Artifact, stage: Artifact, reason: str | None = None, source: str | None = None, limit: int = 10
 ) -> pl.DataFrame:
-    """Documents that `stage` removed, with the decision's columns beside those of the document.
+    """Documents that `stage` removed: the columns of the document and of the decision.
 
-    Which ones of many: those of the lowest doc_id, which is a hash, so a fair sample and always the same one.
+    At most `limit`, those with the lowest doc_id: it is a hash, so they are a random sample, and always the same one.
     """
-    return _beside(raw, stage, (pl.col("keep") == False) & _is(reason), reason, source, limit)  # noqa: E712
+    return _select(raw, stage, (pl.col("keep") == False) & _has_reason(reason), reason, source, limit)  # noqa: E712
 
 
 def kept_by(raw: Artifact, stage: Artifact, source: str | None = None, limit: int = 10) -> pl.DataFrame:
     """Documents that `stage` kept, in the shape of `removed_by`."""
-    return _beside(raw, stage, pl.col("keep"), None, source, limit)
+    return _select(raw, stage, pl.col("keep"), None, source, limit)
 
 
 def edited_by(raw: Artifact, stage: Artifact, source: str | None = None, limit: int = 10) -> pl.DataFrame:
     """Documents that `stage` edits, in the shape of `removed_by`."""
-    return _beside(raw, stage, pl.col("keep") & (pl.col("edits").list.len() > 0), None, source, limit)
+    return _select(raw, stage, pl.col("keep") & (pl.col("edits").list.len() > 0), None, source, limit)
 
 
-def some_of(artifact: Artifact, source: str | None = None, limit: int = 10) -> pl.DataFrame:
-    """Documents of an artifact of documents: those of the lowest doc_id."""
+def first_documents(artifact: Artifact, source: str | None = None, limit: int = 10) -> pl.DataFrame:
+    """At most `limit` documents of a document artifact, those with the lowest doc_id."""
     names = [fragment for fragment in artifact.fragments if source in (None, source_of(fragment))]
     if not names:
-        raise UserError(f"No source is called `{source}`.")
+        raise UserError(f"There is no source `{source}`.")
     rows = pl.concat([pl.scan_parquet(artifact.table(name)).head(limit) for name in names]).collect()
     return rows.sort("doc_id").head(limit)
 
 
-def _is(reason: str | None) -> pl.Expr:
+def _has_reason(reason: str | None) -> pl.Expr:
     return pl.lit(True) if reason is None else pl.col("reason") == reason
 
 
-def _beside(
+def _select(
     raw: Artifact, stage: Artifact, which: pl.Expr, reason: str | None, source: str | None, limit: int
 ) -> pl.DataFrame:
     parts: list[pl.DataFrame] = []

@@ -1,7 +1,7 @@
-"""What a document is: the columns of the tables of documents and of decisions.
+"""What a document is: the columns of document tables and decision tables, and what follows from a document's id.
 
-The text of a document is never changed by curation. Decisions stand in tables of their own, row for row beside the
-fragment of documents that they speak of.
+Curation never changes the text of a document. Decisions are tables of their own, row for row parallel to the fragment
+of documents that they are about.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ DOCUMENT_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     "doc_id": pl.String,  # hex of the 128-bit xxh3 of the normalised text
     "text": pl.String,
     "source": pl.String,
-    "source_id": pl.String,  # the record's own id, or its path, at its source
-    "lang": pl.String,  # as declared there; may be null
+    "source_id": pl.String,  # the record's id, or its path, at its source
+    "lang": pl.String,  # as the source declares it; may be null
     "url": pl.String,
     "license": pl.String,
     "meta": pl.String,  # JSON, or null
@@ -33,12 +33,24 @@ DECISION_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
 }
 
 
+def id_fraction(doc_ids: pl.Expr, digit: int) -> pl.Expr:
+    """A number in [0, 1) from the eight hex digits of each id that start at `digit` (0 to 24).
+
+    An id is a hash, so the number is a random draw that depends on nothing but the document's text. Draws from
+    different digits are independent: digits 16 to 23 choose samples, digits 24 to 31 choose what is held out.
+    """
+    return doc_ids.str.slice(digit, 8).str.to_integer(base=16, dtype=pl.Int64) / 2**32
+
+
+SAMPLE_DIGIT, HELD_OUT_DIGIT = 16, 24
+
+
 def mask_digest(kept: pl.Series) -> str:
-    """What a later stage's work depends on of all decisions before it: which rows are left."""
+    """Digest of which rows of a fragment are kept: all that a later stage depends on of the decisions before it."""
     bits = np.packbits(kept.to_numpy().astype(bool))
     return hashlib.sha256(len(kept).to_bytes(8, "little") + bits.tobytes()).hexdigest()
 
 
 def source_of(fragment: str) -> str:
-    """The source that a fragment is of: its name is `<source>-<part>`."""
+    """The source of a fragment: its name is `<source>-<part>`."""
     return fragment.rpartition("-")[0]

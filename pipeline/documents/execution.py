@@ -1,7 +1,7 @@
 """Where work on fragments runs: in this process, in local processes, or on a Ray cluster.
 
-All three call the same function with the same arguments, and the caller records the results; so the bytes cannot
-differ. A function given here must be importable by name, and write its table itself: only small figures travel back.
+All three call the same function with the same arguments, and the caller records the results, so the bytes cannot
+differ. The function must be importable by name and must write its table itself: only small figures are returned.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from pipeline.settings import Settings
 
 Result = TypeVar("Result")
 
-# A worker process costs about a second of imports before it does anything: below this much text it is not worth it.
+# A worker process spends about a second on imports; for less text than this it is not worth starting.
 WORTH_A_PROCESS_BYTES = 64 * 2**20
 
 
 class ExecutionSettings(Settings):
     executor: Literal["in_process", "processes", "ray"] = Field(
-        "processes", description="Where by-fragment stages run; the results are the same bytes"
+        "processes", description="Where work on fragments runs; the results are the same to the byte"
     )
-    workers: int = Field(0, ge=0, description="Worker processes; 0 = one for each core")
+    workers: int = Field(0, ge=0, description="Worker processes; 0: one for each core")
     ray_address: str = Field("auto", description="Address of the Ray cluster, for `executor: ray`")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(
         "auto", description="Where the model is trained and evaluated"
@@ -41,9 +41,9 @@ def run_all(
     work_bytes: int = 0,
     label: str = "",
 ) -> Iterator[tuple[int, Result]]:
-    """Call `function(*task)` for each task; yields (index of the task, result) as they come, with a progress bar.
+    """Call `function(*task)` for each task; yields (index of the task, result) as tasks finish, with a progress bar.
 
-    `work_bytes` is the size of what all tasks read together: little work stays in this process.
+    work_bytes: size of what all tasks read together; a small amount of work stays in this process.
     """
     workers = min(execution.workers or available_cores(), len(tasks))
     if execution.executor == "ray":
@@ -56,7 +56,7 @@ def run_all(
 
 
 def available_cores() -> int:
-    """Cores that this process may use, which is fewer than the machine's in a container."""
+    """Cores that this process may use; in a container these may be fewer than the machine has."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -66,7 +66,7 @@ def _in_processes(
     import multiprocessing
     from concurrent.futures import ProcessPoolExecutor, as_completed
 
-    # Spawned, not forked: Polars' and torch's threads do not survive a fork.
+    # Spawned, not forked: the threads of Polars and torch do not survive a fork.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_one_thread) as pool:
         futures = {pool.submit(function, *task): index for index, task in enumerate(tasks)}
@@ -79,7 +79,7 @@ def _in_processes(
 
 
 def _one_thread() -> None:
-    """A worker is one core's worth of work; without this every worker starts as many threads as there are cores."""
+    """Give each worker one thread; otherwise every worker starts as many threads as there are cores."""
     for name in ("POLARS_MAX_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS"):
         os.environ[name] = "1"
 
@@ -94,7 +94,7 @@ def _on_ray(
     started_here = not ray.is_initialized()
     if started_here:
         try:
-            _answers(address)
+            _check_reachable(address)
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         except (OSError, RuntimeError) as error:
             raise UserError(
@@ -111,8 +111,8 @@ def _on_ray(
             ray.shutdown()
 
 
-def _answers(address: str) -> None:
-    """OSError where nothing listens at `address`; Ray itself would try for five minutes."""
+def _check_reachable(address: str) -> None:
+    """Raises OSError if nothing listens at `address`; Ray itself would try for five minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if port.isdigit():
         socket.create_connection((host, int(port)), timeout=10).close()

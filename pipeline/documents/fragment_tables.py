@@ -1,8 +1,8 @@
 """Tables that are made fragment by fragment, each remembered under a key of its own.
 
-The one idea: a caller says of each fragment what its table depends on (the key) and what a worker needs to write it
-(the task). A table that this draft or an earlier version made under the same key is linked; the rest are written by
-workers and recorded as they come, so that a kill loses only those that are being written.
+For each fragment, the caller says what its table depends on (the key) and what a worker needs to write it (the
+arguments). A table that this draft or an earlier version made under the same key is linked. Workers write the others,
+and each is recorded as soon as it is finished, so a kill loses only the tables that are being written.
 """
 
 from __future__ import annotations
@@ -18,39 +18,40 @@ from pipeline.store.draft import Draft
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """One table of a draft."""
+class TableTask:
+    """One table of a draft and the work that makes it."""
 
     name: str
-    key: dict[str, Any]  # all that the table depends on
-    work: int  # bytes to go through for it, which decides whether worker processes are worth starting
-    task: Callable[[Path], tuple[Any, ...]]  # path to write to -> arguments of the worker; called where it is not there
-    parts: dict[str, str] | None = None  # keys of what else the table can be used for (Draft.earlier_part)
+    key: dict[str, Any]  # everything that the table depends on
+    work_bytes: int  # bytes to process; decides whether worker processes are worth starting
+    # The path to write to -> the worker's arguments. Called only if the table is not remembered.
+    arguments: Callable[[Path], tuple[Any, ...]]
+    parts: dict[str, str] | None = None  # keys of the parts that a later version may reuse (Draft.earlier_part)
 
 
-def of_documents(documents: Documents, fragment: str, name: str, about: dict[str, Any], *arguments: Any) -> Wanted:
-    """A table of one fragment's documents, for a worker called with (documents, fragment, *arguments, path).
+def fragment_task(documents: Documents, fragment: str, name: str, depends_on: dict[str, Any], *more: Any) -> TableTask:
+    """The task of a table of one fragment's documents; its worker is called with (documents, fragment, *more, path).
 
-    about: what it depends on beside the documents.
+    depends_on: what the table depends on in addition to the documents.
     """
 
-    def task(target: Path) -> tuple[Any, ...]:
-        return documents.only(fragment), fragment, *arguments, target
+    def arguments(target: Path) -> tuple[Any, ...]:
+        return documents.only(fragment), fragment, *more, target
 
-    return Wanted(name, {**documents.key(fragment), **about}, 2 * documents.bytes(fragment), task)
+    return TableTask(name, {**documents.key(fragment), **depends_on}, 2 * documents.bytes(fragment), arguments)
 
 
 def make_tables(
     draft: Draft,
-    wanted: Iterable[Wanted],
+    tasks: Iterable[TableTask],
     write: Callable[..., tuple[int, dict[str, Any]]],
     execution: ExecutionSettings,
     label: str,
 ) -> None:
-    """Have `write` make the tables that nothing remembers; it runs in workers and returns (rows, facts)."""
-    missing = [table for table in wanted if not draft.recall(table.name, table.key)]
-    tasks = [table.task(draft.path(f"{table.name}.parquet")) for table in missing]
-    work = sum(table.work for table in missing)
-    for index, (rows, facts) in run_all(write, tasks, execution, work, label):
-        table = missing[index]
-        draft.record(table.name, table.key, rows=rows, facts=facts, parts=table.parts)
+    """Make the tables that are not remembered. write: runs in workers, writes a table and returns (rows, facts)."""
+    missing = [task for task in tasks if not draft.recall(task.name, task.key)]
+    argument_lists = [task.arguments(draft.path(f"{task.name}.parquet")) for task in missing]
+    work_bytes = sum(task.work_bytes for task in missing)
+    for index, (rows, facts) in run_all(write, argument_lists, execution, work_bytes, label):
+        task = missing[index]
+        draft.record(task.name, task.key, rows=rows, facts=facts, parts=task.parts)

@@ -1,91 +1,157 @@
-"""Running a curation stage: a by-fragment stage is two functions, and everything else about it is here, once.
+"""Running curation stages. A stage that judges each document by itself is two functions; the rest is shared.
 
 `signals` reads text and is expensive; it is a pure function of each document's text. `decide` turns signals into
-decisions and is cheap. The signals stand in the decision table as columns, so they are remembered with it: a changed
-threshold runs `decide` alone, and a change upstream that lets more documents through computes signals only for them.
+decisions and is cheap. Signals are stored as columns of the decision table and so are remembered with it: after a
+change of a threshold only `decide` runs, and if an upstream change lets more documents through, signals are computed
+for these documents alone.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from pipeline import own_code
+from pipeline.context import Inputs, RunContext
 from pipeline.documents.document import DECISION_SCHEMA, mask_digest
 from pipeline.documents.execution import ExecutionSettings
-from pipeline.documents.fragment_tables import Wanted, make_tables
+from pipeline.documents.fragment_tables import TableTask, make_tables
+from pipeline.documents.reasons import Reason, meanings_of
 from pipeline.documents.view import Documents
 from pipeline.errors import UserError
 from pipeline.settings import StageSettings
 from pipeline.store.artifact import Artifact, digest
 from pipeline.store.draft import Draft
-from pipeline.store.store import Store
 from pipeline.store.tables import write_table
 
 Signals = Callable[[pl.DataFrame, Any, dict[str, Path]], pl.DataFrame]
 Decide = Callable[[pl.DataFrame, Any], pl.DataFrame]
+Make = Callable[[RunContext, Inputs, Any], Artifact]
 
 
 @dataclass(frozen=True)
+class TrainedFilter:
+    """A small model that a stage judges by; trained just before the stage on what the previous stages kept."""
+
+    name: str  # of the asset
+    version: str
+    description: str
+    kinds: tuple[str, ...]
+    make: Make  # inputs: raw_documents, previous; settings: those of the stage
+
+
+@dataclass(frozen=True, kw_only=True)
 class Stage:
-    """A by-fragment curation stage."""
+    """What every curation stage declares. `pipeline/curation/stages.py` holds the order of stages."""
 
     name: str  # of the asset
     settings: type[StageSettings]
     version: str  # of the code; a change of behaviour changes it
+    description: str  # one or two sentences, shown in the graph
+    rules: Sequence[Reason]  # every reason for removing a document; a Rule also has its condition
+    block: str = ""  # of the recipe, under `curation`; a user's own stage has none
+    kinds: tuple[str, ...] = ("python", "polars", "parquet")  # labels in Dagster
+    after: tuple[str, ...] = ()  # blocks of the stages that have to precede this one
+    inputs: tuple[str, ...] = ()  # its inputs in addition to raw documents and the previous stage
+    filters: tuple[TrainedFilter, ...] = ()
+    file: str = ""  # of a user's own stage; set when it is loaded
+
+    @property
+    def reasons(self) -> dict[str, str]:
+        """What each reason means, in plain words."""
+        return meanings_of(self.rules)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        # A worker process cannot import a user's own file by module name, so it loads the file again. Objects that are
+        # unpickled after the stage, such as its settings, then find the module.
+        return (own_stage, (self.file,)) if self.file else super().__reduce_ex__(protocol)
+
+    def make(self, context: RunContext, inputs: Inputs, settings: Any) -> Artifact:
+        """The decisions on every document. inputs: raw_documents, `previous` (if there is one), and its own."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class FragmentStage(Stage):
+    """A stage that judges each document by itself."""
+
     signals: Signals
     decide: Decide
-    reasons: dict[str, str]  # every reason that `decide` can give, in plain words
     signal_settings: tuple[str, ...] = ()  # settings that `signals` reads; all others are thresholds
-    models: tuple[str, ...] = field(default=())  # artifacts whose directory `signals` is given
+
+    def make(self, context: RunContext, inputs: Inputs, settings: Any) -> Artifact:
+        return run_stage(self, context, inputs, settings)
 
 
-def run_stage(
-    stage: Stage,
-    store: Store,
-    raw: Artifact,
-    previous: Artifact | None,
-    settings: StageSettings,
-    execution: ExecutionSettings,
-    models: dict[str, Artifact] | None = None,
-    log: Callable[[str], None] = print,
-) -> Artifact:
-    """The decisions of `stage` on every fragment of `raw`, after those of `previous`."""
-    documents = Documents(raw, previous)
-    models = models or {}
-    inputs: dict[str, Artifact | str] = {"raw_documents": raw, **models}
+@dataclass(frozen=True, kw_only=True)
+class CorpusStage(Stage):
+    """A stage that compares documents with one another or with something else, by a function of its own."""
+
+    run: Make
+
+    def make(self, context: RunContext, inputs: Inputs, settings: Any) -> Artifact:
+        return self.run(context, inputs, settings)
+
+
+def own_stage(file: str) -> Stage:
+    """The stage that a user's own file defines as `STAGE`. Its code version includes the hash of the file.
+
+    Raises UserError if the file cannot be loaded or `STAGE` is something else.
+    """
+    path = Path(file)
+    found = own_code.load(path, ("STAGE",)).STAGE
+    if not isinstance(found, Stage) or not issubclass(found.settings, StageSettings):
+        raise UserError(
+            f"`STAGE` in {path} has to be a FragmentStage of pipeline.documents.stage, with settings that are a "
+            "subclass of pipeline.settings.StageSettings."
+        )
+    return replace(found, block="", file=file, version=f"{found.version}+{own_code.digest_of(path)[:16]}")
+
+
+def stage_inputs(inputs: Inputs) -> tuple[Documents, dict[str, Artifact | str]]:
+    """The documents that the previous stage kept, and the inputs to record in the manifest, by asset."""
+    raw, previous = inputs["raw_documents"], inputs.get("previous")
+    named: dict[str, Artifact | str] = {"raw_documents": raw}
     if previous is not None:
-        inputs[previous.asset] = previous
+        named[previous.asset] = previous
+    return Documents(raw, previous), named
+
+
+def run_stage(stage: FragmentStage, context: RunContext, inputs: Inputs, settings: StageSettings) -> Artifact:
+    """The decisions of `stage` on every fragment of the raw documents, following those of the previous stage."""
+    documents, named = stage_inputs(inputs)
+    models = {filter.name: inputs[filter.name] for filter in stage.filters}
 
     def build(draft: Draft) -> None:
-        decide_by_fragment(stage, draft, documents, settings, execution, models)
-        draft.counts = counted(draft.entries)
+        decide_by_fragment(stage, draft, documents, settings, context.execution, models)
+        draft.counts = total_counts(draft.entries)
         refuse_to_remove_all(stage.name, draft.counts)
 
-    return store.make(
+    return context.store.make(
         stage.name,
         code_version=stage.version,
         settings=settings.model_dump(mode="json"),
-        inputs=inputs,
+        inputs={**named, **models},
         build=build,
-        log=log,
+        log=context.log,
     )
 
 
 def decide_by_fragment(
-    stage: Stage,
+    stage: FragmentStage,
     draft: Draft,
     documents: Documents,
     settings: StageSettings,
     execution: ExecutionSettings,
     models: dict[str, Artifact],
 ) -> None:
-    """Write the decision table of each fragment into the draft, remembered ones without reading any text."""
+    """Write the decision table of each fragment to the draft; remembered tables are linked without reading text."""
     all_settings = settings.model_dump(mode="json")
     about_signals = {
         "stage": stage.name,
@@ -93,24 +159,24 @@ def decide_by_fragment(
         "settings": {name: all_settings[name] for name in stage.signal_settings},
         "models": {name: model.digest for name, model in models.items()},
     }
-    model_paths = {name: model.whole() for name, model in models.items()}
+    model_paths = {name: model.local_directory() for name, model in models.items()}
 
-    def wanted(fragment: str) -> Wanted:
+    def table_task(fragment: str) -> TableTask:
         signals_key = digest({"raw": documents.key(fragment)["raw"], **about_signals})
         key = {**documents.key(fragment), "signals": signals_key, "settings": all_settings}
 
-        def task(target: Path) -> tuple[Any, ...]:
+        def arguments(target: Path) -> tuple[Any, ...]:
             remembered = draft.earlier_part(fragment, "signals", signals_key)
             return stage, documents.only(fragment), fragment, settings, model_paths, remembered, target
 
         parts = {"signals": signals_key} if settings.enabled else None
-        return Wanted(fragment, key, 4 * documents.bytes(fragment), task, parts)
+        return TableTask(fragment, key, 4 * documents.bytes(fragment), arguments, parts)
 
-    make_tables(draft, map(wanted, documents.fragments), decide_fragment, execution, stage.name)
+    make_tables(draft, map(table_task, documents.fragments), decide_fragment, execution, stage.name)
 
 
 def decide_fragment(
-    stage: Stage,
+    stage: FragmentStage,
     documents: Documents,
     fragment: str,
     settings: StageSettings,
@@ -118,12 +184,14 @@ def decide_fragment(
     remembered: Path | None,
     target: Path,
 ) -> tuple[int, dict[str, Any]]:
-    """Decide one fragment and write its table; returns (rows, facts). Runs in a worker."""
+    """Decide on the documents of one fragment and write the table; returns (rows, facts). Runs in a worker."""
     if settings.enabled:
         frame = documents.read(fragment)
         kept = frame["kept"]
-        signals = _signals(stage, frame.drop("kept"), kept, settings, models, remembered)
-        chosen = stage.decide(signals.filter(kept), settings)
+        with own_code.failures_of(stage.file, f"on the table {fragment}"):
+            signals = _signals(stage, frame.drop("kept"), kept, settings, models, remembered)
+            chosen = stage.decide(signals.filter(kept), settings)
+        check_reasons(stage, chosen)
         table = decision_table(frame["doc_id"], kept, chosen, signals)
     else:
         frame = documents.read(fragment, ["doc_id"])
@@ -132,21 +200,32 @@ def decide_fragment(
     return table.height, decision_facts(table, documents.source(fragment))
 
 
+def check_reasons(stage: Stage, chosen: pl.DataFrame) -> None:
+    """Raises UserError if a decision gives a reason that the stage does not declare, whose meaning would be unknown."""
+    given = chosen["reason"].drop_nulls().unique().sort().to_list() if "reason" in chosen.columns else []
+    for reason in given:
+        if reason not in stage.reasons:
+            raise UserError(
+                f"`{stage.name}` removes documents as `{reason}`, which it does not declare: add a rule or a reason of "
+                "this name to its `rules`."
+            )
+
+
 def _signals(
-    stage: Stage,
+    stage: FragmentStage,
     frame: pl.DataFrame,
     kept: pl.Series,
     settings: StageSettings,
     models: dict[str, Path],
     remembered: Path | None,
 ) -> pl.DataFrame:
-    """Signals for every row that is left (null elsewhere), computed only where they are not remembered."""
+    """Signals for every kept row (null elsewhere), computed only where they are not remembered."""
     earlier = None if remembered is None else pl.read_parquet(remembered)
-    wanted = kept if earlier is None else kept & earlier["keep"].is_null()
-    computed = stage.signals(frame.filter(wanted), settings, models)
-    if computed.height != int(wanted.sum()):
-        raise ValueError(f"{stage.name}: signals for {computed.height} rows of {int(wanted.sum())}")
-    spread = scatter(computed, wanted)
+    missing = kept if earlier is None else kept & earlier["keep"].is_null()
+    computed = stage.signals(frame.filter(missing), settings, models)
+    if computed.height != int(missing.sum()):
+        raise ValueError(f"{stage.name}: signals for {computed.height} rows of {int(missing.sum())}")
+    spread = scatter(computed, missing)
     if earlier is None:
         return spread
     return spread.select(
@@ -159,8 +238,8 @@ def decision_table(
 ) -> pl.DataFrame:
     """The decision table of a fragment.
 
-    doc_ids, kept: one value a row of the fragment. chosen: one row a *kept* row, with `keep` and any of `reason`,
-    `score`, `edits` (None: all are kept). signals: further columns, one row a row of the fragment.
+    doc_ids, kept: one value per row of the fragment. chosen: one row per *kept* row, with `keep` and any of `reason`,
+    `score`, `edits` (None: all are kept). signals: further columns, one row per row of the fragment.
     """
     if chosen is None:
         chosen = pl.DataFrame({"keep": pl.repeat(True, int(kept.sum()), dtype=pl.Boolean, eager=True)})
@@ -177,7 +256,7 @@ def decision_table(
 
 
 def scatter(rows: pl.DataFrame, where: pl.Series) -> pl.DataFrame:
-    """Put `rows` at the places where `where` is true; all other places are null."""
+    """Spread `rows` over the positions where `where` is true; all other positions are null."""
     if where.all():
         return rows
     place = pl.when(where).then(where.cast(pl.Int64).cum_sum() - 1).otherwise(None)
@@ -185,7 +264,7 @@ def scatter(rows: pl.DataFrame, where: pl.Series) -> pl.DataFrame:
 
 
 def decision_facts(table: pl.DataFrame, source: str) -> dict[str, Any]:
-    """The small figures of a decision table that stand in the manifest."""
+    """The figures of a decision table that the manifest records."""
     kept = table["keep"].fill_null(False)
     removed = table.filter(~pl.col("keep")).group_by("reason").len().sort("reason")
     labels = table.filter("keep").select(pl.col("edits").explode(empty_as_null=False)).drop_nulls()
@@ -205,8 +284,8 @@ def decision_facts(table: pl.DataFrame, source: str) -> dict[str, Any]:
     return facts
 
 
-def counted(entries: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Counts of a stage, summed over its fragments: in, kept, removed by reason, edits by label; also by source."""
+def total_counts(entries: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Counts of a stage over all fragments: in, kept, removed by reason, edits by label; also by source."""
     total: dict[str, Any] = _sum(entry["facts"] for entry in entries.values() if "mask" in entry["facts"])
     by_source: dict[str, list[dict[str, Any]]] = {}
     for entry in entries.values():
@@ -234,10 +313,10 @@ def _sum(facts: Iterable[dict[str, Any]]) -> dict[str, Any]:
 
 
 def refuse_to_remove_all(asset: str, counts: dict[str, Any]) -> None:
-    """A stage that leaves nothing is a mistake in the recipe, and what comes after it could only fail unclearly."""
+    """Raises UserError if a stage kept nothing: a mistake in the recipe, and later errors would be less clear."""
     if counts["in"] and not counts["kept"]:
         worst = max(counts["removed"], key=lambda reason: counts["removed"][reason])
         raise UserError(
-            f"`{asset}` removes all of the {counts['in']} documents that it is given, most of them as `{worst}` "
+            f"`{asset}` removes all of its {counts['in']} documents, most of them as `{worst}` "
             f"({counts['removed'][worst]}): loosen this stage in the recipe, or switch it off with `enabled: false`."
         )

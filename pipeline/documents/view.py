@@ -1,13 +1,13 @@
 """Raw documents seen through the decisions made so far.
 
-The decisions of a stage say of each row: kept here, removed here, or removed before. So the last stage's table is
-enough to know what is left, and `key` is all that a by-fragment result can depend on: the bytes of the fragment and
-which of its rows are left.
+The decisions of a stage say for each row whether it is kept, removed by this stage, or was removed before. So the table
+of the last stage is enough to know which documents are kept, and a result of one fragment depends only on its `key`:
+the bytes of the fragment and which of its rows are kept.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -18,7 +18,7 @@ from pipeline.store.artifact import Artifact
 
 @dataclass(frozen=True)
 class Documents:
-    """`raw` through `previous`, the decisions of the stage before (None: every document is still there)."""
+    """`raw` seen through `previous`, the decisions of the previous stage (None: every document is kept)."""
 
     raw: Artifact
     previous: Artifact | None = None
@@ -28,12 +28,12 @@ class Documents:
         return self.raw.fragments
 
     def only(self, fragment: str) -> Documents:
-        """The view of one fragment alone, small enough to be sent to a worker."""
+        """The view of one fragment alone, small enough to send to a worker."""
         previous = None if self.previous is None else self.previous.only(fragment)
         return Documents(self.raw.only(fragment), previous)
 
     def key(self, fragment: str) -> dict[str, str]:
-        """What a result made from this fragment depends on."""
+        """Everything that a result made from this fragment can depend on."""
         kept = "all" if self.previous is None else self.previous.entry(fragment)["facts"]["mask"]
         return {"raw": self.raw.entry(fragment)["sha256"], "kept": kept}
 
@@ -48,18 +48,13 @@ class Documents:
         return source_of(fragment)
 
     def kept(self, fragment: str) -> pl.Series:
-        """For each row of the fragment, whether no stage so far has removed it."""
+        """For each row of the fragment, whether it is still kept."""
         if self.previous is None:
             return pl.repeat(True, self.rows(fragment), dtype=pl.Boolean, eager=True).alias("kept")
         keep = pl.read_parquet(self.previous.table(fragment), columns=["keep"])["keep"]
         return keep.fill_null(False).alias("kept")
 
     def read(self, fragment: str, columns: Sequence[str] = ("doc_id", "text", "source", "lang")) -> pl.DataFrame:
-        """All rows of the fragment, in its order, with the column `kept` beside those asked for."""
+        """All rows of the fragment, in its order: the requested columns and `kept`."""
         frame = pl.read_parquet(self.raw.table(fragment), columns=list(columns))
         return frame.with_columns(self.kept(fragment))
-
-    def each(self, columns: Sequence[str] = ("doc_id", "text", "source", "lang")) -> Iterator[tuple[str, pl.DataFrame]]:
-        """Fragment by fragment, the documents that are left."""
-        for fragment in self.fragments:
-            yield fragment, self.read(fragment, columns).filter("kept").drop("kept")

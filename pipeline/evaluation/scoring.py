@@ -27,6 +27,8 @@ def nll_of_rows(
     """
     import torch
 
+    from model.operations import IGNORED
+
     model.eval()
     order = sorted(range(len(rows)), key=lambda i: (-len(rows[i]), i))
     answer: list[np.ndarray] = [np.empty(0)] * len(rows)
@@ -36,7 +38,7 @@ def nll_of_rows(
         batch = order[at : at + max(batch_tokens // longest, 1)]
         at += len(batch)
         inputs = torch.zeros(len(batch), longest, dtype=torch.int64)
-        targets = torch.full((len(batch), longest), -100, dtype=torch.int64)
+        targets = torch.full((len(batch), longest), IGNORED, dtype=torch.int64)
         for line, i in enumerate(batch):
             ids = torch.from_numpy(rows[i].astype(np.int64))
             inputs[line, : len(ids) - 1] = ids[:-1]
@@ -51,6 +53,8 @@ def _nll(model: Transformer, inputs: torch.Tensor, targets: torch.Tensor) -> np.
     import torch
     import torch.nn.functional as F
 
+    from model.operations import IGNORED
+
     with torch.inference_mode():
         hidden = model.hidden(inputs)
         flat, wanted = hidden.reshape(-1, hidden.shape[-1]), targets.reshape(-1)
@@ -58,7 +62,7 @@ def _nll(model: Transformer, inputs: torch.Tensor, targets: torch.Tensor) -> np.
         step = max(2**24 // model.config.vocab_size, 1)
         parts = [
             F.cross_entropy(
-                model.logits(flat[i : i + step]).float(), wanted[i : i + step], ignore_index=-100, reduction="none"
+                model.logits(flat[i : i + step]).float(), wanted[i : i + step], ignore_index=IGNORED, reduction="none"
             )
             for i in range(0, len(flat), step)
         ]

@@ -13,6 +13,7 @@ from pathlib import Path
 import polars as pl
 
 from pipeline.documents.execution import ExecutionSettings
+from pipeline.documents.reasons import Reason, meanings_of
 from pipeline.errors import UserError
 
 RECORD_SCHEMA: dict[str, type[pl.DataType]] = {
@@ -31,18 +32,19 @@ LONGEST_RECORD = 64 * 2**20
 # Bytes of text that are read and worked on at once.
 BATCH = 32 * 2**20
 
-SKIPPED = {
-    "empty": "no text, or white space alone",
-    "too_long": f"a single line, row or file of more than {LONGEST_RECORD >> 20} MB",
-    "invalid_encoding": "bytes that are not of the encoding (`invalid: skip`)",
-    "malformed": "a line that is no JSON object, or a row of too many or few fields (`invalid: skip`)",
-    "binary": "a file with NUL bytes, so no text (`invalid: skip`)",
-    "no_text": "a page in which no main text was found",
-    "unknown_format": "a file in an archive, of a kind that is not read",
-    "unsafe_name": "a file in an archive, with a name that leads out of it",
-    "other_language": "a page in another language than the source's",
-    "forgotten": "on the list of documents to be forgotten",
-}
+SKIP_REASONS = (
+    Reason("empty", "no text, or white space alone"),
+    Reason("too_long", f"a single line, row or file of more than {LONGEST_RECORD >> 20} MB"),
+    Reason("invalid_encoding", "bytes that are not of the encoding (`invalid: skip`)"),
+    Reason("malformed", "a line that is no JSON object, or a row of too many or few fields (`invalid: skip`)"),
+    Reason("binary", "a file with NUL bytes, so no text (`invalid: skip`)"),
+    Reason("no_text", "a page in which no main text was found"),
+    Reason("unknown_format", "a file in an archive, of a kind that is not read"),
+    Reason("unsafe_name", "a file in an archive, with a name that leads out of it"),
+    Reason("other_language", "a page in another language than the source's"),
+    Reason("forgotten", "on the list of documents to be forgotten"),
+)
+SKIPPED = meanings_of(SKIP_REASONS)
 
 
 class Unreachable(UserError):

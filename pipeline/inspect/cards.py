@@ -12,38 +12,28 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pipeline.evaluation.figures import headline_figures
+from pipeline.evaluation.measure import Measure
+from pipeline.evaluation.measures import MEASURES
+from pipeline.trained_models import bases_of
+
 Manifests = Mapping[str, Mapping[str, Any]]
 
-MODELS = ("pretrained_model", "sft_model", "preference_model")
-# Reasons that no stage of curation gives: those of reading the sources, and of the token shards.
-OUTSIDE_STAGES = {
-    "empty": "a record without text",
-    "no_text": "a file or page in which no text was found",
-    "forgotten": "on the removal list",
-    "invalid_encoding": "bytes that are not text in the source's encoding",
-    "malformed": "a record that could not be read",
-    "too_long": "longer than a document may be",
-    "other_language": "the source says that it is in a language that was not asked for",
-    "binary": "a file that is not text",
-    "unknown_format": "a file of a format that is not read",
-    "unsafe_name": "a file of an archive whose name leads out of it",
-    "near_validation": "too similar to a validation document: left out of training",
-}
 NAMES_STAY = (
     "Names of people are not looked for unless `curation.personal_data.person_model` is set; patterns and checksums "
-    "find the rest, and not all of it (docs/personal-data.md has the measured recall)."
+    "find the rest, and not all of it (docs/results/personal-data.md has the measured recall)."
 )
 
 
-def data_card(manifests: Manifests, reasons: Mapping[str, str] | None = None) -> str:
+def data_card(manifests: Manifests, reasons: Mapping[str, Mapping[str, str]]) -> str:
     """Markdown: where the text comes from, under which licences, what was removed or replaced and why, what is left.
 
-    reasons: reason -> what it means in plain words.
+    reasons: asset -> reason -> what it means in plain words.
     """
     raw = manifests.get("raw_documents", {})
     recipe = next((m["recipe"] for m in manifests.values() if "recipe" in m), "?")
     parts = [f"# Data of `{recipe}`", _sources(manifests)]
-    removed = _removed(manifests, reasons or {})
+    removed = _removed(manifests, reasons)
     if removed:
         parts += ["## What was removed, and why", removed]
     replaced = _edits(manifests)
@@ -66,10 +56,15 @@ def data_card(manifests: Manifests, reasons: Mapping[str, str] | None = None) ->
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def model_card(asset: str, manifests: Manifests, report: Mapping[str, Any] | None = None) -> str:
+def model_card(
+    asset: str,
+    manifests: Manifests,
+    report: Mapping[str, Any] | None = None,
+    measures: Sequence[Measure[Any]] = MEASURES,
+) -> str:
     """Markdown: what the model `asset` is, what it was trained on and how, what was measured, what it is not for.
 
-    report: its evaluation's report.json.
+    report: its evaluation's report.json. measures: whose headlines are shown.
     """
     manifest = manifests[asset]
     facts, settings = manifest.get("facts", {}), manifest.get("made_of", {}).get("settings", {})
@@ -88,13 +83,12 @@ def model_card(asset: str, manifests: Manifests, report: Mapping[str, Any] | Non
         vocabulary = shape.get("vocab_size") or manifests.get("tokenizer", {}).get("facts", {}).get("vocab_size")
         told.append(("vocabulary", vocabulary))
     parts.append(_table(("", ""), [(name, _figure(value)) for name, value in told if value is not None]))
-    order = [name for name in MODELS if name in manifests]
-    made_from = order[: order.index(asset)] if asset in order else []
+    made_from = [name for name in bases_of(asset) if name in manifests]
     if made_from:
         parts.append(f"Made from {' and then '.join(f'`{name}`' for name in made_from)}.")
     parts += ["## Trained on", _sources(manifests), "The data card says what was removed and replaced."]
     if report:
-        parts += ["## Measured", _measured(report)]
+        parts += ["## Measured", _measured(report, measures)]
     parts += [
         "## Use",
         "A small model: it continues text in the manner of what it was trained on. It states falsehoods fluently, "
@@ -131,14 +125,16 @@ def _names(counts: Mapping[str, Any] | Sequence[str]) -> str:
     return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "") if names else "not stated"
 
 
-def _removed(manifests: Manifests, reasons: Mapping[str, str]) -> str:
+def _removed(manifests: Manifests, reasons: Mapping[str, Mapping[str, str]]) -> str:
     rows = []
     for asset, manifest in manifests.items():
         if asset in ("instruction_data", "preference_data"):
             continue
         removed = manifest.get("counts", {}).get("removed", {})
         for reason, count in sorted(removed.items(), key=lambda pair: (-pair[1], pair[0])):
-            rows.append((asset, f"`{reason}`", reasons.get(reason) or OUTSIDE_STAGES.get(reason, ""), _figure(count)))
+            # An artifact made by older code may hold a reason that is no more.
+            words = reasons.get(asset, {}).get(reason, "")
+            rows.append((asset, f"`{reason}`", words, _figure(count)))
     return _table(("stage", "reason", "in words", "documents"), rows)
 
 
@@ -165,16 +161,9 @@ def _conversations(manifest: Mapping[str, Any]) -> str:
     return _table(("set", "licence", "for training", "held back", "not used"), rows)
 
 
-def _measured(report: Mapping[str, Any]) -> str:
-    from pipeline.evaluation.report import HEADLINES, figures
-
-    known = dict(figures(report))
-    rows = [(short.replace("_", " "), f"{known[name]:.4f}") for name, short in HEADLINES.items() if name in known]
-    for lang, of in report.get("language_modelling", {}).get("by_language", {}).items():
-        if "bits_per_byte" in of:
-            rows.append((f"bits per byte, {lang}", f"{of['bits_per_byte']:.4f}"))
-    for lang, of in report.get("answers", {}).get("by_language", {}).items():
-        rows.append((f"BLEU, {lang} ({of['count']} answers)", f"{of['bleu']:.2f}"))
+def _measured(report: Mapping[str, Any], measures: Sequence[Measure[Any]]) -> str:
+    headlines = headline_figures(report, measures)
+    rows = [(figure.words, f"{figure.value:.{figure.headline.digits}f}") for figure in headlines]
     return _table(("measure", "value"), rows)
 
 

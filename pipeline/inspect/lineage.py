@@ -7,8 +7,9 @@ outlives the databases of Dagster and MLflow.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,15 +17,14 @@ import polars as pl
 
 from pipeline.documents import browse
 from pipeline.errors import UserError
-from pipeline.graph import DECISIONS
 from pipeline.store.artifact import Artifact
 from pipeline.store.store import Store
 from pipeline.store.tables import write_table
+from pipeline.trained_models import MODELS
+from pipeline.training.model_facts import ModelFacts
 
 if TYPE_CHECKING:
     from pipeline.training.data.feed import Feed
-
-MODELS = ("pretrained_model", "sft_model", "preference_model")
 
 
 # -- from a model down ------------------------------------------------------------------------------------------------
@@ -76,6 +76,15 @@ def ancestry(store: Store, artifact: Artifact) -> dict[str, Artifact]:
     return found
 
 
+def in_order(made_of: dict[str, Artifact]) -> dict[str, Artifact]:
+    """The same artifacts, each after those that it was made of."""
+    given = {
+        name: [of["asset"] for of in found.manifest["inputs"].values() if isinstance(of, dict)]
+        for name, found in made_of.items()
+    }
+    return {name: made_of[name] for name in TopologicalSorter(given).static_order() if name in made_of}
+
+
 def sources_of(made_of: dict[str, Artifact]) -> list[dict[str, Any]]:
     """A record a source: licences, documents read, documents left, training tokens."""
     raw, curated, shards = (made_of.get(name) for name in ("raw_documents", "curated_documents", "token_shards"))
@@ -114,9 +123,10 @@ def feed_of(store: Store, model: Artifact) -> tuple[Feed, int]:
         raise UserError(f"The token shards behind `{model.asset}/{model.version}` are no longer in the store.")
     settings = trained.manifest["made_of"]["settings"]
     context = ModelConfig(**settings["model"]).context
-    sequences = trained.facts["batch_tokens"] // context
+    facts = ModelFacts.of(trained)
+    sequences = facts.batch_tokens // context
     feed = Feed(shards, FeedSettings(**settings["pretraining"]["feed"]), settings["seed"], context, sequences)
-    return feed, trained.facts["steps"]
+    return feed, facts.steps
 
 
 def documents_of_step(store: Store, model: Artifact, step: int) -> list[dict[str, Any]]:
@@ -196,11 +206,11 @@ def places(store: Store, doc_id: str) -> list[Place]:
     return [Place(fragment, row, browse.document(raw, fragment, row)) for fragment, row in browse.find(raw, doc_id)]
 
 
-def decisions_about(store: Store, place: Place) -> list[dict[str, Any]]:
-    """What each stage decided about a copy, as far as the stages were run on these raw documents."""
+def decisions_about(store: Store, place: Place, stages: Sequence[str]) -> list[dict[str, Any]]:
+    """What each of `stages` decided about a copy, as far as they were run on these raw documents."""
     raw = store.require("raw_documents")
-    stages = [stage for name in DECISIONS if (stage := store.current(name)) is not None]
-    current = [stage for stage in stages if stage.manifest["inputs"]["raw_documents"]["digest"] == raw.digest]
+    made = [stage for name in stages if (stage := store.current(name)) is not None]
+    current = [stage for stage in made if stage.manifest["inputs"]["raw_documents"]["digest"] == raw.digest]
     return browse.decisions(current, place.fragment, place.row)
 
 

@@ -1,4 +1,4 @@
-"""The recipe's reference (docs/recipe.md), written from the settings themselves so that it cannot be out of date."""
+"""The recipe's reference (docs/guide/recipe.md), written from the settings so that it cannot be out of date."""
 
 from __future__ import annotations
 

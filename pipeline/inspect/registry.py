@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline import tracking
 from pipeline.store.artifact import Artifact
 from pipeline.store.store import Store
+from pipeline.trained_models import EVALUATIONS, MODELS
 
 if TYPE_CHECKING:
     from pipeline.recipe import Recipe
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 SCORE = "bits_per_byte"
 IN_REPORT = ("language_modelling", "all", SCORE)  # where the figure stands in report.json
 BEST = "best"
-TRAINED = ("pretrained", "sft", "preference")  # what is registered: not the small models of curation
 
 
 def name_of(recipe: str, model: Artifact) -> str:
@@ -32,15 +32,14 @@ def note(recipe: Recipe, store: Store, artifact: Artifact, log: Callable[[str], 
 
     The artifact is made by then; a registry that cannot be reached does not undo that, and is told of in a line.
     """
-    name, _, kind = artifact.asset.rpartition("_")
-    if not tracking.enabled() or name not in TRAINED or kind not in ("model", "evaluation"):
+    if not tracking.enabled():
         return
     try:
-        if kind == "evaluation":
-            model = store.require(f"{name}_model")
+        if artifact.asset in EVALUATIONS:
+            model = store.require(EVALUATIONS[artifact.asset].name)
             rate(recipe.name, model, artifact)
             attach(recipe, store, model, artifact)
-        else:
+        elif artifact.asset in MODELS:
             register(recipe.name, artifact)
             attach(recipe, store, artifact)
     except Exception as error:
@@ -95,19 +94,20 @@ def documents(recipe: Recipe, store: Store, model: Artifact, evaluation: Artifac
     import polars as pl
     import yaml
 
-    from pipeline.graph import NODES, reasons
+    from pipeline.evaluation.report import figures_of, read
     from pipeline.inspect import cards
     from pipeline.inspect.curves import loss_curve
-    from pipeline.inspect.lineage import ancestry
+    from pipeline.inspect.lineage import ancestry, in_order
+    from pipeline.inspect.rules_reference import reasons_by_asset
 
     made_of = ancestry(store, model)
-    manifests = {name: made_of[name].manifest for name in (*NODES, *made_of) if name in made_of}
-    report = json.loads(evaluation.file("report.json").read_text()) if evaluation is not None else None
+    manifests = {name: found.manifest for name, found in in_order(made_of).items()}
+    report = read(evaluation) if evaluation is not None else None
     content = recipe.model_dump(mode="json", by_alias=True)
     found: dict[str, Any] = {
         "recipe.yaml": yaml.safe_dump(content, sort_keys=False, allow_unicode=True),
-        "data_card.md": cards.data_card(manifests, reasons()),
-        "model_card.md": cards.model_card(model.asset, manifests, report),
+        "data_card.md": cards.data_card(manifests, reasons_by_asset(recipe.curation)),
+        "model_card.md": cards.model_card(model.asset, manifests, report, recipe.evaluation.measures()),
     }
     shards, plan = made_of.get("token_shards"), store.current("training_plan")
     if plan is not None and shards is not None and plan.manifest["inputs"]["token_shards"]["digest"] == shards.digest:
@@ -115,11 +115,9 @@ def documents(recipe: Recipe, store: Store, model: Artifact, evaluation: Artifac
     curve = loss_curve(model)
     if curve is not None:
         found["loss.png"] = curve
-    if evaluation is not None and report is not None:
-        from pipeline.evaluation.report import figures
-
-        rows = list(figures(report))
-        found["evaluation/figures.json"] = {"figure": [name for name, _ in rows], "value": [of for _, of in rows]}
+    if evaluation is not None:
+        known = figures_of(evaluation)
+        found["evaluation/figures.json"] = {"figure": list(known), "value": list(known.values())}
         if "samples.parquet" in evaluation.manifest["files"]:
             table = pl.read_parquet(evaluation.file("samples.parquet"))
             found["evaluation/samples.json"] = {name: table[name].cast(pl.String).to_list() for name in table.columns}

@@ -6,40 +6,41 @@ their figures, three samples, and where to look further.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
 import polars as pl
 
-from pipeline.printing import aligned
+from pipeline.evaluation.figures import headline_figures
+from pipeline.evaluation.measure import Measure
+from pipeline.evaluation.measures import MEASURES
+from pipeline.evaluation.report import read
+from pipeline.printing import aligned, duration
 from pipeline.store.artifact import Artifact
 from pipeline.store.store import Store
+from pipeline.trained_models import EVALUATIONS, MODELS, TRAINED_MODELS
+from pipeline.training.model_facts import ModelFacts
 
 MOST_REASONS = 4  # of a stage, the most frequent ones
 SAMPLES = 3
 SAMPLE_LETTERS = 160
-EVALUATED = {
-    "pretrained_model": "pretrained_evaluation",
-    "sft_model": "sft_evaluation",
-    "preference_model": "preference_evaluation",
-}
 
 
-def summary(store: Store, recipe: str | None = None) -> str:
+def summary(
+    store: Store, stages: Sequence[str], measures: Sequence[Measure[Any]] = MEASURES, recipe: str | None = None
+) -> str:
     """The screen as one text; it says of each part that is missing that it was not made yet.
 
-    recipe: the file, where it was named for this command alone, so that the commands to go on with name it too.
+    stages: the tables of decisions in order. measures: whose headlines stand beside the models. recipe: the file, where
+    it was named for this command alone, so that the commands that follow name it too.
     """
-    from pipeline.graph import DECISIONS
-
     exported = f"SLM_RECIPE={recipe} " if recipe else ""
 
     parts = [
         f"recipe `{store.recipe}`",
-        documents(store, ("raw_documents", *DECISIONS, "curated_documents")),
+        documents(store, ("raw_documents", *stages, "curated_documents")),
         tokens(store, exported),
-        models(store, exported),
+        models(store, exported, measures),
         samples(store),
         further(store, exported, f"--recipe {recipe} " if recipe else ""),
     ]
@@ -89,23 +90,24 @@ def tokens(store: Store, exported: str) -> str:
     return f"tokens: {told}\n" + aligned(["source", "tokens"], [[name, figure(of)] for name, of in by_source.items()])
 
 
-def models(store: Store, exported: str) -> str:
+def models(store: Store, exported: str, measures: Sequence[Measure[Any]]) -> str:
     """A line a model: size, training, and its figures."""
     rows = []
-    for name, evaluation in EVALUATED.items():
-        model = store.current(name)
+    for kind in TRAINED_MODELS:
+        model = store.current(kind.name)
         if model is None:
             continue
-        facts, seconds = model.facts, model.manifest["seconds"]
-        measured = measures(store.current(evaluation))
+        facts, seconds = ModelFacts.of(model), model.manifest["seconds"]
+        spent = seconds.get("training", seconds.get("train", seconds.get("total")))
+        figures = measured(store.current(kind.evaluation), measures)
         rows.append(
             [
-                name,
-                figure(facts.get("parameters")),
-                figure(facts.get("tokens", facts.get("tokens_trained"))),
-                duration(seconds.get("training", seconds.get("train", seconds.get("total")))),
+                kind.name,
+                figure(facts.parameters),
+                figure(facts.tokens),
+                duration(spent) if spent is not None else "",
                 figure(seconds.get("tokens_per_second")),
-                measured or figure(facts.get("bits_per_byte", facts.get("validation_loss"))),
+                figures or figure(model.facts.get("bits_per_byte", model.facts.get("validation_loss"))),
             ]
         )
     if not rows:
@@ -113,29 +115,17 @@ def models(store: Store, exported: str) -> str:
     return aligned(["model", "parameters", "tokens trained", "time", "tokens/s", "measured"], rows)
 
 
-def measures(report: Artifact | None) -> str:
-    """The first few figures of a report, bits per byte before all."""
+def measured(report: Artifact | None, measures: Sequence[Measure[Any]]) -> str:
+    """The first headline of each measure that the report has."""
     if report is None:
         return ""
-    found = dict(figures(json.loads(report.file("report.json").read_text())))
-    bits = [name for name in found if "bits_per_byte" in name]
-    chosen = sorted(bits, key=len)[:1] + [name for name in found if name.rpartition(".")[2] in ("bleu", "rougeL")][:2]
-    return ", ".join(f"{found[name]:.3f} {name.rpartition('.')[2].replace('_', ' ')}" for name in chosen)
-
-
-def figures(value: Any, name: str = "") -> list[tuple[str, float]]:
-    """All numbers of a report under dotted names."""
-    if isinstance(value, bool):
-        return []
-    if isinstance(value, int | float):
-        return [(name, float(value))]
-    if isinstance(value, dict):
-        return [pair for key, of in value.items() for pair in figures(of, f"{name}.{key}" if name else str(key))]
-    return []
+    found = read(report)
+    headlines = [headline_figures(found, [measure])[:1] for measure in measures]
+    return ", ".join(f"{figure.value:.3f} {figure.words}" for first in headlines for figure in first)
 
 
 def samples(store: Store) -> str:
-    for evaluation in reversed(EVALUATED.values()):
+    for evaluation in reversed(EVALUATIONS):
         report = store.current(evaluation)
         if report is not None and "samples.parquet" in report.manifest["files"]:
             rows = pl.read_parquet(report.file("samples.parquet"), n_rows=SAMPLES).to_dicts()
@@ -151,7 +141,7 @@ def shortened(text: str) -> str:
 
 def further(store: Store, exported: str, option: str) -> str:
     """Where the newest model lies, and the commands to go on with."""
-    made = [artifact for name in EVALUATED if (artifact := store.current(name)) is not None]
+    made = [artifact for name in MODELS if (artifact := store.current(name)) is not None]
     lines = [f"model: {made[-1].directory}"] if made else []
     lines += [
         f"see the graph, the tables and the curves:  {exported}dagster dev   (or: {exported}make ui)",
@@ -168,11 +158,3 @@ def figure(value: Any) -> str:
     if isinstance(value, float) and not value.is_integer():
         return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3f}"
     return f"{int(value):,}" if isinstance(value, int | float) else str(value)
-
-
-def duration(seconds: Any) -> str:
-    if not isinstance(seconds, int | float):
-        return ""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"

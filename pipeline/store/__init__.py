@@ -1,1 +1,1 @@
-"""The store of artifacts: each appears whole or not at all, and knows what it was made of."""
+"""The store of artifacts: each is written atomically and records what it was made from."""

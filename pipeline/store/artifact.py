@@ -1,6 +1,6 @@
-"""A finished artifact: a directory that is never written again, and the manifest that says what it holds.
+"""A finished artifact: an immutable directory and the manifest that describes its contents.
 
-Digests are the store's only way to tell things apart: of values that JSON can hold, and of files.
+The store identifies everything by digest: the digest of a JSON value or of a file.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 MANIFEST = "manifest.json"
-# What is true of one making and not of the thing made; left out where two manifests are compared.
-OF_THE_MAKING = ("seconds", "fragments")
+# Manifest keys that describe the run rather than the artifact; ignored when two manifests are compared.
+RUN_SPECIFIC = ("seconds", "fragments")
 
 
 def digest(value: Any) -> str:
-    """SHA-256 of a value that JSON can hold, independent of the order of keys."""
+    """SHA-256 of a JSON value, independent of the order of keys."""
     return hashlib.sha256(canonical(value).encode()).hexdigest()
 
 
@@ -33,22 +33,22 @@ def file_digest(path: Path) -> str:
 
 @dataclass(frozen=True)
 class Artifact:
-    """A finished artifact: a directory that is never written again."""
+    """A finished artifact: an immutable directory."""
 
     asset: str
     version: str
     directory: Path
     manifest: dict[str, Any] = field(repr=False)
-    made: bool = False  # True where this call made it, False where the store had it
+    made: bool = False  # True if this call made it, False if the store already held it
 
     @cached_property
     def digest(self) -> str:
-        """Hash of the contents alone: two artifacts of equal digest hold the same bytes."""
+        """Hash of the contents alone: two artifacts with the same digest hold the same bytes."""
         return digest({name: entry["sha256"] for name, entry in self.manifest["files"].items()})
 
     @property
     def reference(self) -> dict[str, str]:
-        """How the manifest of what is made of this artifact names it."""
+        """How the manifests of artifacts made from this one refer to it."""
         return {"asset": self.asset, "version": self.version, "digest": self.digest}
 
     @cached_property
@@ -58,23 +58,23 @@ class Artifact:
         return sorted(name.removesuffix(".parquet") for name in names if name.endswith(".parquet"))
 
     def entry(self, fragment: str) -> dict[str, Any]:
-        """What the manifest says of one table: sha256, bytes, rows, key, facts."""
+        """The manifest's entry for one table: sha256, bytes, rows, key, facts."""
         return self.manifest["files"][f"{fragment}.parquet"]
 
     def only(self, *fragments: str) -> Artifact:
-        """The same artifact with some tables in its manifest: a manifest of thousands is too much to send around.
+        """The same artifact with only these tables in its manifest, since a full manifest is too large to send around.
 
-        Its digest is that of these tables alone, so what is made of it depends on nothing else.
+        Its digest covers these tables alone, so whatever is made from it depends on nothing else.
         """
         files = {f"{fragment}.parquet": self.entry(fragment) for fragment in fragments}
         return replace(self, manifest={**self.manifest, "files": files})
 
     def file(self, name: str) -> Path:
-        """A local path of one of the artifact's files."""
+        """The local path of one of the artifact's files."""
         return self.directory / name
 
-    def whole(self) -> Path:
-        """The directory with all of its files in it, for what wants a directory (a model, a tokenizer)."""
+    def local_directory(self) -> Path:
+        """A local directory that holds all files, for code that reads a directory (a model, a tokenizer)."""
         return self.directory
 
     def table(self, fragment: str) -> Path:

@@ -1,7 +1,7 @@
-"""An artifact being made: a directory beside its place, in which whatever is finished is found again after a kill.
+"""An artifact in the making: a directory in which finished files survive a kill.
 
-Files are remembered by what they were made of. One that this draft or an earlier version made under the same key is
-linked, not made again.
+Each file is remembered under a key that says what it was made from. A file that this draft or an earlier version made
+under the same key is hard-linked instead of being made again.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from pipeline.store.tables import put_in_place, write_table, write_whole
 
 
 class Draft:
-    """An artifact being made. What is finished in it is found again after a kill, by the same fingerprint."""
+    """An artifact in the making. After a kill, the next run with the same fingerprint resumes it."""
 
     def __init__(self, directory: Path, earlier: Callable[[], list[Artifact]], log: Callable[[str], None]):
         self.directory = directory
         self.log = log
-        self.fingerprint = ""  # of what the artifact is made of; set by the store
+        self.fingerprint = ""  # of the artifact; set by the store
         self.counts: dict[str, Any] = {}
         self.facts: dict[str, Any] = {}
-        self.timings: dict[str, float] = {}  # seconds by part; of the making, so outside the identity
+        self.timings: dict[str, float] = {}  # seconds by part; not part of the identity
         self.computed = self.reused = 0
         self._earlier = earlier
         self._records = directory / ".records"
@@ -39,7 +39,7 @@ class Draft:
         self.entries: dict[str, dict[str, Any]] = {}
 
     def path(self, name: str) -> Path:
-        """Where to write the file `name` of the artifact (use `write_whole` or `write_table`)."""
+        """The path to write the file `name` to (use `write_whole` or `write_table`)."""
         path = self.directory / name
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
@@ -51,9 +51,9 @@ class Draft:
         compute: Callable[[], pl.DataFrame],
         facts: Callable[[pl.DataFrame], dict[str, Any]] | None = None,
     ) -> dict[str, Any]:
-        """The table `fragment`, remembered under `key`; computed and written where nothing remembers it.
+        """The table `fragment`, remembered under `key`; computed and written only if it is not remembered.
 
-        `facts` makes the small figures that stand beside the table in the manifest. Returns the table's entry.
+        facts: computes the small figures that the manifest records with the table. Returns the table's entry.
         """
         entry = self.recall(fragment, key)
         if entry is None:
@@ -66,7 +66,8 @@ class Draft:
         """The entry of `fragment` if this draft or an earlier version made it under the same key."""
         entry = self._recall(f"{fragment}.parquet", key)
         if entry is not None:
-            fresh = (self._records / f"{_flat(fragment)}.parquet.json").exists()  # made in this draft, before a kill
+            # Made in this draft, before a kill.
+            fresh = (self._records / f"{_record_name(fragment)}.parquet.json").exists()
             self.computed += fresh
             self.reused += not fresh
         return entry
@@ -74,15 +75,18 @@ class Draft:
     def record(
         self, fragment: str, key: dict[str, Any], rows: int, facts: dict[str, Any], parts: dict[str, str] | None = None
     ) -> dict[str, Any]:
-        """Remember a table that was just written at its path. `parts` are keys of what else it can be used for."""
+        """Record a table that was just written to its path.
+
+        parts: keys of the parts of it that a later version may reuse (see `earlier_part`).
+        """
         self.computed += 1
-        more = {"rows": rows, "facts": facts, **({"parts": parts} if parts else {})}
-        return self._record(f"{fragment}.parquet", key, more)
+        extra = {"rows": rows, "facts": facts, **({"parts": parts} if parts else {})}
+        return self._record(f"{fragment}.parquet", key, extra)
 
     def file(self, name: str, key: dict[str, Any], write: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
-        """The file `name`, remembered under `key` as tables are; `write` writes it whole and returns its facts.
+        """The file `name`, remembered under `key` as tables are; `write` writes it atomically and returns its facts.
 
-        Returns the file's entry, with those facts.
+        Returns the file's entry, which holds those facts.
         """
         entry = self._recall(name, key)
         if entry is None:
@@ -91,46 +95,46 @@ class Draft:
         return entry
 
     def _recall(self, name: str, key: dict[str, Any]) -> dict[str, Any] | None:
-        wanted = digest(key)
-        record = self._records / f"{_flat(name)}.json"
+        key_digest = digest(key)
+        record = self._records / f"{_record_name(name)}.json"
         if record.exists():  # made before a kill
             entry = json.loads(record.read_text())
-            if entry["key"] == wanted and (self.directory / name).exists():
+            if entry["key"] == key_digest and (self.directory / name).exists():
                 self.entries[name] = entry
                 return entry
             record.unlink()
         for artifact in self._earlier():
             entry = artifact.manifest["files"].get(name)
-            if entry and entry.get("key") == wanted and artifact.file(name).exists():
+            if entry and entry.get("key") == key_digest and artifact.file(name).exists():
                 link(artifact.file(name), self.path(name))
                 self.entries[name] = entry
                 return entry
         return None
 
-    def _record(self, name: str, key: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
+    def _record(self, name: str, key: dict[str, Any], extra: dict[str, Any]) -> dict[str, Any]:
         path = self.directory / name
-        entry = {"sha256": file_digest(path), "bytes": path.stat().st_size, "key": digest(key), **more}
-        write_whole(self._records / f"{_flat(name)}.json", canonical(entry))
+        entry = {"sha256": file_digest(path), "bytes": path.stat().st_size, "key": digest(key), **extra}
+        write_whole(self._records / f"{_record_name(name)}.json", canonical(entry))
         self.entries[name] = entry
         return entry
 
-    def earlier_part(self, fragment: str, part: str, part_key: str, beside: str = "") -> Path | None:
+    def earlier_part(self, fragment: str, part: str, part_key: str, companion: str = "") -> Path | None:
         """A table of an earlier version that holds `part` (such as a stage's signals) made under `part_key`.
 
-        beside: suffix of a file that belongs to the table, and lies beside it under the same name.
+        companion: suffix of a file of the same name that has to exist as well.
         """
         name = f"{fragment}.parquet"
         for artifact in self._earlier():
             entry = artifact.manifest["files"].get(name)
             if not entry or entry.get("parts", {}).get(part) != part_key:
                 continue
-            names = [name, f"{fragment}{beside}"] if beside else [name]
-            if all(artifact.file(wanted).exists() for wanted in names):
+            names = [name, f"{fragment}{companion}"] if companion else [name]
+            if all(artifact.file(required).exists() for required in names):
                 return artifact.file(name)
         return None
 
     def _finish(self) -> dict[str, Any]:
-        """Entries of all files, in order; hashes those that were written past `table`."""
+        """Entries of all files, in order; hashes files that were not recorded when they were written."""
         shutil.rmtree(self._records)
         files: dict[str, dict[str, Any]] = {}
         for path in sorted(self.directory.rglob("*")):
@@ -142,16 +146,16 @@ class Draft:
 
 
 def link(source: Path, target: Path) -> None:
-    """The same bytes under a second name; a copy where the file system has no hard links."""
+    """Hard-link `source` to `target`; copy it where the file system has no hard links."""
     temporary = target.with_name(target.name + ".tmp")
     try:
         os.link(source, temporary)
         temporary.replace(target)
-        temporary.unlink(missing_ok=True)  # rename does nothing where both names are one file already
+        temporary.unlink(missing_ok=True)  # rename does nothing if both names already refer to one file
     except OSError:
         shutil.copyfile(source, temporary)
         put_in_place(temporary, target)
 
 
-def _flat(fragment: str) -> str:
+def _record_name(fragment: str) -> str:
     return re.sub(r"[^\w.-]", "+", fragment)

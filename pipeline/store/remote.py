@@ -1,12 +1,11 @@
-"""The store in an object storage (`SLM_DATA=s3://bucket/folder`, or any other fsspec address).
+"""The store in object storage (`SLM_DATA=s3://bucket/folder`, or any other fsspec address).
 
-An object storage has no rename, so wholeness is kept by order: a version's files are uploaded first and its manifest
-last, as one object, which appears at once. A version without a manifest does not exist. Since a version is named by
-the fingerprint of what it is made of, two machines that make the same one upload the same bytes, and no lock across
-machines is needed for it to come out right.
+Object storage has no rename, so the order of uploads makes a version atomic: its files first, its manifest last, as
+one object. A version without a manifest does not exist. Since a version is named by the fingerprint of what it is made
+from, two machines that make the same version upload the same bytes, and no lock between machines is needed.
 
-Work is done in a mirror on the local disk (`SLM_CACHE`, default `~/.cache/slm`), in which files appear when they are
-first read. The mirror can be deleted at any time; what was not finished is then begun anew.
+Work is done in a mirror on the local disk (`SLM_CACHE`, default `~/.cache/slm`); files are downloaded to it when they
+are first read. The mirror can be deleted at any time; unfinished work then starts again.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from pipeline.store.tables import put_in_place
 
 @dataclass(frozen=True)
 class RemoteArtifact(Artifact):
-    """An artifact whose files are fetched into the mirror when they are first asked for."""
+    """An artifact whose files are downloaded to the mirror when they are first read."""
 
     address: str = ""  # of the version's folder
 
@@ -34,20 +33,20 @@ class RemoteArtifact(Artifact):
         if not path.exists() and name in self.manifest["files"]:
             filesystem, folder = _filesystem(self.address)
             path.parent.mkdir(parents=True, exist_ok=True)
-            # A name of its own: two processes may fetch the same file at once.
+            # A name of its own: two processes may download the same file at once.
             temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
             filesystem.get_file(f"{folder}/{name}", str(temporary))
             put_in_place(temporary, path)
         return path
 
-    def whole(self) -> Path:
+    def local_directory(self) -> Path:
         for name in self.manifest["files"]:
             self.file(name)
         return self.directory
 
 
 class RemoteStore(Store):
-    """A store at an fsspec address, worked on through a mirror."""
+    """A store at an fsspec address, accessed through a local mirror."""
 
     def __init__(self, address: str, recipe: str):
         self.address = address.rstrip("/")
@@ -67,7 +66,7 @@ class RemoteStore(Store):
     def versions(self, asset: str) -> list[Artifact]:
         self._files.invalidate_cache()
         for path in self._files.glob(f"{self._root}/{self.recipe}/{asset}/*/{MANIFEST}"):
-            self._read(asset, path.split("/")[-2])  # brings its manifest into the mirror
+            self._read(asset, path.split("/")[-2])  # downloads its manifest to the mirror
         return super().versions(asset)
 
     def assets(self) -> list[str]:
@@ -91,7 +90,7 @@ class RemoteStore(Store):
         self._files.pipe_file(f"{self._root}/{self.recipe}/{name}", text.encode())
 
     def _read(self, asset: str, version: str) -> Artifact | None:
-        directory = self._place(asset) / version
+        directory = self._asset_directory(asset) / version
         if not (directory / MANIFEST).exists():
             text = self._text(f"{asset}/{version}/{MANIFEST}")
             if text is None:
@@ -106,26 +105,26 @@ class RemoteStore(Store):
         address = f"{self.address}/{self.recipe}/{asset}/{version}"
         return RemoteArtifact(asset, version, directory, found.manifest, address=address)
 
-    def _published(self, asset: str, version: str) -> None:
-        """Upload a version, its manifest last; files that an earlier version holds are copied where they lie."""
+    def _publish(self, asset: str, version: str) -> None:
+        """Upload a version, its manifest last; files that an earlier version holds are copied within the storage."""
         local = super()._read(asset, version)
         assert local is not None
         folder = f"{self._root}/{self.recipe}/{asset}"
-        there: dict[str, str] = {}
+        uploaded: dict[str, str] = {}
         for earlier in self.versions(asset):
             if earlier.version != version:
                 files = earlier.manifest["files"].items()
-                there.update({entry["sha256"]: f"{folder}/{earlier.version}/{name}" for name, entry in files})
+                uploaded.update({entry["sha256"]: f"{folder}/{earlier.version}/{name}" for name, entry in files})
         for name, entry in local.manifest["files"].items():
-            if entry["sha256"] in there:
-                self._files.copy(there[entry["sha256"]], f"{folder}/{version}/{name}")
+            if entry["sha256"] in uploaded:
+                self._files.copy(uploaded[entry["sha256"]], f"{folder}/{version}/{name}")
             else:
                 self._files.put_file(str(local.directory / name), f"{folder}/{version}/{name}")
         self._files.put_file(str(local.directory / MANIFEST), f"{folder}/{version}/{MANIFEST}")
 
-    def _point(self, asset: str, version: str) -> None:
-        if self._text(f"{asset}/{version}/{MANIFEST}") is None:  # killed between the rename here and the upload
-            self._published(asset, version)
+    def _set_current(self, asset: str, version: str) -> None:
+        if self._text(f"{asset}/{version}/{MANIFEST}") is None:  # killed between the local rename and the upload
+            self._publish(asset, version)
         if self._text(f"{asset}/current") != version + "\n":
             self._files.pipe_file(f"{self._root}/{self.recipe}/{asset}/current", f"{version}\n".encode())
 

@@ -1,14 +1,14 @@
-"""The store: versioned artifacts, each of which appears whole or not at all and knows what it was made of.
+"""The store: versioned artifacts, each written atomically with a record of what it was made from.
 
-An artifact's version is the fingerprint of what it is made of: its code version, its settings and the *contents* of
-its inputs. So the same question is never answered twice, and an input that was made again but came out the same
-changes nothing after it. Tables inside an artifact are remembered the same way, one by one: a table that an earlier
-version made under the same key is linked into the new one, not made again. The store is its own memory.
+An artifact's version is the fingerprint of what it is made from: its code version, its settings and the *contents* of
+its inputs. So nothing is made twice, and an input that was made again with the same result changes nothing downstream.
+The tables of an artifact are remembered in the same way, one by one: a table that an earlier version made under the
+same key is linked into the new version instead of being made again. The store is its own cache.
 
-    <root>/<recipe>/<asset>/<version>/manifest.json   the record, written last
+    <root>/<recipe>/<asset>/<version>/manifest.json   the manifest, written last
     <root>/<recipe>/<asset>/<version>/...             tables and other files
     <root>/<recipe>/<asset>/current                   one line: the version in force
-    <root>/<recipe>/<asset>/.<version>.draft/         an artifact being made; survives a kill, and is gone on with
+    <root>/<recipe>/<asset>/.<version>.draft/         an artifact in the making; survives a kill and is resumed
 """
 
 from __future__ import annotations
@@ -37,20 +37,20 @@ class Store:
     def __init__(self, root: str | Path, recipe: str):
         self.root = Path(root)
         self.recipe = recipe
-        # Where set, `make` makes nothing: it notes here why the asset is or is not up to date (`slm why`).
+        # If set, `make` makes nothing and records here why each asset is out of date (`slm why`).
         self.explanations: dict[str, list[str]] | None = None
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
     def current(self, asset: str) -> Artifact | None:
-        """The artifact in force, or None where it was never made."""
-        pointer = self._place(asset) / "current"
+        """The artifact in force, or None if it was never made."""
+        pointer = self._asset_directory(asset) / "current"
         if not pointer.exists():
             return None
         return self._read(asset, pointer.read_text().strip())
 
     def require(self, asset: str) -> Artifact:
-        """The artifact in force; a UserError where there is none."""
+        """The artifact in force. Raises UserError if there is none."""
         artifact = self.current(asset)
         if artifact is None:
             raise UserError(
@@ -61,7 +61,7 @@ class Store:
 
     def versions(self, asset: str) -> list[Artifact]:
         """All finished versions, the one in force first, then by name."""
-        place = self._place(asset)
+        place = self._asset_directory(asset)
         if not place.exists():
             return []
         found = [self._read(asset, path.parent.name) for path in sorted(place.glob(f"*/{MANIFEST}"))]
@@ -70,17 +70,17 @@ class Store:
         return sorted(finished, key=lambda artifact: (now is None or artifact.version != now.version, artifact.version))
 
     def version(self, asset: str, version: str) -> Artifact | None:
-        """A certain version, in force or not; None where it was pruned or never was."""
+        """The given version, in force or not; None if it was pruned or never made."""
         return self._read(asset, version)
 
     def assets(self) -> list[str]:
-        """Names of the assets that have a version in force."""
+        """Names of all assets that have a version in force."""
         return sorted(path.parent.name for path in (self.root / self.recipe).glob("*/current"))
 
-    # -- small records beside the artifacts ------------------------------------------------------------------------
+    # -- small records that are not artifacts ------------------------------------------------------------------------
 
     def read_record(self, name: str) -> str | None:
-        """A small text file that belongs to the recipe and is no artifact, such as the removal list."""
+        """A small text file of the recipe that is not an artifact, such as the removal list; None if missing."""
         path = self.root / self.recipe / name
         return path.read_text() if path.exists() else None
 
@@ -90,7 +90,7 @@ class Store:
     # -- making ----------------------------------------------------------------------------------------------------
 
     def explaining(self) -> Store:
-        """The same store, in which `make` makes nothing and notes in `explanations` what it would be made for."""
+        """The same store, in which `make` makes nothing and records in `explanations` why an asset is out of date."""
         store = copy.copy(self)
         store.explanations = {}
         return store
@@ -105,9 +105,9 @@ class Store:
         build: Callable[[Draft], None],
         log: Callable[[str], None] = print,
     ) -> Artifact:
-        """The artifact made of exactly this; from the store where it is there, else made by `build` in a draft.
+        """The artifact made from exactly these inputs: taken from the store, or else built by `build` in a draft.
 
-        A `str` in `inputs` is a digest of something outside the store (a source's revision, a reference file).
+        A `str` in `inputs` is the digest of something outside the store (a source's revision, a reference file).
         """
         made_of = {
             "asset": asset,
@@ -125,7 +125,7 @@ class Store:
                 known = self._read(asset, version)  # made by another run while this one waited
                 if known is None:
                     return self._build(asset, version, fingerprint, made_of, inputs, build, log)
-        self._point(asset, version)
+        self._set_current(asset, version)
         log(f"{asset}: up to date ({version})")
         return known
 
@@ -139,9 +139,9 @@ class Store:
         build: Callable[[Draft], None],
         log: Callable[[str], None],
     ) -> Artifact:
-        place = self._place(asset)
+        place = self._asset_directory(asset)
         directory = place / f".{version}.draft"
-        for other in place.glob(".*.draft"):  # of settings or inputs that are no longer asked for
+        for other in place.glob(".*.draft"):  # of settings or inputs that are out of date
             if other != directory:
                 shutil.rmtree(other)
         started = time.monotonic()
@@ -151,13 +151,13 @@ class Store:
             build(draft)
             files = draft._finish()
         except UserError as error:
-            if not getattr(error, "draft_stays", False):  # a training that ran out of memory keeps its checkpoints
+            if not getattr(error, "draft_stays", False):  # a training run that ran out of memory keeps its checkpoints
                 shutil.rmtree(directory, ignore_errors=True)
             raise
         except OSError as error:
-            if error.errno == 28:  # no space left on device: what is finished stays in the draft
+            if error.errno == 28:  # no space left on device: finished files stay in the draft
                 raise UserError(
-                    f"The disk that holds {self.root} is full while `{asset}` is made: "
+                    f"The disk that holds {self.root} is full, so `{asset}` could not be finished: "
                     "free some space or point SLM_DATA elsewhere, then run the same command again."
                 ) from error
             raise
@@ -179,15 +179,15 @@ class Store:
         flush_directory(directory)
         os.replace(directory, place / version)
         flush_directory(place)
-        self._published(asset, version)
-        self._point(asset, version)
+        self._publish(asset, version)
+        self._set_current(asset, version)
         log(f"{asset}: made in {seconds['total']:.1f} s ({version})")
         made = self._read(asset, version)
         assert made is not None
         return replace(made, made=True)
 
     def _explain(self, asset: str, made_of: dict[str, Any], fingerprint: str) -> Artifact:
-        """Note the differences between what is asked for and what is in force; go on with what is in force."""
+        """Record how the requested artifact differs from the one in force, and return the one in force."""
         assert self.explanations is not None
         now = self.current(asset)
         if now is None:
@@ -198,26 +198,26 @@ class Store:
         )
         return now
 
-    # -- keeping in order ------------------------------------------------------------------------------------------
+    # -- maintenance ------------------------------------------------------------------------------------------
 
     def verify(self, asset: str) -> Iterator[str]:
-        """Rehash every file of every version of the asset; yields one sentence for each that is not as recorded."""
+        """Rehash all files of all versions of the asset; yields one sentence for each missing or changed file."""
         for artifact in self.versions(asset):
             for name, entry in artifact.manifest["files"].items():
                 path = artifact.file(name)
                 if not path.exists():
                     yield f"{asset}/{artifact.version}/{name} is missing"
                 elif file_digest(path) != entry["sha256"]:
-                    yield f"{asset}/{artifact.version}/{name} is not the file that was written"
+                    yield f"{asset}/{artifact.version}/{name} has changed since it was written"
 
     def prune(self, asset: str, keep: int) -> list[tuple[str, int]]:
-        """Delete all versions but the one in force and the `keep` newest others; returns (version, bytes freed)."""
+        """Delete all versions except the one in force and the `keep` newest others; returns (version, bytes freed)."""
         others = self.versions(asset)[1:]
         others.sort(key=lambda artifact: artifact.file(MANIFEST).stat().st_mtime, reverse=True)
         freed = []
         with self._locked(asset, print):
             for artifact in others[keep:]:
-                # Linked files free nothing until their last version goes.
+                # A hard-linked file frees nothing until its last link is deleted.
                 files = [path.stat() for path in artifact.directory.rglob("*") if path.is_file()]
                 size = sum(file.st_size for file in files if file.st_nlink == 1)
                 doomed = artifact.directory.with_name(f".{artifact.version}.doomed")
@@ -226,34 +226,34 @@ class Store:
                 freed.append((artifact.version, size))
         return freed
 
-    # -- places ----------------------------------------------------------------------------------------------------
+    # -- paths ----------------------------------------------------------------------------------------------------
 
-    def _place(self, asset: str) -> Path:
+    def _asset_directory(self, asset: str) -> Path:
         return self.root / self.recipe / asset
 
     def _read(self, asset: str, version: str) -> Artifact | None:
-        directory = self._place(asset) / version
+        directory = self._asset_directory(asset) / version
         try:
             return Artifact(asset, version, directory, json.loads((directory / MANIFEST).read_text()))
         except FileNotFoundError:
             return None
 
-    def _point(self, asset: str, version: str) -> None:
-        pointer = self._place(asset) / "current"
+    def _set_current(self, asset: str, version: str) -> None:
+        pointer = self._asset_directory(asset) / "current"
         if not pointer.exists() or pointer.read_text().strip() != version:
             write_whole(pointer, version + "\n")
 
-    def _published(self, asset: str, version: str) -> None:
-        """Called when a version stands whole on this disk, before it is put in force."""
+    def _publish(self, asset: str, version: str) -> None:
+        """Hook: called when a version is complete on this disk, before it is put in force."""
 
     @contextmanager
     def _locked(self, asset: str, log: Callable[[str], None]) -> Iterator[None]:
-        """One run at a time makes an asset. The kernel drops the lock with its owner, however that one dies."""
-        place = self._place(asset)
+        """Let one run at a time make an asset. The kernel releases the lock when its owner dies, however it dies."""
+        place = self._asset_directory(asset)
         try:
             place.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UserError(f"SLM_DATA ({self.root}) cannot be written: {error.strerror}.") from error
+            raise UserError(f"SLM_DATA ({self.root}) is not writable: {error.strerror}.") from error
         with open(place / ".lock", "a+") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -271,11 +271,11 @@ class Store:
 
 
 class NotMade(Exception):
-    """While explaining: the asset was never made, so nothing can be said of what depends on it."""
+    """Raised while explaining: the asset was never made, so nothing can be said about what depends on it."""
 
 
 def differences(before: Any, after: Any, at: str = "") -> list[str]:
-    """What differs between two `made_of`, one sentence a field."""
+    """The differences between two `made_of` records, one sentence for each field."""
     if isinstance(before, dict) and isinstance(after, dict):
         found = []
         for name in sorted(before.keys() | after.keys()):
@@ -299,7 +299,7 @@ def flush_directory(directory: Path) -> None:
 
 
 def cached(function: Callable[[], list[Artifact]]) -> Callable[[], list[Artifact]]:
-    """`function`, called once and only when first needed: earlier manifests may be long."""
+    """`function`, called at most once, when its result is first needed: earlier manifests may be long."""
     answer: list[list[Artifact]] = []
 
     def once() -> list[Artifact]:

@@ -1,7 +1,7 @@
-"""Parquet tables: written whole or not at all, and the same rows always as the same bytes.
+"""Parquet tables: written atomically, and the same rows always give the same bytes.
 
-Nothing that changes from run to run (time, host, writer's order) gets into a file; Polars and Arrow write none by
-themselves as long as the rows, the row-group size and the compression are fixed.
+Nothing that changes from run to run (time, host, order of writing) gets into a file. Polars and Arrow add nothing of
+the kind as long as the rows, the row-group size and the compression are fixed.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from pathlib import Path
 import polars as pl
 import pyarrow as pa
 
-# Small enough to be read a piece at a time, large enough that compression finds something to work with.
+# Small enough to be read one at a time, large enough to compress well.
 ROW_GROUP_ROWS = 16_384
 
 
 def write_table(frame: pl.DataFrame | pa.Table, path: Path, row_group_rows: int | None = None) -> None:
-    """Write `frame` as Parquet (zstd) at `path`, which appears whole or not at all."""
+    """Write `frame` as Parquet (zstd) to `path`, atomically."""
     temporary = path.with_name(path.name + ".tmp")
     temporary.parent.mkdir(parents=True, exist_ok=True)
     rows = row_group_rows or ROW_GROUP_ROWS
@@ -31,7 +31,7 @@ def write_table(frame: pl.DataFrame | pa.Table, path: Path, row_group_rows: int 
 
             pq.write_table(frame, temporary, compression="zstd", compression_level=3, row_group_size=rows)
     except (pl.exceptions.ComputeError, OSError) as error:
-        # Polars hides the error number of a full disk in its own exception.
+        # Polars wraps the error of a full disk in an exception of its own, without the error number.
         if "No space left" in str(error):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
         raise
@@ -39,7 +39,7 @@ def write_table(frame: pl.DataFrame | pa.Table, path: Path, row_group_rows: int 
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
-    """Write a small file so that it appears whole or not at all, also after a power cut."""
+    """Write a small file atomically; it is whole or absent even after a power cut."""
     temporary = path.with_name(path.name + ".tmp")
     temporary.parent.mkdir(parents=True, exist_ok=True)
     data = content.encode() if isinstance(content, str) else content
@@ -48,7 +48,7 @@ def write_whole(path: Path, content: str | bytes) -> None:
 
 
 def put_in_place(temporary: Path, path: Path) -> None:
-    """Flush `temporary` to the disk, then give it its name. The rename is what makes it exist."""
+    """Flush `temporary` to disk, then rename it to `path`; the rename makes it visible."""
     descriptor = os.open(temporary, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -58,14 +58,14 @@ def put_in_place(temporary: Path, path: Path) -> None:
 
 
 def compact(texts: pl.Series) -> pl.Series:
-    """The same strings in memory of their own. What is gathered or cut from a column else holds on to all of it."""
+    """The same strings in memory of their own; a slice or gather would otherwise keep the whole column alive."""
     values = pl.from_arrow(texts.to_arrow(compat_level=pl.CompatLevel.oldest()))
     assert isinstance(values, pl.Series)
     return values.alias(texts.name)
 
 
-def gathered(places: pl.DataFrame, read: Callable[[str], pl.Series]) -> pl.Series:
-    """The texts at `places` (fragment, row), in their order; `read` gives a fragment's, one at a time."""
+def gather_texts(places: pl.DataFrame, read: Callable[[str], pl.Series]) -> pl.Series:
+    """The texts at `places` (fragment, row), in that order. read: returns all texts of a fragment."""
     parts = [pl.DataFrame(schema={"place": pl.UInt32, "text": pl.String})]
     in_order = places.with_row_index("place").sort("fragment", "row")
     for (fragment,), rows in in_order.group_by("fragment", maintain_order=True):
@@ -73,15 +73,15 @@ def gathered(places: pl.DataFrame, read: Callable[[str], pl.Series]) -> pl.Serie
     return pl.concat(parts).sort("place")["text"]
 
 
-def joined(tables: Mapping[str, Path]) -> pl.LazyFrame:
-    """Many tables as one, in their order, with the column `fragment` (the name): one query, not one for each."""
+def scan_tables(tables: Mapping[str, Path]) -> pl.LazyFrame:
+    """Many tables as one lazy frame, in their order, with their names in the column `fragment`."""
     names = {str(path): name for name, path in tables.items()}
     frame = pl.scan_parquet(list(tables.values()), include_file_paths="fragment")
     return frame.with_columns(pl.col("fragment").replace_strict(names, return_dtype=pl.String))
 
 
 def in_batches(tables: Mapping[str, Path], rows: Mapping[str, int], most: int) -> Iterator[dict[str, Path]]:
-    """The tables some at a time, so that no batch has more than `most` rows, unless one table has."""
+    """The tables in batches of at most `most` rows; a larger table is a batch of its own."""
     batch: dict[str, Path] = {}
     total = 0
     for name, path in tables.items():

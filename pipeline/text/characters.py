@@ -1,8 +1,7 @@
-"""How many characters of each kind every text holds: letters by script, digits, white space, the rest.
+"""The number of characters of each kind in every text: letters by script, digits, white space, the rest.
 
-One idea: a column of texts is one run of UTF-8 bytes with offsets, so kinds of characters are counted by table look-up
-over the bytes, with no string made and nothing decoded. The lead byte and the byte after it give the code point's block
-of 64, which is as fine as a script needs.
+Characters are counted by table look-up on the UTF-8 bytes of the whole column; no string is made or decoded. The lead
+byte and the byte after it give the code point's block of 64, which is fine enough to tell scripts apart.
 """
 
 from __future__ import annotations
@@ -12,7 +11,9 @@ from functools import cache
 import numpy as np
 import polars as pl
 
-# First and last code point of the blocks that a script's letters stand in (Unicode 15, blocks rounded to 64).
+from pipeline.text.buffers import buffers
+
+# First and last code point of the blocks that hold a script's letters (Unicode 15, blocks rounded to 64).
 SCRIPTS: dict[str, list[tuple[int, int]]] = {
     "latin": [(0xC0, 0x24F), (0x1E00, 0x1EFF)],
     "hangul": [(0x1100, 0x11FF), (0x3131, 0x318F), (0xA960, 0xA97F), (0xAC00, 0xD7FF)],
@@ -24,17 +25,17 @@ SCRIPTS: dict[str, list[tuple[int, int]]] = {
     "hebrew": [(0x590, 0x5FF)],
     "devanagari": [(0x900, 0x97F)],
     "thai": [(0xE00, 0xE7F)],
-    # Letters of every other script: what lid.176 tells apart as well as anyone.
+    # Letters of all other scripts, which lid.176 identifies well.
     "other_script": [(0x530, 0x58F), (0x980, 0xDFF), (0xE80, 0x10FF), (0x1200, 0x1CFF), (0xA000, 0xA95F)],
 }
 KINDS = ["ascii_letters", "digits", "spaces", "marks", *SCRIPTS]
 _MARKS = KINDS.index("marks")
-NO_KIND = 255  # a byte that is no ASCII character
+NO_KIND = 255  # a byte that is not an ASCII character
 
 
 @cache
 def _tables() -> tuple[np.ndarray, np.ndarray]:
-    """Kind of an ASCII byte, and kind of a block of 64 code points."""
+    """The kind of each ASCII byte, and the kind of each block of 64 code points."""
     ascii_kind = np.full(256, NO_KIND, np.uint8)
     ascii_kind[:128] = _MARKS
     for low, high in ((65, 90), (97, 122)):
@@ -48,23 +49,10 @@ def _tables() -> tuple[np.ndarray, np.ndarray]:
     return ascii_kind, block_kind
 
 
-def buffers(texts: pl.Series) -> tuple[np.ndarray, np.ndarray]:
-    """The column's UTF-8 bytes (uint8) and its offsets (int64, one more than texts). Null counts as empty."""
-    import pyarrow as pa
-
-    array = texts.fill_null("").rechunk().to_arrow()
-    if array.type != pa.large_string():
-        array = array.cast(pa.large_string())
-    _, offsets, data = array.buffers()
-    bounds = np.frombuffer(offsets, np.int64)[array.offset : array.offset + len(array) + 1]
-    content = np.frombuffer(data, np.uint8) if data is not None and data.size else np.zeros(0, np.uint8)
-    return content[bounds[0] : bounds[-1]], bounds - bounds[0]
-
-
 def count_kinds(texts: pl.Series) -> pl.DataFrame:
-    """Characters of each kind: one row a text, one u32 column for each of KINDS.
+    """The number of characters of each kind: one row per text, one u32 column per kind of KINDS.
 
-    Latin letters of ASCII and beyond are one column, `latin`; `ascii_letters` is left out of the result.
+    Latin letters, ASCII or not, are counted in one column, `latin`; the result has no column `ascii_letters`.
     """
     content, offsets = buffers(texts)
     ascii_kind, block_kind = _tables()
@@ -74,7 +62,7 @@ def count_kinds(texts: pl.Series) -> pl.DataFrame:
     def after(step: int) -> np.ndarray:
         return content[np.minimum(leads + step, content.size - 1)].astype(np.int32) & 0x3F
 
-    # Code point >> 6 of sequences of two, three and four bytes.
+    # Code point >> 6, for sequences of two, three and four bytes.
     block = np.where(
         first < 0xE0,
         first & 0x1F,
@@ -86,23 +74,15 @@ def count_kinds(texts: pl.Series) -> pl.DataFrame:
     cells += block_kind[np.minimum(block, block_kind.size - 1)]
     histogram = np.bincount(cells, minlength=len(texts) * len(KINDS)).reshape(len(texts), len(KINDS))
     counts = {name: histogram[:, number].astype(np.uint32) for number, name in enumerate(KINDS)}
-    # ASCII: one pass over the bytes for each of its kinds.
+    # ASCII: one pass over the bytes for each kind.
     kinds = ascii_kind[content]
     for name in ("ascii_letters", "digits", "spaces", "marks"):
-        counts[name] = counts[name] + _by_text(kinds == KINDS.index(name), offsets)
+        counts[name] = counts[name] + _count_by_text(kinds == KINDS.index(name), offsets)
     counts["latin"] = counts["latin"] + counts.pop("ascii_letters")
     return pl.DataFrame(counts)
 
 
-def count_bytes(texts: pl.Series, wanted: bytes) -> np.ndarray:
-    """How often one of the ASCII bytes `wanted` stands in each text."""
-    content, offsets = buffers(texts)
-    table = np.zeros(256, bool)
-    table[list(wanted)] = True
-    return _by_text(table[content], offsets)
-
-
-def _by_text(flags: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-    """Sums of a flag for each byte over the texts' spans; texts may be empty."""
+def _count_by_text(flags: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """The number of flagged bytes in each text; texts may be empty."""
     positions = np.flatnonzero(flags)
     return np.diff(np.searchsorted(positions, offsets)).astype(np.uint32)

@@ -1,16 +1,16 @@
-"""How much of a text is program code, told from the shape of its lines.
+"""How much of a text is program code, judged by the form of its lines.
 
-Language identification knows no `code` (lid.176 calls Python English), so code is recognised by its own columns: a
-line is code where it has a shape that prose does not have (a definition, an assignment, a call, a closing brace).
-Blocks set apart in Markdown or reStructuredText do not count, since a page that explains code is prose; nor do
-comment lines, since a tutorial script is code.
+Language identification has no label for code (lid.176 takes Python for English), so code is detected by columns of its
+own: a line counts as code if it has a form that prose does not have (a definition, an assignment, a call, a closing
+brace). Code blocks of Markdown and reStructuredText do not count, since a page that explains code is prose; comment
+lines do not count either, since a script full of comments is code.
 """
 
 from __future__ import annotations
 
 import polars as pl
 
-# ASCII classes on purpose: a Korean word before a bracket is no call, and the engine is several times faster on them.
+# ASCII classes on purpose: a Korean word before a bracket is not a call, and the engine is several times faster.
 _NAME = r"[A-Za-z_][A-Za-z0-9_.]*"
 _SHAPES = (
     # imports, definitions, statements
@@ -29,7 +29,7 @@ _SHAPES = (
     rf"{_NAME}(?:\[[^\]\n]*\])?[ \t]*(?::[ \t]*[A-Za-z0-9_.\[\], |\"]+)?(?:[-+*/|&]?=|:=)[ \t]*[^\s=]",
     rf"{_NAME}\((?:[^\n]*\)[;:,]?)?[ \t]*$",
     r"[\"'][^\"'\n]*[\"'][ \t]*:[ \t]*[^\n]*[,{\[\]\"'0-9](?:[ \t]*#[^\n]*)?$",
-    # what a line of prose does not end in; a semicolon alone may end an item of a list
+    # endings that a line of prose does not have; a semicolon alone may end an item of a list
     r"[{}()\[\];,]+[ \t]*$",
     r"[^\s#*•—–-][^\n]*[{}][ \t]*$",
     r"[A-Za-z_$&}\])(][^\n]*[=()\[\]][^\n]*;[ \t]*$",
@@ -40,27 +40,27 @@ _SHAPES = (
 _SHAPE = "(?:" + "|".join(_SHAPES) + ")"
 CODE_LINE = rf"(?m)^[ \t]*{_SHAPE}"
 CODE_LINE_AT_MARGIN = rf"(?m)^{_SHAPE}"
-# A block of code in a page: between Markdown's fences, or indented below a line of reStructuredText that ends in `::`.
+# A code block of a page: between Markdown's fences, or indented below a line of reStructuredText that ends in `::`.
 BLOCK_BEGINS = r"(?m)^[ \t]*(?:```|~~~|\.\. [a-z-]+::)|[^\s:]::[ \t]*$"
 BLOCK = (
     r"(?m)^[ \t]*(?:```|~~~)[^\n]*\n(?s:.*?)^[ \t]*(?:```|~~~)[ \t]*$"
     r"|^[^\n]*::[ \t]*[A-Za-z0-9+-]*[ \t]*\n(?:[ \t]*\n|[ \t]+[^\n]*\n)+"
 )
-READ = 10_000  # characters of a text that are looked at: code does not turn into prose later on
+READ = 10_000  # characters of a text that are read: code does not turn into prose later on
 
-# Found on Python, Rust and Vue documentation, PEPs, tutorials and Python source: of 1,481 source files and 6,926
-# others, see docs/filters.md. A page with fenced blocks has to be code outside of them too.
+# Tuned on 1,481 source files and 6,926 other documents: Python source; Python, Rust and Vue documentation, PEPs,
+# tutorials (docs/results/filters.md). A page with fenced blocks has to be code outside them too.
 MIN_CODE_LINES = 3
 SCORE = 0.45
-SCORE_DECLARED = 0.15  # where the source says that it is code
+SCORE_DECLARED = 0.15  # if the source declares the document to be code
 SCORE_FENCED = 1.0
-MAX_TAGS = 0.1  # closing tags a line: above it is a page, whatever its scripts look like
+MAX_TAGS = 0.1  # closing tags per line: with more, it is a web page, whatever its scripts look like
 
 
 def code_columns(texts: pl.Series) -> pl.DataFrame:
-    """`code` (f32, share of code lines, those at the margin counted twice, so 0 to 2), `code_lines`, `fenced`, `tags`.
+    """`code` (f32, share of code lines; lines at the margin count twice, so 0 to 2), `code_lines`, `fenced`, `tags`.
 
-    Comment lines starting with `#` count neither for nor against. `tags` is the number of closing tags a line (f32).
+    Comment lines that start with `#` are ignored. `tags` is the number of closing tags per line (f32).
     """
     texts = texts.str.slice(0, READ)
     fenced = texts.str.contains(BLOCK_BEGINS)
@@ -87,7 +87,7 @@ def code_columns(texts: pl.Series) -> pl.DataFrame:
 
 
 def without_blocks(texts: pl.Series, fenced: pl.Series) -> pl.Series:
-    """The texts without their blocks of code; those that are not `fenced` are handed back as they are."""
+    """The texts without their code blocks; those that are not `fenced` are returned unchanged."""
     rest = texts.filter(fenced).str.replace_all(BLOCK, "")
     return texts.clone().scatter(fenced.arg_true(), rest) if len(rest) else texts
 

@@ -1,6 +1,6 @@
-"""What kind of text a document is, as far as filters have to know: code, Korean, other spaced writing, or unspaced.
+"""The kind of text of a document, as far as filters need it: code, Korean, other text with spaces, text without spaces.
 
-Told from the text alone and cheaply, so that a stage need not be handed another stage's signals.
+It is determined from the text alone and at little cost, so that no stage needs the signals of another one.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ import polars as pl
 from pipeline.text.characters import SCRIPTS
 from pipeline.text.code_lines import code_columns, is_code
 
-HANGUL_WEIGHT = 2.5  # letters of Latin that a syllable of Hangul says as much as
-KOREAN = 0.3  # share of Hangul among the letters, so weighted, from which on a text is counted as Korean
-MIXED = 0.03  # share of Hangul below which a text is free of Korean
-UNSPACED = 0.5  # share of kana, Han and Thai letters
+HANGUL_WEIGHT = 2.5  # Latin letters that carry as much information as one Hangul syllable
+KOREAN = 0.3  # weighted share of Hangul among the letters from which a text counts as Korean
+MIXED = 0.03  # share of Hangul below which a text counts as free of Korean
+UNSPACED = 0.5  # share of kana, Han and Thai letters from which a text counts as written without spaces
 
-# Of the weighted letters counted by `characters.count_kinds`.
+# Over the columns of `characters.count_kinds`.
 HANGUL_SHARE = (
     HANGUL_WEIGHT
     * pl.col("hangul")
@@ -23,8 +23,8 @@ HANGUL_SHARE = (
 )
 
 
-def code_or_not(documents: pl.DataFrame) -> tuple[pl.Series, pl.Series]:
-    """Whether each document is code, and whether it holds blocks of code set apart. Needs `text` and `lang`."""
+def detect_code(documents: pl.DataFrame) -> tuple[pl.Series, pl.Series]:
+    """Whether each document (`text`, `lang`) is code, and whether it holds fenced or indented code blocks."""
     columns = code_columns(documents["text"])
     return columns.select(is_code(documents["lang"]).fill_null(False).alias("code")).to_series(), columns["fenced"]
 
@@ -43,5 +43,5 @@ def kinds_of_prose(counts: pl.DataFrame) -> pl.Series:
 
 
 def mixed(counts: pl.DataFrame) -> pl.Series:
-    """Whether Hangul stands among other letters, too much of it for the one and too little for the other."""
+    """Whether a text mixes Hangul with other letters: too much to count as free of Korean, too little for Korean."""
     return counts.select(((HANGUL_SHARE >= MIXED) & (HANGUL_SHARE < KOREAN)).alias("mixed")).to_series()

@@ -1,18 +1,18 @@
-"""The prose of a page of documentation: what is left without its code, its tags and its marks of layout.
+"""The prose of a page of documentation: its text without code, tags and layout marks.
 
-The rules of thumb were made for text that an extractor had taken out of web pages. Held against Markdown or HTML as
-it is, they call headings hashtags and a page of tags repetition; so they are shown what a reader would read.
+The heuristic rules were designed for text extracted from web pages. Applied to raw Markdown or HTML, they take headings
+for hashtags and tags for repetition, so they are given only what a reader would read.
 """
 
 from __future__ import annotations
 
 import polars as pl
 
-# At the start of a line: in the midst of one `<script>` is spoken of.
+# At the start of a line: in the middle of a line, `<script>` is only mentioned.
 SCRIPTS_AND_STYLES = r"(?ims)^[ \t]*<(?:script|style)\b[^<>]*>.*?</(?:script|style)\s*>|<!--.*?-->"
-# A tag has a name of letters; `<unk>` and `a < b` and `Vec<T>` in running text may go with it, which harms no count.
+# A tag has a name of letters. `<unk>` and `Vec<T>` in running text may match too, which distorts no count.
 TAGS = r"</?[A-Za-z][A-Za-z0-9-]*(?:\s[^<>]{0,1000})?/?>"
-# Lines of rules and table borders; marks of headings and quotations at the margin; anchors behind headings.
+# Rules and table borders; marks of headings and quotations at the margin; anchors after headings.
 LAYOUT = (
     r"(?m)^[ \t]*[-=*_~#>|:+.\x60^]{2,}[-=*_~#>|:+.\x60^ \t]*$"
     r"|^[ \t]*(?:\d+[.)][ \t]+|[-*+][ \t]+)?#{1,6}[ \t]+"
@@ -22,14 +22,14 @@ ADDRESS = r"https?://[^\s()<>\[\]\"']+"
 
 
 def prose_of(texts: pl.Series) -> pl.Series:
-    """The texts without tags, web addresses and layout; `code_lines.without_blocks` has taken out their code."""
-    texts = without(texts, texts.str.contains("<", literal=True), SCRIPTS_AND_STYLES, TAGS)
-    texts = without(texts, texts.str.contains("http", literal=True), ADDRESS)
-    return without(texts, texts.str.contains(LAYOUT), LAYOUT)
+    """The texts without tags, web addresses and layout marks. Remove code with `code_lines.without_blocks` first."""
+    texts = remove_patterns(texts, texts.str.contains("<", literal=True), SCRIPTS_AND_STYLES, TAGS)
+    texts = remove_patterns(texts, texts.str.contains("http", literal=True), ADDRESS)
+    return remove_patterns(texts, texts.str.contains(LAYOUT), LAYOUT)
 
 
-def without(texts: pl.Series, which: pl.Series, *patterns: str) -> pl.Series:
-    """`patterns` cut out of the texts that `which` tells; the others are handed back as they are."""
+def remove_patterns(texts: pl.Series, which: pl.Series, *patterns: str) -> pl.Series:
+    """The texts with `patterns` removed where `which` is true; the others are returned unchanged."""
     some = texts.filter(which)
     if not len(some):
         return texts

@@ -1,14 +1,13 @@
-"""Words and shingles of many documents at once, as 64-bit hashes, straight from the bytes of a text column.
+"""Words and shingles of many documents at once, as 64-bit hashes computed from the bytes of a text column.
 
-The one idea: text is never split into strings. The UTF-8 bytes of all documents lie one after the other in one Arrow
-buffer; where words start and end is found by looking at bytes, a word's hash is the difference of two prefix sums, and
-a shingle's hash is made of the hashes of its words. All of it is a handful of passes of numpy over a block of bytes
-small enough to stay in the cache.
+Text is never split into strings. The UTF-8 bytes of all documents form one Arrow buffer; words are found by examining
+bytes, a word's hash is the difference of two prefix sums, and a shingle's hash is computed from the hashes of its
+words. All this takes a handful of numpy passes over a block of bytes that is small enough to stay in the cache.
 
-What a word is: what `str.split()` gives, after NFC. So white space never matters and composed and decomposed Hangul
-are the same words, while case, punctuation and markup do matter; `fold` undoes those where a recipe asks for it.
-A shingle is `n` consecutive words; a document of fewer words has one shingle, all of them (the definition of the
-labelled data that this was measured on); a document of no word has none.
+A word is what `str.split()` gives after NFC normalisation. So white space never matters, and composed and decomposed
+Hangul give the same words; case, punctuation and markup do matter, unless `normalise_for_comparison` removes them.
+A shingle is `n` consecutive words. A document of fewer words has one shingle, all its words (the definition used by
+the labelled data that this was measured on); a document without words has none.
 """
 
 from __future__ import annotations
@@ -20,7 +19,9 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-# A block and its arrays should stay near a core: with 2 MB of L2, this measured best of 64 KB to 4 MB.
+from pipeline.text.buffers import buffers
+
+# A block and its arrays should fit in the cache: with 2 MB of L2, this was the fastest size from 64 KB to 4 MB.
 BLOCK_BYTES = 1 << 19
 
 MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # odd, so it has an inverse modulo 2^64; 2^64 / golden ratio
@@ -30,12 +31,12 @@ WORD_MULTIPLIER = np.uint64(0xA0761D6478BD642F)
 
 
 class Words(NamedTuple):
-    """The words of a block of documents. Positions are bytes of the block's buffer."""
+    """The words of a block of documents. Positions are byte offsets in the block."""
 
-    starts: np.ndarray  # int64, one a word
+    starts: np.ndarray  # int64, one per word
     ends: np.ndarray  # int64, exclusive
     counts: np.ndarray  # int64, words of each document
-    hashes: np.ndarray  # uint64, one a word
+    hashes: np.ndarray  # uint64, one per word
 
 
 class Shingles(NamedTuple):
@@ -45,19 +46,10 @@ class Shingles(NamedTuple):
     offsets: np.ndarray  # int64, documents + 1
 
 
-def buffers(texts: pl.Series) -> tuple[np.ndarray, np.ndarray]:
-    """(bytes, offsets) of a column of strings: document i is `bytes[offsets[i]:offsets[i + 1]]`; null is empty."""
-    array = texts.fill_null("").to_arrow(compat_level=pl.CompatLevel.oldest())
-    _, offsets, data = array.buffers()
-    where = np.frombuffer(offsets, dtype=np.int64)[array.offset : array.offset + len(array) + 1]
-    everything = np.frombuffer(data, dtype=np.uint8) if data is not None else np.zeros(0, np.uint8)
-    return everything[where[0] : where[-1]], where - where[0]
-
-
 def blocks(texts: pl.Series, block_bytes: int = BLOCK_BYTES) -> Iterator[tuple[int, int, np.ndarray, np.ndarray]]:
-    """Cut a column into runs of whole documents of about `block_bytes`.
+    """Split a column into blocks of about `block_bytes`, each of whole documents.
 
-    Yields (first document, end document, bytes, offsets). A document is never cut.
+    Yields (first document, end document, bytes, offsets).
     """
     data, offsets = buffers(texts)
     first, documents = 0, len(offsets) - 1
@@ -72,10 +64,10 @@ def blocks(texts: pl.Series, block_bytes: int = BLOCK_BYTES) -> Iterator[tuple[i
 
 
 def _may_not_be_nfc() -> tuple[np.ndarray, np.ndarray]:
-    """Which UTF-8 lead bytes, and which pairs of first two bytes, begin a character that NFC may change."""
+    """Which UTF-8 lead bytes, and which pairs of first bytes, begin a character that NFC may change."""
     leads, pairs = np.zeros(256, bool), np.zeros(65536, bool)
-    # Hangul syllables and the unified ideographs are most of what there is, and NFC never touches them; a character
-    # that is not alone in its normal form, or that can join the one before it, is one to look at.
+    # Hangul syllables and unified ideographs make up most of Unicode, and NFC never changes them. The characters to
+    # examine are those that are not in normal form by themselves and those that can compose with the one before.
     for code in [*range(0x80, 0x3400), *range(0xA000, 0xAC00), *range(0xD7A4, 0xD800), *range(0xF900, 0x1F000),
                  *range(0x2F800, 0x2FA20)]:  # fmt: skip
         character = chr(code)
@@ -97,8 +89,10 @@ _NFC_LEADS, _NFC_PAIRS = _may_not_be_nfc()
 
 
 def compose(data: np.ndarray, offsets: np.ndarray, wide: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """The block in NFC; `data` itself where it is. Only documents that hold a character NFC may change are looked at
-    one by one."""
+    """The block in NFC; `data` itself if it already is.
+
+    Only documents with a character that NFC may change are examined one by one.
+    """
     places = _wide(data) if wide is None else wide
     places = places[_NFC_LEADS[data[places]]]
     places = places[_NFC_PAIRS[data[places].astype(np.uint16) << np.uint16(8) | data[places + 1]]]
@@ -123,15 +117,17 @@ def compose(data: np.ndarray, offsets: np.ndarray, wide: np.ndarray | None = Non
 
 # -- words -------------------------------------------------------------------------------------------------------------
 
-# White space beyond ASCII, as `str.split()` knows it (U+0085, U+00A0, U+1680, U+2000 ... U+3000).
+# Non-ASCII white space, as defined by `str.split()` (U+0085, U+00A0, U+1680, U+2000 ... U+3000).
 _SPACES = sorted(chr(code).encode() for code in range(0x80, 0x3001) if chr(code).isspace())
 _SPACE_LEADS = np.zeros(256, bool)
 _SPACE_LEADS[[space[0] for space in _SPACES]] = True
 
 
 def _wide(data: np.ndarray) -> np.ndarray:
-    """Places of the first bytes of characters beyond ASCII, without most Han and Hangul: these are neither white space
-    nor changed by NFC, and in some texts there is little else."""
+    """Positions of the first bytes of non-ASCII characters, except most Han and Hangul.
+
+    These are neither white space nor changed by NFC, and some texts consist of little else.
+    """
     first = data >= 0xC2
     if np.count_nonzero(first) > data.size // 16:
         han, hangul = data - np.uint8(0xE4), data - np.uint8(0xEB)  # E4-E9, EB-ED
@@ -141,8 +137,8 @@ def _wide(data: np.ndarray) -> np.ndarray:
 
 def white_space(data: np.ndarray, wide: np.ndarray | None = None) -> np.ndarray:
     """Which bytes are part of a white-space character, as bool."""
-    space = (data - np.uint8(9)) < 5  # \t \n \v \f \r; what is below wraps around and is not
-    space |= (data - np.uint8(28)) < 5  # \x1c-\x1f and the blank
+    space = (data - np.uint8(9)) < 5  # \t \n \v \f \r; smaller values wrap around and fail the test
+    space |= (data - np.uint8(28)) < 5  # \x1c-\x1f and the space
     places = _wide(data) if wide is None else wide
     places = places[_SPACE_LEADS[data[places]]]
     if places.size:
@@ -171,7 +167,7 @@ def word_spans(
     edges = np.flatnonzero(space[1:] != space[:-1])  # one pass over the bytes for starts and ends together
     edges += 1
     edges = np.concatenate([[0][: int(not space[0])], edges, [data.size][: int(not space[-1])]]).astype(np.int64)
-    # A word ends where its document does, whatever the next document begins with.
+    # A word ends at the end of its document, whatever the next document begins with.
     inner = offsets[1:-1]
     inner = inner[(inner > 0) & (inner < data.size)]
     inner = np.unique(inner[~(space[inner - 1] | space[inner])])
@@ -185,7 +181,7 @@ _powers: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
 
 def _power_tables(size: int) -> tuple[np.ndarray, np.ndarray]:
-    """MULTIPLIER^i and its inverse for i < size, for any block up to that size."""
+    """MULTIPLIER^i and INVERSE^i for all i < size."""
     room = 1 << max(size, 1 << 14).bit_length()
     known = max(_powers, default=0)
     if room > known:
@@ -197,7 +193,7 @@ def _power_tables(size: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def mix(values: np.ndarray) -> np.ndarray:
-    """Spread every bit over all 64, in place (the finaliser of MurmurHash3, a bijection)."""
+    """Spread every bit over all 64 bits, in place (the finaliser of MurmurHash3, a bijection)."""
     values ^= values >> np.uint64(33)
     values *= np.uint64(0xFF51AFD7ED558CCD)
     values ^= values >> np.uint64(33)
@@ -207,13 +203,13 @@ def mix(values: np.ndarray) -> np.ndarray:
 
 
 _LOW_BYTES = np.array([(1 << 8 * count) - 1 for count in range(9)], np.uint64)
-_ROUNDS = 8  # of eight bytes; what is beyond 64 is hashed byte by byte
+_ROUNDS = 8  # of eight bytes; bytes after the 64th are hashed one by one
 
 
 def hash_spans(data: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
     """64-bit hash of each `data[start:end]`: its length and its bytes, eight at a time, mixed."""
     padded = np.concatenate([data, np.zeros(8, np.uint8)])
-    eight_from = np.ndarray((data.size + 1,), "<u8", padded, 0, (1,))  # the eight bytes from each place on
+    eight_from = np.ndarray((data.size + 1,), "<u8", padded, 0, (1,))  # the eight bytes that start at each position
     lengths = ends - starts
     hashes = eight_from[starts]
     hashes &= _LOW_BYTES[np.minimum(lengths, 8)]
@@ -239,34 +235,34 @@ def hash_spans(data: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np.nda
 
 
 def _hash_bytes(data: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """Hash of each `data[start:start + length]`: a polynomial in its bytes, by prefix sums over these bytes alone."""
+    """Hash of each `data[start:start + length]`: a polynomial in its bytes, computed by prefix sums."""
     ends = np.cumsum(lengths)
     joined = data[np.arange(ends[-1]) + np.repeat(starts - (ends - lengths), lengths)]
-    return Runs(joined.astype(np.uint64) + np.uint64(1)).between(ends - lengths, lengths)
+    return RunHashes(joined.astype(np.uint64) + np.uint64(1)).between(ends - lengths, lengths)
 
 
 def words_of(data: np.ndarray, offsets: np.ndarray) -> Words:
-    """The words of a block of documents: where they are in its bytes, hashed as they are in NFC."""
+    """The words of a block of documents: their positions in the bytes, and the hashes of their NFC forms."""
     wide = _wide(data)
     starts, ends, counts = word_spans(data, offsets, wide)
     composed, where = compose(data, offsets, wide)
     if composed is not data:
         starts_there, ends_there, counts_there = word_spans(composed, where)
-        # Not the same number: a mark that white space before it took in. Then the text is taken as it is.
+        # Different numbers of words mean that a combining mark joined white space; then the text is hashed as it is.
         if np.array_equal(counts, counts_there):
             return Words(starts, ends, counts, hash_spans(composed, starts_there, ends_there))
     return Words(starts, ends, counts, hash_spans(data, starts, ends))
 
 
 def code_points(data: np.ndarray) -> np.ndarray:
-    """For each byte place of a block (its end included), the code points of the block before it."""
+    """For each byte offset of a block, its end included, the number of code points before it."""
     begins = np.zeros(data.size + 1, np.int64)
     np.cumsum((data & np.uint8(0xC0)) != 0x80, out=begins[1:])
     return begins
 
 
-class Runs:
-    """64-bit hashes of runs of words, of any place and length: by prefix sums, as a word's of its bytes."""
+class RunHashes:
+    """64-bit hashes of runs of consecutive words, at any position and of any length, by prefix sums."""
 
     def __init__(self, words: np.ndarray):
         self._up_to, self._down = _power_tables(len(words))
@@ -279,28 +275,28 @@ class Runs:
         return mix(values + length.astype(np.uint64) * LENGTH_MULTIPLIER)
 
     def of_length(self, n: int) -> np.ndarray:
-        """Hashes of the runs of `n` words from each place on."""
+        """Hashes of the runs of `n` words that start at each position."""
         values = self._sums[n:] - self._sums[: max(0, len(self._sums) - n)]
         values *= self._down[: len(values)]
         values += np.uint64(n * int(LENGTH_MULTIPLIER) % 2**64)
         return mix(values)
 
 
-def runs(words: np.ndarray, first: np.ndarray, end: np.ndarray) -> np.ndarray:
+def run_hashes(words: np.ndarray, first: np.ndarray, end: np.ndarray) -> np.ndarray:
     """Hash of each run of words `words[first:end]`."""
-    return Runs(words).between(first, end - first)
+    return RunHashes(words).between(first, end - first)
 
 
 # -- shingles ----------------------------------------------------------------------------------------------------------
 
 
 def sequences(words: np.ndarray, n: int) -> np.ndarray:
-    """Unmixed hash of the `n` words from each place on: sum of word_i * W^(n-1-i); `len(words) - n + 1` values.
+    """Unmixed hash of the `n` words from each position on: sum of word_i * W^(n-1-i); `len(words) - n + 1` values.
 
-    By doubling: the value of 2k words is made of two values of k words.
+    Computed by doubling: the value of 2k words follows from two values of k words.
     """
     total, power, width = words, WORD_MULTIPLIER, 1
-    rest: tuple[np.ndarray, int] | None = None  # the value of the odd words in front, and how many they are
+    rest: tuple[np.ndarray, int] | None = None  # the value of the words before, and their number
     remaining = n
     while True:
         if remaining & 1:
@@ -321,20 +317,20 @@ def _power(exponent: int) -> np.uint64:
     return np.uint64(pow(int(WORD_MULTIPLIER), exponent, 2**64))
 
 
-def shingles_in(words: np.ndarray, n: int) -> np.ndarray:
-    """How many shingles documents of so many words have, repeats included."""
+def shingle_count(words: np.ndarray, n: int) -> np.ndarray:
+    """The number of shingles, repeats included, of documents with these numbers of words."""
     return np.where(words >= n, words - (n - 1), np.minimum(words, 1))
 
 
 def shingles_of(words: Words, n: int) -> Shingles:
-    """Hashes of all runs of `n` words within each document; of shorter documents, of all their words."""
+    """Hashes of all runs of `n` words within each document; for shorter documents, the hash of all their words."""
     counts = words.counts
-    held = shingles_in(counts, n)
+    held = shingle_count(counts, n)
     offsets = np.concatenate([[0], np.cumsum(held)])
     if not offsets[-1]:
         return Shingles(np.zeros(0, np.uint64), offsets)
     bounds = np.concatenate([[0], np.cumsum(counts)])
-    # The last n-1 places of a document start no run; those of documents shorter than n are put right below.
+    # No run starts at the last n-1 positions of a document; documents of fewer than n words are corrected below.
     starts_run = np.ones(len(words.hashes), bool)
     for back in range(1, n):
         places = bounds[1:] - back
@@ -348,14 +344,14 @@ def shingles_of(words: Words, n: int) -> Shingles:
         first, number = bounds[short], counts[short]
         value = words.hashes[first]
         for place in range(1, n - 1):
-            there = place < number
-            value[there] = value[there] * WORD_MULTIPLIER + words.hashes[first[there] + place]
+            inside = place < number
+            value[inside] = value[inside] * WORD_MULTIPLIER + words.hashes[first[inside] + place]
         runs[first] = value
     return Shingles(mix(runs[starts_run]), offsets)
 
 
-def fold(texts: pl.Series, case: bool, punctuation: bool, markup: bool) -> pl.Series:
-    """The texts with what is not to matter taken out: tags, case, all but letters and digits (in this order)."""
+def normalise_for_comparison(texts: pl.Series, case: bool, punctuation: bool, markup: bool) -> pl.Series:
+    """The texts without what a comparison should ignore, in this order: tags, case, all but letters and digits."""
     if markup:
         texts = texts.str.replace_all(r"<[A-Za-z/!?][^<>]*>", " ")
     if case:

@@ -1,9 +1,9 @@
-"""Byte-level BPE: trained in Rust (rustbpe), encoded in Rust (tiktoken), kept as a tiktoken file.
+"""Byte-level BPE: trained in Rust (rustbpe), encoded in Rust (tiktoken), stored as a tiktoken file.
 
-The pattern that splits text before merging needs no look-ahead, so a linear-time regular-expression engine can run
-it: that alone makes encoding twice as fast. What look-ahead does in GPT-4's pattern (the last of several spaces goes
-with the word) is done by taking indentation together with the line break before it, which also saves tokens in code.
-(Remembering distinct pieces, as encoding.py does for SentencePiece, gains nothing over tiktoken.)
+The pattern that splits text into pre-tokens has no look-ahead, so a linear-time regular-expression engine can run it;
+that alone doubles the speed of encoding. GPT-4's pattern uses look-ahead to attach the last of several spaces to the
+word. Here indentation goes with the preceding line break instead, which also saves tokens in code. (A cache of
+pre-tokens, as encoding.py keeps for SentencePiece, does not make tiktoken faster.)
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ import polars as pl
 from pipeline.errors import UserError
 from pipeline.tokens.token_settings import TokenizerSettings
 
-# A run of Hangul and a run of other letters are two pieces ("Python|은"), each with the one character before it that
-# is neither letter nor digit; digits; punctuation, with the line break and indentation after it; a line break with
+# A run of Hangul and a run of other letters are separate pre-tokens ("Python|은"), each with one preceding character
+# that is neither letter nor digit; digits; punctuation, with the line break and indentation after it; a line break with
 # the indentation after it; other white space.
 PATTERN = (
     r"[^\r\n\p{L}\p{M}\p{N}]?\p{Hangul}+"
@@ -38,42 +38,42 @@ def pattern_of(settings: TokenizerSettings) -> str:
 
 
 def train(texts: Iterator[str], settings: TokenizerSettings) -> list[bytes]:
-    """The tokens of a vocabulary in the order of their ids, after the special ones: 256 bytes, then merges.
+    """The tokens of a vocabulary in the order of their ids, without special tokens: 256 bytes, then merges.
 
-    Raises UserError where the text cannot give so many.
+    Raises UserError if the text does not yield that many.
     """
     import rustbpe
 
     trainer = rustbpe.Tokenizer()
     trainer.train_from_iterator(texts, settings.vocab_size - len(settings.special_tokens), pattern=pattern_of(settings))
     ranks = sorted((rank, bytes(token)) for token, rank in trainer.get_mergeable_ranks())
-    # Two ways of merging can end in the same bytes; the later one would be an id that is never used.
+    # Different merges can yield the same bytes; the later id would never be used.
     tokens = list(dict.fromkeys(token for _, token in ranks))
     possible = len(tokens) + len(settings.special_tokens)
     if possible < settings.vocab_size:
         raise UserError(
-            f"`tokenizer.vocab_size: {settings.vocab_size}` is more than the text can give: "
+            f"`tokenizer.vocab_size: {settings.vocab_size}` is more than the text yields: "
             f"{possible} is the largest vocabulary possible here."
         )
     return tokens
 
 
 def to_tiktoken(tokens: list[bytes], first_id: int) -> bytes:
-    """A tiktoken file: one line a token, base64 and id."""
+    """A tiktoken file: one line per token, with its base64 form and its id."""
     return b"".join(base64.b64encode(token) + b" %d\n" % (first_id + i) for i, token in enumerate(tokens))
 
 
 def from_tiktoken(content: bytes) -> dict[bytes, int]:
-    """Tokens and ids of a tiktoken file. Raises UserError where it is none."""
+    """Tokens and ids of a tiktoken file. Raises UserError if the content is anything else."""
     try:
         pairs = [line.split() for line in content.splitlines() if line.strip()]
         ranks = {base64.b64decode(token, validate=True): int(rank) for token, rank in pairs}
     except (ValueError, binascii.Error) as error:
-        raise UserError(f"This is no tiktoken file (base64 and a number in each line): {error}.") from error
+        raise UserError(f"This is not a tiktoken file, which has base64 and a number in each line: {error}.") from error
     missing = [byte for byte in range(256) if bytes([byte]) not in ranks]
     if missing:
         raise UserError(
-            f"The tiktoken file has no token for {len(missing)} of the 256 bytes, so it cannot spell every text."
+            f"The tiktoken file has no token for {len(missing)} of the 256 bytes, so it cannot encode every text."
         )
     return ranks
 
@@ -92,21 +92,21 @@ class BytePairEngine:
                 "slm", pat_str=pattern, mergeable_ranks=ranks, special_tokens=specials
             )
         except ValueError as error:
-            raise UserError(f"tiktoken does not take `tokenizer.pattern`: {error}") from error
+            raise UserError(f"tiktoken does not accept `tokenizer.pattern`: {error}") from error
         self.vocab_size = max(max(ranks.values()), max(specials.values(), default=0)) + 1
 
     def special_ids(self) -> dict[str, int]:
         return dict(self.specials)
 
     def encode(self, texts: pl.Series) -> tuple[np.ndarray, np.ndarray]:
-        """Ids of all texts, joined, and the number of ids of each."""
+        """Ids of all texts, concatenated, and the number of ids of each."""
         encode = self.encoding.encode_to_numpy
         ids = [encode(text, disallowed_special=()) for text in texts.to_list()]
         lengths = np.fromiter(map(len, ids), dtype=np.int64, count=len(ids))
         return np.concatenate([np.zeros(0, dtype=np.uint32), *ids]), lengths
 
     def token_bytes(self) -> list[bytes]:
-        """What each id stands for in UTF-8; empty for special tokens and for ids that are not used."""
+        """The UTF-8 bytes of each id; empty for special tokens and unused ids."""
         found = [b""] * self.vocab_size
         for token, i in self.ranks.items():
             found[i] = token

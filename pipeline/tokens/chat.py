@@ -1,8 +1,8 @@
-"""Conversations as tokens, in ChatML, and which of the tokens are to be learned.
+"""Conversations as tokens in ChatML, with the loss mask.
 
 A turn is `<|im_start|>role`, a line break, the content, `<|im_end|>`, a line break (OpenAI's ChatML). The markers are
-put in as ids and the content is encoded as ordinary text, so nothing that a user writes can end a turn. Only what the
-assistant says, with the `<|im_end|>` that ends it, is learned.
+inserted as ids and the content is encoded as ordinary text, so nothing that a user writes can end a turn. Only the
+content of the assistant's turns, with the `<|im_end|>` that ends it, is learned.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 
 START, END = "<|im_start|>", "<|im_end|>"
 
-# The same in the language of Hugging Face's chat templates (Jinja).
+# The same as a chat template of Hugging Face (Jinja).
 TEMPLATE = (
     "{% for message in messages %}"
     "{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n' }}"
@@ -31,7 +31,7 @@ def encode_conversations(
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """Token ids (int64) and loss mask (bool, same length) of each conversation, a list of {role, content}.
 
-    answer_next: end with the head of an assistant's turn, for the model to go on.
+    answer_next: end with the start of an assistant's turn, for the model to continue.
     """
     if START not in ids or END not in ids:
         raise ValueError(f"this tokenizer has no {START} and {END}, so it cannot hold a conversation")
@@ -55,8 +55,8 @@ def encode_conversations(
             content = [*tokens_of(message["content"]), end]
             tail = tokens_of("\n")
             tokens += head + content + tail
-            spoken = message["role"] == "assistant"
-            learned += [False] * len(head) + [spoken] * len(content) + [False] * len(tail)
+            from_assistant = message["role"] == "assistant"
+            learned += [False] * len(head) + [from_assistant] * len(content) + [False] * len(tail)
         if answer_next:
             head = [start, *tokens_of("assistant\n")]
             tokens += head

@@ -1,9 +1,9 @@
-"""Text to token ids by the column: every distinct piece of text is encoded once.
+"""Columns of text to token ids: every distinct pre-token is encoded once.
 
-A tokenizer that splits text before it merges gives the same tokens for the same piece wherever it stands, and only
-some 4 % of the pieces of a corpus are distinct. So a column of texts is split by Polars, each piece is numbered, the
-native tokenizer sees each number once, and the rest is a gather. With SentencePiece this is four times as fast as
-asking the native tokenizer for everything, and gives the same ids (the tests compare them).
+A tokenizer that splits text into pre-tokens before it merges gives the same tokens for the same pre-token anywhere, and
+only some 4 % of the pre-tokens of a corpus are distinct. So Polars splits a column of texts, each pre-token is
+numbered, the native tokenizer encodes each number once, and the rest is a gather. With SentencePiece this is four times
+as fast as encoding everything with the native tokenizer, and gives the same ids (the tests compare them).
 """
 
 from __future__ import annotations
@@ -14,37 +14,37 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import polars as pl
 
-SLICE_BYTES = 16 * 2**20  # text split at once; its pieces take about ten times as much memory
-KNOWN_PIECES = 2_000_000  # numbered pieces to keep; then it starts afresh
+SLICE_BYTES = 16 * 2**20  # text split at once; its pre-tokens take about ten times as much memory
+MAX_KNOWN_PRETOKENS = 2_000_000  # numbered pre-tokens to keep before the cache is cleared
 
-EncodePieces = Callable[[list[str]], list[list[int]]]
+EncodePretokens = Callable[[list[str]], list[list[int]]]
 
 
 class ColumnEncoder:
-    """Encodes columns of texts; remembers the pieces that it has seen.
+    """Encodes columns of texts and caches the pre-tokens that it has seen.
 
-    pattern: a regular expression that cuts every text into pieces with nothing left over (no look-around: Polars'
-    engine has none). encode_pieces: the native tokenizer on distinct pieces. The ids of a text have to be those of its
-    pieces, one after the other: that is for the caller to see to.
+    pattern: a regular expression that splits every text into pre-tokens without remainder (no look-around: Polars'
+    engine has none). encode_pretokens: the native tokenizer, called with distinct pre-tokens. The caller guarantees
+    that the ids of a text are the concatenated ids of its pre-tokens.
     """
 
-    def __init__(self, pattern: str, encode_pieces: EncodePieces, known_pieces: int = KNOWN_PIECES):
+    def __init__(self, pattern: str, encode_pretokens: EncodePretokens, max_known: int = MAX_KNOWN_PRETOKENS):
         self._pattern = pattern
-        self._encode_pieces = encode_pieces
-        self._limit = known_pieces
-        self._forget()
+        self._encode_pretokens = encode_pretokens
+        self._limit = max_known
+        self._reset()
 
-    def _forget(self) -> None:
-        # A private numbering of pieces that lasts over calls: what categories are, minus the meaning.
+    def _reset(self) -> None:
+        # A private numbering of pre-tokens that persists between calls: a categorical type used for its codes.
         self._numbering = pl.Categorical(pl.Categories.random("pieces"))
-        # Polars drops a numbering as soon as no column of it is left, and would start again from 0.
+        # Polars drops a numbering once no column uses it, and would start again from 0.
         self._alive = pl.Series([""], dtype=pl.String).cast(self._numbering)
-        self._count = np.zeros(0, dtype=np.int64)  # tokens of each numbered piece; -1: never encoded
-        self._start = np.zeros(0, dtype=np.int64)  # where they start in _tokens
+        self._count = np.zeros(0, dtype=np.int64)  # tokens of each numbered pre-token; -1: not encoded yet
+        self._start = np.zeros(0, dtype=np.int64)  # where these start in _tokens
         self._tokens = np.zeros(0, dtype=np.uint32)
 
     def __call__(self, texts: pl.Series) -> tuple[np.ndarray, np.ndarray]:
-        """Ids of all texts, joined (uint32), and the number of ids of each text (int64). No text may be null."""
+        """Ids of all texts, concatenated (uint32), and the number of ids of each text (int64). No text may be null."""
         parts = [self._encode(part) for part in slices(texts)]
         if not parts:
             return np.zeros(0, dtype=np.uint32), np.zeros(0, dtype=np.int64)
@@ -52,9 +52,9 @@ class ColumnEncoder:
 
     def _encode(self, texts: pl.Series) -> tuple[np.ndarray, np.ndarray]:
         if len(self._count) > self._limit:
-            self._forget()
+            self._reset()
         cut = texts.str.extract_all(self._pattern)
-        pieces_of_text = cut.list.len().to_numpy().astype(np.int64)
+        pretokens_of_text = cut.list.len().to_numpy().astype(np.int64)
         numbered = cut.explode(empty_as_null=False, keep_nulls=False).cast(self._numbering)
         number = numbered.to_physical().to_numpy()
         if not len(number):
@@ -64,11 +64,11 @@ class ColumnEncoder:
         end = np.cumsum(count)
         index = np.repeat(self._start[number] - (end - count), count)
         index += np.arange(len(index))
-        token_end = np.concatenate(([0], end))[np.concatenate(([0], np.cumsum(pieces_of_text)))]
+        token_end = np.concatenate(([0], end))[np.concatenate(([0], np.cumsum(pretokens_of_text)))]
         return self._tokens[index], np.diff(token_end)
 
     def _learn(self, numbered: pl.Series, number: np.ndarray) -> None:
-        """Encode the pieces whose number is new."""
+        """Encode the pre-tokens whose number is new."""
         more = int(number.max()) + 1 - len(self._count)
         if more > 0:
             self._count = np.concatenate((self._count, np.full(more, -1)))
@@ -77,7 +77,7 @@ class ColumnEncoder:
         if not unknown.any():
             return
         new = numbered.filter(pl.Series(unknown)).unique(maintain_order=True)
-        tokens = self._encode_pieces(new.cast(pl.String).to_list())
+        tokens = self._encode_pretokens(new.cast(pl.String).to_list())
         count = np.fromiter(map(len, tokens), dtype=np.int64, count=len(tokens))
         which = new.to_physical().to_numpy()
         self._count[which] = count
@@ -97,7 +97,7 @@ def slices(texts: pl.Series, most_bytes: int = SLICE_BYTES) -> Iterator[pl.Serie
 
 
 def list_series(name: str, ids: np.ndarray, lengths: np.ndarray, dtype: np.dtype) -> pl.Series:
-    """A column of lists out of joined ids and the length of each list; nothing is copied row by row."""
+    """A column of lists from concatenated ids and the length of each list; nothing is copied row by row."""
     import pyarrow as pa
 
     offsets = pa.array(np.concatenate(([0], np.cumsum(lengths))), type=pa.int64())
@@ -111,12 +111,12 @@ def smallest_unsigned(vocab_size: int) -> np.dtype:
 
 
 def without_surrogates(text: str) -> str:
-    """`text` with lone surrogates, which no UTF-8 can hold, as U+FFFD, and surrogate pairs as what they stand for."""
+    """`text` with lone surrogates, which UTF-8 cannot represent, as U+FFFD, and surrogate pairs as their characters."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def as_column(texts: list[str]) -> pl.Series:
-    """Texts as a column that UTF-8 can hold."""
+def text_column(texts: list[str]) -> pl.Series:
+    """Texts as a column; lone surrogates become U+FFFD."""
     try:
         return pl.Series(texts, dtype=pl.String)
     except UnicodeEncodeError:

@@ -1,9 +1,9 @@
 """The same tokenizer as Hugging Face's files: `tokenizer.json`, `tokenizer_config.json`, the chat template.
 
-The ids are the same as the native tokenizer's (the report counts on how many documents that was checked). One thing
-differs and cannot be written into these files: `tokenizers` and `transformers` read `<eos>` in ordinary text as the
-special token, unless told not to (`tokenizer.encode_special_tokens = True`, or `split_special_tokens=True`). Text
-that you did not write yourself should be encoded so.
+The ids are the same as the native tokenizer's; the report counts the documents on which this was checked. One
+difference cannot be expressed in these files: by default, `tokenizers` and `transformers` read `<eos>` in ordinary text
+as the special token. Encode untrusted text with `tokenizer.encode_special_tokens = True` or
+`split_special_tokens=True`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pipeline.tokens.byte_pair import BytePairEngine
 from pipeline.tokens.chat import TEMPLATE
 from pipeline.tokens.sentencepiece_model import SPACE, SentencePieceEngine, fields, varint
 
-# Hugging Face's unigram finds control symbols and `<0x41>` in text: such a score keeps them out of every best path.
+# Hugging Face's unigram matches control symbols and `<0x41>` in text; this score keeps them out of every best path.
 NEVER = -1e6
 
 
@@ -35,7 +35,7 @@ def tokenizer_json(engine: SentencePieceEngine | BytePairEngine, specials: dict[
 
 def _document(parts: dict[str, Any], specials: dict[str, int]) -> str:
     added = [added_token(name, i) for name, i in sorted(specials.items(), key=lambda item: item[1])]
-    whole = {
+    document = {
         "version": "1.0",
         "truncation": None,
         "padding": None,
@@ -46,11 +46,11 @@ def _document(parts: dict[str, Any], specials: dict[str, int]) -> str:
         "decoder": parts["decoder"],
         "model": parts["model"],
     }
-    return json.dumps(whole, ensure_ascii=False) + "\n"
+    return json.dumps(document, ensure_ascii=False) + "\n"
 
 
 def added_token(name: str, i: int) -> dict[str, Any]:
-    """A special token as `tokenizer.json` lists it."""
+    """The entry of a special token in `tokenizer.json`."""
     exact = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
     return {"id": i, "content": name, **exact, "special": True}
 
@@ -70,15 +70,15 @@ def _byte_pair(engine: BytePairEngine) -> dict[str, Any]:
             ],
         },
         "decoder": {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": False},
-        # A piece that is a token as it stands is one, as in tiktoken, even where no merges lead to it.
+        # A pre-token that is in the vocabulary becomes that token even if no merges lead to it, as in tiktoken.
         "model": _bpe(vocabulary, merges, ignore_merges=True),
     }
 
 
 def _sentencepiece(engine: SentencePieceEngine) -> dict[str, Any]:
-    """Spaces stand in the vocabulary as spaces, so that a U+2581 in the text is spelt in bytes here too."""
+    """The vocabulary holds spaces as such, so that a U+2581 in the text is encoded as bytes here too."""
     specials = engine.special_ids()
-    names = [piece if piece in specials else piece.replace(SPACE, " ") for piece in engine.pieces_]
+    names = [piece if piece in specials else piece.replace(SPACE, " ") for piece in engine.vocabulary]
     parts: dict[str, Any] = {
         "decoder": {"type": "Sequence", "decoders": [{"type": "ByteFallback"}, {"type": "Fuse"}]},
         "model": _sentencepiece_model(engine, names),
@@ -108,7 +108,7 @@ def _foreign_sentencepiece(engine: SentencePieceEngine) -> dict[str, Any]:
     return {
         "normalizer": {"type": "Sequence", "normalizers": steps},
         "decoder": {"type": "Sequence", "decoders": decoders},
-        "model": _sentencepiece_model(engine, engine.pieces_),
+        "model": _sentencepiece_model(engine, engine.vocabulary),
     }
 
 
@@ -122,7 +122,7 @@ def _sentencepiece_model(engine: SentencePieceEngine, names: list[str]) -> dict[
         return {"type": "Unigram", "unk_id": sp.unk_id(), "vocab": pairs, "byte_fallback": byte_fallback}
     vocabulary = {name: i for i, name in enumerate(names)}
     silent = {i for i in range(engine.vocab_size) if sp.is_control(i) or sp.is_unknown(i) or sp.is_byte(i)}
-    # SentencePiece merges what gives the piece of the highest score; pieces of a trained BPE model stand in that order.
+    # SentencePiece first merges the pair whose result has the highest score; a trained BPE model is in that order.
     order = sorted((i for i in range(engine.vocab_size) if i not in silent), key=lambda i: (-sp.get_score(i), i))
     rank = {names[i]: position for position, i in enumerate(order)}
     return _bpe(
@@ -152,9 +152,9 @@ def _bpe(
 
 
 def merges_of(ranks: dict[Any, int]) -> list[tuple[Any, Any]]:
-    """All pairs of tokens that make a token (`str` or `bytes`), by the rank of what they make.
+    """All pairs of tokens whose concatenation is a token (`str` or `bytes`), by the rank of that token.
 
-    A vocabulary alone says which pairs may be merged and in what order; Hugging Face wants the pairs written out.
+    The vocabulary implies which pairs may be merged and in what order; Hugging Face needs the pairs listed.
     """
     pairs: Iterable[tuple[int, int, int, Any, Any]] = (
         (rank, ranks[token[:cut]], ranks[token[cut:]], token[:cut], token[cut:])
@@ -170,24 +170,24 @@ def _split(pattern: str) -> dict[str, Any]:
 
 
 def byte_alphabet() -> list[str]:
-    """The visible character that stands for each byte in byte-level vocabularies (GPT-2, Radford et al. 2019)."""
+    """The visible character for each byte in byte-level vocabularies (GPT-2, Radford et al. 2019)."""
     visible = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     others = iter(range(256, 512))
     return [chr(byte) if byte in visible else chr(next(others)) for byte in range(256)]
 
 
 def is_unigram(model: bytes) -> bool:
-    """Whether a SentencePiece model is of the unigram kind (TrainerSpec.model_type, field 3; 1 is the default)."""
+    """Whether a SentencePiece model is a unigram model (TrainerSpec.model_type, field 3; 1 is the default)."""
     return _numbers(_message(model, 2)).get(3, 1) == 1
 
 
 def _normaliser_of(model: bytes) -> dict[str, Any]:
-    """What a SentencePiece model does to text first (NormalizerSpec: fields 2, 3 and 4)."""
+    """How a SentencePiece model normalises text (NormalizerSpec: fields 2, 3 and 4)."""
     import base64
 
     spec = _message(model, 3)
     numbers = _numbers(spec)
-    charsmap = next((_payload(whole) for number, whole in fields(spec) if number == 2), b"")
+    charsmap = next((_payload(field) for number, field in fields(spec) if number == 2), b"")
     return {
         "charsmap": base64.b64encode(charsmap).decode(),
         "adds_space": bool(numbers.get(3, 1)),
@@ -201,7 +201,7 @@ def adds_space(model: bytes) -> bool:
 
 
 def _message(model: bytes, number: int) -> bytes:
-    return next((_payload(whole) for found, whole in fields(model) if found == number), b"")
+    return next((_payload(field) for found, field in fields(model) if found == number), b"")
 
 
 def _payload(field: bytes) -> bytes:
@@ -213,10 +213,10 @@ def _payload(field: bytes) -> bytes:
 def _numbers(message: bytes) -> dict[int, int]:
     """The integer fields of a protobuf message."""
     found = {}
-    for number, whole in fields(message):
-        key, at = varint(whole, 0)
+    for number, field in fields(message):
+        key, at = varint(field, 0)
         if key & 7 == 0:
-            found[number] = varint(whole, at)[0]
+            found[number] = varint(field, at)[0]
     return found
 
 

@@ -1,11 +1,11 @@
 """Which training documents are near-duplicates of a validation document.
 
-The stage `duplicate_decisions` removes near-duplicates, but it can be switched off, and what it finds is not all there
-is. A model that has seen a document's twin is not measured by that document; so the twin is left out of training.
+The stage `duplicate_decisions` removes near-duplicates, but it can be switched off and does not find all of them. A
+validation document measures nothing if the model has seen a near-copy of it, so near-copies are left out of training.
 
-Similarity is the Jaccard index of the sets of all runs of `RUN` tokens. Each shard keeps a sketch of every document:
-those of its runs whose hash has some high bits zero (Broder 1997, "mod m"), and the smallest. What looks similar by
-the sketches is compared exactly. So new documents cost their own sketches and nothing of the old ones is read again.
+Similarity is the Jaccard index of the sets of all n-grams of `NGRAM` tokens. Each shard holds a sketch of every
+document: the n-gram hashes whose highest bits are zero (Broder 1997, "mod m"), and the smallest hash. Documents whose
+sketches are similar are compared exactly. So a new document costs only its own sketch, and no old document is read.
 """
 
 from __future__ import annotations
@@ -16,56 +16,61 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from pipeline.store.tables import in_batches, joined
+from pipeline.documents.reasons import Reason
+from pipeline.store.tables import in_batches, scan_tables
 from pipeline.tokens.encoding import list_series
 
-RUN = 8  # tokens: some 5 or 6 words
-SKETCH_BITS = 6  # one run of 64 is kept: an eighth of a byte a token
-AT_ONCE = 2**20  # tokens hashed at once
+NGRAM = 8  # tokens; some 5 or 6 words
+SKETCH_BITS = 6  # one n-gram in 64 is kept: an eighth of a byte per token
+TOKENS_AT_ONCE = 2**20  # tokens hashed at once
 DOCUMENTS_AT_ONCE = 2**16  # whose sketches are compared at once
 NO_TOKEN = 2**32 - 1
 
-TABLE = "checks/near_validation.parquet"  # of the shards' artifact: the documents that are left out of training
+NEAR_VALIDATION = Reason(
+    "near_validation", "shares at least `near_duplicate` of all token n-grams with a validation document (Jaccard)"
+)
+
+TABLE = "checks/near_validation.parquet"  # in the shards' artifact: the documents left out of training
 SCHEMA = {
     "doc_id": pl.String,
     "fragment": pl.String,
     "row": pl.Int64,  # of the fragment's table
     "lang": pl.String,
     "length": pl.Int64,  # tokens
-    "validation_id": pl.String,  # the validation document that it is like
+    "validation_id": pl.String,  # the most similar validation document
     "jaccard": pl.Float64,
 }
 
 
-def runs(tokens: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Hashes (uint64) of all runs of `RUN` tokens, and the row of each, in order. A shorter document is one run.
+def ngram_hashes(tokens: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Hashes (uint64) of all n-grams, and the row of each, in order. A shorter document is a single n-gram.
 
-    tokens: joined ids; lengths: ids of each document.
+    tokens: concatenated ids; lengths: number of ids of each document.
     """
     lengths = lengths.astype(np.int64)
-    width = np.maximum(lengths, RUN)
+    width = np.maximum(lengths, NGRAM)
     end = np.cumsum(width)
-    # Documents shorter than a run are filled up with a value that no id has.
+    # Documents shorter than an n-gram are padded with a value that is not an id.
     padded = np.full(int(width.sum()), NO_TOKEN, dtype=np.uint64)
     padded[np.repeat(end - width - (np.cumsum(lengths) - lengths), lengths) + np.arange(len(tokens))] = tokens
     if not len(padded):
         return np.zeros(0, dtype=np.uint64), np.zeros(0, dtype=np.int64)
-    count = len(padded) - RUN + 1
+    count = len(padded) - NGRAM + 1
     value = np.zeros(count, dtype=np.uint64)
-    for offset in range(RUN):
+    for offset in range(NGRAM):
         value += padded[offset : offset + count]
         value *= np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio: Fibonacci hashing (Knuth, vol. 3, 6.4)
         value ^= value >> np.uint64(29)
     row = np.repeat(np.arange(len(lengths)), width)
-    last = np.repeat(end - RUN, width)  # where the last run of each document starts
-    whole = (np.arange(len(padded)) <= last)[:count]
-    return value[whole], row[:count][whole]
+    last = np.repeat(end - NGRAM, width)  # where the last n-gram of each document starts
+    within_document = (np.arange(len(padded)) <= last)[:count]
+    return value[within_document], row[:count][within_document]
 
 
 def sketches(tokens: np.ndarray, lengths: np.ndarray) -> pl.Series:
-    """The sketch of each document: a list of distinct hashes, rising."""
+    """The sketch of each document: a list of distinct hashes in ascending order."""
     edges = np.concatenate(([0], np.cumsum(lengths)))
-    cuts = np.flatnonzero(np.diff(edges[1:] // AT_ONCE)) + 1
+    cuts = np.flatnonzero(np.diff(edges[1:] // TOKENS_AT_ONCE)) + 1
     parts = []
     for rows in np.split(np.arange(len(lengths)), cuts):
         if len(rows):
@@ -74,7 +79,7 @@ def sketches(tokens: np.ndarray, lengths: np.ndarray) -> pl.Series:
 
 
 def _sketches(tokens: np.ndarray, lengths: np.ndarray) -> pl.Series:
-    values, rows = runs(tokens, lengths)
+    values, rows = ngram_hashes(tokens, lengths)
     first = np.searchsorted(rows, np.arange(len(lengths)))
     smallest = np.minimum.reduceat(values, first)
     chosen = (values >> np.uint64(64 - SKETCH_BITS)) == 0
@@ -88,9 +93,9 @@ def _sketches(tokens: np.ndarray, lengths: np.ndarray) -> pl.Series:
 
 
 def find(shards: Mapping[str, Path], rows: Mapping[str, int], threshold: float) -> pl.DataFrame:
-    """Training documents at least this similar to a validation document, each with the most similar one (see SCHEMA).
+    """Training documents that are similar to a validation document, each with the most similar one (see SCHEMA).
 
-    shards: name -> path of each shard's table (doc_id, split, lang, length, tokens, sketch); rows: how many it has.
+    shards: name -> path of each shard's table (doc_id, split, lang, length, tokens, sketch); rows: its number of rows.
     """
     batches = list(in_batches(shards, rows, DOCUMENTS_AT_ONCE))
     kept = [_sketched(batch, "validation") for batch in batches]
@@ -98,8 +103,8 @@ def find(shards: Mapping[str, Path], rows: Mapping[str, int], threshold: float) 
     if not validation.height:
         return pl.DataFrame(schema=SCHEMA)
     validation = validation.with_row_index("validation")
-    index = validation.select("validation", pl.col("sketch").list.len().alias("size"), pl.col("sketch").alias("run"))
-    index = index.explode("run")
+    index = validation.select("validation", pl.col("sketch").list.len().alias("size"), pl.col("sketch").alias("ngram"))
+    index = index.explode("ngram")
     candidates = [_candidates(_sketched(batch, "train"), index, threshold) for batch in batches]
     pairs = pl.concat(candidates)
     if not pairs.height:
@@ -123,20 +128,20 @@ def find(shards: Mapping[str, Path], rows: Mapping[str, int], threshold: float) 
 def _sketched(shards: Mapping[str, Path], split: str) -> pl.DataFrame:
     """The documents of a split in some shards: fragment, row, doc_id, lang, length, sketch."""
     row = pl.int_range(pl.len()).over("fragment").alias("row")
-    frame = joined(shards).select("fragment", row, "doc_id", "lang", "length", "split", "sketch")
+    frame = scan_tables(shards).select("fragment", row, "doc_id", "lang", "length", "split", "sketch")
     return frame.filter(pl.col("split") == split).drop("split").collect()
 
 
 def _candidates(documents: pl.DataFrame, validation: pl.DataFrame, threshold: float) -> pl.DataFrame:
-    """Pairs that may be similar, going by their sketches: the documents' columns and `validation`.
+    """Pairs that may be similar judging by their sketches: the documents' columns and `validation`.
 
-    validation: `run`, `validation`, `size`. The estimate from n sampled runs is off by up to 1/sqrt(n) in all but a
-    few cases of a hundred (two standard deviations of a binomial share).
+    validation: `ngram`, `validation`, `size`. The error of the estimate from n sampled n-grams is at most 1/sqrt(n) in
+    about 95 % of cases (two standard deviations of a binomial proportion).
     """
     numbered = documents.with_row_index("document")
-    own = numbered.select("document", pl.col("sketch").list.len().alias("own"), pl.col("sketch").alias("run"))
-    together = own.explode("run").join(validation, on="run")
-    shared = together.group_by("document", "validation", "own", "size").len("shared")
+    own = numbered.select("document", pl.col("sketch").list.len().alias("own"), pl.col("sketch").alias("ngram"))
+    matches = own.explode("ngram").join(validation, on="ngram")
+    shared = matches.group_by("document", "validation", "own", "size").len("shared")
     union = pl.col("own") + pl.col("size") - pl.col("shared")
     likely = shared.filter(pl.col("shared") / union >= threshold - 1 / union.sqrt())
     pairs = likely.select("document", "validation").sort("document", "validation")
@@ -144,7 +149,7 @@ def _candidates(documents: pl.DataFrame, validation: pl.DataFrame, threshold: fl
 
 
 def _tokens(shards: Mapping[str, Path], rows: pl.DataFrame) -> dict[tuple[str, int], np.ndarray]:
-    """Token ids of single documents, given as `fragment` and `row`."""
+    """Token ids of the documents given by `fragment` and `row`."""
     found = {}
     for (fragment,), group in rows.group_by("fragment", maintain_order=True):
         table = pl.scan_parquet(shards[fragment]).select("tokens").with_row_index("row")
@@ -156,6 +161,6 @@ def _tokens(shards: Mapping[str, Path], rows: pl.DataFrame) -> dict[tuple[str, i
 
 def jaccard(one: np.ndarray, other: np.ndarray) -> float:
     """Exact similarity of two documents given as token ids."""
-    left, right = (np.unique(runs(ids, np.array([len(ids)]))[0]) for ids in (one, other))
+    left, right = (np.unique(ngram_hashes(ids, np.array([len(ids)]))[0]) for ids in (one, other))
     shared = len(np.intersect1d(left, right, assume_unique=True))
     return shared / (len(left) + len(right) - shared)

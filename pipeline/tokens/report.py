@@ -1,4 +1,4 @@
-"""What a tokenizer does to text, in figures and a picture: measured on documents that it was not trained on."""
+"""The quality of a tokenizer in figures and a plot, measured on documents that it was not trained on."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import polars as pl
 
 from pipeline.tokens.byte_pair import BytePairEngine
 from pipeline.tokens.hugging_face import is_unigram
-from pipeline.tokens.sentencepiece_model import SentencePieceEngine, without
+from pipeline.tokens.sentencepiece_model import SentencePieceEngine, drop_pieces
 from pipeline.tokens.tokenizer import Engine, Tokenizer
 
-LONGEST = 40  # tokens to name
+LISTED_TOKENS = 40  # number of tokens listed in the report
 SMALLEST_STEP = 1024  # smallest vocabulary in the picture
 
 
@@ -39,7 +39,7 @@ def measure(tokenizer: Tokenizer, documents: pl.DataFrame, held_back: bool, hugg
         i for i in np.flatnonzero(used == 0).tolist() if i not in special and contents[i] and len(contents[i]) > 1
     ]
     longest = sorted((i for i in range(tokenizer.vocab_size) if i not in special), key=lambda i: (-len(contents[i]), i))
-    back, equal = _compared(tokenizer, documents["text"], ids, lengths, hugging_face)
+    exact, equal = _count_equal(tokenizer, documents["text"], ids, lengths, hugging_face)
     return {
         "measured_on": "documents held back from training" if held_back else "the training text: none was held back",
         "vocab_size": tokenizer.vocab_size,
@@ -55,16 +55,16 @@ def measure(tokenizer: Tokenizer, documents: pl.DataFrame, held_back: bool, hugg
             for row in by_lang.iter_rows(named=True)
         },
         "documents": documents.height,
-        "round_trip_exact": back,
+        "round_trip_exact": exact,
         "tokenizer_json_same_ids": equal,
         "unused_tokens": len(unused),
-        "unused_examples": [tokenizer.piece(i) for i in unused[:LONGEST]],
-        "longest_tokens": [tokenizer.piece(i) for i in longest[:LONGEST]],
+        "unused_examples": [tokenizer.token_string(i) for i in unused[:LISTED_TOKENS]],
+        "longest_tokens": [tokenizer.token_string(i) for i in longest[:LISTED_TOKENS]],
     }
 
 
 def _ascii(contents: list[bytes]) -> np.ndarray:
-    """Tokens of one ASCII byte are characters, not parts of one."""
+    """Which tokens are a single ASCII byte: these are characters, not parts of one."""
     return np.array([len(content) == 1 and content[0] < 128 for content in contents])
 
 
@@ -79,22 +79,22 @@ def _ratio(above: int, below: int) -> float:
     return round(above / below, 4) if below else 0.0
 
 
-def _compared(
+def _count_equal(
     tokenizer: Tokenizer, texts: pl.Series, ids: np.ndarray, lengths: np.ndarray, hugging_face: str
 ) -> tuple[int, int]:
-    """How many documents come back exactly, and how many have the same ids by `tokenizer.json`."""
+    """How many documents decode to exactly their text, and how many get the same ids from `tokenizer.json`."""
     import tokenizers
 
     other = tokenizers.Tokenizer.from_str(hugging_face)
     other.encode_special_tokens = True
-    back = equal = start = 0
+    exact = equal = start = 0
     nfc = tokenizer.about["normalisation"] == "nfc"
     for text, length, theirs in zip(texts, lengths.tolist(), _encoded(other, texts), strict=True):
         ours = ids[start : start + length]
         start += length
-        back += tokenizer.decode(ours) == (unicodedata.normalize("NFC", text) if nfc else text)
+        exact += tokenizer.decode(ours) == (unicodedata.normalize("NFC", text) if nfc else text)
         equal += np.array_equal(ours, theirs)
-    return back, equal
+    return exact, equal
 
 
 def _encoded(other: Any, texts: pl.Series) -> Any:
@@ -105,9 +105,9 @@ def _encoded(other: Any, texts: pl.Series) -> Any:
 
 
 def smaller_vocabularies(tokenizer: Tokenizer, documents: pl.DataFrame) -> dict[str, list[tuple[int, float]]]:
-    """Bytes a token by language, had the vocabulary been smaller: (size, bytes a token) in rising order.
+    """Bytes per token by language for smaller vocabularies: (size, bytes per token), by ascending size.
 
-    A BPE vocabulary holds every smaller one, so nothing is trained again; for other kinds the answer is empty.
+    A BPE vocabulary contains every smaller one, so nothing is trained; for other kinds the result is empty.
     """
     engines = _smaller(tokenizer)
     found: dict[str, list[tuple[int, float]]] = {}
@@ -135,20 +135,20 @@ def _smaller(tokenizer: Tokenizer) -> Sequence[tuple[int, Engine]]:
             if size > min(engine.ranks.values()) + 256
         ] + [(tokenizer.vocab_size, engine)]
     if isinstance(engine, SentencePieceEngine) and not is_unigram(engine.model):
-        # Merges stand after the bytes, single characters last: a smaller vocabulary has the same characters.
+        # Merges follow the bytes, single characters come last: a smaller vocabulary has the same characters.
         merges = engine.vocab_size - sum(len(piece) == 1 for piece in engine.ordinary_pieces())
         first = int(engine.byte_ids.max()) + 1
         cuts = [(size, merges - (engine.vocab_size - size)) for size in sizes]
         return [
-            (size, SentencePieceEngine(without(engine.model, cut, merges), lossless=True))
+            (size, SentencePieceEngine(drop_pieces(engine.model, cut, merges), lossless=True))
             for size, cut in cuts
             if cut >= first
         ] + [(tokenizer.vocab_size, engine)]
     return []
 
 
-def picture(tokenizer: Tokenizer, documents: pl.DataFrame) -> bytes:
-    """PNG: bytes a token by size of vocabulary (one line a language), and how long the tokens are."""
+def plot(tokenizer: Tokenizer, documents: pl.DataFrame) -> bytes:
+    """PNG: bytes per token by vocabulary size, one line per language, and a histogram of token lengths."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 4), layout="constrained")

@@ -1,7 +1,7 @@
-"""SentencePiece: training, and encoding so that every text comes back exactly.
+"""SentencePiece: training, and lossless encoding.
 
-SentencePiece writes a space as U+2581 and cannot tell it from a U+2581 that stood in the text. Here that character is
-spelt in bytes instead, on the way in; on the way out each id stands for bytes, so nothing has to be guessed.
+SentencePiece represents a space as U+2581 and cannot distinguish it from a U+2581 in the text. Here such a character is
+encoded as bytes instead; in decoding, each id stands for bytes, so nothing is ambiguous.
 """
 
 from __future__ import annotations
@@ -19,21 +19,24 @@ from pipeline.errors import UserError
 from pipeline.tokens.encoding import ColumnEncoder
 from pipeline.tokens.token_settings import TokenizerSettings
 
-SPACE = "\u2581"  # SentencePiece's stand-in for a space
-LONGEST_SENTENCE = 2**21  # bytes; the sample is cut shorter than this, so that nothing is left out
-THREADS = 4  # unigram adds up by thread: another number would give another model
+SPACE = "\u2581"  # how SentencePiece represents a space
+LONGEST_SENTENCE = 2**21  # bytes; the sample's texts are split into shorter parts, so that none is dropped
+THREADS = 4  # unigram sums by thread: another number of threads would give another model
 
-# Ways to cut text at places that no token crosses, the finest first; which of them holds is read off the vocabulary.
-# Whether there is a cut depends on the two characters beside it alone: so what holds for a token by itself holds
-# wherever it stands.
-PIECE_PATTERNS = (
+# Ways to split text into pre-tokens that no token crosses, the finest first; the vocabulary shows which of them apply.
+# Whether text is split at a place depends on the two adjacent characters alone, so what holds for a token by itself
+# holds anywhere in a text.
+PRETOKEN_PATTERNS = (
     " *[LETTERS]+| *[0-9]| *[^ 0-9LETTERS]+| +".replace("LETTERS", r"\p{L}\p{M}" + "\u200c\u200d"),
     r" *[^ ]+| +",
 )
 
 
 def train(texts: Iterator[str], settings: TokenizerSettings) -> bytes:
-    """A SentencePiece model of `texts`, as bytes; the same texts give the same bytes. Raises UserError (see below)."""
+    """A SentencePiece model of `texts` as bytes; the same texts give the same bytes.
+
+    Raises UserError if the text does not suit the settings or there is none.
+    """
     import sentencepiece
 
     model = io.BytesIO()
@@ -73,54 +76,56 @@ def train(texts: Iterator[str], settings: TokenizerSettings) -> bytes:
 def _as_user_error(message: str, settings: TokenizerSettings) -> UserError:
     if most := re.search(r"<= (\d+)", message):
         return UserError(
-            f"`tokenizer.vocab_size: {settings.vocab_size}` is more than the text can give: "
+            f"`tokenizer.vocab_size: {settings.vocab_size}` is more than the text yields: "
             f"{most[1]} is the largest vocabulary possible here."
         )
     if least := re.search(r"smaller than required_chars\. \d+ vs (\d+)", message):
         return UserError(
             f"`tokenizer.vocab_size: {settings.vocab_size}` does not hold the characters of the text: "
-            f"it takes more than {least[1]}, or a lower `tokenizer.character_coverage`."
+            f"set more than {least[1]}, or lower `tokenizer.character_coverage`."
         )
     if "sentences_.empty()" in message:
-        return UserError("There is no text to train the tokenizer on: the sample holds white space at most.")
+        return UserError("There is no text to train the tokenizer on, only white space: add text.")
     return UserError(f"SentencePiece could not train the tokenizer: {message}")
 
 
 class SentencePieceEngine:
-    """Encodes columns with a SentencePiece model; `lossless` is true of models that were trained here."""
+    """Encodes columns with a SentencePiece model. lossless: whether the model was trained here."""
 
-    def __init__(self, model: bytes, lossless: bool, memory: bool = True):
+    def __init__(self, model: bytes, lossless: bool, cache: bool = True):
         import sentencepiece
 
         self.model = model
         self.lossless = lossless
         self.processor: Any = sentencepiece.SentencePieceProcessor(model_proto=model)
         self.vocab_size: int = self.processor.vocab_size()
-        self.pieces_: list[str] = self.processor.id_to_piece(list(range(self.vocab_size)))
+        self.vocabulary: list[str] = self.processor.id_to_piece(list(range(self.vocab_size)))
         self.byte_ids = np.array([self.processor.piece_to_id(f"<0x{byte:02X}>") for byte in range(256)])
-        self.pattern = piece_pattern(self.ordinary_pieces()) if lossless and memory else None
-        self._encoder = ColumnEncoder(self.pattern, self._encode_pieces) if self.pattern else None
+        self.pattern = pretoken_pattern(self.ordinary_pieces()) if lossless and cache else None
+        self._encoder = ColumnEncoder(self.pattern, self._encode_texts) if self.pattern else None
 
     def ordinary_pieces(self) -> list[str]:
-        """The pieces that stand for text: neither control symbols nor bytes."""
+        """The pieces that represent text: neither control symbols nor bytes."""
         sp = self.processor
         return [
-            piece for i, piece in enumerate(self.pieces_) if not (sp.is_control(i) or sp.is_unknown(i) or sp.is_byte(i))
+            piece
+            for i, piece in enumerate(self.vocabulary)
+            if not (sp.is_control(i) or sp.is_unknown(i) or sp.is_byte(i))
         ]
 
     def special_ids(self) -> dict[str, int]:
         sp = self.processor
-        return {piece: i for i, piece in enumerate(self.pieces_) if sp.is_control(i) or sp.is_unknown(i)}
+        return {piece: i for i, piece in enumerate(self.vocabulary) if sp.is_control(i) or sp.is_unknown(i)}
 
     def encode(self, texts: pl.Series) -> tuple[np.ndarray, np.ndarray]:
-        """Ids of all texts, joined, and the number of ids of each."""
+        """Ids of all texts, concatenated, and the number of ids of each."""
         if self._encoder is not None:
             return self._encoder(texts)
-        ids = self._encode_pieces(texts.to_list())
+        ids = self._encode_texts(texts.to_list())
         lengths = np.fromiter(map(len, ids), dtype=np.int64, count=len(ids))
         return np.fromiter((i for text in ids for i in text), dtype=np.uint32, count=int(lengths.sum())), lengths
 
-    def _encode_pieces(self, texts: list[str]) -> list[list[int]]:
+    def _encode_texts(self, texts: list[str]) -> list[list[int]]:
         if not self.lossless:
             return self.processor.encode(texts, num_threads=1)
         marked = [i for i, text in enumerate(texts) if SPACE in text]
@@ -134,10 +139,10 @@ class SentencePieceEngine:
         return encoded
 
     def token_bytes(self) -> list[bytes]:
-        """What each id stands for in UTF-8; empty for special tokens."""
+        """The UTF-8 bytes of each id; empty for special tokens."""
         sp = self.processor
         found = []
-        for i, piece in enumerate(self.pieces_):
+        for i, piece in enumerate(self.vocabulary):
             if sp.is_byte(i):
                 found.append(bytes([int(piece[3:5], 16)]))
             elif sp.is_control(i) or sp.is_unknown(i):
@@ -147,44 +152,46 @@ class SentencePieceEngine:
         return found
 
 
-def piece_pattern(pieces: list[str]) -> str | None:
-    """The finest of PIECE_PATTERNS that leaves every token of the vocabulary in one piece; None where none does.
+def pretoken_pattern(pieces: list[str]) -> str | None:
+    """The finest of PRETOKEN_PATTERNS that splits no token of the vocabulary; None if each splits one.
 
-    Encoding by pieces is then exact: merges, or the best path, never cross a place that no token crosses.
+    Encoding by pre-tokens is then exact: neither merges nor the best path cross a boundary that no token crosses.
     """
     column = pl.Series(pieces, dtype=pl.String).str.replace_all(SPACE, " ", literal=True)
-    for pattern in PIECE_PATTERNS:
+    for pattern in PRETOKEN_PATTERNS:
         if (column.str.count_matches(pattern) <= 1).all():
             return pattern
     return None
 
 
-def without(model: bytes, start: int, end: int) -> bytes:
-    """The model without its pieces `start` to `end` (exclusive). A BPE model without its last merges is the model of a
-    smaller vocabulary."""
+def drop_pieces(model: bytes, start: int, end: int) -> bytes:
+    """The model without its pieces `start` to `end` (exclusive).
+
+    A BPE model without its last merges is the model of a smaller vocabulary.
+    """
     kept, piece = [], -1
-    for number, whole in fields(model):
+    for number, field in fields(model):
         piece += number == 1  # ModelProto.pieces
         if number != 1 or not start <= piece < end:
-            kept.append(whole)
+            kept.append(field)
     return b"".join(kept)
 
 
 def with_exact_scores(model: bytes) -> bytes:
     """The model with its scores rounded to multiples of 2^-10.
 
-    Unigram often has two paths that are equally good (24 spaces as 16 + 8 or as 8 + 16), and then the rounding of sums
-    decides, which depends on all the text before and on the precision: SentencePiece adds in 32 bits, Hugging Face in
-    64. Sums of such multiples are exact in both (below 2^14 in 32 bits: pieces of text are far shorter than that).
+    Unigram often finds two equally good paths (24 spaces as 16 + 8 or as 8 + 16). Then the rounding of sums decides,
+    which depends on all preceding text and on the precision: SentencePiece adds in 32 bits, Hugging Face in 64. Sums of
+    such multiples are exact in both (in 32 bits, below 2^14, which no pre-token reaches).
     """
     parts = []
-    for number, whole in fields(model):
+    for number, field in fields(model):
         if number == 1:  # ModelProto.pieces: 1 piece, 2 score, 3 type
-            _, at = varint(whole, 0)
-            _, at = varint(whole, at)
-            inner = b"".join(_rounded(field) if tag == 2 else field for tag, field in fields(whole[at:]))
-            whole = whole[:at] + inner
-        parts.append(whole)
+            _, at = varint(field, 0)
+            _, at = varint(field, at)
+            inner = b"".join(_rounded(part) if tag == 2 else part for tag, part in fields(field[at:]))
+            field = field[:at] + inner
+        parts.append(field)
     return b"".join(parts)
 
 
@@ -194,8 +201,10 @@ def _rounded(field: bytes) -> bytes:
 
 
 def fields(message: bytes) -> Iterator[tuple[int, bytes]]:
-    """The fields of a protobuf message: number, and the field as written (the generated classes that SentencePiece
-    ships need a newer protobuf than other packages allow)."""
+    """The fields of a protobuf message: (number, encoded field).
+
+    Parsed here because the generated classes of SentencePiece need a newer protobuf than other packages allow.
+    """
     at = 0
     while at < len(message):
         start = at
@@ -216,7 +225,7 @@ def fields(message: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def varint(message: bytes, at: int) -> tuple[int, int]:
-    """An integer of protobuf at `at`, and where it ends (Protocol Buffers, Encoding, "Base 128 Varints")."""
+    """A protobuf integer at `at`, and its end (Protocol Buffers, Encoding, "Base 128 Varints")."""
     value = shift = 0
     while True:
         byte = message[at]

@@ -1,8 +1,8 @@
-"""The asset `token_shards`: every curated document as token ids, beside its own id.
+"""The asset `token_shards`: the token ids of every curated document, with the document's id.
 
-One table a fragment, remembered by the fragment's contents and by what encoding depends on, so new text costs its own
-encoding alone. Within a table the rows of one split and language stand together, and no row group holds two of them:
-training reads and shuffles whole row groups, and what it does not draw from it does not read.
+There is one table per fragment, remembered by the fragment's contents and by what encoding depends on, so new text
+costs only its own encoding. Within a table, rows are grouped by split and language, and a row group never mixes two
+groups: training reads and shuffles whole row groups, and skips those that it does not draw from.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import itertools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +18,16 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from pipeline.context import Inputs, RunContext
 from pipeline.documents.document import source_of
-from pipeline.documents.execution import ExecutionSettings
-from pipeline.documents.fragment_tables import Wanted, make_tables
+from pipeline.documents.fragment_tables import TableTask, make_tables
 from pipeline.errors import UserError
 from pipeline.store.artifact import Artifact
 from pipeline.store.draft import Draft
-from pipeline.store.store import Store
 from pipeline.store.tables import put_in_place, write_table
 from pipeline.tokens import near_validation
 from pipeline.tokens.encoding import list_series, smallest_unsigned
-from pipeline.tokens.sampling import held_out, language
+from pipeline.tokens.sampling import held_out_fraction, language
 from pipeline.tokens.token_settings import ShardSettings
 from pipeline.tokens.tokenizer import ABOUT, Tokenizer, load
 from pipeline.tokens.training import encoding_digest
@@ -37,27 +36,21 @@ ASSET = "token_shards"
 VERSION = "1"
 TRAIN, VALIDATION = "train", "validation"
 ZSTD_LEVEL = 3
-# Of the columns that `groups` of an entry's facts holds.
+# The columns of `groups` in the facts of an entry.
 GROUP = ("split", "lang", "rows", "tokens", "bytes")
 
 
-def make(
-    store: Store,
-    curated: Artifact,
-    tokenizer: Artifact,
-    settings: ShardSettings,
-    execution: ExecutionSettings,
-    log: Callable[[str], None] = print,
-) -> Artifact:
-    """Token shards of all curated documents.
+def make(context: RunContext, inputs: Inputs, settings: ShardSettings) -> Artifact:
+    """Token shards of all curated documents. inputs: curated_documents, tokenizer.
 
     Columns: doc_id, source, lang, split ("train" or "validation"), tokens (smallest unsigned type), length (tokens of
     the document), bytes (of its UTF-8), sketch (see near_validation.py).
     """
+    curated, tokenizer = inputs["curated_documents"], inputs["tokenizer"]
     encoding = encoding_digest(tokenizer)
 
     def build(draft: Draft) -> None:
-        def wanted(fragment: str) -> Wanted:
+        def table_task(fragment: str) -> TableTask:
             entry = curated.entry(fragment)
             key = {
                 "curated": entry["sha256"],
@@ -67,32 +60,33 @@ def make(
                 "version": VERSION,
             }
 
-            def task(target: Path) -> tuple[Any, ...]:
-                # The path of a curated table is asked for here: a remote one is fetched only if it has changed.
-                return curated.table(fragment), tokenizer.whole(), settings, target
+            def arguments(target: Path) -> tuple[Any, ...]:
+                # The curated table is only opened here, so that a remote one is downloaded only if its shard is
+                # missing.
+                return curated.table(fragment), tokenizer.local_directory(), settings, target
 
-            return Wanted(fragment, key, 4 * entry["bytes"], task)
+            return TableTask(fragment, key, 4 * entry["bytes"], arguments)
 
         filled = [fragment for fragment in curated.fragments if curated.entry(fragment)["rows"]]
-        make_tables(draft, map(wanted, filled), shard_fragment, execution, ASSET)
+        make_tables(draft, map(table_task, filled), shard_fragment, context.execution, ASSET)
         finish(draft, tokenizer, encoding, settings)
 
-    return store.make(
+    return context.store.make(
         ASSET,
         code_version=VERSION,
         settings=settings.model_dump(mode="json"),
         inputs={"curated_documents": curated, "tokenizer": tokenizer},
         build=build,
-        log=log,
+        log=context.log,
     )
 
 
 def shard_fragment(source: Path, tokenizer: Path, settings: ShardSettings, target: Path) -> tuple[int, dict[str, Any]]:
     """Encode one fragment and write its table; returns (rows, facts). Runs in a worker."""
     documents = pl.read_parquet(source, columns=["doc_id", "text", "source", "lang"])
-    encoder = loaded(tokenizer)
+    encoder = cached_tokenizer(tokenizer)
     ids, lengths = encoder.encode_joined(documents["text"])
-    validation = held_out(pl.col("doc_id")) < settings.validation
+    validation = held_out_fraction(pl.col("doc_id")) < settings.validation
     table = documents.select(
         "doc_id",
         "source",
@@ -116,13 +110,13 @@ def shard_fragment(source: Path, tokenizer: Path, settings: ShardSettings, targe
 
 
 @functools.lru_cache(1)
-def loaded(tokenizer: Path) -> Tokenizer:
-    """The tokenizer, which goes on remembering pieces of text from fragment to fragment."""
+def cached_tokenizer(tokenizer: Path) -> Tokenizer:
+    """The tokenizer, loaded once per process so that its cache of pre-tokens serves all fragments."""
     return load(tokenizer)
 
 
 def row_groups(table: pl.DataFrame, tokens: int) -> Iterator[tuple[int, int]]:
-    """Where to cut the table: at each change of split or language, and after about `tokens` tokens."""
+    """The (start, end) rows of each row group: cut where split or language changes, and after about `tokens` tokens."""
     place = table.select(
         pl.struct("split", "lang").rle_id().alias("part"),
         (pl.col("length").cast(pl.Int64).cum_sum() - 1).over("split", "lang") // tokens,
@@ -132,9 +126,10 @@ def row_groups(table: pl.DataFrame, tokens: int) -> Iterator[tuple[int, int]]:
 
 
 def write_shard(table: pl.DataFrame, groups: list[tuple[int, int]], path: Path) -> None:
-    """Write the table with exactly these row groups; it appears whole or not at all.
+    """Write the table with exactly these row groups, atomically.
 
-    Token ids are stored byte by byte (BYTE_STREAM_SPLIT): as small as with a dictionary, and read half as fast again.
+    Token ids use the encoding BYTE_STREAM_SPLIT: as small as with a dictionary, and one and a half times as fast to
+    read.
     """
     import pyarrow.parquet as pq
 
@@ -143,7 +138,7 @@ def write_shard(table: pl.DataFrame, groups: list[tuple[int, int]], path: Path) 
     for name in table.columns:
         array = arrow.column(name).combine_chunks()
         if isinstance(table.schema[name], pl.List):
-            # Nothing is null in here, and a reader that knows it is faster.
+            # Nothing here is null, and a reader that knows this is faster.
             inner = pa.field("element", array.type.value_type, nullable=False)
             array = pa.LargeListArray.from_arrays(array.offsets, array.values, type=pa.large_list(inner))
         fields.append(pa.field(name, array.type, nullable=False))
@@ -167,7 +162,7 @@ def write_shard(table: pl.DataFrame, groups: list[tuple[int, int]], path: Path) 
 
 
 def finish(draft: Draft, tokenizer: Artifact, encoding: str, settings: ShardSettings) -> None:
-    """What concerns all shards together: documents left out of training, and the counts."""
+    """What concerns all shards: the documents left out of training, and the counts."""
     entries = {name.removesuffix(".parquet"): entry for name, entry in sorted(draft.entries.items())}
     paths = {fragment: draft.path(f"{fragment}.parquet") for fragment in entries}
     rows_of = {fragment: entry["rows"] for fragment, entry in entries.items()}
@@ -175,25 +170,25 @@ def finish(draft: Draft, tokenizer: Artifact, encoding: str, settings: ShardSett
     write_table(left_out, draft.path(near_validation.TABLE))
     rows = [(entry["facts"]["source"], *group) for entry in entries.values() for group in entry["facts"]["groups"]]
     groups = pl.DataFrame(rows, schema=["source", *GROUP], orient="row")
-    gone = left_out.select(
+    negated = left_out.select(
         pl.col("fragment").map_elements(source_of, return_dtype=pl.String).alias("source"),
         pl.lit(TRAIN).alias("split"),
         "lang",
         pl.lit(-1, dtype=pl.Int64).alias("rows"),
         (-pl.col("length")).alias("tokens"),
     )
-    counted = pl.concat([groups.select(gone.columns), gone])
-    total = _counts(counted)
+    documents_left = pl.concat([groups.select(negated.columns), negated])
+    total = _counts(documents_left)
     if not total["documents"].get(TRAIN):
         raise UserError("There is no document to train on: lower `shards.validation`, or add text.")
     about = json.loads(tokenizer.file(ABOUT).read_text())
-    by_source = _by(counted, "source")
+    by_source = _tokens_by(documents_left, "source")
     draft.facts |= {
         "tokens": {TRAIN: 0, VALIDATION: 0, **total["tokens"]},
         "documents": {TRAIN: 0, VALIDATION: 0, **total["documents"]},
         "bytes": int(groups["bytes"].sum()),
         "by_source": by_source,
-        "by_language": _by(counted, "lang"),
+        "by_language": _tokens_by(documents_left, "lang"),
         "tokens_by_source": {source: tokens.get(TRAIN, 0) for source, tokens in by_source.items()},
         "near_validation": {"documents": left_out.height, "tokens": int(left_out["length"].sum())},
         "tokenizer": {
@@ -205,21 +200,21 @@ def finish(draft: Draft, tokenizer: Artifact, encoding: str, settings: ShardSett
         },
         "dtype": str(smallest_unsigned(about["vocab_size"])),
     }
-    draft.counts |= {"in": int(groups["rows"].sum()), "kept": int(counted["rows"].sum())}
-    draft.counts["removed"] = {"near_validation": left_out.height} if left_out.height else {}
+    draft.counts |= {"in": int(groups["rows"].sum()), "kept": int(documents_left["rows"].sum())}
+    draft.counts["removed"] = {near_validation.NEAR_VALIDATION.name: left_out.height} if left_out.height else {}
 
 
-def _by(counted: pl.DataFrame, column: str) -> dict[str, dict[str, int]]:
-    """Tokens by split of each value of a column."""
+def _tokens_by(documents_left: pl.DataFrame, column: str) -> dict[str, dict[str, int]]:
+    """Tokens by split, for each value of a column."""
     return {
         str(name): _counts(part)["tokens"]
-        for (name,), part in counted.sort(column).group_by(column, maintain_order=True)
+        for (name,), part in documents_left.sort(column).group_by(column, maintain_order=True)
     }
 
 
-def _counts(counted: pl.DataFrame) -> dict[str, dict[str, int]]:
+def _counts(documents_left: pl.DataFrame) -> dict[str, dict[str, int]]:
     """Tokens and documents by split."""
-    sums = counted.group_by("split").agg(pl.col("tokens", "rows").sum()).sort("split")
+    sums = documents_left.group_by("split").agg(pl.col("tokens", "rows").sum()).sort("split")
     return {"tokens": dict(zip(sums["split"], sums["tokens"])), "documents": dict(zip(sums["split"], sums["rows"]))}
 
 

@@ -1,9 +1,10 @@
-"""A tokenizer as everything else uses it: text to ids, ids to text, conversations to ids.
+"""The interface of a tokenizer: text to ids, ids to text, conversations to ids.
 
-Ordinary text never gives a special token: whatever looks like one is spelt out. Special tokens get in only as ids.
+Ordinary text never yields a special token: text that looks like one is encoded as ordinary text. Special tokens are
+only added as ids.
 
-A document starts after an `<eos>` (the feed puts one before each): to have the model begin a text of its own, give
-it `document_start` first.
+A document follows an `<eos>` (the feed puts one before each): to let the model begin a new text, start with
+`document_start`.
 """
 
 from __future__ import annotations
@@ -19,16 +20,16 @@ import polars as pl
 from pipeline.errors import UserError
 from pipeline.tokens import chat
 from pipeline.tokens.byte_pair import BytePairEngine, from_tiktoken
-from pipeline.tokens.encoding import as_column, list_series, smallest_unsigned
+from pipeline.tokens.encoding import list_series, smallest_unsigned, text_column
 from pipeline.tokens.sentencepiece_model import SentencePieceEngine
 
-# Files of the artifact. The native model and ABOUT are what encoding depends on; the rest is for other programs.
+# Files of the artifact. Encoding depends on the native model and ABOUT; the others are for other programs.
 ABOUT = "tokenizer_about.json"
 SENTENCEPIECE, TIKTOKEN, HUGGING_FACE = "tokenizer.model", "tokenizer.tiktoken", "tokenizer.json"
 
 
 class Engine(Protocol):
-    """A native tokenizer, seen through columns."""
+    """A native tokenizer with an interface for columns."""
 
     vocab_size: int
 
@@ -40,7 +41,7 @@ class Engine(Protocol):
 
 
 class Tokenizer:
-    """See the head of this file. `about` is what ABOUT holds: native, normalisation, vocab_size, special_tokens ..."""
+    """See the top of this file. about: the content of ABOUT (native, normalisation, vocab_size, special_tokens ...)."""
 
     def __init__(self, engine: Engine, about: dict[str, Any]):
         self.engine = engine
@@ -54,14 +55,14 @@ class Tokenizer:
 
     @property
     def document_start(self) -> int:
-        """The id that stands before every document in training."""
+        """The id that precedes every document in training."""
         return self.ids["<eos>"]
 
     # -- text to ids ---------------------------------------------------------------------------------------------------
 
     def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
-        """Ids (uint32) of each text. Lone surrogates, which are no text, count as U+FFFD."""
-        ids, lengths = self.encode_joined(as_column(list(texts)))
+        """Ids (uint32) of each text. Lone surrogates count as U+FFFD."""
+        ids, lengths = self.encode_joined(text_column(list(texts)))
         return np.split(ids, np.cumsum(lengths)[:-1]) if len(lengths) else []
 
     def encode_column(self, texts: pl.Series) -> pl.Series:
@@ -70,7 +71,7 @@ class Tokenizer:
         return list_series(texts.name, ids, lengths, self.dtype)
 
     def encode_joined(self, texts: pl.Series) -> tuple[np.ndarray, np.ndarray]:
-        """Ids (uint32) of all texts, joined, and the number of ids of each (int64)."""
+        """Ids (uint32) of all texts, concatenated, and the number of ids of each (int64)."""
         texts = texts.fill_null("")
         if self.about["normalisation"] == "nfc":
             texts = texts.str.normalize("NFC")
@@ -85,13 +86,13 @@ class Tokenizer:
     def encode_chats(
         self, conversations: Sequence[Sequence[Mapping[str, Any]]], answer_next: bool = False
     ) -> list[tuple[np.ndarray, np.ndarray]]:
-        """The same for many conversations at once, which is much faster than one by one."""
+        """The same for many conversations at once, which is much faster."""
         return chat.encode_conversations(conversations, self.encode, self.ids, answer_next)
 
     # -- ids to text ---------------------------------------------------------------------------------------------------
 
     def decode(self, ids: Sequence[int] | np.ndarray, specials: bool = False) -> str:
-        """The text of `ids`; bytes that are no UTF-8 become U+FFFD. Special tokens are left out unless asked for."""
+        """The text of `ids`; invalid UTF-8 becomes U+FFFD. Special tokens are left out unless `specials` is true."""
         if specials:
             named = (self._names[i].encode() if i in self._names else self._bytes[i] for i in map(int, ids))
             content = b"".join(named)
@@ -102,15 +103,15 @@ class Tokenizer:
         return content.decode(errors="replace")
 
     def decode_bytes(self, ids: Sequence[int] | np.ndarray) -> bytes:
-        """The bytes of `ids`: what a stream is made of, where a character may end in the next token."""
+        """The bytes of `ids`, for streaming: a character may end in the next token."""
         table = self._bytes
         return b"".join(table[i] for i in map(int, ids))
 
-    def pieces(self, ids: Sequence[int] | np.ndarray) -> list[str]:
-        """Each id as a person can read it: part of a character as `<0xEA>`, special tokens by name."""
-        return [self.piece(int(i)) for i in ids]
+    def token_strings(self, ids: Sequence[int] | np.ndarray) -> list[str]:
+        """Each id in readable form: part of a character as `<0xEA>`, special tokens by name."""
+        return [self.token_string(int(i)) for i in ids]
 
-    def piece(self, i: int) -> str:
+    def token_string(self, i: int) -> str:
         if i in self._names:
             return self._names[i]
         content = self._bytes[i]
@@ -120,33 +121,35 @@ class Tokenizer:
             return "".join(f"<0x{byte:02X}>" for byte in content)
 
     def token_bytes(self) -> list[bytes]:
-        """What each id stands for in UTF-8; empty for special tokens."""
+        """The UTF-8 bytes of each id; empty for special tokens."""
         return list(self._bytes)
 
 
-def load(directory: str | Path, memory: bool = True) -> Tokenizer:
+def load(directory: str | Path, cache: bool = True) -> Tokenizer:
     """The tokenizer in `directory`: a tokenizer artifact, or a model directory that its files were copied into.
 
-    memory: remember pieces of text that were met (False: ask the native tokenizer each time, to compare).
+    cache: cache the ids of pre-tokens (False: always call the native tokenizer, for comparisons).
     """
     directory = Path(directory)
     try:
         about = json.loads((directory / ABOUT).read_text())
     except FileNotFoundError:
         raise UserError(f"There is no tokenizer in {directory}: {ABOUT} is missing.") from None
-    return Tokenizer(_engine(directory, about, memory), about)
+    return Tokenizer(_engine(directory, about, cache), about)
 
 
-def _engine(directory: Path, about: dict[str, Any], memory: bool) -> Engine:
+def _engine(directory: Path, about: dict[str, Any], cache: bool) -> Engine:
     match about["native"]:
         case "sentencepiece":
-            return SentencePieceEngine((directory / SENTENCEPIECE).read_bytes(), about["lossless"], memory)
+            return SentencePieceEngine((directory / SENTENCEPIECE).read_bytes(), about["lossless"], cache)
         case "tiktoken":
             ranks = from_tiktoken((directory / TIKTOKEN).read_bytes())
             return BytePairEngine(ranks, about["special_tokens"], about["pattern"])
         case "hugging_face":
-            from pipeline.tokens.existing import HuggingFaceEngine
+            from pipeline.tokens.hugging_face_engine import HuggingFaceEngine
 
             return HuggingFaceEngine((directory / HUGGING_FACE).read_text(encoding="utf-8"))
         case native:
-            raise UserError(f"The tokenizer in {directory} is of a kind that this version does not know: {native}.")
+            raise UserError(
+                f"The tokenizer in {directory} is of an unknown kind: {native}. Make it again with this version."
+            )

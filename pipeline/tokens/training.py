@@ -1,23 +1,22 @@
-"""The asset `tokenizer`: trained on a sample of the curated documents, or taken from a file.
+"""The asset `tokenizer`: trained on a sample of the curated documents, or read from a file.
 
-The artifact holds the native model, the same tokenizer as Hugging Face's files with a chat template, and a report.
+The artifact holds the native model, the same tokenizer in Hugging Face's format with a chat template, and a report.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from pipeline.documents.execution import ExecutionSettings
+from pipeline.context import Inputs, RunContext
 from pipeline.errors import UserError
 from pipeline.store.artifact import Artifact, digest, file_digest
 from pipeline.store.draft import Draft
-from pipeline.store.store import Store, differences
+from pipeline.store.store import differences
 from pipeline.store.tables import write_whole
 from pipeline.tokens import byte_pair, existing, hugging_face, report, sampling, sentencepiece_model
 from pipeline.tokens.byte_pair import BytePairEngine
@@ -31,57 +30,48 @@ VERSION = "2"
 REPORT, PICTURE, CONFIG = "report.json", "vocabulary.png", "tokenizer_config.json"
 
 
-def make(
-    store: Store,
-    curated: Artifact,
-    settings: TokenizerSettings,
-    log: Callable[[str], None] = print,
-    execution: ExecutionSettings | None = None,
-) -> Artifact:
-    """The tokenizer of the recipe. Frozen, it stays as it is once it was made.
+def make(context: RunContext, inputs: Inputs, settings: TokenizerSettings) -> Artifact:
+    """The tokenizer of the recipe. inputs: curated_documents.
 
-    Not frozen, it stays while no document of its sample changes: it is made of `tokenizer_sample` alone.
+    A frozen tokenizer stays the same once it was made. Any other stays up to date while no document of its sample
+    changes: it is made from `tokenizer_sample` alone.
     """
-    inputs: dict[str, Artifact | str] = {"file": _digest_of(settings)} if settings.kind == "existing" else {}
-    # Where the file lies and whether a later change is followed do not change what is made.
+    curated = inputs["curated_documents"]
+    outside: dict[str, Artifact | str] = {"file": _digest_of(settings)} if settings.kind == "existing" else {}
+    # Neither the path of the file nor `frozen` changes what is made.
     identity = settings.model_dump(mode="json", exclude={"frozen", "path"})
-    now = store.current(ASSET)
-    if settings.frozen and now is not None:
-        return _kept(store, now, curated, identity, inputs, log)
-    sampled = sampling.make(store, curated, settings, execution or ExecutionSettings(), log)
-    return store.make(
+    current = context.store.current(ASSET)
+    if settings.frozen and current is not None:
+        return _kept(context, current, {**outside, "curated_documents": curated.digest}, identity)
+    sampled = sampling.make(context, curated, settings)
+    return context.store.make(
         ASSET,
         code_version=VERSION,
         settings=identity,
-        inputs={sampling.ASSET: sampled.identity, **inputs},
+        inputs={sampling.ASSET: sampled.identity, **outside},
         build=lambda draft: _build(draft, sampled, settings, identity),
-        log=log,
+        log=context.log,
     )
 
 
 def _kept(
-    store: Store,
-    now: Artifact,
-    curated: Artifact,
-    identity: dict[str, Any],
-    inputs: dict[str, Artifact | str],
-    log: Callable[[str], None],
+    context: RunContext, current: Artifact, given: dict[str, Artifact | str], identity: dict[str, Any]
 ) -> Artifact:
-    """The tokenizer in force, whatever has changed; says what has."""
+    """The tokenizer in force; logs what has changed since. given: the inputs that it would be made from now."""
+    store = context.store
     sample = store.current(sampling.ASSET)
-    before = dict(now.manifest["made_of"])
-    before["inputs"] = {name: given for name, given in before["inputs"].items() if name != sampling.ASSET}
-    if sample is not None:  # what was curated then
-        before["inputs"] |= sample.manifest["made_of"]["inputs"]
-    asked = {**inputs, "curated_documents": curated.digest}
-    changed = differences(before, {**before, "code_version": VERSION, "settings": identity, "inputs": asked})
+    recorded = dict(current.manifest["made_of"])
+    recorded["inputs"] = {name: given for name, given in recorded["inputs"].items() if name != sampling.ASSET}
+    if sample is not None:  # the curated documents that it was made from
+        recorded["inputs"] |= sample.manifest["made_of"]["inputs"]
+    changed = differences(recorded, {**recorded, "code_version": VERSION, "settings": identity, "inputs": given})
     if store.explanations is not None:
         store.explanations[ASSET] = []
     if changed:
-        log(f"{ASSET}: kept ({now.version}), since `tokenizer.frozen` is true, though {'; '.join(changed)}")
+        context.log(f"{ASSET}: kept ({current.version}), since `tokenizer.frozen` is true, though {'; '.join(changed)}")
     else:
-        log(f"{ASSET}: up to date ({now.version}), and frozen")
-    return now
+        context.log(f"{ASSET}: up to date ({current.version}), and frozen")
+    return current
 
 
 def _digest_of(settings: TokenizerSettings) -> str:
@@ -102,17 +92,17 @@ def _build(draft: Draft, sampled: Sample, settings: TokenizerSettings, identity:
     write_whole(draft.path(ABOUT), json.dumps(about, ensure_ascii=False, indent=1, sort_keys=True) + "\n")
     write_whole(draft.path(CONFIG), hugging_face.tokenizer_config(about["special_tokens"]))
     tokenizer = load(draft.path(ABOUT).parent)
-    documents = sampled.to_measure_on()
+    documents = sampled.report_documents()
     measured = report.measure(tokenizer, documents, sampled.held_back, draft.path(HUGGING_FACE).read_text())
     write_whole(draft.path(REPORT), json.dumps(measured, ensure_ascii=False, indent=1) + "\n")
-    write_whole(draft.path(PICTURE), report.picture(tokenizer, documents))
+    write_whole(draft.path(PICTURE), report.plot(tokenizer, documents))
     draft.facts |= {"vocab_size": about["vocab_size"], "report": measured}
 
 
 def train(draft: Draft, sampled: Sample, settings: TokenizerSettings, identity: dict[str, Any]) -> dict[str, Any]:
-    """Write the files of a tokenizer trained on the sample; returns what ABOUT says of it.
+    """Write the files of a tokenizer trained on the sample; returns the content of ABOUT.
 
-    They are remembered by what was trained on: where only the documents to measure on changed, nothing is trained.
+    The files are remembered by the training documents: if only documents of the report change, nothing is trained.
     """
     documents = sampled.trained_on()
     draft.facts["sample"] = sample_facts(documents)
@@ -158,9 +148,9 @@ def train(draft: Draft, sampled: Sample, settings: TokenizerSettings, identity: 
 
 
 def sample_facts(documents: pl.DataFrame) -> dict[str, Any]:
-    """What was trained on: bytes in all, and documents and bytes by source and language (copies counted)."""
-    counted = pl.col("bytes") * pl.col("copies")
-    groups = documents.group_by("source", "lang").agg(pl.len().alias("documents"), counted.sum().alias("bytes"))
+    """The training text: bytes in total, and documents and bytes by source and language, copies included."""
+    bytes_of_copies = pl.col("bytes") * pl.col("copies")
+    groups = documents.group_by("source", "lang").agg(pl.len().alias("documents"), bytes_of_copies.sum().alias("bytes"))
     return {"bytes": int(groups["bytes"].sum()), "groups": groups.sort("source", "lang").to_dicts()}
 
 
@@ -171,7 +161,7 @@ def _composed(text: str) -> str:
 
 
 def encoding_digest(tokenizer: Artifact) -> str:
-    """What token ids depend on: the native model and its description, not the report."""
+    """Digest of what token ids depend on: the native model and its description, not the report."""
     files = tokenizer.manifest["files"]
     native = json.loads(tokenizer.file(ABOUT).read_text())["native"]
     model = {"sentencepiece": SENTENCEPIECE, "tiktoken": TIKTOKEN, "hugging_face": HUGGING_FACE}[native]
@@ -179,7 +169,7 @@ def encoding_digest(tokenizer: Artifact) -> str:
 
 
 def copy_files(tokenizer: Artifact, directory: Path) -> None:
-    """Put everything that is needed to encode and to chat into a model's directory."""
+    """Copy the files needed to encode text and to chat to a model's directory."""
     for name in (ABOUT, CONFIG, HUGGING_FACE, SENTENCEPIECE, TIKTOKEN):
         if name in tokenizer.manifest["files"]:
             write_whole(directory / name, tokenizer.file(name).read_bytes())

@@ -1,13 +1,12 @@
-"""Checkpoints: whole or absent, written in the background, and enough to go on as if nothing had happened.
+"""Checkpoints: atomic, written in the background, and sufficient to resume a run exactly.
 
-A batch is a pure function of the step, and so are the learning rate and the randomness of dropout. What is left to
-remember is small: the weights, the optimiser's averages, the step, the log so far, the loss scaler, the batches that
-were left out, and which MLflow run this is. Tensors go to safetensors and the rest to JSON and Parquet, so nothing is
-unpickled.
+The batch, the learning rate and the randomness of dropout are pure functions of the step. A checkpoint holds the rest:
+the weights, the optimiser's state, the step, the log so far, the state of the loss scaler, the skipped batches and the
+id of the MLflow run. Tensors are stored as safetensors, the rest as JSON and Parquet; nothing is unpickled.
 
     checkpoints/step-00000120/{model,optimiser,average}.safetensors, log.parquet, state.json
 
-A checkpoint is written beside its place, flushed, and renamed: one that has its name is complete.
+A checkpoint is written under a temporary name, flushed and renamed, so one with its final name is complete.
 """
 
 from __future__ import annotations
@@ -42,9 +41,9 @@ class Checkpoints:
             shutil.rmtree(unfinished)
 
     def save(self, step: int, tensors: dict[str, Tensors], log: list[dict[str, Any]], state: dict[str, Any]) -> None:
-        """Copy everything now, write it in the background. At most one is being written; the next waits for it.
+        """Copy everything now and write it in the background. A checkpoint waits until the one before it is written.
 
-        `tensors` are groups (model, optimiser, average) of named tensors; `state` is anything that JSON can hold.
+        tensors: named tensors by group (model, optimiser, average). state: anything that JSON can represent.
         """
         copies = {
             group: {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in members.items()}
@@ -68,7 +67,7 @@ class Checkpoints:
         write_whole(part / "state.json", json.dumps(state, sort_keys=True))
         for path in [*part.iterdir(), part]:
             flush(path)
-        if place.exists():  # the same step, saved before its measurement on validation data
+        if place.exists():  # the same step, saved before its validation
             earlier = place.with_suffix(".earlier.part")
             place.rename(earlier)
             part.rename(place)
@@ -79,20 +78,20 @@ class Checkpoints:
         self._prune()
 
     def _prune(self) -> None:
-        """Keep the newest, and the best by validation loss."""
+        """Delete all but the newest checkpoints and the best one by validation loss."""
         places = self.all()
-        wanted = set(places[-self.keep :])
+        kept = set(places[-self.keep :])
         best = self.best()
         if best is not None:
-            wanted.add(best)
+            kept.add(best)
         for place in places:
-            if place not in wanted:
-                doomed = place.with_suffix(".part")  # a rename first: a half-deleted checkpoint must not have its name
-                place.rename(doomed)
-                shutil.rmtree(doomed)
+            if place not in kept:
+                deleted = place.with_suffix(".part")  # renamed first: a half-deleted checkpoint must not keep its name
+                place.rename(deleted)
+                shutil.rmtree(deleted)
 
     def wait(self) -> None:
-        """Until the last checkpoint is on the disk; raises what went wrong in writing it."""
+        """Wait until the last checkpoint is on disk. Raises any error from writing it."""
         if self._pending is not None:
             pending, self._pending = self._pending, None
             pending.result()
@@ -105,26 +104,26 @@ class Checkpoints:
         return next(reversed(self.all()), None)
 
     @staticmethod
-    def tracked(directory: Path) -> str | None:
-        """Id of the MLflow run of the newest checkpoint in `directory`, where there is one."""
+    def tracking_run(directory: Path) -> str | None:
+        """Id of the MLflow run of the newest checkpoint in `directory`; None if there is no checkpoint."""
         places = sorted(path for path in directory.glob("step-*") if path.suffix != ".part")
         return read_state(places[-1])["tracking"] if places else None
 
     def best(self) -> Path | None:
-        """The checkpoint of the lowest validation loss, the earlier one where two are equal."""
-        measured = [(read_state(place).get("validation_loss"), place) for place in self.all()]
-        found = [(loss, place) for loss, place in measured if loss is not None]
-        return min(found)[1] if found else None
+        """The checkpoint with the lowest validation loss; of equal ones, the earliest."""
+        losses = [(read_state(place).get("validation_loss"), place) for place in self.all()]
+        validated = [(loss, place) for loss, place in losses if loss is not None]
+        return min(validated)[1] if validated else None
 
     def drop_after(self, step: int) -> None:
-        """Remove checkpoints later than `step`, but never the only one: the run goes back to before it."""
+        """Remove checkpoints later than `step`, but never the first one, so that there is one to roll back to."""
         self.wait()
         for place in reversed(self.all()[1:]):
             if read_state(place)["step"] > step:
                 shutil.rmtree(place)
 
     def remove(self) -> None:
-        """All of them: the run is finished and its model is written."""
+        """Remove all checkpoints, once the run is finished and its model is written."""
         self.wait()
         self._writer.shutdown()
         shutil.rmtree(self.directory)
@@ -141,7 +140,7 @@ def read_state(place: Path) -> dict[str, Any]:
 
 
 def read_tensors(place: Path, group: str) -> Tensors:
-    """Named tensors of one group, on the CPU; empty where the checkpoint has no such group."""
+    """Named tensors of one group, on the CPU; empty if the checkpoint has no such group."""
     from safetensors.torch import load_file
 
     path = place / f"{group}.safetensors"
@@ -159,7 +158,7 @@ LOG_COLUMNS = {
 
 
 def log_table(rows: list[dict[str, Any]]) -> pl.DataFrame:
-    """The log of a run, one row a step: columns that every run has, then those of its objective."""
+    """The log of a run, one row per step: the columns of every run, then those of its objective."""
     further = sorted({name for row in rows for name in row} - LOG_COLUMNS.keys())
     return pl.DataFrame(rows, schema={**LOG_COLUMNS, **dict.fromkeys(further, pl.Float64)})
 

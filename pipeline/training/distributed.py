@@ -1,10 +1,11 @@
-"""Several processes as one: who am I, how do we agree on a number, who holds which part of the weights.
+"""Training in several processes: ranks, collective operations, sharded weights.
 
-Under `torchrun` each process has a rank. All compute the same step on different sequences and average gradients; rank
-0 alone logs, tracks and writes. Where a model does not fit on one device, weights, gradients and optimiser are split
-(FSDP2); checkpoints hold whole tensors either way, so a run can go on with another number of processes.
+Under `torchrun` each process has a rank. All compute the same step on different sequences and average their gradients;
+only rank 0 logs, tracks and writes. If a model does not fit on one device, its weights, gradients and optimiser state
+are sharded (FSDP2). Checkpoints always hold full tensors, so a run can be resumed with another number of processes.
 
-Small agreements (stop now? how many targets in this step?) go over CPU tensors and gloo, so that no GPU has to wait.
+Small values (is a stop requested? how many targets are in this step?) are exchanged as CPU tensors through gloo, so
+that no GPU has to wait.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ Tensors = dict[str, "torch.Tensor"]
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process among those that train together."""
+    """This process's rank among those that train together."""
 
     rank: int = 0
     world: int = 1
@@ -35,7 +36,7 @@ class Ranks:
         return self.rank == 0
 
     def total(self, *values: float) -> list[float]:
-        """Sums over all ranks, the same on each."""
+        """Sums over all ranks."""
         if self.world == 1:
             return list(values)
         import torch
@@ -44,8 +45,8 @@ class Ranks:
         torch.distributed.all_reduce(tensor)
         return tensor.tolist()
 
-    def from_first(self, value: Any) -> Any:
-        """What rank 0 holds, on every rank."""
+    def broadcast(self, value: Any) -> Any:
+        """Rank 0's value, on every rank."""
         if self.world == 1:
             return value
         import torch
@@ -54,13 +55,13 @@ class Ranks:
         torch.distributed.broadcast_object_list(box, src=0)
         return box[0]
 
-    def tensors_from_first(self, tensors: Tensors) -> Tensors:
+    def broadcast_tensors(self, tensors: Tensors) -> Tensors:
         """Rank 0's tensors (on the CPU), on every rank."""
         if self.world == 1:
             return tensors
         import torch
 
-        shapes = self.from_first([(name, t.shape, t.dtype) for name, t in tensors.items()])
+        shapes = self.broadcast([(name, t.shape, t.dtype) for name, t in tensors.items()])
         received = {}
         for name, shape, dtype in shapes:
             tensor = tensors[name].contiguous() if self.first else torch.empty(shape, dtype=dtype)
@@ -68,37 +69,32 @@ class Ranks:
             received[name] = tensor
         return received
 
-    def together(self) -> None:
-        """Wait for all."""
-        if self.world > 1:
-            self.total(0.0)
 
-
-def launched() -> bool:
-    """Was this process started by torchrun (or anything that sets its variables)?"""
+def under_torchrun() -> bool:
+    """Whether this process was started by torchrun (or by anything that sets its environment variables)."""
     return "RANK" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
 @contextmanager
-def joined(device: str) -> Iterator[tuple[Ranks, str]]:
-    """This process's ranks and its own device; alone where nothing says otherwise."""
-    if not launched():
+def process_group(device: str) -> Iterator[tuple[Ranks, str]]:
+    """Joins the processes of torchrun, if it started this one; yields this process's ranks and device."""
+    if not under_torchrun():
         yield Ranks(), device
         return
     import torch
 
     ranks = Ranks(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), int(os.environ.get("LOCAL_RANK", "0")))
-    own = f"cuda:{ranks.local}" if device.startswith("cuda") else device
-    if own.startswith("cuda"):
-        torch.cuda.set_device(own)
-    already = torch.distributed.is_initialized()
-    if not already:
-        backend = "cpu:gloo,cuda:nccl" if own.startswith("cuda") else "gloo"
+    own_device = f"cuda:{ranks.local}" if device.startswith("cuda") else device
+    if own_device.startswith("cuda"):
+        torch.cuda.set_device(own_device)
+    initialised = torch.distributed.is_initialized()
+    if not initialised:
+        backend = "cpu:gloo,cuda:nccl" if own_device.startswith("cuda") else "gloo"
         torch.distributed.init_process_group(backend, timeout=timedelta(minutes=30))
     try:
-        yield ranks, own
+        yield ranks, own_device
     finally:
-        if not already:
+        if not initialised:
             torch.distributed.destroy_process_group()
 
 
@@ -106,7 +102,7 @@ def joined(device: str) -> Iterator[tuple[Ranks, str]]:
 
 
 def shard(model: torch.nn.Module, device: str, precision: str) -> None:
-    """Split every block's weights over all ranks (FSDP2; Zhao et al. 2023). In place."""
+    """Shard every block's weights over all ranks, in place (FSDP2; Zhao et al. 2023)."""
     import torch
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
@@ -120,13 +116,13 @@ def shard(model: torch.nn.Module, device: str, precision: str) -> None:
     fully_shard(model, mesh=mesh, mp_policy=policy)
 
 
-def whole(tensor: torch.Tensor) -> torch.Tensor:
-    """A tensor with all of its parts; every rank has to ask for it."""
+def gathered(tensor: torch.Tensor) -> torch.Tensor:
+    """The full tensor, gathered from all ranks if it is sharded; every rank must call this."""
     return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
 
 
-def like(tensor: torch.Tensor, pattern: torch.Tensor) -> torch.Tensor:
-    """A whole tensor, split and placed as `pattern` is."""
+def sharded_like(tensor: torch.Tensor, pattern: torch.Tensor) -> torch.Tensor:
+    """A full tensor, sharded and placed like `pattern`."""
     if hasattr(tensor, "full_tensor"):
         return tensor
     if not hasattr(pattern, "full_tensor") or tensor.shape != pattern.shape:

@@ -1,11 +1,11 @@
-"""The one training loop: pretraining, fine-tuning and preference tuning are this, with another batch and another loss.
+"""The training loop, shared by pretraining, fine-tuning and preference tuning.
 
-An `Objective` says what a batch is, what the loss of a batch is, and what to measure. The loop does the rest:
-accumulation to the step's tokens, clipping, the schedule, precision, several ranks, measuring, checkpoints, signals,
-and the way back from a loss that breaks. Everything that a step depends on is a function of (seed, step, rank) or is
-in the checkpoint, so a run that was killed and gone on with ends with the same bits as one that was not.
+An `Objective` defines a batch, its loss and the validation figures. The loop does the rest: gradient accumulation,
+clipping, the learning-rate schedule, precision, several ranks, validation, checkpoints, signals, and rolling back after
+a divergence. Everything that a step depends on is either a function of (seed, step, rank) or stored in the checkpoint,
+so a run that was killed and resumed ends with the same bits as an uninterrupted one.
 
-(Imports torch at once: whoever imports this is about to train.)
+This module imports torch at the top; import it only to train.
 """
 
 from __future__ import annotations
@@ -24,20 +24,26 @@ from model.allocator import kept_memory
 from pipeline.errors import UserError
 from pipeline.training import checkpoint, distributed, machine, schedule
 from pipeline.training.checkpoint import Checkpoints
-from pipeline.training.distributed import Ranks
-from pipeline.training.objectives.objective import Ahead, LossOf, Objective, Trained, randomness, to_device
+from pipeline.training.objectives.objective import (
+    LossModule,
+    Objective,
+    Prefetcher,
+    TrainingResult,
+    micro_batch_seed,
+    to_device,
+)
 from pipeline.training.optimiser import Optimiser
-from pipeline.training.reporting import Teller
+from pipeline.training.reporting import Reporter, RunOptions
 from pipeline.training.stopping import Stopped, stop_requests
 from pipeline.training.throughput import Clock
 from pipeline.training.training_settings import LoopSettings
 
-SPIKE_WINDOW = 128  # steps whose losses say what is usual (OLMo-core, SkipStepOptimizer)
-EVALUATIONS = 10
+SPIKE_WINDOW = 128  # steps over which the usual loss is computed (OLMo-core, SkipStepOptimizer)
+VALIDATIONS = 10  # in a run, unless `evaluate_every` is set
 
 
-class Broken(UserError):
-    """Memory did not suffice, or the loss broke too often. Its checkpoints stay, to be gone on with."""
+class TrainingFailed(UserError):
+    """The run ran out of memory or diverged too often. Its checkpoints stay, so that it can be resumed."""
 
     draft_stays = True
 
@@ -46,43 +52,22 @@ def train(
     objective: Objective,
     model: torch.nn.Module,
     settings: LoopSettings,
-    *,
     learning_rate: float,
     seed: int,
-    device: str,
-    directory: Path,
-    ranks: Ranks | None = None,
-    sharded: bool = False,
-    run: Any = None,
-    log: Callable[[str], None] = print,
-    progress: Callable[[dict[str, Any]], None] | None = None,
-    should_stop: Callable[[], bool] | None = None,
-) -> Trained:
-    """Train `model` in place, with checkpoints in `directory` (rank 0's).
+    options: RunOptions,
+) -> TrainingResult:
+    """Train `model` in place.
 
-    Raises Stopped after SIGINT, SIGTERM or `should_stop()`, with a checkpoint written; UserError where the loss breaks
-    again and again, or memory does not suffice.
+    Raises Stopped after SIGINT, SIGTERM or `should_stop()`, once a checkpoint is written, and UserError if training
+    keeps diverging or runs out of memory.
     """
-    loop = Loop(
-        objective,
-        model,
-        settings,
-        learning_rate,
-        seed,
-        device,
-        directory,
-        ranks or Ranks(),
-        sharded,
-        run,
-        log,
-        progress,
-    )
-    with stop_requests(should_stop) as loop.stop_requested, kept_memory():
+    loop = Loop(objective, model, settings, learning_rate, seed, options)
+    with stop_requests(options.should_stop) as loop.stop_requested, kept_memory():
         try:
             return loop.run_to_end()
         except (RuntimeError, MemoryError) as error:
             if machine.is_out_of_memory(error):
-                raise Broken(f"Out of memory in {objective.name}: {objective.out_of_memory()}.") from error
+                raise TrainingFailed(f"Out of memory in {objective.name}: {objective.out_of_memory()}.") from error
             raise
         finally:
             loop.close()
@@ -92,38 +77,41 @@ class Loop:
     """The state of one run."""
 
     def __init__(
-        self, objective: Objective, model: torch.nn.Module, settings: LoopSettings, learning_rate: float, seed: int,
-        device: str, directory: Path, ranks: Ranks, sharded: bool, run: Any, log: Callable[[str], None],
-        progress: Callable[[dict[str, Any]], None] | None,
-    ):  # fmt: skip
+        self,
+        objective: Objective,
+        model: torch.nn.Module,
+        settings: LoopSettings,
+        learning_rate: float,
+        seed: int,
+        options: RunOptions,
+    ):
+        ranks, device = options.ranks, options.device
         self.objective, self.settings, self.ranks, self.device, self.seed = objective, settings, ranks, device, seed
-        self.run, self.log = run, log
-        self.precision = machine.choose_precision(
-            settings.precision, device, sum(p.numel() for p in model.parameters())
-        )
+        self.run, self.log = options.run, options.log
+        self.precision = options.precision
         machine.make_deterministic(device)
         if hasattr(model, "gradient_checkpointing"):
             model.gradient_checkpointing = settings.activation_checkpointing  # type: ignore[assignment]
-        self.sharded = sharded and ranks.world > 1
-        if self.sharded:  # before the weights go to the device: they may not fit there whole
+        self.sharded = options.sharded and ranks.world > 1
+        if self.sharded:  # before the weights go to the device, where they may not fit unsharded
             distributed.shard(model, device, self.precision)
         self.model = model.to(device)
         self.optimiser = Optimiser(model, settings, learning_rate)
         self.scaler = torch.amp.GradScaler(device.split(":")[0]) if self.precision == "fp16" else None
         self.average = {n: p.detach().clone() for n, p in model.named_parameters()} if settings.ema else {}
-        self.forward: torch.nn.Module = LossOf(model, objective.loss)
+        self.forward: torch.nn.Module = LossModule(model, objective.loss)
         if ranks.world > 1 and not self.sharded:
             self.forward = torch.nn.parallel.DistributedDataParallel(
                 self.forward, broadcast_buffers=False, gradient_as_bucket_view=True
             )
         flops = objective.flops_per_token * objective.step_tokens * objective.steps
         if machine.worth_compiling(settings.compile, device, flops):
-            self.log("compiling the network first; this takes a minute or so")
+            self.log("compiling the network; this takes about a minute")
             self.forward = torch.compile(self.forward, dynamic=False)  # type: ignore[assignment]
         peak = machine.peak_flops(device, self.precision) * ranks.world if ranks.first else 0.0
         speed = (objective.step_tokens, objective.flops_per_token, peak)
         self.clock = Clock()
-        self.teller = Teller(objective, self.clock, speed, device, ranks.first, run, log, progress)
+        self.reporter = Reporter(objective, self.clock, speed, options)
 
         self.step = 0
         self.rows: list[dict[str, Any]] = []
@@ -131,52 +119,52 @@ class Loop:
         self.rollbacks = 0
         self.figures: dict[str, float] = {}
         self.stop_requested: Callable[[], bool] = lambda: False
-        self.data = Ahead(objective)
-        self.checkpoints = Checkpoints(directory, settings.keep_checkpoints) if ranks.first else None
+        self.data = Prefetcher(objective)
+        self.checkpoints = Checkpoints(options.directory, settings.keep_checkpoints) if ranks.first else None
         self.saved_at = -1
         self.saved_time = time.monotonic()
 
-    # -- the way through -----------------------------------------------------------------------------------------------
+    # -- the run -------------------------------------------------------------------------------------------------------
 
-    def run_to_end(self) -> Trained:
+    def run_to_end(self) -> TrainingResult:
         self._resume()
         if self.step == 0:
-            self._save()  # what to go back to if the loss breaks before the first checkpoint
+            self._save()  # the state to roll back to if training diverges before the first checkpoint
         steps = self.objective.steps
-        self.teller.begin(self.step)
+        self.reporter.begin(self.step)
         self.clock.begin()
         while True:
-            if self._asked_to_stop():
+            if self._should_stop():
                 self._stop()
-            if self._measuring_due():
-                self._measure()
+            if self._validation_due():
+                self._validate()
             if self.step == steps:
-                if self._finite() or not self._go_back("the weights after it are not finite", back=1):
+                if self._finite() or not self._roll_back("the weights after it are not finite", back=1):
                     break
                 continue
             if self._checkpoint_due():
                 self._save()
             self._advance()
-            self.teller.step(self.step, self.rows)
-        self.teller.end()
-        timings = self.clock.summary(*self.teller.speed)
+            self.reporter.step(self.step, self.rows)
+        self.reporter.end()
+        timings = self.clock.summary(*self.reporter.speed)
         if self.step != self.saved_at:
             self._save()
-        self._take_selected()
+        self._restore_selected()
         self._use_average()
         if self.objective.validation_batches_final > self.objective.validation_batches:
-            figures = self._measured(self.objective.validation_batches_final)
+            figures = self._validation_figures(self.objective.validation_batches_final)
             if figures is None:
                 self._stop()
             else:
                 self.figures = figures
-        return Trained(self.rows, self.figures, self.skipped, timings)
+        return TrainingResult(self.rows, self.figures, self.skipped, timings)
 
     def _advance(self) -> None:
-        """One step: the gradient of a batch, over all micro-batches and ranks, and one move of the weights."""
+        """One step: the gradient of a batch over all micro-batches and ranks, and one update of the weights."""
         step, objective, settings = self.step, self.objective, self.settings
         if step in self.skipped:
-            self._note(loss=None, grad_norm=None, learning_rate=0.0, skipped=True)
+            self._log_step(loss=None, grad_norm=None, learning_rate=0.0, skipped=True)
             self.step += 1
             return
         with self.clock.waiting():
@@ -187,13 +175,13 @@ class Loop:
         sums: dict[str, float] = {}
         loss_sum = 0.0
         for micro, batch in enumerate(batches):
-            if self._asked_to_stop():
-                self._stop()  # the gradient so far is dropped; the step is made again after the resume
-            torch.manual_seed(randomness(self.seed, step, micro, self.ranks.rank))
+            if self._should_stop():
+                self._stop()  # the partial gradient is dropped; the resumed run repeats the step
+            torch.manual_seed(micro_batch_seed(self.seed, step, micro, self.ranks.rank))
             with self._synchronised(micro == len(batches) - 1):
                 with machine.autocast(self.device, self.precision):
                     loss, further = self.forward(to_device(batch, self.device))
-                # Ranks are averaged, so each gives its share of the global mean times their number.
+                # Ranks average their gradients, so each scales its share of the global mean by their number.
                 loss = loss * (self.ranks.world / max(units, 1.0))
                 (self.scaler.scale(loss) if self.scaler else loss).backward()
             loss_sum += loss.item() / self.ranks.world
@@ -205,9 +193,9 @@ class Loop:
             for part in self.optimiser.parts:
                 self.scaler.unscale_(part)
         largest = settings.clip or math.inf
-        norm = float(distributed.whole(torch.nn.utils.clip_grad_norm_(self.model.parameters(), largest)))
-        broken = self._broken(loss_mean, norm)
-        if broken and self._go_back(*broken):
+        norm = float(distributed.gathered(torch.nn.utils.clip_grad_norm_(self.model.parameters(), largest)))
+        divergence = self._divergence(loss_mean, norm)
+        if divergence and self._roll_back(*divergence):
             return
         share = schedule.factor(step, objective.steps, settings)
         self.optimiser.step(share, self.scaler)
@@ -218,7 +206,7 @@ class Loop:
             torch._foreach_lerp_(averages, [p.detach() for p in self.model.parameters()], 1 - settings.ema)
         further_means = {name: value / max(units, 1.0) for name, value in zip(sums, totals[1:])}
         rate = self.optimiser.learning_rate * share
-        self._note(
+        self._log_step(
             loss=loss_mean,
             grad_norm=norm if math.isfinite(norm) else None,
             learning_rate=rate,
@@ -228,7 +216,7 @@ class Loop:
         self.step += 1
 
     def _synchronised(self, last: bool) -> Any:
-        """Ranks exchange gradients once a step, with the last micro-batch."""
+        """Ranks exchange gradients once per step, in the last micro-batch."""
         if self.ranks.world == 1:
             return nullcontext()
         if self.sharded:
@@ -236,57 +224,57 @@ class Loop:
             return nullcontext()
         return nullcontext() if last else self.forward.no_sync()  # type: ignore[operator]
 
-    def _note(self, **figures: Any) -> None:
-        # `step` counts from 1: the row of step n says what the n-th move of the weights was.
+    def _log_step(self, **figures: Any) -> None:
+        # `step` counts from 1: the row of step n describes the n-th update of the weights.
         tokens = (self.step + 1) * self.objective.step_tokens
         self.rows.append({"step": self.step + 1, "tokens": tokens, **figures})
         self.clock.step()
 
-    # -- measuring -----------------------------------------------------------------------------------------------------
+    # -- validation ----------------------------------------------------------------------------------------------------
 
-    def _measuring_due(self) -> bool:
+    def _validation_due(self) -> bool:
         if self.objective.measure is None or not self.objective.validation_batches or self.step == 0:
             return False
-        every = self.settings.evaluate_every or max(1, math.ceil(self.objective.steps / EVALUATIONS))
+        every = self.settings.evaluate_every or max(1, math.ceil(self.objective.steps / VALIDATIONS))
         if self.step % every and self.step != self.objective.steps:
             return False
         return self.rows[-1].get("validation_loss") is None
 
-    def _measure(self) -> None:
-        """Note figures on validation data; a checkpoint where they are the best so far."""
-        with self._averaged():
-            figures = self._measured(self.objective.validation_batches)
+    def _validate(self) -> None:
+        """Log the validation figures, and write a checkpoint if they are the best so far."""
+        with self._averaged_weights():
+            figures = self._validation_figures(self.objective.validation_batches)
             if figures and self._sample_due():
-                self.teller.sample(self.step, self.model)
-        if figures is None:  # the checkpoint says that this measurement is still to be made
+                self.reporter.sample(self.step, self.model)
+        if figures is None:  # the checkpoint's log lacks this validation, so the resumed run repeats it
             self._stop()
             return
-        found = figures["validation_loss"]
-        if not math.isfinite(found) and self._go_back(f"the validation loss after it is {found}", back=1):
+        loss = figures["validation_loss"]
+        if not math.isfinite(loss) and self._roll_back(f"the validation loss after it is {loss}", back=1):
             return
-        measured = [row["validation_loss"] for row in self.rows if row.get("validation_loss") is not None]
+        earlier = [row["validation_loss"] for row in self.rows if row.get("validation_loss") is not None]
         self.rows[-1].update({name: figures[name] for name in ("validation_loss", "bits_per_byte") if name in figures})
         self.figures = figures
-        if figures["validation_loss"] < min(measured, default=math.inf):
+        if loss < min(earlier, default=math.inf):
             self._save()
-        self.teller.measured(self.step, self.rows, figures)
+        self.reporter.validated(self.step, self.rows, figures)
 
-    def _measured(self, count: int) -> dict[str, float] | None:
-        """Figures over the first `count` validation batches, each rank on its share; None where asked to stop."""
+    def _validation_figures(self, count: int) -> dict[str, float] | None:
+        """Figures over the first `count` validation batches, shared between the ranks; None if a stop was requested."""
         objective = self.objective
         assert objective.measure is not None and objective.summary is not None
         sums: dict[str, float] = {}
         self.model.eval()
-        with self.clock.aside(), torch.no_grad():
+        with self.clock.paused(), torch.no_grad():
             for start in range(0, count, self.ranks.world):
-                if self._asked_to_stop():
+                if self._should_stop():
                     return None
                 index = start + self.ranks.rank
-                # Every rank computes in every round, since sharded weights are gathered by all; what is beyond the
-                # last batch does not count.
+                # Every rank computes in every round, since gathering sharded weights takes all of them. A result beyond
+                # the last batch is not counted.
                 with machine.autocast(self.device, self.precision):
-                    found = objective.measure(self.model, min(index, count - 1))
-                for name, value in found.items():
+                    batch_sums = objective.measure(self.model, min(index, count - 1))
+                for name, value in batch_sums.items():
                     sums[name] = sums.get(name, 0.0) + (value if index < count else 0.0)
         names = sorted(sums)
         return objective.summary(dict(zip(names, self.ranks.total(*(sums[name] for name in names)))))
@@ -295,13 +283,13 @@ class Loop:
         if self.sharded:
             return False
         every = self.settings.samples_every
-        measured = sum(row.get("validation_loss") is not None for row in self.rows)  # before this one
-        due = self.step % every == 0 if every else measured % 2 == 1
+        validations = sum(row.get("validation_loss") is not None for row in self.rows)  # before this one
+        due = self.step % every == 0 if every else validations % 2 == 1
         return due or self.step == self.objective.steps
 
     @contextmanager
-    def _averaged(self) -> Iterator[None]:
-        """The running average in the place of the weights, where there is one."""
+    def _averaged_weights(self) -> Iterator[None]:
+        """Replace the weights by their running average, if there is one, for the duration of the block."""
         if not self.average:
             yield
             return
@@ -310,25 +298,25 @@ class Loop:
         try:
             yield
         finally:
-            self._set(kept)
+            self._set_weights(kept)
 
     def _use_average(self) -> None:
         if self.average:
-            self._set(self.average)
+            self._set_weights(self.average)
 
-    def _set(self, tensors: dict[str, torch.Tensor]) -> None:
+    def _set_weights(self, tensors: dict[str, torch.Tensor]) -> None:
         with torch.no_grad():
             for name, parameter in self.model.named_parameters():
                 if name in tensors:
-                    parameter.copy_(distributed.like(tensors[name], parameter))
+                    parameter.copy_(distributed.sharded_like(tensors[name], parameter))
 
-    # -- when the loss breaks ------------------------------------------------------------------------------------------
+    # -- divergence ----------------------------------------------------------------------------------------------------
 
-    def _broken(self, loss: float, norm: float) -> tuple[str, bool] | None:
-        """Why this step must not move the weights, and whether that is a matter of degree; or None."""
+    def _divergence(self, loss: float, norm: float) -> tuple[str, bool] | None:
+        """(why this step must not update the weights, whether it is only a spike), or None."""
         if not math.isfinite(loss):
             return f"the loss is {loss}", False
-        if not math.isfinite(norm) and self.scaler is None:  # with a loss scaler, this is how it finds its scale
+        if not math.isfinite(norm) and self.scaler is None:  # a loss scaler finds its scale by overflowing
             return f"the gradient's norm is {norm}", False
         sigmas = self.settings.spike_sigmas
         usual = [row["loss"] for row in self.rows[-SPIKE_WINDOW:] if row.get("loss") is not None]
@@ -339,27 +327,29 @@ class Loop:
         return None
 
     def _finite(self) -> bool:
-        here = all(bool(torch.isfinite(p).all()) for p in self.model.parameters())
-        return self.ranks.total(float(not here))[0] == 0
+        """Whether all weights are finite, on every rank."""
+        finite = all(bool(torch.isfinite(p).all()) for p in self.model.parameters())
+        return self.ranks.total(float(not finite))[0] == 0
 
-    def _go_back(self, why: str, spike: bool = False, back: int = 0) -> bool:
-        """To the last checkpoint, with this batch (or the one `back` before) left out from now on.
+    def _roll_back(self, why: str, spike: bool = False, back: int = 0) -> bool:
+        """Return to the last checkpoint and skip this batch (or the one `back` steps earlier) from now on.
 
-        False where that was done often enough and the loss can be lived with.
+        False if the limit of rollbacks is reached and the divergence is only a spike, which training can survive.
         """
         bad = self.step - back
         if self.rollbacks >= self.settings.max_rollbacks:
             if spike:
                 return False
-            raise Broken(
-                f"Step {bad + 1} of {self.objective.name}: {why}, and the run went back {self.rollbacks} times already:"
-                f" lower learning_rate (now {self.optimiser.learning_rate:.2g}) or raise warmup."
+            raise TrainingFailed(
+                f"Step {bad + 1} of {self.objective.name}: {why}, and the run has already been rolled back"
+                f" {self.rollbacks} times: lower learning_rate (now {self.optimiser.learning_rate:.2g}) or raise"
+                " warmup."
             )
         rollbacks, skipped = self.rollbacks + 1, {*self.skipped, bad}
         first = bad
         while first - 1 in skipped:
             first -= 1
-        if first < bad:  # leaving out the last batch did not mend it: the one before did the harm
+        if first < bad:  # skipping the last batch did not fix it, so the one before caused it
             first -= 1
             skipped.add(first)
         if self.checkpoints:
@@ -367,11 +357,11 @@ class Loop:
         self._resume()
         self.rollbacks, self.skipped = rollbacks, sorted(skipped)
         self.log(
-            f"step {bad + 1}: {why}; back to step {self.step}, its batch is left out ({rollbacks} of at most"
-            f" {self.settings.max_rollbacks} times)"
+            f"step {bad + 1}: {why}; rolled back to step {self.step}, its batch will be skipped (rollback {rollbacks}"
+            f" of at most {self.settings.max_rollbacks})"
         )
-        self.teller.went_back(rollbacks, f"step {bad + 1}: {why}; back to step {self.step}")
-        self._save()  # so that a kill does not forget what was left out
+        self.reporter.rolled_back(rollbacks, f"step {bad + 1}: {why}; back to step {self.step}")
+        self._save()  # so that a kill does not lose the list of skipped batches
         return True
 
     # -- checkpoints ---------------------------------------------------------------------------------------------------
@@ -383,15 +373,15 @@ class Loop:
         if every and self.step and self.step % every == 0:
             return True
         late = time.monotonic() - self.saved_time > 60 * self.settings.checkpoint_minutes
-        return bool(self.ranks.from_first(late))
+        return bool(self.ranks.broadcast(late))
 
     def _save(self) -> None:
-        if not self._finite():  # a checkpoint is a place to come back to
+        if not self._finite():  # never a state to roll back to
             return
         tensors = {
-            "model": {name: distributed.whole(p.detach()) for name, p in self.model.named_parameters()},
-            "optimiser": {name: distributed.whole(t) for name, t in self.optimiser.state().items()},
-            "average": {name: distributed.whole(t) for name, t in self.average.items()},
+            "model": {name: distributed.gathered(p.detach()) for name, p in self.model.named_parameters()},
+            "optimiser": {name: distributed.gathered(t) for name, t in self.optimiser.state().items()},
+            "average": {name: distributed.gathered(t) for name, t in self.average.items()},
         }
         self.saved_at, self.saved_time = self.step, time.monotonic()
         if self.checkpoints is None:
@@ -408,54 +398,54 @@ class Loop:
         self.checkpoints.save(self.step, tensors, self.rows, state)
 
     def _resume(self) -> None:
-        """Take up the newest checkpoint, where there is one."""
+        """Load the newest checkpoint, if there is one."""
         place = self.checkpoints.latest() if self.checkpoints else None
-        state = self.ranks.from_first(checkpoint.read_state(place) if place else None)
+        state = self.ranks.broadcast(checkpoint.read_state(place) if place else None)
         if state is None:
             return
         self._restore(place, state)
         self.step, self.saved_at = state["step"], state["step"]
-        self.rows = self.ranks.from_first(checkpoint.read_log(place) if place else None)
+        self.rows = self.ranks.broadcast(checkpoint.read_log(place) if place else None)
         self.skipped, self.rollbacks, self.figures = list(state["skipped"]), state["rollbacks"], state["figures"]
         if self.step:
-            self.log(f"going on from the checkpoint of step {self.step} of {self.objective.steps}")
+            self.log(f"resuming from the checkpoint of step {self.step} of {self.objective.steps}")
 
     def _restore(self, place: Path | None, state: dict[str, Any]) -> None:
         def read(group: str) -> dict[str, torch.Tensor]:
-            return self.ranks.tensors_from_first(checkpoint.read_tensors(place, group) if place else {})
+            return self.ranks.broadcast_tensors(checkpoint.read_tensors(place, group) if place else {})
 
-        self._set(read("model"))
+        self._set_weights(read("model"))
         parameters = dict(self.model.named_parameters())
         self.optimiser.load({
-            address: distributed.like(tensor, parameters[address.rsplit("/", 1)[0]])
+            address: distributed.sharded_like(tensor, parameters[address.rsplit("/", 1)[0]])
             for address, tensor in read("optimiser").items()
         })  # fmt: skip
         for name, tensor in read("average").items():
-            self.average[name].copy_(distributed.like(tensor, self.average[name]))
+            self.average[name].copy_(distributed.sharded_like(tensor, self.average[name]))
         if self.scaler and state["scaler"]:
             self.scaler.load_state_dict(state["scaler"])
 
-    def _take_selected(self) -> None:
-        """The weights of the lowest validation loss, where the settings ask for them and they are not the last."""
+    def _restore_selected(self) -> None:
+        """With `select: best`, load the weights of the lowest validation loss, unless they are the last."""
         if self.settings.select != "best":
             return
         if self.checkpoints:
             self.checkpoints.wait()
         place = self.checkpoints.best() if self.checkpoints else None
-        state = self.ranks.from_first(checkpoint.read_state(place) if place else None)
+        state = self.ranks.broadcast(checkpoint.read_state(place) if place else None)
         if state is None or state["step"] == self.step:
             return
         self._restore(place, state)
         self.figures = state["figures"]
         self.log(
-            f"the weights of step {state['step']} are taken: their validation loss is the lowest"
+            f"using the weights of step {state['step']}, whose validation loss is the lowest"
             f" ({state['validation_loss']:.4f})"
         )
 
-    # -- stopping and showing ------------------------------------------------------------------------------------------
+    # -- stopping ------------------------------------------------------------------------------------------------------
 
-    def _asked_to_stop(self) -> bool:
-        """Was any rank?"""
+    def _should_stop(self) -> bool:
+        """Whether any rank was asked to stop."""
         return self.ranks.total(float(self.stop_requested()))[0] > 0
 
     def _stop(self) -> None:
@@ -466,7 +456,7 @@ class Loop:
             self.checkpoints.wait()
         raise Stopped(
             f"{self.objective.name} stopped at step {self.step} of {self.objective.steps}; its checkpoint is kept, and"
-            " the same command goes on from it."
+            " the same command resumes from it."
         )
 
     def close(self) -> None:

@@ -1,7 +1,7 @@
-"""What the machine can do: which device, which number format, how fast at best, how much memory.
+"""What the machine can do: its device, number formats, peak speed and memory.
 
-Peaks are those of the maker's data sheets, dense, with fp32 accumulation, which is what training uses; on a CPU the
-peak is measured, by the same matrix multiplication that training spends its time in.
+Peak rates of GPUs are the dense ones with fp32 accumulation from the manufacturer's data sheets, as training uses
+them; on a CPU the peak is measured with a matrix multiplication, where training spends most of its time.
 """
 
 from __future__ import annotations
@@ -18,20 +18,25 @@ if TYPE_CHECKING:
     import torch
 
 
-WORTH_BF16 = 1_000_000  # parameters from which on a CPU with AMX is given bf16 (docs/training-quality.md)
+BF16_PARAMETERS = 1_000_000  # from this size, `auto` is bf16 on a CPU with AMX (docs/results/training-quality.md)
 
 
 @dataclass(frozen=True)
 class Card:
-    """One kind of GPU. `tflops` by number format; `memory_gib` as the driver reports it, about."""
+    """One kind of GPU. `tflops`: peak rate by number format; `memory_gib`: approximately as the driver reports it."""
 
     name: str
     memory_gib: float
     tflops: dict[str, float]
 
+    @property
+    def precision(self) -> str:
+        """The number format that `auto` is on this card."""
+        return "bf16" if "bf16" in self.tflops else "fp16"
+
 
 # NVIDIA's data sheets and architecture white papers (Turing, Ampere GA102, Ada, Hopper), dense tensor-core rates with
-# fp32 accumulation. GeForce cards run these at half the rate of fp16 accumulation; the white papers list both.
+# fp32 accumulation. GeForce cards reach half their fp16-accumulation rate here; the white papers list both.
 CARDS = {
     "t4": Card("Tesla T4", 15.0, {"fp16": 65.0, "fp32": 8.1}),
     "v100": Card("Tesla V100", 16.0, {"fp16": 125.0, "fp32": 15.7}),
@@ -51,53 +56,56 @@ CARDS = {
 }
 
 
-def card(name: str) -> Card:
-    """The card of this name (`3090`, `rtx 3090`, `A100-80`); a UserError that lists the known ones."""
+def find_card(name: str) -> Card:
+    """The card called `name` (`3090`, `rtx 3090`, `A100-80`). Raises UserError, listing the known cards."""
     import difflib
 
-    wanted = (
+    key = (
         name.lower().replace("rtx", "").replace("geforce", "").replace("nvidia", "").replace(" ", "").replace("_", "-")
     )
-    if wanted in CARDS:
-        return CARDS[wanted]
-    near = difflib.get_close_matches(wanted, CARDS, 1)
+    if key in CARDS:
+        return CARDS[key]
+    near = difflib.get_close_matches(key, CARDS, 1)
     hint = f"did you mean {near[0]}? " if near else ""
-    raise UserError(f"The card `{name}` is not in the table: {hint}known are {', '.join(CARDS)}.")
+    raise UserError(f"The card `{name}` is not in the table: {hint}the known cards are {', '.join(CARDS)}.")
 
 
-def choose_device(wanted: str) -> str:
-    """`auto`, `cpu` or `cuda` -> a device that is there."""
+def choose_device(setting: str) -> str:
+    """The device that `setting` (`auto`, `cpu` or `cuda`) stands for. Raises UserError if there is no such device."""
     import torch
 
-    if wanted == "auto":
+    if setting == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
-    if wanted.startswith("cuda") and not torch.cuda.is_available():
+    if setting.startswith("cuda") and not torch.cuda.is_available():
         raise UserError(
-            "The recipe asks for device: cuda, but torch sees no GPU here: set execution.device to auto or cpu, or"
-            " install a CUDA build of torch."
+            "The recipe sets device: cuda, but torch finds no GPU: set execution.device to auto or cpu, or install a"
+            " CUDA build of torch."
         )
-    return wanted
+    return setting
 
 
-def choose_precision(wanted: str, device: str, parameters: int) -> str:
-    """`auto` -> the fastest format in which training on this device is sound."""
+def choose_precision(setting: str, device: str, parameters: int) -> str:
+    """The number format that `setting` stands for; `auto` is the fastest one in which training on `device` is stable.
+
+    Raises UserError for a format that the device does not support.
+    """
     import torch
 
     if device.startswith("cuda"):
         modern = torch.cuda.get_device_capability(device)[0] >= 8
-        if wanted == "auto":
+        if setting == "auto":
             return "bf16" if modern else "fp16"
-        return wanted
-    if wanted == "fp16":
+        return setting
+    if setting == "fp16":
         raise UserError("precision: fp16 needs a GPU; on a CPU use auto, fp32 or bf16.")
-    if wanted == "auto":
-        # With AMX, bf16 is 1.2 times as fast at 1 M parameters and 2 times at 18 M; below, converting costs more.
-        return "bf16" if bf16_is_fast(device) and parameters >= WORTH_BF16 else "fp32"
-    return wanted
+    if setting == "auto":
+        # With AMX, bf16 is 1.2 times as fast at 1 M parameters and twice as fast at 18 M; below, conversion costs more.
+        return "bf16" if bf16_is_fast(device) and parameters >= BF16_PARAMETERS else "fp32"
+    return setting
 
 
 def bf16_is_fast(device: str) -> bool:
-    """Whether matrices are multiplied faster in bf16 than in fp32: not by a CPU without AMX."""
+    """Whether the device multiplies matrices faster in bf16 than in fp32; a CPU without AMX does not."""
     import torch
 
     return not device.startswith("cpu") or torch.cpu._is_amx_tile_supported()
@@ -111,10 +119,10 @@ def autocast(device: str, precision: str) -> AbstractContextManager[Any]:
     return torch.autocast(device.split(":")[0], dtype=torch.bfloat16 if precision == "bf16" else torch.float16)
 
 
-def worth_compiling(wanted: str, device: str, flops: float) -> bool:
-    """Compiling costs half a minute or more: on a CPU it pays from about a quarter of an hour of training on."""
-    if wanted != "auto":
-        return wanted == "on"
+def worth_compiling(setting: str, device: str, flops: float) -> bool:
+    """Whether to compile the network. It takes half a minute or more; on a CPU it pays from 15 minutes of training."""
+    if setting != "auto":
+        return setting == "on"
     if device.startswith("cuda"):
         try:
             import triton  # noqa: F401
@@ -125,7 +133,7 @@ def worth_compiling(wanted: str, device: str, flops: float) -> bool:
 
 
 def make_deterministic(device: str) -> None:
-    """The same kernels in the same order every time; on CPUs that is so anyway."""
+    """Use deterministic kernels. CPU kernels are deterministic anyway."""
     import os
 
     import torch
@@ -137,22 +145,22 @@ def make_deterministic(device: str) -> None:
 
 
 def peak_flops(device: str, precision: str) -> float:
-    """FLOP/s at best of one device; 0 where it is not known."""
+    """Peak FLOP/s of one device; 0 if unknown."""
     import torch
 
     if device.startswith("cuda"):
-        found = torch.cuda.get_device_name(device)
-        fitting = [
-            card for card in CARDS.values() if card.name.removeprefix("GeForce ").removeprefix("Tesla ") in found
+        name = torch.cuda.get_device_name(device)
+        matching = [
+            card for card in CARDS.values() if card.name.removeprefix("GeForce ").removeprefix("Tesla ") in name
         ]
-        if not fitting:
+        if not matching:
             return 0.0
-        return max(fitting, key=lambda card: len(card.name)).tflops.get(precision, 0.0) * 1e12
+        return max(matching, key=lambda card: len(card.name)).tflops.get(precision, 0.0) * 1e12
     return measured_peak(torch.bfloat16 if precision == "bf16" else torch.float32)
 
 
 def measured_peak(dtype: torch.dtype, size: int = 1024, times: int = 4) -> float:
-    """FLOP/s of a square matrix multiplication, the best of a few."""
+    """FLOP/s of a square matrix multiplication, the best of `times` runs."""
     import torch
 
     generator = torch.Generator().manual_seed(0)
@@ -166,7 +174,7 @@ def measured_peak(dtype: torch.dtype, size: int = 1024, times: int = 4) -> float
 
 
 def memory_used(device: str) -> float:
-    """Bytes: the most that torch held on a GPU so far, or what this process holds now on a CPU."""
+    """Bytes: on a GPU, the peak that torch has reserved so far; on a CPU, what this process holds now."""
     import torch
 
     if device.startswith("cuda"):
@@ -176,8 +184,8 @@ def memory_used(device: str) -> float:
     return float(psutil.Process().memory_info().rss)
 
 
-def memory_there(device: str) -> float:
-    """Bytes of memory of the device, less what is in use by others."""
+def free_memory(device: str) -> float:
+    """Free memory of the device in bytes, within the limit of the container."""
     import torch
 
     if device.startswith("cuda"):
@@ -190,7 +198,7 @@ def memory_there(device: str) -> float:
 
 
 def container_limit() -> float:
-    """Bytes that the control group of this process may still take; 0 where there is no limit."""
+    """Bytes that the control group of this process may still allocate; 0 if there is no limit."""
     from pathlib import Path
 
     try:

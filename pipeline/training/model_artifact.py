@@ -1,12 +1,13 @@
-"""From a trained network to an artifact: what all three kinds of training have in common around the loop.
+"""The artifact of a trained model: what all kinds of training share around the loop.
 
-The idea: all processes of a run call the same `make`. Rank 0 asks the store, writes and tracks; the others wait to hear
-whether there is anything to train, and train along. The finished directory holds all that is needed to use the model:
+All processes of a run call the same `make`, and each prepares the same `Training`. Rank 0 asks the store, writes the
+files and tracks the run; the others wait until it tells them whether there is anything to train. The finished directory
+holds everything needed to use the model:
 
-    model.safetensors, config.json     the network, in Hugging Face's layout where there is one for its shape
+    model.safetensors, config.json     the network, in Hugging Face's layout if one exists for its shape
     <the tokenizer's files>
-    log.parquet                        one row a step; no times, so that the same run gives the same bytes
-    samples.txt, validation.json       what it says, and how well it does
+    log.parquet                        one row per step; no times, so that the same run gives the same bytes
+    samples.txt, validation.json       generated text, and the validation figures
 """
 
 from __future__ import annotations
@@ -14,122 +15,176 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline import tracking
+from pipeline.context import RunContext
 from pipeline.store.artifact import MANIFEST, Artifact
 from pipeline.store.draft import Draft
-from pipeline.store.store import Store
 from pipeline.store.tables import put_in_place, write_table, write_whole
 from pipeline.tokens.tokenizer import ABOUT
-from pipeline.training import distributed
+from pipeline.training import distributed, machine
 from pipeline.training.checkpoint import Checkpoints, log_table
+from pipeline.training.reporting import RunOptions
 
 if TYPE_CHECKING:
+    import torch
     from pydantic import BaseModel
 
     from pipeline.training.distributed import Ranks
-    from pipeline.training.objectives.objective import Trained
+    from pipeline.training.model_facts import ModelFacts
+    from pipeline.training.objectives.objective import Objective, TrainingResult
+    from pipeline.training.training_settings import LoopSettings
 
 CHECKPOINTS = "checkpoints"
-FINISHED = "validation.json"  # written last: a draft that has it needs no more training
-OF_THE_MODEL = ("model.safetensors", "config.json", "log.parquet", "samples.txt", FINISHED, MANIFEST)
+FINISHED = "validation.json"  # written last: a draft that contains it is fully trained
+MODEL_FILES = ("model.safetensors", "config.json", "log.parquet", "samples.txt", FINISHED, MANIFEST)
 
 
-def made_by_all(
-    store: Store,
-    asset: str,
-    device: str,
-    train: Callable[[Draft, Ranks, str], None],
-    log: Callable[[str], None],
-    **made_of: Any,
+@dataclass(frozen=True)
+class TrainingProcess:
+    """One of the processes that train a model together."""
+
+    context: RunContext
+    draft: Draft
+    ranks: Ranks
+    device: str  # of this process
+
+    def log(self, line: str) -> None:
+        """Log `line`, on the first rank only."""
+        if self.ranks.first:
+            self.context.log(line)
+
+
+@dataclass(frozen=True)
+class Training:
+    """What an objective prepares: everything specific to one kind of training."""
+
+    asset: str
+    objective: Objective
+    network: torch.nn.Module
+    settings: LoopSettings
+    learning_rate: float
+    precision: str
+    sharded: bool
+    facts: ModelFacts
+    base: Artifact  # contains the tokenizer's files, which are copied into the model's directory
+    blocks: Mapping[str, BaseModel]  # settings by block of the recipe, for MLflow
+    new_network: Callable[[], torch.nn.Module]  # builds the network again, to gather sharded weights into
+    final_network: Callable[[Any], torch.nn.Module] = lambda network: network  # from the trained to the saved network
+    end: str = "<eos>"  # the token that ends generated text
+
+
+def make_on_all_ranks(
+    context: RunContext, asset: str, prepare: Callable[[TrainingProcess], Training], **identity: Any
 ) -> Artifact:
-    """`store.make`, where several processes may train; `train` is called with (draft, ranks, this rank's device).
+    """`store.make` for a trained model, when several processes may train it. `prepare` is called in each of them.
 
-    The draft of ranks other than the first is a directory that nobody reads.
+    Ranks other than the first write into a temporary directory, which is discarded.
     """
-    from pipeline.training import machine
-
-    with distributed.joined(machine.choose_device(device)) as (ranks, own):
-        if not ranks.first:  # hears from rank 0 what the store says
-            while ranks.from_first(None):
-                with tempfile.TemporaryDirectory() as place:
-                    train(Draft(Path(place), list, lambda line: None), ranks, own)
-            return store.require(asset)
+    with distributed.process_group(machine.choose_device(context.device)) as (ranks, device):
+        if not ranks.first:  # rank 0 tells whether the store needs the model to be trained
+            while ranks.broadcast(None):
+                with tempfile.TemporaryDirectory() as directory:
+                    process = TrainingProcess(context, Draft(Path(directory), list, lambda line: None), ranks, device)
+                    train_and_write(process, prepare(process))
+            return context.store.require(asset)
 
         def build(draft: Draft) -> None:
             if not draft.path(FINISHED).exists():
-                ranks.from_first(True)
-                train(draft, ranks, own)
+                ranks.broadcast(True)
+                process = TrainingProcess(context, draft, ranks, device)
+                train_and_write(process, prepare(process))
             shutil.rmtree(draft.directory / CHECKPOINTS, ignore_errors=True)
 
-        artifact = store.make(asset, build=build, log=log, **made_of)
-        ranks.from_first(False)
+        artifact = context.store.make(asset, build=build, log=context.log, **identity)
+        ranks.broadcast(False)
         return artifact
 
 
-# What people compare runs by.
-COMPARED = {"layers", "width", "heads", "norm", "positions", "activation", "optimiser", "schedule"}
+def train_and_write(process: TrainingProcess, training: Training) -> None:
+    """Train the network, and write the artifact's files on the first rank."""
+    from pipeline.training import loop
+
+    context, ranks = process.context, process.ranks
+    with tracked_run(process, training) as run:
+        options = RunOptions(
+            directory=process.draft.directory / CHECKPOINTS,
+            device=process.device,
+            precision=training.precision,
+            ranks=ranks,
+            sharded=training.sharded,
+            run=run,
+            log=process.log,
+            progress=context.progress,
+            should_stop=context.should_stop,
+        )
+        result = loop.train(
+            training.objective, training.network, training.settings, training.learning_rate, context.seed, options
+        )
+        network = training.final_network(gathered_network(training.network, training.new_network))
+        if ranks.first:
+            write_model(process.draft, network, training, result, run)
+
+
+# Always logged to MLflow, so that its page that compares two runs has both values.
+COMPARED_SETTINGS = {"layers", "width", "heads", "norm", "positions", "activation", "optimiser", "schedule"}
 
 
 @contextmanager
-def followed(
-    ranks: Ranks, store: Store, asset: str, draft: Draft, blocks: dict[str, BaseModel], further: dict[str, Any]
-) -> Iterator[Any]:
-    """The run of MLflow of this training, the one of its checkpoint where there is one; None but on rank 0.
+def tracked_run(process: TrainingProcess, training: Training) -> Iterator[Any]:
+    """The MLflow run of this training: its checkpoint's run if there is one, else a new one. None on other ranks.
 
-    blocks: settings by block of the recipe. The run shows what differs from the default, and COMPARED always, so that
-    a page that compares two runs has both values; all of them stand in the run's recipe.yaml.
+    The run lists the settings that differ from their defaults, and COMPARED_SETTINGS; its recipe.yaml has all settings.
     """
-    if not ranks.first:
+    if not process.ranks.first:
         yield None
         return
-    before = Checkpoints.tracked(draft.directory / CHECKPOINTS)
+    earlier_run = Checkpoints.tracking_run(process.draft.directory / CHECKPOINTS)
     params = {
         f"{block}.{name}": value
-        for block, settings in blocks.items()
-        for name, value in (settings.model_dump(include=COMPARED) | settings.model_dump(exclude_defaults=True)).items()
+        for block, settings in training.blocks.items()
+        for name, value in (
+            settings.model_dump(include=COMPARED_SETTINGS) | settings.model_dump(exclude_defaults=True)
+        ).items()
     }
-    tags = {tracking.RECIPE: store.recipe, tracking.FINGERPRINT: draft.fingerprint, "slm.asset": asset}
-    with tracking.run(asset, asset, tags, {**params, **further}, resume=before) as run:
+    asset = training.asset
+    tags = {
+        tracking.RECIPE: process.context.store.recipe,
+        tracking.FINGERPRINT: process.draft.fingerprint,
+        "slm.asset": asset,
+    }
+    params |= training.facts.for_manifest()
+    with tracking.run(asset, asset, tags, params, resume=earlier_run) as run:
         yield run
 
 
-def whole_network(network: Any, make: Callable[[], Any]) -> Any:
-    """The network in one piece, on every rank: itself, or, where it is sharded, a fresh one with its weights."""
+def gathered_network(network: Any, new_network: Callable[[], Any]) -> Any:
+    """The unsharded network, on every rank: `network` itself, or a new one with the gathered weights."""
     if not any(hasattr(p, "full_tensor") for p in network.parameters()):
         return network
-    weights = {name: distributed.whole(p.detach()).cpu() for name, p in network.named_parameters()}
-    gathered = make()
+    weights = {name: distributed.gathered(p.detach()).cpu() for name, p in network.named_parameters()}
+    gathered = new_network()
     gathered.load_state_dict(weights, strict=False)
     return gathered
 
 
-def finish(
-    draft: Draft,
-    network: Any,
-    base: Artifact,
-    trained: Trained,
-    facts: dict[str, Any],
-    samples: str,
-    run: Any,
-    end: str = "<eos>",
-) -> None:
-    """Write the artifact's files; `base` has the tokenizer's files, `end` is the token that ends what the model says.
-
-    The last file says that all are there.
-    """
+def write_model(draft: Draft, network: Any, training: Training, result: TrainingResult, run: Any) -> None:
+    """Write the artifact's files; the last one marks the draft as complete."""
     from model import export
 
-    copy_tokenizer(base, draft)
-    export.save(network, draft.directory, special_ids(draft.path(ABOUT), end))
-    write_table(log_table(trained.log), draft.path("log.parquet"))
+    sample = training.objective.sample
+    samples = sample(network) if sample else ""
+    copy_tokenizer(training.base, draft)
+    export.save(network, draft.directory, special_ids(draft.path(ABOUT), training.end))
+    write_table(log_table(result.log), draft.path("log.parquet"))
     write_whole(draft.path("samples.txt"), samples)
-    draft.timings.update({name: round(value, 4) for name, value in trained.timings.items()})
-    draft.facts.update({**facts, **trained.figures, "skipped_steps": trained.skipped})
+    draft.timings.update({name: round(value, 4) for name, value in result.timings.items()})
+    draft.facts.update({**training.facts.for_manifest(), **result.figures, "skipped_steps": result.skipped})
     if run:
         run.text(samples, "samples/final.txt")
         for name in ("config.json", "log.parquet"):
@@ -138,15 +193,15 @@ def finish(
 
 
 def special_ids(about: Path, end: str) -> dict[str, int]:
-    """What tools that generate want to know: where text begins and ends, and what fills a row up."""
+    """The ids that text-generation tools need: of the tokens for beginning of text, end of text and padding."""
     ids = json.loads(about.read_text(encoding="utf-8"))["special_tokens"]
     return {f"{role}_token_id": ids[token] for role, token in (("bos", "<bos>"), ("eos", end), ("pad", "<pad>"))}
 
 
 def copy_tokenizer(base: Artifact, draft: Draft) -> None:
-    """The tokenizer's files, from its own artifact or from a model that was made with it."""
+    """Copy the tokenizer's files, from its own artifact or from a model that contains them."""
     for name in base.manifest["files"]:
-        if name in OF_THE_MODEL or name.endswith(".parquet"):
+        if name in MODEL_FILES or name.endswith(".parquet"):
             continue
         target = draft.path(name)
         temporary = target.with_name(target.name + ".tmp")

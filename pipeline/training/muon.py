@@ -1,8 +1,8 @@
-"""Muon as torch has it, but in the number format that the device multiplies fast.
+"""torch's Muon, but in the number format in which the device multiplies fastest.
 
-The one idea: an update is the momentum with all its singular values pushed towards 1, by five steps of a polynomial in
-matrix multiplications. torch makes these in bf16 always. A CPU without AMX takes four times as long for that as in
-fp32: of a demonstration's step it was a third (docs/training-speed.md).
+A Muon update is the momentum with all its singular values pushed towards 1, by five iterations of a matrix polynomial.
+torch always computes these in bf16, which takes four times as long as fp32 on a CPU without AMX: a third of a step of
+the demonstration (docs/results/training-speed.md).
 """
 
 from __future__ import annotations
@@ -18,30 +18,30 @@ from pipeline.training import machine
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # Jordan 2024: steepest at 0, singular values end between 0.7 and 1.2
 ROUNDS = 5
-TOGETHER = 2**20  # numbers in one product: many small matrices fill all threads, too many leave the cache
+BATCH_ELEMENTS = 2**20  # per batched product: several small matrices use all threads, too many overflow the cache
 
 
 class Muon(torch.optim.Muon):
-    """torch's own but for `step`; its state is the same, and so are its bits where the number format is.
+    """torch's Muon with another `step`. Its state is the same, and so are its results in the same number format.
 
-    Updates are scaled as in Liu et al. 2025 (Moonlight, section 2.2), to be as large as AdamW's: both follow one rate.
+    Updates are scaled to the size of AdamW's (Liu et al. 2025, Moonlight, section 2.2), so both use one learning rate.
     """
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
-        """Move the weights along the momentum of their gradients, looked ahead (Nesterov)."""
+        """Update the weights by the orthogonalised Nesterov momentum of their gradients."""
         for group in self.param_groups:
-            for weights in alike([weight for weight in group["params"] if weight.grad is not None]):
+            for weights in batched_by_shape([weight for weight in group["params"] if weight.grad is not None]):
                 dtype = fast_format(weights[0].device)
                 updates = orthogonal(
-                    torch.stack([self.ahead(weight, group["momentum"]).to(dtype) for weight in weights])
+                    torch.stack([self.nesterov(weight, group["momentum"]).to(dtype) for weight in weights])
                 )
                 for weight, update in zip(weights, updates, strict=True):
                     weight.mul_(1 - group["lr"] * group["weight_decay"])
                     weight.add_(update, alpha=-group["lr"] * 0.2 * math.sqrt(max(weight.shape)))
 
-    def ahead(self, weight: Tensor, decay: float) -> Tensor:
-        """The gradient, moved towards the momentum, which takes the gradient in."""
+    def nesterov(self, weight: Tensor, decay: float) -> Tensor:
+        """Update the momentum with the gradient, and return the gradient interpolated towards it."""
         assert weight.grad is not None
         state = self.state[weight]
         if not state:
@@ -50,14 +50,14 @@ class Muon(torch.optim.Muon):
         return weight.grad.lerp(momentum, decay)
 
 
-def alike(weights: list[Tensor]) -> list[list[Tensor]]:
-    """Weights of one shape and device side by side: as many as TOGETHER numbers, at least two."""
-    same: dict[tuple[torch.Size, torch.device], list[Tensor]] = {}
+def batched_by_shape(weights: list[Tensor]) -> list[list[Tensor]]:
+    """Batches of weights of the same shape and device, of at most BATCH_ELEMENTS elements or two weights."""
+    by_shape: dict[tuple[torch.Size, torch.device], list[Tensor]] = {}
     for weight in weights:
-        same.setdefault((weight.shape, weight.device), []).append(weight)
+        by_shape.setdefault((weight.shape, weight.device), []).append(weight)
     groups = []
-    for group in same.values():
-        size = max(2, TOGETHER // group[0].numel())
+    for group in by_shape.values():
+        size = max(2, BATCH_ELEMENTS // group[0].numel())
         groups += [group[at : at + size] for at in range(0, len(group), size)]
     return groups
 
@@ -68,7 +68,7 @@ def fast_format(device: torch.device) -> torch.dtype:
 
 
 def orthogonal(matrices: Tensor) -> Tensor:
-    """U V^T, nearly, of each of [matrices, rows, columns] = U S V^T: a Newton-Schulz iteration (Jordan 2024)."""
+    """Approximately U V^T for each matrix U S V^T of [matrices, rows, columns]: Newton-Schulz (Jordan 2024)."""
     a, b, c = COEFFICIENTS
     tall = matrices.shape[1] > matrices.shape[2]
     x = matrices.mT.contiguous() if tall else matrices

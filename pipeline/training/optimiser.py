@@ -1,7 +1,7 @@
-"""Which weights are moved by what: AdamW for all, or Muon for the matrices of the blocks and AdamW for the rest.
+"""The optimiser: AdamW for all weights, or Muon for the matrices of the blocks and AdamW for the rest.
 
-The state of the optimisers is addressed by the names of parameters, never by their order, so that a checkpoint says
-what each tensor is and can be read without pickle.
+Optimiser state is addressed by parameter name, never by order, so that a checkpoint identifies each tensor and can be
+read without pickle.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Optimiser:
-    """One or two of torch's optimisers, driven as one."""
+    """One or two torch optimisers with a common interface."""
 
     def __init__(self, model: torch.nn.Module, settings: LoopSettings, learning_rate: float):
         import torch
@@ -33,10 +33,7 @@ class Optimiser:
             from pipeline.training.muon import Muon
 
             if any(hasattr(p, "full_tensor") for p in matrices):
-                raise UserError(
-                    "optimiser: muon needs whole matrices and sharding splits them: set sharding: off, or optimiser:"
-                    " adamw."
-                )
+                raise UserError("optimiser: muon needs unsharded matrices: set sharding: off, or optimiser: adamw.")
             hidden = [p for p in matrices if all(p is not q for q in head)]
             decay = settings.weight_decay
             self.parts.append(Muon(hidden, lr=learning_rate, weight_decay=decay, momentum=settings.momentum))
@@ -50,7 +47,7 @@ class Optimiser:
             self.parts.append(torch.optim.AdamW(groups, lr=learning_rate, betas=settings.betas, eps=1e-8, fused=True))
 
     def step(self, factor: float, scaler: Any = None) -> None:
-        """Move the weights, at `factor` times the highest rate."""
+        """Update the weights, at `factor` times the highest learning rate."""
         for part in self.parts:
             for group in part.param_groups:
                 group["lr"] = self.learning_rate * factor
@@ -64,7 +61,7 @@ class Optimiser:
             part.zero_grad(set_to_none=True)
 
     def state(self) -> dict[str, torch.Tensor]:
-        """All tensors of the state, as `<parameter>/<key>`."""
+        """All state tensors, named `<parameter>/<key>`."""
         tensors = {}
         for part in self.parts:
             for parameter, state in part.state.items():
@@ -73,7 +70,7 @@ class Optimiser:
         return tensors
 
     def load(self, tensors: dict[str, torch.Tensor]) -> None:
-        """Take up a state that `state` returned."""
+        """Restore a state that `state` returned."""
         by_parameter: dict[str, dict[str, torch.Tensor]] = {}
         for address, tensor in tensors.items():
             name, key = address.rsplit("/", 1)
@@ -85,19 +82,19 @@ class Optimiser:
                     state = by_parameter.get(self.names[parameter])
                     if state:
                         part.state[parameter] = {
-                            # Counts of steps stay where torch keeps them: with the parameter for fused AdamW.
+                            # Step counts go to the parameter's device too, as fused AdamW needs.
                             key: value.to(parameter.device, copy=True)
                             for key, value in state.items()
                         }
 
 
 def lookup_tables(model: torch.nn.Module) -> set[torch.Tensor]:
-    """Weights that are looked up by token or position; also the output layer where it is tied to one."""
+    """Embedding tables (by token or position), including an output layer tied to one."""
     import torch
 
     return {module.weight for module in model.modules() if isinstance(module, torch.nn.Embedding)}
 
 
 def is_head(name: str) -> bool:
-    """Is this the output layer? Muon is for hidden matrices only (Jordan 2024)."""
+    """Whether this is the output layer, which Muon must not update (Jordan 2024)."""
     return "lm_head" in name

@@ -1,6 +1,6 @@
-"""What a run tells while it goes on: a progress bar and lines for a person, metrics for MLflow, reports for Dagster.
+"""What a training run reports: a progress bar and log lines, metrics for MLflow, progress for Dagster.
 
-Only the first rank tells anything. Nothing here touches what is learned.
+Only the first rank reports. Nothing here affects what is learned.
 """
 
 from __future__ import annotations
@@ -8,9 +8,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.context import Log, Progress
 from pipeline.training import machine
+from pipeline.training.distributed import Ranks
 from pipeline.training.throughput import Clock
 
 if TYPE_CHECKING:
@@ -18,23 +21,33 @@ if TYPE_CHECKING:
 
     from pipeline.training.objectives.objective import Objective
 
-LOGGED_STEPS = 2000  # at most about so many points of a curve go to MLflow
-Row = dict[str, Any]  # of the run's log
+LOGGED_STEPS = 2000  # approximate limit on the points of one curve in MLflow
+Row = dict[str, Any]  # one row of the run's log
 
 
-@dataclass
-class Teller:
-    """Where the reports of one run go. `speed`: what `Clock.recent` wants (step tokens, FLOPs a token, peak FLOP/s)."""
+@dataclass(frozen=True)
+class RunOptions:
+    """Where a run takes place and where it reports. Nothing here changes what is learned, apart from rounding."""
 
-    objective: Objective
-    clock: Clock
-    speed: tuple[int, float, float]
-    device: str
-    first: bool  # is this the first rank?
-    run: Any  # of MLflow, or None
-    log: Callable[[str], None]
-    progress: Callable[[dict[str, Any]], None] | None
-    bar: Any = field(default=None, init=False)
+    directory: Path  # for checkpoints; only rank 0 uses it
+    device: str = "cpu"
+    precision: str = "fp32"  # as `machine.choose_precision` returns it
+    ranks: Ranks = field(default_factory=Ranks)
+    sharded: bool = False
+    run: Any = None  # the MLflow run
+    log: Log = print
+    progress: Progress | None = None
+    should_stop: Callable[[], bool] | None = None
+
+
+class Reporter:
+    """Sends the reports of a run. `speed`: the arguments of `Clock.recent` (step tokens, FLOPs/token, peak FLOP/s)."""
+
+    def __init__(self, objective: Objective, clock: Clock, speed: tuple[int, float, float], options: RunOptions):
+        self.objective, self.clock, self.speed = objective, clock, speed
+        self.device, self.first = options.device, options.ranks.first
+        self.run, self.log, self.progress = options.run, options.log, options.progress
+        self.bar: Any = None
 
     def begin(self, step: int) -> None:
         from tqdm import tqdm
@@ -46,12 +59,12 @@ class Teller:
         )  # fmt: skip
 
     def step(self, step: int, rows: list[Row]) -> None:
-        """After a step: the bar, the metrics, the report."""
+        """After a step: update the bar, log the metrics, report the progress."""
         if not self.first:
             return
         self.bar.update(step - self.bar.n)
         row = rows[-1] if rows else {}
-        if row.get("loss") is None:  # left out, or back at the start
+        if row.get("loss") is None:  # skipped, or rolled back to the start
             return
         now = self.clock.recent(*self.speed)
         self.bar.set_postfix_str(
@@ -63,13 +76,13 @@ class Teller:
             figures = {**shown, **now, "memory_bytes": machine.memory_used(self.device)}
             finite = {f"train/{name}": value for name, value in figures.items() if math.isfinite(value)}
             self.run.metrics(finite, step=row["tokens"])
-        if self.progress and self.clock.time_to_tell():
+        if self.progress and self.clock.report_due():
             left = (self.objective.steps - step) * self.objective.step_tokens / max(now["tokens_per_second"], 1e-9)
             self.progress({"step": step, "steps": self.objective.steps, "tokens": row["tokens"], **shown, **now,
                            "memory_bytes": machine.memory_used(self.device), "seconds_left": left})  # fmt: skip
 
-    def measured(self, step: int, rows: list[Row], figures: dict[str, float]) -> None:
-        """After a measurement on validation data."""
+    def validated(self, step: int, rows: list[Row], figures: dict[str, float]) -> None:
+        """After validation: log the figures and report them."""
         if not self.first:
             return
         loss = next((row["loss"] for row in reversed(rows) if row.get("loss") is not None), math.nan)
@@ -79,21 +92,21 @@ class Teller:
         )
         tokens = rows[-1]["tokens"]
         if self.run:
-            named = {f"validation/{name.removeprefix('validation_')}": value for name, value in figures.items()}
-            self.run.metrics(named, step=tokens)
+            metrics = {f"validation/{name.removeprefix('validation_')}": value for name, value in figures.items()}
+            self.run.metrics(metrics, step=tokens)
         if self.progress:
             self.progress({"step": step, "steps": self.objective.steps, "tokens": tokens, **figures})
 
     def sample(self, step: int, model: torch.nn.Module) -> None:
-        """Text that the network writes now."""
+        """Log text generated by the current weights."""
         if self.objective.sample and self.first:
             text = self.objective.sample(model)
             if self.run:
                 self.run.text(text, f"samples/step-{step:08d}.txt")
 
-    def went_back(self, times: int, what: str) -> None:
+    def rolled_back(self, number: int, description: str) -> None:
         if self.run and self.first:
-            self.run.tags({f"rollback.{times}": what})
+            self.run.tags({f"rollback.{number}": description})
 
     def end(self) -> None:
         self.bar.close()

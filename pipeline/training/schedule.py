@@ -1,4 +1,4 @@
-"""How the learning rate goes: up at first, then down. A pure function of the step: a resume restores nothing."""
+"""The learning-rate schedule: warm-up, then decay. A pure function of the step, so a resumed run restores no state."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from pipeline.training.training_settings import LoopSettings
 
 
 def factor(step: int, steps: int, settings: LoopSettings) -> float:
-    """Learning rate of `step` (0 .. steps-1) as a share of the highest.
+    """Learning rate of `step` (0 .. steps-1) as a share of the highest rate.
 
-    The first step of a warm-up already moves (1/n, not 0/n), and the last step still does where the end is 0.
+    It is above 0 in every step: warm-up starts at 1/n, not 0/n, and 0 as the final rate would be reached one step after
+    the last.
     """
     warmup = round(steps * settings.warmup)
     if step < warmup:
@@ -30,10 +31,10 @@ def factor(step: int, steps: int, settings: LoopSettings) -> float:
 
 
 def scaling_law(flops: float) -> tuple[float, float]:
-    """(learning rate, batch in tokens) that suit a compute budget of `flops`.
+    """(learning rate, batch size in tokens) for a compute budget of `flops`.
 
-    DeepSeek LLM (Bi et al. 2024, arXiv:2401.02954, section 3.1, equation 1), fitted from 1e17 to 2e19 FLOPs and used
-    here below that too; the rate is cut at 1e-2, beyond which even models of a few million parameters do not learn
+    DeepSeek LLM (Bi et al. 2024, arXiv:2401.02954, section 3.1, equation 1), fitted from 1e17 to 2e19 FLOPs and also
+    used below that range. The rate is capped at 1e-2, above which even models of a few million parameters do not learn
     faster.
     """
     learning_rate = 0.3118 * flops**-0.1250

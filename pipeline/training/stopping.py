@@ -1,6 +1,6 @@
-"""Asking a run to stop: Ctrl-C, SIGTERM, or a function of the caller's, all the same to the loop.
+"""Stop requests: Ctrl-C, SIGTERM, or a function that the caller passes; the loop treats all three alike.
 
-The first signal is a request, noted and acted on between two micro-batches. The second acts as it would without us.
+The first signal is recorded and honoured between two micro-batches. A second one has its usual effect.
 """
 
 from __future__ import annotations
@@ -16,29 +16,29 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Stopped(Exception):
-    """The run was asked to stop and has written a checkpoint; the same command goes on from there."""
+    """The run was asked to stop and has written a checkpoint; the same command resumes from it."""
 
 
 @contextmanager
 def stop_requests(should_stop: Callable[[], bool] | None) -> Iterator[Callable[[], bool]]:
-    """A function that says whether the run was asked to stop. Signal handlers are put back at the end."""
-    asked = threading.Event()
-    before: dict[int, Any] = {}
+    """Yields a function that tells whether a stop was requested. Restores the signal handlers at the end."""
+    requested = threading.Event()
+    original_handlers: dict[int, Any] = {}
 
-    def put_back() -> None:
-        for number, handler in before.items():
+    def restore_handlers() -> None:
+        for number, handler in original_handlers.items():
             signal.signal(number, handler)
-        before.clear()
+        original_handlers.clear()
 
-    def note(number: int, frame: FrameType | None) -> None:
-        asked.set()
-        put_back()
+    def record_request(number: int, frame: FrameType | None) -> None:
+        requested.set()
+        restore_handlers()
 
-    # Python allows handlers in the main thread alone; elsewhere the caller's function has to do.
+    # Python allows signal handlers only in the main thread; elsewhere only the caller's function can stop a run.
     if threading.current_thread() is threading.main_thread():
         for number in SIGNALS:
-            before[number] = signal.signal(number, note)
+            original_handlers[number] = signal.signal(number, record_request)
     try:
-        yield lambda: asked.is_set() or (should_stop is not None and should_stop())
+        yield lambda: requested.is_set() or (should_stop is not None and should_stop())
     finally:
-        put_back()
+        restore_handlers()

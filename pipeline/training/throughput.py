@@ -1,6 +1,6 @@
-"""How fast a run goes: tokens a second, share of the machine's peak, share of the time spent waiting for data.
+"""The throughput of a run: tokens per second, share of the machine's peak, share of the time spent waiting for data.
 
-Kept apart from the log of the run, since no time may get into an artifact.
+Kept apart from the log of the run, since artifacts must not contain times.
 """
 
 from __future__ import annotations
@@ -10,24 +10,24 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-WINDOW = 20  # steps over which the speed that is shown is taken
-TELL_SECONDS = 2.0
+WINDOW = 20  # steps over which the current throughput is measured
+REPORT_SECONDS = 2.0
 
 
 class Clock:
-    """Time of one run in this process, by what it was spent on."""
+    """Measures how this process spends the time of one run."""
 
     def __init__(self) -> None:
         self.steps = 0  # done in this process
         self._began = time.monotonic()
-        self._aside = 0.0
-        self._waited = 0.0
-        self._told = 0.0
+        self._paused_seconds = 0.0
+        self._waiting_seconds = 0.0
+        self._reported = 0.0
         self._recent: deque[tuple[int, float, float]] = deque(maxlen=WINDOW + 1)
 
     def begin(self) -> None:
-        """Training starts now; what came before (compiling, resuming) does not count."""
-        self._began, self.steps, self._aside, self._waited = time.monotonic(), 0, 0.0, 0.0
+        """Start the clock; compiling and resuming, which come before, are not counted."""
+        self._began, self.steps, self._paused_seconds, self._waiting_seconds = time.monotonic(), 0, 0.0, 0.0
         self._recent.clear()
         self._mark()
 
@@ -36,44 +36,44 @@ class Clock:
         self._mark()
 
     def _mark(self) -> None:
-        self._recent.append((self.steps, self._busy(), self._waited))
+        self._recent.append((self.steps, self._busy(), self._waiting_seconds))
 
     def _busy(self) -> float:
-        return time.monotonic() - self._began - self._aside
+        return time.monotonic() - self._began - self._paused_seconds
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
-        """For data."""
+        """Count the time of the block as waiting for data."""
         started = time.monotonic()
         try:
             yield
         finally:
-            self._waited += time.monotonic() - started
+            self._waiting_seconds += time.monotonic() - started
 
     @contextmanager
-    def aside(self) -> Iterator[None]:
-        """Measuring, sampling: not training."""
+    def paused(self) -> Iterator[None]:
+        """Exclude the time of the block (validation, samples) from training."""
         started = time.monotonic()
         try:
             yield
         finally:
-            self._aside += time.monotonic() - started
+            self._paused_seconds += time.monotonic() - started
 
     def recent(self, step_tokens: int, flops_per_token: float, peak: float) -> dict[str, float]:
-        """Figures of the last steps. `peak` is FLOP/s of all devices together, 0 where it is not known."""
+        """Throughput over the last steps. `peak`: FLOP/s of all devices together, 0 if unknown."""
         (first, busy, waited), (last, busy_now, waited_now) = self._recent[0], self._recent[-1]
         return _figures(last - first, busy_now - busy, waited_now - waited, step_tokens, flops_per_token, peak)
 
     def summary(self, step_tokens: int, flops_per_token: float, peak: float) -> dict[str, float]:
-        """Figures of the whole run in this process."""
-        figures = _figures(self.steps, self._busy(), self._waited, step_tokens, flops_per_token, peak)
-        return {"training": self._busy(), "measuring": self._aside, **figures}
+        """Throughput and times in seconds of the whole run in this process."""
+        figures = _figures(self.steps, self._busy(), self._waiting_seconds, step_tokens, flops_per_token, peak)
+        return {"training": self._busy(), "measuring": self._paused_seconds, **figures}
 
-    def time_to_tell(self) -> bool:
-        """True once in a while: progress is for people."""
-        if time.monotonic() - self._told < TELL_SECONDS:
+    def report_due(self) -> bool:
+        """Whether REPORT_SECONDS have passed since this was last true."""
+        if time.monotonic() - self._reported < REPORT_SECONDS:
             return False
-        self._told = time.monotonic()
+        self._reported = time.monotonic()
         return True
 
 

@@ -1,11 +1,11 @@
-"""What a recipe can say about training: one block for each of pretraining, fine-tuning and preference tuning.
+"""The recipe's training settings: one block each for pretraining, fine-tuning and preference tuning.
 
-The three share every setting of the loop, since they share the loop; each adds its own and has its own defaults.
-A default that is 0 or `auto` is worked out from the model and the data, by the rule that its description names.
+The three share the settings of the loop; each adds its own settings and has its own defaults. A default of 0 or `auto`
+is derived from the model and the data by the rule in its description.
 
-Not every setting is part of what is learned. `OF_THE_MACHINE` names those that say how a run is carried out (memory,
-checkpoints, what is shown): they stay out of the fingerprint, so a run that ran out of memory goes on from its
-checkpoint with a smaller micro-batch. Results then differ by rounding only.
+`NOT_IN_FINGERPRINT` names the settings that affect only how a run is executed (memory, checkpoints, samples), not what
+is learned. They stay out of the fingerprint, so a run that ran out of memory resumes from its checkpoint with a smaller
+micro-batch; its result differs by rounding only.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from pydantic import Field, model_validator
 from pipeline.settings import Settings
 from pipeline.training.data.feed import FeedSettings
 
-OF_THE_MACHINE = (
+NOT_IN_FINGERPRINT = (
     "sequences", "precision", "activation_checkpointing", "loss_chunk", "compile", "sharding", "checkpoint_every",
     "checkpoint_minutes", "keep_checkpoints", "samples_every", "sample_prompts", "sample_tokens",
 )  # fmt: skip
 
 
 class LoopSettings(Settings):
-    """What the one training loop reads."""
+    """The settings of the training loop."""
 
-    # -- the rate of learning
+    # -- learning rate
     learning_rate: float = Field(
         0.0,
         ge=0,
@@ -37,8 +37,8 @@ class LoopSettings(Settings):
     schedule: Literal["cosine", "linear", "wsd"] = Field(
         "linear",
         description=(
-            "how the rate falls after the warm-up: linear (Bergsma et al. 2025: straight to zero beats cosine to a"
-            " tenth), cosine, or wsd: constant, then a fall at the end (Hu et al. 2024, MiniCPM)"
+            "how the rate decays after warm-up: linear (Bergsma et al. 2025: linear to zero beats cosine to a tenth),"
+            " cosine, or wsd (warm-up, stable, decay): constant, then a decay at the end (Hu et al. 2024, MiniCPM)"
         ),
     )
     warmup: float = Field(
@@ -46,23 +46,23 @@ class LoopSettings(Settings):
         ge=0,
         le=1,
         description=(
-            "share of the steps in which the rate rises from 0 (a few per cent is common; small models with few steps"
-            " need the higher end)"
+            "share of the steps over which the rate rises from 0 (a few per cent is common; small models with few steps"
+            " need more)"
         ),
     )
     decay: float = Field(
         0.2,
         ge=0,
         le=1,
-        description="wsd only: share of the steps in which the rate falls (Hägele et al. 2024: 10-20 %)",
+        description="wsd only: share of the steps over which the rate decays (Hägele et al. 2024: 10-20 %)",
     )
     final_learning_rate: float = Field(
         0.0,
         ge=0,
         le=1,
-        description="rate at the end, as a share of the highest (Bergsma et al. 2025: 0; GPT-3 and Chinchilla: 0.1)",
+        description="final rate, as a share of the highest (Bergsma et al. 2025: 0; GPT-3 and Chinchilla: 0.1)",
     )
-    # -- the optimiser
+    # -- optimiser
     optimiser: Literal["adamw", "muon"] = Field(
         "adamw",
         description=(
@@ -70,41 +70,41 @@ class LoopSettings(Settings):
         ),
     )
     betas: tuple[float, float] = Field(
-        (0.9, 0.95), description="AdamW's two decays of averages (GPT-3; Brown et al. 2020, appendix B)"
+        (0.9, 0.95), description="decay rates of AdamW's two moments (GPT-3; Brown et al. 2020, appendix B)"
     )
     momentum: float = Field(0.95, ge=0, lt=1, description="Muon's momentum (Jordan 2024)")
     weight_decay: float = Field(
         0.1,
         ge=0,
         description=(
-            "of matrices; never of norms, biases and embeddings (GPT-3: 0.1; OLMo 2, section 3.2, leaves embeddings"
-            " out)"
+            "applied to matrices, never to norms, biases and embeddings (GPT-3: 0.1; OLMo 2, section 3.2, excludes"
+            " embeddings)"
         ),
     )
-    clip: float = Field(1.0, ge=0, description="largest norm of the gradient, 0: no limit (GPT-3: 1.0)")
+    clip: float = Field(1.0, ge=0, description="largest gradient norm; 0: no clipping (GPT-3: 1.0)")
     ema: float = Field(
         0.0,
         ge=0,
         lt=1,
-        description="decay of a running average of the weights, which is then what is evaluated and kept; 0: none",
+        description="decay of a running average of the weights, which is evaluated and saved in their place; 0: none",
     )
     z_loss: float = Field(
         0.0, ge=0, description="weight of log(Z)^2, which keeps logits small (PaLM, section 5: 1e-4); 0: none"
     )
-    # -- what fits into memory, and how fast
+    # -- memory and speed
     sequences: int = Field(
         0,
         ge=0,
         description=(
-            "sequences in one micro-batch of one device; 0: 4,096 tokens on a CPU, the largest power of two that the"
-            " plan fits on a GPU"
+            "sequences per micro-batch on one device; 0: 4,096 tokens on a CPU, the largest power of two that fits on a"
+            " GPU according to the plan"
         ),
     )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         "auto",
         description=(
-            "auto: bf16 on GPUs that have it, fp16 with a loss scaler on older ones; on CPUs fp32, or bf16 from 1 M"
-            " parameters on where there is AMX (without it, bf16 is 3 times slower)"
+            "auto: bf16 on GPUs that support it, fp16 with a loss scaler on older ones; on CPUs fp32, or bf16 from 1 M"
+            " parameters with AMX (without AMX, bf16 is 3 times slower)"
         ),
     )
     activation_checkpointing: bool = Field(
@@ -116,40 +116,40 @@ class LoopSettings(Settings):
     loss_chunk: Literal["auto"] | int = Field(
         "auto",
         description=(
-            "tokens whose logits are held at once in the loss; 0: all of a micro-batch; auto: as many as make 4 million"
-            " logits on a CPU, 32 million on a GPU, but at least 512"
+            "tokens whose logits are in memory at once in the loss; 0: all of a micro-batch; auto: enough for 4 million"
+            " logits on a CPU, 32 million on a GPU, but at least 512 tokens"
         ),
     )
     compile: Literal["auto", "on", "off"] = Field(
         "auto",
         description=(
-            "torch.compile; auto: where a compiler is present and the run is long enough to earn back the minute it"
-            " costs"
+            "torch.compile; auto: if a compiler is installed and the run is long enough to make up for the minute that"
+            " it takes"
         ),
     )
     sharding: Literal["auto", "on", "off"] = Field(
         "auto",
         description=(
-            "several devices: split weights, gradients and optimiser over them (FSDP2); auto: only if they do not fit"
-            " on one"
+            "several devices: shard weights, gradients and optimiser state (FSDP2); auto: only if they do not fit on"
+            " one device"
         ),
     )
-    # -- checkpoints and what is looked at on the way
-    checkpoint_every: int = Field(0, ge=0, description="steps between checkpoints; 0: by the clock alone")
-    checkpoint_minutes: float = Field(10.0, gt=0, description="a checkpoint at least this often")
+    # -- checkpoints, validation and samples
+    checkpoint_every: int = Field(0, ge=0, description="steps between checkpoints; 0: by time only")
+    checkpoint_minutes: float = Field(10.0, gt=0, description="longest time between checkpoints, in minutes")
     keep_checkpoints: int = Field(
-        2, ge=1, description="newest checkpoints to keep, the best by validation loss beside them"
+        2, ge=1, description="number of newest checkpoints to keep, besides the best one by validation loss"
     )
-    evaluate_every: int = Field(0, ge=0, description="steps between measurements on validation data; 0: ten in a run")
+    evaluate_every: int = Field(0, ge=0, description="steps between validations; 0: ten in a run")
     select: Literal["last", "best"] = Field(
-        "last", description="which weights become the model: the last, or those of the lowest validation loss"
+        "last", description="which weights become the model: the last ones, or those with the lowest validation loss"
     )
     samples_every: int = Field(
-        0, ge=0, description="steps between samples; 0: with every second measurement on validation data"
+        0, ge=0, description="steps between samples, which are taken at validations; 0: at every second validation"
     )
-    sample_prompts: tuple[str, ...] = Field(("The ", "def ", "오늘 "), description="what the samples continue")
-    sample_tokens: int = Field(48, ge=1, description="tokens of a sample")
-    # -- when it goes wrong
+    sample_prompts: tuple[str, ...] = Field(("The ", "def ", "오늘 "), description="prompts that the samples continue")
+    sample_tokens: int = Field(48, ge=1, description="tokens per sample")
+    # -- divergence
     spike_sigmas: float = Field(
         6.0,
         ge=0,
@@ -161,36 +161,36 @@ class LoopSettings(Settings):
     max_rollbacks: int = Field(
         5,
         ge=0,
-        description="how often a run may go back to its last checkpoint and leave the batch out before it gives up",
+        description="how often a run may roll back to its last checkpoint and skip a batch before it fails",
     )
 
     @property
     def chunk(self) -> int | None:
-        """`loss_chunk` as the network takes it."""
+        """`loss_chunk` as the network expects it: None for `auto`."""
         return None if self.loss_chunk == "auto" else self.loss_chunk
 
     @property
     def identity(self) -> dict[str, Any]:
-        """The settings that decide what is learned, for the fingerprint."""
-        return {name: value for name, value in self.model_dump(mode="json").items() if name not in OF_THE_MACHINE}
+        """The settings that affect what is learned, for the fingerprint."""
+        return {name: value for name, value in self.model_dump(mode="json").items() if name not in NOT_IN_FINGERPRINT}
 
 
 class PretrainingSettings(LoopSettings):
-    """From token shards to a model."""
+    """Pretraining on token shards."""
 
-    feed: FeedSettings = Field(FeedSettings(), description="how documents become batches: weights, packing, masks")
+    feed: FeedSettings = Field(FeedSettings(), description="how documents become batches: weights, packing, masking")
     optimiser: Literal["adamw", "muon"] = Field(
         "muon",
         description=(
             "muon for the matrices of the blocks and adamw for the rest (Jordan 2024; Liu et al. 2025: the same loss"
-            " for half the compute; docs/training-quality.md has what it gives here), or adamw for all"
+            " for half the compute; docs/results/training-quality.md has our measurements), or adamw for all"
         ),
     )
     tokens: int = Field(
         0,
         ge=0,
         description=(
-            "tokens to train on; 0: 20 a parameter (Hoffmann et al. 2022), but at most `max_epochs` passes over the"
+            "tokens to train on; 0: 20 per parameter (Hoffmann et al. 2022), but at most `max_epochs` passes over the"
             " data"
         ),
     )
@@ -198,38 +198,38 @@ class PretrainingSettings(LoopSettings):
         4.0,
         gt=0,
         description=(
-            "limit on passes when `tokens` is 0 (Muennighoff et al. 2023: up to 4 are almost as good as new data)"
+            "limit on passes if `tokens` is 0 (Muennighoff et al. 2023: up to 4 are almost as good as new data)"
         ),
     )
     batch_tokens: int = Field(
         0,
         ge=0,
         description=(
-            "tokens of one step over all devices; 0: by the scaling law of DeepSeek LLM (Bi et al. 2024, section 3.1)"
+            "tokens per step over all devices; 0: by the scaling law of DeepSeek LLM (Bi et al. 2024, section 3.1)"
         ),
     )
     validation_tokens: int = Field(
         0,
         ge=0,
         description=(
-            "tokens of the validation split to measure on while training; 0: 65,536, but at most 1.5 % of `tokens`, so"
-            " that ten measurements take a twentieth of the time. The last measurement always takes all"
+            "tokens of the validation split to use during training; 0: 65,536, but at most 1.5 % of `tokens`, so that"
+            " ten validations take a twentieth of the time. The final validation always uses all of them"
         ),
     )
     mask_share: float = Field(
-        0.15, gt=0, lt=1, description="bidirectional models only: share of tokens to guess (Devlin et al. 2018)"
+        0.15, gt=0, lt=1, description="bidirectional models only: share of tokens to predict (Devlin et al. 2018)"
     )
 
 
 class SftSettings(LoopSettings):
-    """From a model and conversations to a model that answers."""
+    """Fine-tuning on conversations."""
 
     enabled: bool = Field(True, description="false: no fine-tuned model is made")
     epochs: float = Field(3.0, gt=0, description="passes over the conversations (Alpaca, Tülu 3: 2-3)")
     batch_tokens: int = Field(
         8192,
         ge=1,
-        description="tokens of one step; some tens of conversations, as is usual (Tülu 3: 128 conversations)",
+        description="tokens per step; some tens of conversations, as is usual (Tülu 3: 128 conversations)",
     )
     context: int = Field(0, ge=0, description="length of a packed sequence; 0: the model's context")
     method: Literal["full", "lora"] = Field(
@@ -244,53 +244,55 @@ class SftSettings(LoopSettings):
     select: Literal["last", "best"] = Field(
         "best",
         description=(
-            "which weights become the model: the last, or those of the lowest held-back loss (small sets are soon"
-            " learned by heart)"
+            "which weights become the model: the last ones, or those with the lowest loss on held-back conversations"
+            " (small data sets are soon overfitted)"
         ),
     )
     learning_rate: float = Field(
         0.0,
         ge=0,
         description=(
-            "0: a tenth of what pretraining would use at this size; ten times that with LoRA (Hu et al. 2021,"
-            " appendix D)"
+            "highest learning rate; 0: a tenth of what pretraining would use at this size; ten times that with LoRA (Hu"
+            " et al. 2021, appendix D)"
         ),
     )
-    weight_decay: float = Field(0.0, ge=0, description="of matrices (Tülu 3: 0)")
+    weight_decay: float = Field(0.0, ge=0, description="applied to matrices (Tülu 3: 0)")
     sample_prompts: tuple[str, ...] = Field(
-        ("Hello!", "안녕하세요", "Write a function that adds two numbers."), description="what is asked in the samples"
+        ("Hello!", "안녕하세요", "Write a function that adds two numbers."),
+        description="questions that the samples answer",
     )
 
 
 class PreferenceSettings(LoopSettings):
-    """From a fine-tuned model and pairs of answers to a model that prefers the better ones (DPO)."""
+    """Preference tuning (DPO) on pairs of answers."""
 
     enabled: bool = Field(True, description="false: no preference-tuned model is made")
     epochs: float = Field(1.0, gt=0, description="passes over the pairs (Rafailov et al. 2023; Tülu 3: 1)")
     batch_pairs: int = Field(
-        16, ge=1, description="pairs of one step (Rafailov et al. 2023, appendix B: 64; fewer for small sets)"
+        16, ge=1, description="pairs per step (Rafailov et al. 2023, appendix B: 64; fewer for small data sets)"
     )
     beta: float = Field(
-        0.1, gt=0, description="how strongly the model is held to where it started (Rafailov et al. 2023: 0.1)"
+        0.1, gt=0, description="how strongly the model is held to the reference model (Rafailov et al. 2023: 0.1)"
     )
     label_smoothing: float = Field(
         0.0,
         ge=0,
         lt=0.5,
-        description="share of pairs taken to be the wrong way round (conservative DPO, Mitchell 2023)",
+        description="assumed share of pairs with the wrong preference (conservative DPO, Mitchell 2023)",
     )
     length_normalised: bool = Field(
         False,
         description=(
-            "log-probabilities by token instead of by answer, against a taste for long answers (Tülu 3, section 5.1.2)"
+            "use log-probabilities per token instead of per answer, against a bias towards long answers (Tülu 3,"
+            " section 5.1.2)"
         ),
     )
     context: int = Field(
         0,
         ge=0,
         description=(
-            "longest prompt and answer together; 0: the model's context. Longer prompts lose their start, longer"
-            " answers their end"
+            "longest prompt and answer together, in tokens; 0: the model's context. Longer prompts lose their start,"
+            " longer answers their end"
         ),
     )
     method: Literal["full", "lora"] = Field(
@@ -299,13 +301,20 @@ class PreferenceSettings(LoopSettings):
     lora_rank: int = Field(16, ge=1, description="rank of the additions")
     lora_alpha: float = Field(32.0, gt=0, description="scale of the additions over their rank")
     learning_rate: float = Field(
-        0.0, ge=0, description="0: a hundredth of what pretraining would use at this size; ten times that with LoRA"
+        0.0,
+        ge=0,
+        description=(
+            "highest learning rate; 0: a hundredth of what pretraining would use at this size; ten times that with LoRA"
+        ),
     )
-    weight_decay: float = Field(0.0, ge=0, description="of matrices (Rafailov et al. 2023: 0)")
-    warmup: float = Field(0.1, ge=0, le=1, description="share of the steps in which the rate rises (Tülu 3: 0.1)")
-    spike_sigmas: float = Field(0.0, ge=0, description="off: the loss of a pair differs widely from the next by nature")
+    weight_decay: float = Field(0.0, ge=0, description="applied to matrices (Rafailov et al. 2023: 0)")
+    warmup: float = Field(0.1, ge=0, le=1, description="share of the steps over which the rate rises (Tülu 3: 0.1)")
+    spike_sigmas: float = Field(
+        0.0, ge=0, description="off by default, since the loss naturally varies widely between pairs"
+    )
     sample_prompts: tuple[str, ...] = Field(
-        ("Hello!", "안녕하세요", "Write a function that adds two numbers."), description="what is asked in the samples"
+        ("Hello!", "안녕하세요", "Write a function that adds two numbers."),
+        description="questions that the samples answer",
     )
 
     @model_validator(mode="after")

@@ -1,10 +1,10 @@
-"""How well a network predicts text that it has not seen: bits per byte, over all and by source.
+"""How well a network predicts unseen text: bits per byte, overall and by source.
 
-Bits per byte = nats / ln 2 / bytes of the text (Gao et al. 2020, The Pile, section 3.1). It counts bytes and not
-tokens, so it compares across tokenizers; and each token of a document is predicted exactly once, so it is no estimate.
+Bits per byte = nats / ln 2 / bytes of the text (Gao et al. 2020, The Pile, section 3.1). It is per byte, not per token,
+so it can be compared across tokenizers; and each token of a document is predicted exactly once, so it is exact.
 
-The documents of a source stand one after another and are cut into rows; a token sees its own document only. A part of
-the documents, the same share of every source, comes first: that is what is measured while training.
+The documents of a source are concatenated and cut into rows; a token attends only to its own document. A part of the
+documents, the same share of every source, comes first: validation during training uses these.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
+from model.config import IGNORED
 from pipeline.store.artifact import Artifact
 
 if TYPE_CHECKING:
@@ -24,21 +25,19 @@ if TYPE_CHECKING:
 
     Mask = Callable[[torch.Tensor, int], tuple[torch.Tensor, torch.Tensor]]
 
-IGNORED = -100
-
 
 @dataclass(frozen=True)
 class Rows:
-    """One batch: rows of tokens of one source, the next tokens, and which document each token is of."""
+    """One batch of one source: rows of tokens, the next tokens, and the document that each token belongs to."""
 
     source: str
     tokens: np.ndarray  # int64 [rows, context]
-    targets: np.ndarray  # int64 [rows, context], -100 where nothing is to be predicted
+    targets: np.ndarray  # int64 [rows, context], IGNORED where there is nothing to predict
     documents: np.ndarray  # int64 [rows, context]
 
 
 def documents_of(shards: Artifact, start: int) -> pl.DataFrame:
-    """The validation documents: doc_id, source, tokens with `start` before them as in training, bytes."""
+    """The validation documents: doc_id, source, tokens (after `start`, as in training), bytes."""
     from pipeline.tokens.shards import validation_documents
 
     tokens = pl.concat_list(pl.lit(start, dtype=pl.UInt32), pl.col("tokens").cast(pl.List(pl.UInt32)))
@@ -46,7 +45,7 @@ def documents_of(shards: Artifact, start: int) -> pl.DataFrame:
 
 
 def select(documents: pl.DataFrame, most_tokens: int) -> pl.DataFrame:
-    """Adds `early`: the first documents of each source, an equal share, `most_tokens` in all (0: every one)."""
+    """Adds `early`: the first documents of each source, the same share of each, `most_tokens` in total (0: all)."""
     lengths = documents.select("source", "doc_id", pl.col("tokens").list.len().alias("length"))
     total = max(1, int(lengths["length"].sum()))
     share = min(1.0, most_tokens / total) if most_tokens else 1.0
@@ -64,55 +63,55 @@ def cut(documents: pl.DataFrame, context: int, rows: int) -> list[Rows]:
         if not len(stream):
             continue
         document = np.repeat(np.arange(len(lengths)), lengths)
-        # Position i predicts i + 1, if that is of the same document.
+        # Position i predicts i + 1, if that belongs to the same document.
         following = np.append(stream[1:], IGNORED)
         following[np.append(document[1:] != document[:-1], True)] = IGNORED
         height = math.ceil(len(stream) / context)
         room = height * context - len(stream)
         tokens = np.append(stream, np.zeros(room, np.int64)).reshape(height, context)
         targets = np.append(following, np.full(room, IGNORED)).reshape(height, context)
-        which = np.append(document, np.full(room, len(lengths))).reshape(height, context)
+        owners = np.append(document, np.full(room, len(lengths))).reshape(height, context)
         for start in range(0, height, rows):
             end = start + rows
-            batches.append(Rows(str(source), tokens[start:end], targets[start:end], which[start:end]))
+            batches.append(Rows(str(source), tokens[start:end], targets[start:end], owners[start:end]))
     return batches
 
 
 class Validation:
-    """The validation documents of token shards, as the loop measures them."""
+    """Validation on the validation documents of token shards, for the loop."""
 
     def __init__(self, documents: pl.DataFrame, context: int, rows: int, most_tokens: int, mask: Mask | None = None):
-        """`documents`: doc_id, source, tokens (lists of ids), bytes. `mask` chooses what is to be guessed."""
+        """`documents`: doc_id, source, tokens (lists of ids), bytes. `mask` masks the tokens to predict."""
         self._mask = mask
-        chosen = select(documents, most_tokens)
-        early, late = chosen.filter("early"), chosen.filter(~pl.col("early"))
+        ordered = select(documents, most_tokens)
+        early, late = ordered.filter("early"), ordered.filter(~pl.col("early"))
         first, rest = cut(early, context, rows), cut(late, context, rows)
         self.batches = [*first, *rest]
-        self.some, self.all = len(first), len(first) + len(rest)
-        self.sources = sorted(chosen["source"].unique().to_list())
+        self.early_batches, self.total_batches = len(first), len(first) + len(rest)
+        self.sources = sorted(ordered["source"].unique().to_list())
         self._bytes = {
             count: dict(part.group_by("source").agg(pl.col("bytes").sum()).iter_rows())
-            for count, part in ((self.some, early), (self.all, chosen))
+            for count, part in ((self.early_batches, early), (self.total_batches, ordered))
         }
 
     def measure(self, model: torch.nn.Module, index: int) -> dict[str, float]:
-        """Nats and targets of one batch, under its source's name; 0 under all others."""
+        """Nats and targets of one batch under the name of its source; 0 under all others."""
         import torch
 
         rows = self.batches[index]
         device = next(model.parameters()).device
         tokens, targets, documents = (torch.from_numpy(a) for a in (rows.tokens, rows.targets, rows.documents))
         if self._mask is not None:
-            inside = targets != IGNORED
+            within = targets != IGNORED
             tokens, targets = self._mask(tokens, -1 - index)
-            targets = torch.where(inside, targets, IGNORED)
+            targets = torch.where(within, targets, IGNORED)
         tokens, targets, documents = tokens.to(device), targets.to(device), documents.to(device)
         nats, count = model(tokens, targets, documents=documents)
         sums = {f"{what}/{source}": 0.0 for what in ("nats", "targets") for source in self.sources} | {"batches": 1.0}
         return {**sums, f"nats/{rows.source}": float(nats), f"targets/{rows.source}": float(count)}
 
     def summary(self, sums: dict[str, float]) -> dict[str, float]:
-        """Mean loss, perplexity and bits per byte over all, and bits per byte by source."""
+        """Mean loss, perplexity and bits per byte, and bits per byte by source."""
         sizes = self._bytes[int(sums["batches"])]
         nats = {source: sums[f"nats/{source}"] for source in sizes}
         loss = sum(nats.values()) / max(1.0, sum(sums[f"targets/{source}"] for source in sizes))
@@ -120,7 +119,7 @@ class Validation:
             "validation_loss": loss,
             "perplexity": math.exp(min(loss, 50.0)),
         }
-        if self._mask is not None:  # a part of the tokens, each with what follows it in sight: no code length
+        if self._mask is not None:  # only some tokens are predicted, from both sides: that is no code length
             return figures
         figures["bits_per_byte"] = bits_per_byte(sum(nats.values()), sum(sizes.values()))
         by_source = {
@@ -130,5 +129,5 @@ class Validation:
 
 
 def bits_per_byte(nats: float, size: int) -> float:
-    """Nats over the text's tokens, and the text's bytes."""
+    """Bits per byte, from the nats summed over the tokens of a text and its size in bytes."""
     return nats / math.log(2) / max(1, size)

@@ -6,14 +6,15 @@ from pathlib import Path
 import pytest
 from dagster import AssetKey, AssetSpec, Definitions
 
-from assets import curation, display, evaluation, model, tokens
+from assets import display, groups
 from assets.definitions import defs
-from pipeline.graph import NODES
+from pipeline.graph import nodes_of
 from pipeline.inspect.curves import figure_of
 from pipeline.recipe import load
 
 GROUPS = ("sources", "curation", "tokens", "tuning_data", "model", "evaluation")
-DESCRIBED = {of.name: of for group in (curation, tokens, model, evaluation) for of in group.DESCRIBED}
+NODES = nodes_of(load())
+DESCRIBED = groups.described(load())
 
 
 def specs() -> dict[AssetKey, AssetSpec]:
@@ -47,7 +48,7 @@ def test_every_artifact_of_the_graph_is_an_asset_with_the_same_inputs() -> None:
     for name, node in NODES.items():
         given = {dep.asset_key.to_user_string() for dep in found[AssetKey(name)].deps}
         sources = {of for of in given if of.startswith("source/")}
-        assert given - sources == set(node.inputs)
+        assert given - sources == set(node.inputs.values())
         assert bool(sources) == (name == "raw_documents")
 
 
@@ -60,7 +61,7 @@ def test_jobs_hold_everything_up_to_their_end() -> None:
         return {key.to_user_string() for key in layer.executable_asset_keys}
 
     everything = assets_in("full_job")
-    assert everything == sources | {name for name, node in NODES.items() if node.wanted(recipe)}
+    assert everything == sources | {name for name, node in NODES.items() if node.enabled}
     assert "token_shards" in assets_in("tokenize_job") and "pretrained_model" not in assets_in("tokenize_job")
     assert "pretrained_evaluation" in assets_in("pretrain_job") and "sft_model" not in assets_in("pretrain_job")
     assert assets_in("evaluate_job") == {"pretrained_evaluation", "sft_evaluation", "preference_evaluation"}
@@ -94,14 +95,3 @@ def test_samples_hide_personal_data() -> None:
     shown = display.excerpt("write to minsu.kim@naver.com로 or call 010-1234-5678 today, card 4111 1111 1111 1111")
     assert "naver" not in shown and "1234" not in shown and "4111" not in shown
     assert "write to" in shown and "today" in shown
-
-
-def test_thresholds_are_found_by_the_name_of_their_signal() -> None:
-    settings = {"min_words": 50, "max_words": 100_000, "threshold": 0.8, "enabled": True, "model": "x"}
-    assert display.thresholds("words", settings) == [50.0, 100_000.0]
-    assert display.thresholds("score", settings) == [0.8]
-    assert display.thresholds("lines", settings) == []
-    nested = {"gopher": {"min_words": 50, "min_words_ko": 30, "word_length": [3.0, 10.0]}, "c4": {"curly": False}}
-    assert display.thresholds("words", nested) == [30.0, 50.0]
-    assert display.thresholds("word_length", nested) == [3.0, 10.0]
-    assert display.thresholds("curly", nested) == []

@@ -7,9 +7,10 @@ import polars as pl
 import pytest
 from dagster import DagsterInstance, materialize
 
-from assets import curation, display
-from pipeline.graph import inputs_in_order
+from assets import display, groups
+from pipeline.graph import nodes_of
 from pipeline.recipe import load
+from pipeline.run import inputs_in_order
 from pipeline.store.store import Store
 
 RECIPE = """
@@ -23,7 +24,7 @@ curation:
 execution: {{executor: in_process}}
 """
 # Up to the duplicates, and nothing after them.
-UP_TO = {*inputs_in_order(load(), "duplicate_decisions"), "duplicate_decisions"}
+UP_TO = set(inputs_in_order(nodes_of(load()), "duplicate_decisions"))
 WORDS = ("the", "of", "and", "to", "in", "is", "it", "was", "for", "on", "are", "as", "with", "his", "they", "at", "be")
 
 
@@ -43,7 +44,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("SLM_RECIPE", str(tmp_path / "recipe.yaml"))
     monkeypatch.setenv("SLM_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("SLM_TRACKING", "off")
-    wanted = [asset for asset in curation.assets_of(load()) if asset.key.to_user_string() in UP_TO]
+    wanted = [asset for asset in groups.assets_of(load()) if asset.key.to_user_string() in UP_TO]
     with DagsterInstance.ephemeral() as instance:
 
         def run(success: bool = True):

@@ -9,11 +9,11 @@ import polars as pl
 import pytest
 
 from pipeline.documents.document import DOCUMENT_SCHEMA
-from pipeline.documents.execution import ExecutionSettings
 from pipeline.documents.stage import decision_facts, decision_table
 from pipeline.store.artifact import Artifact
 from pipeline.store.draft import Draft
 from pipeline.store.store import Store
+from tests.making import after, context
 
 SHARED = Path(os.environ.get("SLM_SHARED_DATA") or Path(__file__).resolve().parents[3] / "shared" / "data")
 
@@ -114,20 +114,11 @@ def raw_of(store: Store, **sources: pl.DataFrame) -> tuple[Artifact, Artifact | 
     return raw, made("earlier_decisions", decisions) if any_kept else None
 
 
-class Named:
-    """A source of the recipe, of which the filters read the name alone."""
-
-    def __init__(self, name: str):
-        self.name = name
-
-
 def learned(module, root: Path, settings, log=lambda line: None, **sources: pl.DataFrame) -> Artifact:
     """The model that `module` makes of documents, in a store at `root` (a later call with other ones is the same)."""
     store = Store(root, "r")
     raw, previous = raw_of(store, **sources)
-    return module.make_model(
-        store, raw, previous, settings, [Named(name) for name in sources], ExecutionSettings(executor="in_process"), log
-    )
+    return module.make_model(context(store, sources=tuple(sources), log=log), after(raw, previous), settings)
 
 
 def shared(name: str) -> Path:

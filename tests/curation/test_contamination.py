@@ -3,9 +3,7 @@
 import gzip
 import json
 import random
-import sys
 import unicodedata
-from pathlib import Path
 
 import polars as pl
 import pytest
@@ -17,13 +15,12 @@ from pipeline.curation.curated import apply_edits
 from pipeline.curation.evaluation_items import Item, index_of, items_of, tokens_of
 from pipeline.errors import UserError
 from pipeline.ingest.records import Reading
-from pipeline.store.artifact import OF_THE_MAKING
+from pipeline.store.artifact import RUN_SPECIFIC
 from pipeline.store.store import Store
 from pipeline.store.tables import write_table
 from pipeline.text.words import blocks
-
-sys.path.insert(0, str(Path(__file__).parent))
-from written_documents import HERE, outcome, raw_documents
+from tests.curation.written_documents import outcome, raw_documents
+from tests.making import after, context
 
 QUESTION = "A farmer has seventeen sheep and all but nine of them run away; how many sheep does the farmer have left?"
 KOREAN = "철수는 사과를 열일곱 개 가지고 있었는데 그중에서 아홉 개를 영희에게 나누어 주었다. 남은 사과는 몇 개인가?"
@@ -195,7 +192,7 @@ def decide(tmp_path, texts, parts=2, name="store", held=None, **given):
     sets = ({"name": "set", "path": str(tmp_path / "items.jsonl"), "id": "id"},)
     chosen = contamination.Settings(**{"sets": sets, **given})
     data = instruction_data(store, *held) if held else None
-    made = contamination.make(store, raw, None, chosen, HERE, lambda _: None, instruction_data=data)
+    made = contamination.make(context(store), after(raw, **({"instruction_data": data} if data else {})), chosen)
     return made, outcome(raw, made)
 
 
@@ -268,8 +265,8 @@ def test_fragments_and_history_change_nothing_and_the_path_of_a_set_is_not_in_it
     (tmp_path / "elsewhere").mkdir()
     moved, _ = decide(tmp_path / "elsewhere", TEXTS * 3, 5)
     for other in (steps, moved):
-        assert {k: v for k, v in other.manifest.items() if k not in OF_THE_MAKING} == {
-            k: v for k, v in five.manifest.items() if k not in OF_THE_MAKING
+        assert {k: v for k, v in other.manifest.items() if k not in RUN_SPECIFIC} == {
+            k: v for k, v in five.manifest.items() if k not in RUN_SPECIFIC
         }
     assert str(tmp_path) not in json.dumps(five.manifest)
 

@@ -1,9 +1,7 @@
 """`duplicate_decisions`: what goes, for which document, and that neither order, fragments nor history change a byte."""
 
 import random
-import sys
 import unicodedata
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -14,11 +12,10 @@ from pipeline.curation.duplicates import selection as choice
 from pipeline.curation.duplicates.signatures import signatures_of
 from pipeline.documents.execution import ExecutionSettings
 from pipeline.errors import UserError
-from pipeline.store.artifact import OF_THE_MAKING, file_digest
+from pipeline.store.artifact import RUN_SPECIFIC, file_digest
 from pipeline.store.store import Store
-
-sys.path.insert(0, str(Path(__file__).parent))
-from written_documents import HERE, identity, outcome, raw_documents
+from tests.curation.written_documents import identity, outcome, raw_documents
+from tests.making import after, context
 
 DRAW = random.Random(4)
 VOCABULARY = [f"word{number}" for number in range(4000)]
@@ -42,7 +39,7 @@ def jaccard(one: str, other: str, n: int = 5) -> float:
 def decide(tmp_path, rows, parts=1, name="store", sources=(), **settings):
     store = Store(tmp_path / name, "r")
     raw = raw_documents(store, rows, parts)
-    made = near.make(store, raw, None, near.Settings(**settings), HERE, lambda _: None, sources)
+    made = near.make(context(store, sources=tuple(sources)), after(raw), near.Settings(**settings))
     problems = review.check(raw, None, made, near.Settings(**settings))
     assert problems == []
     return raw, made, outcome(raw, made)
@@ -185,7 +182,7 @@ def contents(made) -> dict[str, str]:
 
 
 def what_was_made(made) -> dict:
-    return {name: value for name, value in made.manifest.items() if name not in OF_THE_MAKING}
+    return {name: value for name, value in made.manifest.items() if name not in RUN_SPECIFIC}
 
 
 def test_order_of_input_and_of_workers_change_nothing(tmp_path, monkeypatch):
@@ -198,7 +195,7 @@ def test_order_of_input_and_of_workers_change_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr("pipeline.documents.execution.WORTH_A_PROCESS_BYTES", 0)
     store = Store(tmp_path / "workers", "r")
     two = ExecutionSettings(executor="processes", workers=2)
-    third = near.make(store, raw_documents(store, rows, 2), None, near.Settings(), two, lambda _: None)
+    third = near.make(context(store, execution=two), after(raw_documents(store, rows, 2)), near.Settings())
     assert what_was_made(third) == what_was_made(first)
 
 
@@ -392,7 +389,6 @@ def test_paths_of_indexes_start_at_the_recipe(tmp_path):
 
 def test_only_documents_that_earlier_stages_left_take_part(tmp_path):
     from pipeline.curation.filters import language
-    from pipeline.documents.stage import run_stage
 
     korean = " ".join(f"한국어로 쓴 글의 낱말 {number}번은" for number in range(40))
     english = " ".join(f"This is plain English prose, sentence number {number} of it." for number in range(40))
@@ -404,8 +400,8 @@ def test_only_documents_that_earlier_stages_left_take_part(tmp_path):
     ]
     store = Store(tmp_path / "store", "r")
     raw = raw_documents(store, rows, 1)
-    before = run_stage(language.STAGE, store, raw, None, language.Settings(allow=("en",)), HERE, log=lambda _: None)
-    made = near.make(store, raw, before, near.Settings(), HERE, lambda _: None)
+    before = language.STAGE.make(context(store), after(raw), language.Settings(allow=("en",)))
+    made = near.make(context(store), after(raw, before), near.Settings())
     assert {name: row["keep"] for name, row in outcome(raw, made).items()} == {
         "k": None,
         "k2": None,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pipeline.curation.duplicates.similarity import Sets, of_texts, sets_of
+from pipeline.curation.duplicates.similarity import ShingleSets, jaccard_of_texts, shingle_sets
 from pipeline.text import words as w
 
 # Letters, white space of every kind, marks that combine, jamo that join, emoji.
@@ -100,8 +100,8 @@ def test_words_are_hashed_in_nfc_and_found_where_they_are(texts):
 
 def test_hashes_do_not_depend_on_what_stands_around():
     texts = [f"{'x ' * number}the same five words here {'y' * number}" for number in range(200)]
-    (alone,) = [set(sets_of(pl.Series(["the same five words here"]), 5)[0].tolist())]
-    hashes, sizes = sets_of(pl.Series(texts), 5)
+    (alone,) = [set(shingle_sets(pl.Series(["the same five words here"]), 5)[0].tolist())]
+    hashes, sizes = shingle_sets(pl.Series(texts), 5)
     ends = np.cumsum(sizes)
     for number in range(200):
         assert alone < set(hashes[ends[number] - sizes[number] : ends[number]].tolist()) or number == 0
@@ -120,18 +120,18 @@ def jaccard_by_hand(one: str, other: str, n: int) -> float:
 @given(st.lists(st.sampled_from(["a", "b", "c"]), max_size=40), st.lists(st.sampled_from(["a", "b", "c"]), max_size=40))
 def test_jaccard_is_exact(one, other):
     for n in (1, 2, 5):
-        assert of_texts(" ".join(one), " ".join(other), n) == jaccard_by_hand(" ".join(one), " ".join(other), n)
+        assert jaccard_of_texts(" ".join(one), " ".join(other), n) == jaccard_by_hand(" ".join(one), " ".join(other), n)
 
 
 def test_many_pairs_at_once_are_the_same_as_one_at_a_time(monkeypatch):
     draw = np.random.default_rng(3)
     texts = [" ".join(draw.choice(list("abcd"), size).tolist()) for size in draw.integers(0, 60, 50)]
-    hashes, sizes = sets_of(pl.Series(texts), 3)
+    hashes, sizes = shingle_sets(pl.Series(texts), 3)
     left, right = draw.integers(0, 50, 300), draw.integers(0, 50, 300)
 
-    def sets() -> Sets:
+    def sets() -> ShingleSets:
         parts = np.split(hashes, np.cumsum(sizes)[:-1])
-        return Sets(50, lambda asked: ((np.array([i]), parts[d], sizes[[d]]) for i, d in enumerate(asked)))
+        return ShingleSets(50, lambda asked: ((np.array([i]), parts[d], sizes[[d]]) for i, d in enumerate(asked)))
 
     whole = sets().jaccard(left, right)
     monkeypatch.setattr("pipeline.curation.duplicates.similarity.ELEMENTS_AT_ONCE", 7)
@@ -141,12 +141,12 @@ def test_many_pairs_at_once_are_the_same_as_one_at_a_time(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("text", "folded"),
+    ("text", "normalised"),
     [
         ("<p class='x'>Hello, World!</p>", "hello world"),
         ("a < b and c > d", "a b and c d"),
         ("<!-- note -->한국어, '문장'.", "한국어 문장"),
     ],
 )
-def test_folding_takes_out_what_is_not_to_matter(text, folded):
-    assert " ".join(w.fold(pl.Series([text]), True, True, True)[0].split()) == folded
+def test_what_a_comparison_ignores_is_removed(text, normalised):
+    assert " ".join(w.normalise_for_comparison(pl.Series([text]), True, True, True)[0].split()) == normalised

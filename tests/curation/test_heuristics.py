@@ -1,9 +1,7 @@
 """Heuristics: a tiny text for every reason, good text of each kind untouched, repetition against a plain count."""
 
 import random
-import sys
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -12,11 +10,9 @@ import pytest
 from pipeline.curation.filters import heuristics
 from pipeline.curation.filters.gopher_repetition import DUPLICATE, TOP, repetition_columns, stood_before
 from pipeline.text.code_lines import without_blocks
-from pipeline.text.pieces import lines, paragraphs, words
 from pipeline.text.prose import prose_of
-
-sys.path.insert(0, str(Path(__file__).parent))
-from filter_texts import ENGLISH, JAVA, KOREAN, PYTHON, frame, reasons, shared
+from pipeline.text.segments import lines, paragraphs, words
+from tests.curation.filter_texts import ENGLISH, JAVA, KOREAN, PYTHON, frame, reasons, shared
 
 SENTENCES = ENGLISH.split(". ")
 SYLLABLES = [a + b for a in "bdfgklmnprstvz" for b in "aeiou"]

@@ -2,16 +2,12 @@
 
 import csv
 import gzip
-import sys
-from pathlib import Path
 
 import pytest
 
 from pipeline.curation.filters import keywords
 from pipeline.curation.filters.keyword_lists import HARMLESS, LISTS, entries
-
-sys.path.insert(0, str(Path(__file__).parent))
-from filter_texts import ENGLISH, KOREAN, frame, reasons, shared
+from tests.curation.filter_texts import ENGLISH, KOREAN, frame, reasons, shared
 
 
 def counted(*texts: str, **settings) -> list[dict]:

@@ -1,17 +1,12 @@
 """Language: scripts settle what they can, code is told by its lines, the classifier is asked for the rest."""
 
-import sys
-from pathlib import Path
-
 import polars as pl
 import pytest
 
 from pipeline.curation.filters import language
 from pipeline.errors import UserError
 from pipeline.text.characters import count_kinds
-
-sys.path.insert(0, str(Path(__file__).parent))
-from filter_texts import ENGLISH, JAVA, KOREAN, PYTHON, frame, reasons, shared
+from tests.curation.filter_texts import ENGLISH, JAVA, KOREAN, PYTHON, frame, reasons, shared
 
 FRENCH = "Le port était calme au petit matin et les bateaux rentraient avec la marée, comme tous les jours de l'année."
 GERMAN = "Der Hafen lag am frühen Morgen still, und die Boote kamen mit der Flut zurück, wie an jedem anderen Tag auch."

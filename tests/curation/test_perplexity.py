@@ -1,7 +1,6 @@
 """Perplexity: what is removed, what is not judged, that no model judges what it has seen, and stable bytes."""
 
 import random
-import sys
 from pathlib import Path
 
 import polars as pl
@@ -14,9 +13,8 @@ from pipeline.documents.view import Documents
 from pipeline.errors import UserError
 from pipeline.store.artifact import Artifact
 from pipeline.store.store import Store
-
-sys.path.insert(0, str(Path(__file__).parent))
-from filter_texts import KOREAN, PYTHON, Named, frame, learned, raw_of, reasons
+from tests.curation.filter_texts import KOREAN, PYTHON, frame, learned, raw_of, reasons
+from tests.making import context
 
 DRAW = random.Random(7)
 NOUNS = [
@@ -77,7 +75,7 @@ TEXTS = [*(english() for _ in range(60)), *(korean() for _ in range(60))]
 def model(tmp_path_factory) -> Path:
     made = learned(perplexity, tmp_path_factory.mktemp("model"), perplexity.Settings(**SMALL), s=frame(*TEXTS))
     assert made.facts["ko"]["documents"] == made.facts["spaced"]["documents"] == 60
-    return made.whole()
+    return made.local_directory()
 
 
 def judge(model: Path, *texts: str, **settings) -> list[str | None]:
@@ -116,7 +114,7 @@ def test_no_model_has_seen_what_it_judges(tmp_path):
     letters = "abcdefghijklmnopqrstuvwxyz"
     marked = [f"{english()} Only{letters[i % 26]}{letters[i // 26]}x was here." for i in range(40)]
     documents = frame(*marked)
-    model = learned(perplexity, tmp_path, perplexity.Settings(**SMALL), s=documents).whole()
+    model = learned(perplexity, tmp_path, perplexity.Settings(**SMALL), s=documents).local_directory()
     folds = fold(documents["doc_id"]).to_list()
     assert set(folds) == {0, 1}
     for number in (0, 1):
@@ -130,18 +128,18 @@ def test_too_little_text_makes_no_model_and_judges_nothing(tmp_path):
     made = learned(perplexity, tmp_path, perplexity.Settings(), said.append, s=frame(*TEXTS[:3]))
     assert list(made.manifest["files"]) == ["bounds.json"] and made.facts["ko"]["documents"] == 0
     assert any("too few" in sentence for sentence in said)
-    assert judge(made.whole(), garbled(english())) == [None]
+    assert judge(made.local_directory(), garbled(english())) == [None]
 
 
 def test_the_reference_is_what_the_recipe_names(tmp_path):
     sources = {"good": frame(*TEXTS[:60]), "other": frame(*(garbled(english()) for _ in range(60)))}
     made = learned(perplexity, tmp_path, perplexity.Settings(reference=["good"], **SMALL), **sources)
-    assert judge(made.whole(), garbled(english()), english()) == ["high_perplexity", None]
+    assert judge(made.local_directory(), garbled(english()), english()) == ["high_perplexity", None]
 
 
 def test_a_reference_that_is_no_source_is_named():
     with pytest.raises(UserError, match="`wikipedia`, which is no source of the recipe: wiki"):
-        perplexity.check_reference("perplexity", ["wikipedia"], [Named("wiki")])
+        perplexity.check_reference("perplexity", ["wikipedia"], ["wiki"])
 
 
 def test_removed_documents_are_no_reference(tmp_path):
@@ -152,7 +150,7 @@ def test_removed_documents_are_no_reference(tmp_path):
 
 
 def test_the_same_text_gives_the_same_bytes(model, tmp_path):
-    again = learned(perplexity, tmp_path, perplexity.Settings(**SMALL), s=frame(*TEXTS)).whole()
+    again = learned(perplexity, tmp_path, perplexity.Settings(**SMALL), s=frame(*TEXTS)).local_directory()
     names = sorted(path.name for path in model.iterdir())
     assert names == ["bounds.json", "ko-0.arpa", "ko-1.arpa", "manifest.json", "spaced-0.arpa", "spaced-1.arpa"]
     names.remove("manifest.json")  # it says how long it took
@@ -163,7 +161,9 @@ def sampled(root: Path, characters: int, **sources: pl.DataFrame) -> learning_sa
     store = Store(root, "r")
     documents = Documents(*raw_of(store, **sources))
     execution = ExecutionSettings(executor="in_process")
-    return learning_sample.make(store, "sample", documents, {"all": set(sources)}, characters, execution, str)
+    return learning_sample.make(
+        context(store, execution=execution), "sample", documents, {"all": set(sources)}, characters
+    )
 
 
 def test_the_sample_is_bounded_and_hangs_on_nothing_else(tmp_path):
@@ -240,7 +240,7 @@ def test_words_of_both_languages():
 def test_control_characters_do_no_harm(tmp_path):
     texts = [text[:40] + " \x00 \x0b\x1f\u2028 nul\x00nul " + text[40:] for text in TEXTS]
     made = learned(perplexity, tmp_path, perplexity.Settings(**SMALL), s=frame(*texts))
-    assert judge(made.whole(), *texts[:3], "\x00" * 50) == [None] * 4
+    assert judge(made.local_directory(), *texts[:3], "\x00" * 50) == [None] * 4
 
 
 def test_no_documents(model):

@@ -161,7 +161,7 @@ def test_spans_that_touch_become_one():
             "value": pl.Series([1, 2, 3, 4], dtype=pl.UInt64),
         }
     )
-    merged = spans._disjoint(found).select("row", "start", "end", "label").rows()
+    merged = spans._merge_overlapping(found).select("row", "start", "end", "label").rows()
     assert merged == [(0, 0, 12, "PHONE_NUMBER"), (0, 20, 22, "US_SSN"), (1, 5, 6, "US_SSN")]
 
 
@@ -230,7 +230,7 @@ def test_windows_are_small_and_few():
 def test_presidio_is_not_imported_where_there_is_no_candidate():
     program = (
         "import sys, polars as pl\n"
-        "from pipeline.curation.personal_data import stage\n"
+        "from pipeline.curation.personal_data import personal_data as stage\n"
         "stage.signals(pl.DataFrame({'text': ['plain words only']}), stage.Settings(), {})\n"
         "assert not any(name.startswith('presidio') for name in sys.modules)\n"
     )
@@ -241,7 +241,7 @@ def test_presidio_is_not_imported_where_there_is_no_candidate():
 def test_torch_is_not_imported_for_presidio_and_can_be_afterwards():
     program = (
         "import sys, polars as pl\n"
-        "from pipeline.curation.personal_data import stage\n"
+        "from pipeline.curation.personal_data import personal_data as stage\n"
         "found = stage.signals(pl.DataFrame({'text': ['a@naver.com']}), stage.Settings(), {})\n"
         "assert found['spans'][0] is not None and 'presidio_analyzer' in sys.modules\n"
         "assert 'torch' not in sys.modules and 'transformers' not in sys.modules\n"

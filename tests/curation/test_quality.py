@@ -1,19 +1,15 @@
 """Quality: good told from poor by sources or by rules, a bound on what goes, what is not judged, stable bytes."""
 
-import sys
 from pathlib import Path
 
 import polars as pl
 import pytest
 
 from pipeline.curation.filters import quality
-from pipeline.documents.execution import ExecutionSettings
-from pipeline.documents.stage import run_stage
 from pipeline.store.store import Store
-
-sys.path.insert(0, str(Path(__file__).parent))
-from filter_texts import PYTHON, Named, frame, learned, raw_of, reasons
-from test_perplexity import DRAW, NOUNS, english, korean
+from tests.curation.filter_texts import PYTHON, frame, learned, raw_of, reasons
+from tests.curation.test_perplexity import DRAW, NOUNS, english, korean
+from tests.making import after, context
 
 OFFERS = [
     "buy",
@@ -58,7 +54,7 @@ def model(tmp_path_factory) -> Path:
     settings = quality.Settings(reference=["good"], **SMALL)
     made = learned(quality, tmp_path_factory.mktemp("model"), settings, good=GOOD, web=POOR)
     assert made.facts == {"ko": {"good": 60, "poor": 60}, "spaced": {"good": 60, "poor": 60}}
-    return made.whole()
+    return made.local_directory()
 
 
 def judged(model: Path, *texts: str) -> pl.DataFrame:
@@ -104,7 +100,7 @@ def test_without_a_reference_the_rules_teach(tmp_path):
     made = learned(quality, tmp_path, quality.Settings(**SMALL), s=frame(*GOOD["text"], *bullets))
     assert made.facts["spaced"]["good"] >= 40 and made.facts["spaced"]["poor"] == 40
     assert made.facts["ko"]["poor"] == 0 and not made.file("ko-0.bin").exists()
-    found = judged(made.whole(), english(), offer(), korean())["quality"].to_list()
+    found = judged(made.local_directory(), english(), offer(), korean())["quality"].to_list()
     assert found[0] > 0.7 > 0.3 > found[1] and found[2] is None
 
 
@@ -113,12 +109,14 @@ def test_too_few_examples_make_no_model(tmp_path):
     few = {"good": GOOD.head(10), "web": POOR.head(10)}
     made = learned(quality, tmp_path, quality.Settings(reference=["good"]), said.append, **few)
     assert list(made.manifest["files"]) == ["bounds.json"] and len([line for line in said if "too few" in line]) == 2
-    assert reasons(quality, frame(offer()), {"quality_model": made.whole()}, min_quality=1.0, max_removed=1.0) == [None]
+    assert reasons(
+        quality, frame(offer()), {"quality_model": made.local_directory()}, min_quality=1.0, max_removed=1.0
+    ) == [None]
 
 
 def test_the_same_text_gives_the_same_bytes(model, tmp_path):
     settings = quality.Settings(reference=["good"], **SMALL)
-    again = learned(quality, tmp_path, settings, good=GOOD, web=POOR).whole()
+    again = learned(quality, tmp_path, settings, good=GOOD, web=POOR).local_directory()
     names = sorted(path.name for path in model.iterdir() if path.name != "manifest.json")
     assert names == ["bounds.json", "ko-0.bin", "ko-1.bin", "spaced-0.bin", "spaced-1.bin"]
     assert all((again / name).read_bytes() == (model / name).read_bytes() for name in names)
@@ -130,23 +128,14 @@ def test_no_documents(model):
 
 def test_as_artifacts_of_a_store(tmp_path):
     """The model is made once, by its own settings alone; the stage runs on it; switched off, neither reads text."""
-    store, quiet = Store(tmp_path, "r"), {"log": lambda _: None}
+    store = Store(tmp_path, "r")
     raw, _ = raw_of(store, good=GOOD, web=POOR)
 
     def make(**settings):
         chosen = quality.Settings(reference=["good"], **SMALL, **settings)
-        sources = [Named("good"), Named("web")]
-        model = quality.make_model(store, raw, None, chosen, sources, ExecutionSettings(), **quiet)
-        stage = run_stage(
-            quality.STAGE,
-            store,
-            raw,
-            None,
-            chosen,
-            ExecutionSettings(executor="in_process"),
-            {"quality_model": model},
-            **quiet,
-        )
+        run = context(store, sources=("good", "web"))
+        model = quality.make_model(run, after(raw), chosen)
+        stage = quality.STAGE.make(run, after(raw, quality_model=model), chosen)
         return model, stage
 
     model, stage = make(max_removed=0.25, min_quality=0.5)

@@ -1,7 +1,6 @@
 """`repetition_edits`: sentences of many documents are found at their place and cut, and nothing else is."""
 
-import sys
-from pathlib import Path
+import itertools
 
 import numpy as np
 import polars as pl
@@ -12,13 +11,10 @@ from hypothesis import strategies as st
 from pipeline.curation.curated import apply_edits
 from pipeline.curation.duplicates import repetition
 from pipeline.curation.duplicates.sentences import sentences_of
-from pipeline.store.artifact import OF_THE_MAKING
+from pipeline.store.artifact import RUN_SPECIFIC
 from pipeline.store.store import Store
-
-sys.path.insert(0, str(Path(__file__).parent))
-import itertools
-
-from written_documents import HERE, outcome, raw_documents
+from tests.curation.written_documents import outcome, raw_documents
+from tests.making import after, context
 
 FOOTER = "All product names and logos are the property of their respective owners."
 KOREAN = "모든 상표와 로고는 각 소유자의 자산입니다."
@@ -82,7 +78,7 @@ def decide(tmp_path, texts, parts=2, name="store", lang=None, **given):
     store = Store(tmp_path / name, "r")
     rows = [{"text": text, "source_id": str(number), "lang": lang} for number, text in enumerate(texts)]
     raw = raw_documents(store, rows, parts)
-    made = repetition.make(store, raw, None, repetition.Settings(**given), HERE, lambda _: None)
+    made = repetition.make(context(store), after(raw), repetition.Settings(**given))
     return made, outcome(raw, made)
 
 
@@ -177,8 +173,8 @@ def test_order_fragments_and_memory_change_nothing(tmp_path, monkeypatch):
         }
     decide(tmp_path, texts[:20], 5, name="steps")
     again, _ = decide(tmp_path, texts, 5, name="steps")
-    assert {k: v for k, v in again.manifest.items() if k not in OF_THE_MAKING} == {
-        k: v for k, v in other.manifest.items() if k not in OF_THE_MAKING
+    assert {k: v for k, v in again.manifest.items() if k not in RUN_SPECIFIC} == {
+        k: v for k, v in other.manifest.items() if k not in RUN_SPECIFIC
     }
     assert first.counts == other.counts
 

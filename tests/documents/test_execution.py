@@ -10,10 +10,10 @@ from pipeline.curation.filters import language
 from pipeline.documents import execution
 from pipeline.documents.document import DOCUMENT_SCHEMA
 from pipeline.documents.execution import ExecutionSettings, run_all
-from pipeline.documents.stage import run_stage
 from pipeline.errors import UserError
-from pipeline.store.artifact import OF_THE_MAKING, Artifact
+from pipeline.store.artifact import RUN_SPECIFIC, Artifact
 from pipeline.store.store import Store
+from tests.making import after, context
 
 ENGLISH = "The first paragraph of a plain text, and then some more words that say little but are plainly English. "
 KOREAN = "첫 번째 문단은 평범한 글이고, 그 뒤에 별 뜻은 없지만 분명히 한국어인 낱말이 조금 더 이어진다. "
@@ -34,11 +34,11 @@ def raw_documents(store: Store) -> Artifact:
 def decisions(root, settings: ExecutionSettings) -> Artifact:
     store = Store(root, "r")
     raw = raw_documents(store)
-    return run_stage(language.STAGE, store, raw, None, language.Settings(), settings, log=lambda _: None)
+    return language.STAGE.make(context(store, execution=settings), after(raw), language.Settings())
 
 
 def what_was_made(artifact: Artifact) -> dict:
-    return {name: value for name, value in artifact.manifest.items() if name not in OF_THE_MAKING}
+    return {name: value for name, value in artifact.manifest.items() if name not in RUN_SPECIFIC}
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Running a stage by fragment: what is computed, what is remembered, and that row order holds throughout."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -8,13 +9,15 @@ from pydantic import Field
 
 from pipeline.documents.document import DOCUMENT_SCHEMA
 from pipeline.documents.execution import ExecutionSettings
-from pipeline.documents.stage import Stage, run_stage
+from pipeline.documents.reasons import Reason
+from pipeline.documents.stage import FragmentStage
 from pipeline.documents.view import Documents
 from pipeline.errors import UserError
 from pipeline.settings import StageSettings
 from pipeline.store.artifact import Artifact
 from pipeline.store.draft import Draft
 from pipeline.store.store import Store
+from tests.making import after, context
 
 READ: list[str] = []  # texts whose signals were computed
 IN_PROCESS = ExecutionSettings(executor="in_process")
@@ -40,8 +43,17 @@ def decide(signals: pl.DataFrame, settings: LengthSettings) -> pl.DataFrame:
     )
 
 
-STAGE = Stage("length_decisions", LengthSettings, "1", signals, decide, {"short": "too short"}, ("unit",))
-SECOND = Stage("second_decisions", LengthSettings, "1", signals, decide, {"short": "too short"}, ("unit",))
+STAGE = FragmentStage(
+    name="length_decisions",
+    settings=LengthSettings,
+    version="1",
+    description="Removes short texts.",
+    rules=(Reason("short", "too short"),),
+    signals=signals,
+    decide=decide,
+    signal_settings=("unit",),
+)
+SECOND = replace(STAGE, name="second_decisions")
 
 
 def raw_artifact(store: Store, fragments: dict[str, list[str]]) -> Artifact:
@@ -54,9 +66,11 @@ def raw_artifact(store: Store, fragments: dict[str, list[str]]) -> Artifact:
     return store.make("raw_documents", code_version="1", settings={"f": fragments}, inputs={}, build=build)
 
 
-def run(store: Store, raw: Artifact, stage: Stage = STAGE, previous: Artifact | None = None, **settings) -> Artifact:
+def run(
+    store: Store, raw: Artifact, stage: FragmentStage = STAGE, previous: Artifact | None = None, **settings
+) -> Artifact:
     READ.clear()
-    return run_stage(stage, store, raw, previous, LengthSettings(**settings), IN_PROCESS, log=lambda _: None)
+    return stage.make(context(store), after(raw, previous), LengthSettings(**settings))
 
 
 @pytest.fixture
@@ -148,7 +162,7 @@ def test_switching_a_stage_on_computes_its_signals(store):
 
 
 def test_a_stage_that_removes_everything_is_refused_and_leaves_nothing(store):
-    with pytest.raises(UserError, match=r"`length_decisions` removes all of the 5 documents.*`short` \(5\)"):
+    with pytest.raises(UserError, match=r"`length_decisions` removes all of its 5 documents.*`short` \(5\)"):
         run(store, raw_artifact(store, FRAGMENTS), least=100)
     assert store.current("length_decisions") is None
 
@@ -157,19 +171,19 @@ def test_processes_give_the_same_bytes(store, tmp_path):
     texts = {f"s-{i}": [f"text number {i * 1000 + k}" * 3 for k in range(50)] + ["x"] for i in range(3)}
     here = run(store, raw_artifact(store, texts))
     other = Store(tmp_path / "other", "r")
-    there = run_stage(
-        STAGE,
-        other,
-        raw_artifact(other, texts),
-        None,
-        LengthSettings(),
-        ExecutionSettings(workers=2),
-        log=lambda _: None,
-    )
+    two = ExecutionSettings(workers=2)
+    there = STAGE.make(context(other, execution=two), after(raw_artifact(other, texts)), LengthSettings())
     assert here.digest == there.digest
 
 
 def test_a_stage_that_forgets_a_row_is_caught(store):
-    bad = Stage("bad_decisions", LengthSettings, "1", lambda d, s, m: signals(d, s, m).head(1), decide, {}, ("unit",))
+    bad = replace(STAGE, name="bad_decisions", signals=lambda d, s, m: signals(d, s, m).head(1))
     with pytest.raises(ValueError, match="signals for 1 rows of 3"):
         run(store, raw_artifact(store, FRAGMENTS), bad)
+
+
+def test_a_reason_that_the_stage_does_not_declare_is_refused(store):
+    raw = raw_artifact(store, {"s-0": ["a", "long enough"]})
+    with pytest.raises(UserError, match="removes documents as `short`, which it does not declare: add a rule"):
+        run(store, raw, replace(STAGE, rules=(Reason("long", "too long"),)))
+    assert run(store, raw).counts["removed"] == {"short": 1}

@@ -11,10 +11,8 @@ import sys
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-import tiny
-
-from pipeline.store.artifact import OF_THE_MAKING
+from pipeline.store.artifact import RUN_SPECIFIC
+from tests import tiny
 
 KILLS = int(os.environ.get("SLM_KILLS", "3"))
 
@@ -29,7 +27,7 @@ def what_was_made(data: Path) -> dict[str, dict]:
     found = {}
     for pointer in sorted(data.glob("tiny/*/current")):
         manifest = json.loads((pointer.parent / pointer.read_text().strip() / "manifest.json").read_text())
-        found[pointer.parent.name] = {name: value for name, value in manifest.items() if name not in OF_THE_MAKING}
+        found[pointer.parent.name] = {name: value for name, value in manifest.items() if name not in RUN_SPECIFIC}
     return found
 
 

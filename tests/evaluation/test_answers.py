@@ -8,6 +8,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+from pipeline.evaluation.held_back import chosen_questions, prompt_ids
+from pipeline.evaluation.measure import SAMPLE
 from pipeline.evaluation.measures import answers, samples
 
 
@@ -26,7 +28,7 @@ def questions(*pairs: tuple[str, str], lang: str = "en") -> pl.DataFrame:
 
 
 def test_the_prompt_ends_where_the_assistant_begins(tokenizer):
-    ids = answers.prompt_ids(tokenizer, [{"role": "user", "content": "hi"}])
+    ids = prompt_ids(tokenizer, [{"role": "user", "content": "hi"}])
     assert ids[0] == tokenizer.document_start and ids[1] == tokenizer.ids["<|im_start|>"]
     assert bytes(i - 6 for i in ids[-10:]).decode() == "assistant\n"
     whole, learned = tokenizer.encode_chat([{"role": "user", "content": "hi"}, {"role": "assistant", "content": "yo"}])
@@ -74,17 +76,17 @@ def test_questions_are_a_fixed_sample_shared_between_sources():
     many = pl.concat(
         [questions(*[(str(i), "a") for i in range(50)]), questions(("x", "y")).with_columns(source=pl.lit("t"))]
     )
-    chosen = answers.chosen_questions(many, 10)
+    chosen = chosen_questions(many, 10)
     assert chosen.height == 10 and set(chosen["source"]) == {"s", "t"}
-    assert chosen.equals(answers.chosen_questions(many.sample(fraction=1, shuffle=True, seed=3), 10))
-    assert answers.chosen_questions(many, 0).height == 0 == answers.chosen_questions(many.clear(), 5).height
+    assert chosen.equals(chosen_questions(many.sample(fraction=1, shuffle=True, seed=3), 10))
+    assert chosen_questions(many, 0).height == 0 == chosen_questions(many.clear(), 5).height
 
 
 def table(rows: list[tuple[str, str, str, bool]]) -> pl.DataFrame:
     frame = pl.DataFrame(rows, schema=["output", "reference", "lang", "ended"], orient="row")
     return frame.select(
         pl.col(name).cast(kind) if name in frame.columns else pl.lit(None, dtype=kind).alias(name)
-        for name, kind in answers.SAMPLE.items()
+        for name, kind in SAMPLE.items()
     )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from pipeline.curation.stages import Curation
 from pipeline.inspect import cards
+from pipeline.inspect.rules_reference import reasons_by_asset
 
 MANIFESTS = {
     "raw_documents": {
@@ -47,15 +49,23 @@ MANIFESTS = {
 
 
 def test_the_data_card_names_sources_licences_counts_and_reasons():
-    text = cards.data_card(MANIFESTS, {"other_language": "in a language that the recipe does not ask for"})
+    text = cards.data_card(MANIFESTS, reasons_by_asset(Curation()))
     assert "| wiki | CC-BY-SA-4.0 | ko, en | 1,200 | 1,160 | 500,000 |" in text
     assert "| notes | not stated | unknown | 30 | 28 | 1,234 |" in text
     assert "| language_decisions | `other_language` | in a language that the recipe does not ask for | 40 |" in text
+    assert "| raw_documents | `empty` | no text, or white space alone | 3 |" in text
     assert "| personal_data_edits | `EMAIL_ADDRESS` | 17 |" in text
     assert "Names of people are not looked for" in text
     assert "| faq | MIT | 90 | 5 | 5 duplicate |" in text
     for manifest in MANIFESTS.values():
         assert manifest["fingerprint"] in text
+
+
+def test_a_reason_of_one_name_is_told_by_the_asset_that_gave_it():
+    removed = {"counts": {"removed": {"other_language": 1}}}
+    text = cards.data_card({"raw_documents": removed, "language_decisions": removed}, reasons_by_asset(Curation()))
+    assert "| raw_documents | `other_language` | a page in another language than the source's | 1 |" in text
+    assert "| language_decisions | `other_language` | in a language that the recipe does not ask for | 1 |" in text
 
 
 def test_the_model_card_names_shape_training_and_what_it_was_made_from():
@@ -72,7 +82,7 @@ def test_the_model_card_names_shape_training_and_what_it_was_made_from():
 
 
 def test_cards_of_little_are_short_and_whole():
-    assert cards.data_card({"token_shards": MANIFESTS["token_shards"]}).startswith("# Data of `?`")
+    assert cards.data_card({"token_shards": MANIFESTS["token_shards"]}, {}).startswith("# Data of `?`")
     text = cards.model_card("pretrained_model", {"pretrained_model": MANIFESTS["pretrained_model"]})
     assert "Made from" not in text and "Measured" not in text and "3,000,000" in text
 
@@ -81,4 +91,4 @@ def test_a_bar_in_a_name_does_not_break_the_table():
     manifests = {
         "raw_documents": {"facts": {"sources": {"a|b": {"documents": 1, "licenses": {"x\ny": 1}, "languages": {}}}}}
     }
-    assert "| a\\|b | x y | not stated | 1 |  |  |" in cards.data_card(manifests)
+    assert "| a\\|b | x y | not stated | 1 |  |  |" in cards.data_card(manifests, {})

@@ -5,7 +5,6 @@ import os
 import random
 import re
 import signal
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,11 +12,9 @@ from typing import Any
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-from dagster_site import Site, until
-
-from pipeline.graph import DECISIONS
+from pipeline.curation.stages import STAGES
 from pipeline.store.artifact import digest
+from tests.operations.dagster_site import Site, until
 
 WORDS = re.findall(
     r"\w+",
@@ -118,7 +115,7 @@ def test_one_document_more_starts_one_run_that_makes_one_fragment(trained: Site)
     after = site.manifests("watched")
     for name in ("raw_documents", "curated_documents"):
         assert after[name]["counts"]["kept"] == before[name]["counts"]["kept"] + 1, name
-    for name in ("raw_documents", *DECISIONS, "curated_documents", "token_shards"):
+    for name in ("raw_documents", *(stage.name for stage in STAGES), "curated_documents", "token_shards"):
         if name not in ("duplicate_decisions", "repetition_edits"):  # these compare documents with one another
             assert after[name]["fragments"] == {"computed": 1, "reused": 2}, name
         for source in ("letters", "tales"):

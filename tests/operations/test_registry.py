@@ -1,17 +1,15 @@
 """A model that was made, by whatever command: its version, its files in MLflow, and which one is best."""
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-import tiny
-
 from pipeline import tracking
-from pipeline.graph import Project, make_with_inputs
+from pipeline.graph import Project
 from pipeline.inspect import registry
+from pipeline.run import make_with_inputs
+from tests import tiny
 
 EVALUATION = "\nevaluation: {answers: 2, answer_tokens: 4, validation_tokens: 1000, prompts: [The harbour]}\n"
 

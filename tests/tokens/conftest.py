@@ -18,6 +18,7 @@ from pipeline.store.store import Store
 from pipeline.tokens import training
 from pipeline.tokens.token_settings import TokenizerSettings
 from pipeline.tokens.tokenizer import load
+from tests.making import context
 
 KINDS = {
     "sentencepiece": TokenizerSettings(vocab_size=1500),
@@ -109,7 +110,10 @@ def made(tmp_path_factory, texts):
 def artifacts(made):
     """A tokenizer artifact of each kind."""
     store, curated = made
-    return {kind: training.make(store, curated, settings, quiet) for kind, settings in KINDS.items()}
+    return {
+        kind: training.make(context(store), {"curated_documents": curated}, settings)
+        for kind, settings in KINDS.items()
+    }
 
 
 @pytest.fixture(scope="session")

@@ -63,7 +63,7 @@ def test_hugging_faces_template_gives_the_same_ids(tokenizers, artifacts, kind):
 
 
 def test_what_differs_in_hugging_faces_file(artifacts, kind):
-    """It reads `<eos>` in text as the special token unless told not to: this is stated in docs/tokens.md."""
+    """It reads `<eos>` in text as the special token unless told not to: this is stated in docs/guide/tokens.md."""
     import tokenizers as library
 
     peer = library.Tokenizer.from_file(str(artifacts[kind].file(HUGGING_FACE)))

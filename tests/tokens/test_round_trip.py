@@ -56,7 +56,7 @@ def check(tokenizer, native, peer, texts: list[str]) -> None:
 
 @pytest.fixture(scope="module")
 def trio(artifacts, tokenizers, kind, peer):
-    return tokenizers[kind], load(artifacts[kind].directory, memory=False), peer
+    return tokenizers[kind], load(artifacts[kind].directory, cache=False), peer
 
 
 def test_odd_texts_come_back(trio):
@@ -98,9 +98,9 @@ def test_a_column_has_the_smallest_type(trio, texts):
 def test_pieces_show_parts_of_characters(trio):
     tokenizer = trio[0]
     (ids,) = tokenizer.encode(["힣\U0010ffff"])
-    pieces = tokenizer.pieces(ids)
+    pieces = tokenizer.token_strings(ids)
     assert any(piece.startswith("<0x") for piece in pieces)
-    assert tokenizer.pieces([tokenizer.ids["<eos>"]]) == ["<eos>"]
+    assert tokenizer.token_strings([tokenizer.ids["<eos>"]]) == ["<eos>"]
     assert tokenizer.decode([*ids, tokenizer.ids["<eos>"]]) == "힣\U0010ffff"
     assert tokenizer.decode([tokenizer.ids["<eos>"]], specials=True) == "<eos>"
 

@@ -13,14 +13,15 @@ from pipeline.store.store import Store
 from pipeline.tokens import near_validation, shards, training
 from pipeline.tokens.token_settings import ShardSettings, TokenizerSettings
 from pipeline.tokens.tokenizer import load
-from tests.tokens.conftest import code, curate, documents, english, korean, quiet
+from tests.making import context
+from tests.tokens.conftest import code, curate, documents, english, korean
 
 HERE = ExecutionSettings(executor="in_process")
 SETTINGS = ShardSettings(validation=0.1, row_group_tokens=2048)
 
 
 def make(store, curated, tokenizer, settings=SETTINGS):
-    return shards.make(store, curated, tokenizer, settings, HERE, quiet)
+    return shards.make(context(store), {"curated_documents": curated, "tokenizer": tokenizer}, settings)
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +91,9 @@ def test_only_changed_fragments_are_encoded_again(tmp_path, artifacts):
     assert second.manifest["fragments"] == {"computed": 1, "reused": 3}
     assert read(second).height == read(first).height + 1
     # A tokenizer that was made again with another report, and the same model, changes nothing.
-    other = training.make(store, curate(store, texts), TokenizerSettings(kind="bpe", vocab_size=600), quiet)
+    curated = curate(store, texts)
+    settings = TokenizerSettings(kind="bpe", vocab_size=600)
+    other = training.make(context(store), {"curated_documents": curated}, settings)
     third = make(store, curate(store, changed), other)
     assert third.manifest["fragments"]["computed"] == 4
 
@@ -135,13 +138,13 @@ def test_no_twin_of_a_validation_document_is_trained_on(with_twins):
     assert rows == left_out["doc_id"].to_list()
 
 
-def test_sketches_are_samples_of_runs():
+def test_sketches_are_samples_of_ngrams():
     rng = np.random.default_rng(0)
     lengths = np.array([3, 8, 0, 2000, 5000])
     tokens = rng.integers(0, 500, lengths.sum()).astype(np.uint16)
-    values, rows = near_validation.runs(tokens, lengths)
+    values, rows = near_validation.ngram_hashes(tokens, lengths)
     assert np.bincount(rows).tolist() == [1, 1, 1, 1993, 4993]
-    alone, _ = near_validation.runs(tokens[11:2011], np.array([2000]))
+    alone, _ = near_validation.ngram_hashes(tokens[11:2011], np.array([2000]))
     assert alone.tolist() == values[rows == 3].tolist()
     sketches = near_validation.sketches(tokens, lengths)
     assert sketches.list.len().to_list()[:3] == [1, 1, 1]
@@ -168,6 +171,7 @@ def test_workers_give_the_same_bytes(sharded, made, artifacts, tmp_path, monkeyp
 
     monkeypatch.setattr(execution, "WORTH_A_PROCESS_BYTES", 0)
     processes = ExecutionSettings(executor="processes", workers=2)
-    again = shards.make(Store(tmp_path, "made"), made[1], artifacts["sentencepiece"], SETTINGS, processes, quiet)
+    inputs = {"curated_documents": made[1], "tokenizer": artifacts["sentencepiece"]}
+    again = shards.make(context(Store(tmp_path, "made"), execution=processes), inputs, SETTINGS)
     assert again.digest == sharded.digest
     assert load(artifacts["sentencepiece"].directory).vocab_size == again.facts["tokenizer"]["vocab_size"]

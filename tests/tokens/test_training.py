@@ -10,14 +10,18 @@ import polars as pl
 import pytest
 from pydantic import ValidationError
 
-from pipeline.documents.execution import ExecutionSettings
 from pipeline.errors import UserError
 from pipeline.store.artifact import Artifact
 from pipeline.store.store import Store
 from pipeline.tokens import byte_pair, sampling, training
 from pipeline.tokens.token_settings import SPECIALS, TokenizerSettings
 from pipeline.tokens.tokenizer import HUGGING_FACE, load
+from tests.making import context
 from tests.tokens.conftest import KINDS, curate, documents, quiet
+
+
+def tokenizer_of(store, curated, settings, log=quiet):
+    return training.make(context(store, log=log), {"curated_documents": curated}, settings)
 
 
 def test_the_artifact_is_complete(artifacts, kind):
@@ -42,7 +46,7 @@ def test_the_artifact_is_complete(artifacts, kind):
 def test_the_report_counts(artifacts, tokenizers, kind, texts):
     report = json.loads(artifacts[kind].file("report.json").read_text())
     assert report["round_trip_exact"] == report["tokenizer_json_same_ids"] == report["documents"] > 0
-    held = documents(texts).filter(sampling.held_out(pl.col("doc_id")) < KINDS[kind].held_back)
+    held = documents(texts).filter(sampling.held_out_fraction(pl.col("doc_id")) < KINDS[kind].held_back)
     assert report["documents"] == held.height
     korean = held.filter(pl.col("lang") == "ko")["text"].to_list()
     count = sum(len(ids) for ids in tokenizers[kind].encode(korean))
@@ -57,10 +61,13 @@ def test_the_report_counts(artifacts, tokenizers, kind, texts):
 def test_the_same_text_gives_the_same_bytes_in_another_process(made, artifacts, kind, tmp_path):
     store = made[0]
     script = (
-        "import sys, json; from pipeline.store import Store; from pipeline.tokens import training;"
+        "import sys, json; from pipeline.store.store import Store; from pipeline.tokens import training;"
         "from pipeline.tokens.token_settings import TokenizerSettings;"
+        "from pipeline.context import RunContext;"
         "curated = Store(sys.argv[1], 'made').current('curated_documents');"
-        "made = training.make(Store(sys.argv[2], 'made'), curated, TokenizerSettings(**json.loads(sys.argv[3])), str);"
+        "context = RunContext(Store(sys.argv[2], 'made'), log=str);"
+        "settings = TokenizerSettings(**json.loads(sys.argv[3]));"
+        "made = training.make(context, {'curated_documents': curated}, settings);"
         "print(made.digest)"
     )
     given = [str(store.root), str(tmp_path), KINDS[kind].model_dump_json()]
@@ -74,10 +81,10 @@ def test_a_vocabulary_larger_than_the_text_can_give(tmp_path, kind):
     curated = curate(store, {"en": ["the cat sat on the mat, the cat", "a dog and the cat and a mat"]})
     settings = KINDS[kind].model_copy(update={"vocab_size": 4000, "held_back": 0.0})
     with pytest.raises(UserError, match=r"`tokenizer.vocab_size: 4000` .* (\d+) is the largest vocabulary") as error:
-        training.make(store, curated, settings, quiet)
+        tokenizer_of(store, curated, settings, quiet)
     assert store.current("tokenizer") is None
     most = int(str(error.value).split(": ")[-1].split()[0])
-    made = training.make(store, curated, settings.model_copy(update={"vocab_size": most}), quiet)
+    made = tokenizer_of(store, curated, settings.model_copy(update={"vocab_size": most}), quiet)
     assert load(made.directory).vocab_size == most
 
 
@@ -85,11 +92,11 @@ def test_characters_that_do_not_fit(tmp_path):
     store = Store(tmp_path, "made")
     curated = curate(store, {"ko": ["".join(chr(0xAC00 + 7 * i) for i in range(900))]})
     with pytest.raises(UserError, match="does not hold the characters of the text"):
-        training.make(store, curated, TokenizerSettings(vocab_size=400, held_back=0), quiet)
+        tokenizer_of(store, curated, TokenizerSettings(vocab_size=400, held_back=0), quiet)
 
 
 def sampled(store: Store, curated: Artifact, **settings) -> sampling.Sample:
-    return sampling.make(store, curated, TokenizerSettings(**settings), ExecutionSettings(), quiet)
+    return sampling.make(context(store), curated, TokenizerSettings(**settings))
 
 
 def test_languages_with_more_weight_get_shorter_texts(made):
@@ -115,9 +122,9 @@ def test_the_sample_keeps_to_its_size_and_weights(made):
     assert sum(len(text.encode()) for text in drawn) == pytest.approx(30_000, rel=0.25)
     assert drawn == list(sample.texts())
     source = dict(zip(frame["text"], frame["source"], strict=True))
-    held = set(frame.filter(sampling.held_out(pl.col("doc_id")) < 0.1)["text"])
+    held = set(frame.filter(sampling.held_out_fraction(pl.col("doc_id")) < 0.1)["text"])
     assert held and not held & set(drawn) and {source[text] for text in drawn} == {"ko", "code"}
-    assert sample.held_back and set(sample.to_measure_on()["text"]) == held
+    assert sample.held_back and set(sample.report_documents()["text"]) == held
     rate = {group["source"]: group["rate"] for group in sample.artifact.facts["groups"]}
     assert rate["ko"] == pytest.approx(2 * rate["code"]) and rate["en"] == 0
 
@@ -134,16 +141,16 @@ def test_only_a_document_of_the_sample_changes_the_tokenizer(tmp_path, texts, ki
     """Not in the sample: untouched. In the report alone: the report. In the sample: trained again."""
     store = Store(tmp_path, "made")
     settings = KINDS[kind].model_copy(update={"sample_bytes": 60_000, "held_back": 0.1})
-    first = training.make(store, curate(store, texts), settings, quiet)
+    first = tokenizer_of(store, curate(store, texts), settings, quiet)
     sample = sampled(store, store.require("curated_documents"), sample_bytes=60_000, held_back=0.1)
-    learned, measured = set(sample.texts()), set(sample.to_measure_on()["text"])
+    learned, measured = set(sample.texts()), set(sample.report_documents()["text"])
     rest = [text for text in texts["ko"] if text not in learned | measured]
     assert rest and learned and measured
 
     def changed(old: str) -> Artifact:
         """The tokenizer after one text changed in a way that leaves its document's id as it was."""
         new = {lang: [text.replace(" ", "  ") if text == old else text for text in of] for lang, of in texts.items()}
-        return training.make(store, curate(store, new), settings, quiet)
+        return tokenizer_of(store, curate(store, new), settings, quiet)
 
     untouched = changed(rest[0])
     assert untouched.version == first.version and not untouched.made
@@ -154,19 +161,19 @@ def test_only_a_document_of_the_sample_changes_the_tokenizer(tmp_path, texts, ki
     assert reported.file(model).stat().st_ino == first.file(model).stat().st_ino  # linked, not trained again
     trained = changed(sorted(learned & set(texts["ko"]))[0])
     assert trained.file(model).stat().st_ino != first.file(model).stat().st_ino
-    fresh = training.make(Store(tmp_path / "fresh", "made"), store.require("curated_documents"), settings, quiet)
+    fresh = tokenizer_of(Store(tmp_path / "fresh", "made"), store.require("curated_documents"), settings, quiet)
     assert fresh.digest == trained.digest
 
 
 def test_frozen_stays_and_says_so(tmp_path, texts):
     store = Store(tmp_path, "made")
     settings = TokenizerSettings(vocab_size=500, frozen=True)
-    first = training.make(store, curate(store, {"ko": texts["ko"]}), settings, quiet)
+    first = tokenizer_of(store, curate(store, {"ko": texts["ko"]}), settings, quiet)
     lines: list[str] = []
     more = curate(store, texts)
-    again = training.make(store, more, settings, lines.append)
+    again = tokenizer_of(store, more, settings, lines.append)
     assert again.version == first.version and "frozen" in lines[0] and "inputs.curated_documents" in lines[0]
-    thawed = training.make(store, more, settings.model_copy(update={"frozen": False}), quiet)
+    thawed = tokenizer_of(store, more, settings.model_copy(update={"frozen": False}), quiet)
     assert thawed.version != first.version
 
 
@@ -174,7 +181,7 @@ def test_nfc_makes_decomposed_text_the_same(tmp_path, texts):
     import unicodedata
 
     store = Store(tmp_path, "made")
-    made = training.make(store, curate(store, texts), TokenizerSettings(vocab_size=800, normalisation="nfc"), quiet)
+    made = tokenizer_of(store, curate(store, texts), TokenizerSettings(vocab_size=800, normalisation="nfc"), quiet)
     tokenizer = load(made.directory)
     apart = unicodedata.normalize("NFD", "한글 문서를 é")
     one, other = tokenizer.encode([apart, "한글 문서를 é"])
@@ -190,7 +197,7 @@ def test_an_existing_tokenizer_keeps_its_ids(artifacts, tokenizers, made, tmp_pa
     store = Store(tmp_path, "made")
     pattern = tokenizers["bpe"].about["pattern"] if kind == "bpe" else None
     settings = TokenizerSettings(kind="existing", path=str(artifacts[kind].file(file)), pattern=pattern)
-    artifact = training.make(store, made[1], settings, quiet)
+    artifact = tokenizer_of(store, made[1], settings, quiet)
     assert str(tmp_path) not in artifact.file("tokenizer_about.json").read_text()
     existing = load(artifact.directory)
     texts = ["def f():\n    return 1", "  한국어 문서를\r\n읽었다. 😀", "<eos> & <|im_end|>", ""]
@@ -215,7 +222,7 @@ def test_a_sentencepiece_model_with_its_own_normalisation(made, tmp_path, texts)
     )  # fmt: skip
     (tmp_path / "other.model").write_bytes(model.getvalue())
     settings = TokenizerSettings(kind="existing", path=str(tmp_path / "other.model"))
-    artifact = training.make(Store(tmp_path / "store", "made"), made[1], settings, quiet)
+    artifact = tokenizer_of(Store(tmp_path / "store", "made"), made[1], settings, quiet)
     tokenizer = load(artifact.directory)
     assert tokenizer.ids["<eos>"] == 2 and tokenizer.ids["<|im_start|>"] >= 800  # `</s>` is there, ChatML was added
     (ids,) = tokenizer.encode(["우리는 문서를 읽었다."])
@@ -230,16 +237,16 @@ def test_a_sentencepiece_model_with_its_own_normalisation(made, tmp_path, texts)
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (b"not a tokenizer", "neither a SentencePiece model"),
-        (b"{}", "no tokenizer.json"),
-        (b"IQ== 0\n", "needed beside"),
+        (b"not a tokenizer", "is not a SentencePiece model, a tokenizer.json or a tiktoken file"),
+        (b"{}", "is not a readable tokenizer.json"),
+        (b"IQ== 0\n", "needs `tokenizer.pattern`"),
     ],
 )
 def test_a_file_that_is_no_tokenizer(made, tmp_path, content, sentence):
     (tmp_path / "file").write_bytes(content)
     settings = TokenizerSettings(kind="existing", path=str(tmp_path / "file"))
     with pytest.raises(UserError, match=sentence):
-        training.make(Store(tmp_path / "store", "made"), made[1], settings, quiet)
+        tokenizer_of(Store(tmp_path / "store", "made"), made[1], settings, quiet)
 
 
 def test_settings_that_do_not_fit_together():

@@ -17,6 +17,7 @@ from pipeline.store.store import Store
 from pipeline.store.tables import write_table
 from pipeline.tokens.byte_pair import PATTERN, to_tiktoken
 from pipeline.tokens.token_settings import SPECIALS
+from tests.making import context
 
 SHAPE = ModelConfig(layers=2, width=32, heads=4, kv_heads=2, context=64)
 
@@ -76,7 +77,6 @@ def shards(store, tokenizer) -> Artifact:
     """Token shards of short made texts in two sources, a tenth of them for validation."""
     import xxhash
 
-    from pipeline.documents.execution import ExecutionSettings
     from pipeline.tokens import shards as token_shards
     from pipeline.tokens.token_settings import ShardSettings
 
@@ -93,10 +93,8 @@ def shards(store, tokenizer) -> Artifact:
             draft.table(f"{source}-0", {"made": 1}, lambda frame=frame: frame)
 
     curated = put(store, "curated_documents", build)
-    in_process = ExecutionSettings(executor="in_process")
-    return token_shards.make(
-        store, curated, tokenizer, ShardSettings(validation=0.1), in_process, log=lambda line: None
-    )
+    inputs = {"curated_documents": curated, "tokenizer": tokenizer}
+    return token_shards.make(context(store), inputs, ShardSettings(validation=0.1))
 
 
 def conversation(number: int) -> list[dict[str, str]]:

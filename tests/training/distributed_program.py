@@ -22,7 +22,7 @@ def main() -> None:
     torch.set_num_threads(1)
     lines: list[str] = []
     calls: list[int] = []
-    with distributed.joined("cpu") as (ranks, _):
+    with distributed.process_group("cpu") as (ranks, _):
         model = toy.network(dropout=options.get("dropout", 0.0))
         if options.get("double"):
             model = model.double()
@@ -43,7 +43,7 @@ def main() -> None:
             )  # fmt: skip
         except Stopped:
             return
-        weights = {name: distributed.whole(p.detach()) for name, p in model.named_parameters()}
+        weights = {name: distributed.gathered(p.detach()) for name, p in model.named_parameters()}
         if ranks.first:
             from safetensors.torch import save_file
 

@@ -55,7 +55,7 @@ def test_two_processes_are_one(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_two_processes_go_on_with_the_same_bits(tmp_path):
+def test_two_processes_resume_with_the_same_bits(tmp_path):
     options = {"steps": 14, "dropout": 0.1, "settings": {"checkpoint_every": 3, "ema": 0.9}}
     whole = start(tmp_path / "whole", 2, **options)
     stopped = start(tmp_path / "stopped", 2, **options, stop_after=22)
@@ -65,7 +65,7 @@ def test_two_processes_go_on_with_the_same_bits(tmp_path):
     finish(start(tmp_path / "stopped", 2, **options))
     files = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "stopped")]
     assert files[0] == files[1]
-    assert "going on from the checkpoint of step" in (tmp_path / "stopped" / "lines-0.txt").read_text()
+    assert "resuming from the checkpoint of step" in (tmp_path / "stopped" / "lines-0.txt").read_text()
 
 
 @pytest.mark.slow
@@ -82,7 +82,7 @@ def test_killed_with_9_at_five_random_places(tmp_path, processes):
         assert not (tmp_path / "killed" / "model.safetensors").exists()
     finish(start(tmp_path / "killed", processes, **options))
     finish(whole)
-    assert "going on from the checkpoint of step" in (tmp_path / "killed" / "lines-0.txt").read_text()
+    assert "resuming from the checkpoint of step" in (tmp_path / "killed" / "lines-0.txt").read_text()
     assert curve(tmp_path / "whole") == curve(tmp_path / "killed")
     weights = [load_file(tmp_path / name / "model.safetensors") for name in ("whole", "killed")]
     assert all(bool((weights[0][name] == weights[1][name]).all()) for name in weights[0])

@@ -10,13 +10,14 @@ import polars as pl
 import pytest
 from pydantic import ValidationError
 
+from model.config import IGNORED
 from pipeline.errors import UserError
 from pipeline.store.store import Store
 from pipeline.store.tables import write_table
 from pipeline.tokens import near_validation
 from pipeline.tokens.encoding import list_series
 from pipeline.tokens.shards import row_groups, write_shard
-from pipeline.training.data.feed import IGNORED, Feed, FeedSettings
+from pipeline.training.data.feed import Feed, FeedSettings
 from pipeline.training.data.mixture import Mixture, shuffled
 from pipeline.training.data.stream import best_fit
 
@@ -310,7 +311,7 @@ def test_two_threads_may_ask_at_once(shards):
 
 
 def test_what_cannot_be_fed(shards, tmp_path):
-    with pytest.raises(UserError, match="`wiki`, of which there is no training text; there is: a, b"):
+    with pytest.raises(UserError, match="`wiki`, which has no training text: use one of a, b"):
         Feed(shards, FeedSettings(source_weights={"wiki": 1}), 1, 32, 1)
     with pytest.raises(UserError, match="From step 3 on, all weights"):
         Feed(shards, FeedSettings(curriculum=[{"step": 3, "language_weights": {"ko": 0, "en": 0}}]), 1, 32, 1)

@@ -9,23 +9,26 @@ import torch
 from safetensors.torch import load_file
 
 from model import export
-from model.config import ModelConfig
+from model.config import IGNORED, ModelConfig
 from model.transformer import Transformer
 from pipeline.errors import UserError
 from pipeline.store.draft import Draft
 from pipeline.store.store import Store
 from pipeline.store.tables import write_table
 from pipeline.tokens.tokenizer import load
-from pipeline.training.data.packing import IGNORED, pack
+from pipeline.training.data.packing import pack
+from pipeline.training.model_facts import ModelFacts
 from pipeline.training.objectives import fine_tuning
 from pipeline.training.stopping import Stopped
 from pipeline.training.training_settings import SftSettings
+from tests.making import context
 
 SETTINGS = SftSettings(epochs=4, batch_tokens=256, learning_rate=3e-3)
 
 
 def make(store, base, instructions, settings=SETTINGS, **given):
-    return fine_tuning.make(store, base, instructions, settings, seed=1, device="cpu", log=lambda line: None, **given)
+    inputs = {"base": base, "instruction_data": instructions}
+    return fine_tuning.make(context(store, **given), inputs, settings)
 
 
 def spoken(length, learned):
@@ -60,9 +63,9 @@ def test_what_is_too_long_is_cut_and_counted():
 
 
 def test_only_the_assistant_is_learned(base, instructions):
-    speaker = load(base.whole())
-    packed = fine_tuning.packed_conversations(instructions, "train", speaker, 64)
-    learned = [speaker.decode(row[row != IGNORED], specials=True) for row in packed.targets]
+    tokenizer = load(base.local_directory())
+    packed = fine_tuning.packed_conversations(instructions, "train", tokenizer, 64)
+    learned = [tokenizer.decode(row[row != IGNORED], specials=True) for row in packed.targets]
     assert "".join(learned).replace("<|im_end|>", "").replace("yes ", "") == ""
     assert "".join(learned).count("<|im_end|>") == 40
 
@@ -90,6 +93,9 @@ def test_packed_conversations_do_not_see_each_other():
 def test_it_learns_and_the_directory_is_enough_to_chat(store, base, instructions):
     artifact = make(store, base, instructions)
     log = pl.read_parquet(artifact.file("log.parquet"))
+    facts = ModelFacts.of(artifact)
+    assert facts.tokens == log["tokens"][-1] == facts.steps * facts.batch_tokens, "over all epochs"
+    assert facts.tokens > 2 * facts.details["tokens_of_a_pass"] and facts.epochs == 4
     assert log["loss"][-1] < 0.7 * log["loss"][0]
     assert set(artifact.manifest["files"]) == {
         "model.safetensors", "config.json", "log.parquet", "samples.txt", "validation.json", "tokenizer.tiktoken",
@@ -109,7 +115,7 @@ def test_it_learns_and_the_directory_is_enough_to_chat(store, base, instructions
     assert not again.made
 
 
-def test_stopped_and_gone_on_with_it_is_the_same_file(tmp_path, store, base, instructions):
+def test_stopped_and_resumed_it_is_the_same_file(tmp_path, store, base, instructions):
     whole = make(store, base, instructions)
     other = Store(tmp_path / "other", "test")
     asked = []
@@ -117,8 +123,8 @@ def test_stopped_and_gone_on_with_it_is_the_same_file(tmp_path, store, base, ins
         make(other, base, instructions, should_stop=lambda: asked.append(1) or len(asked) > 9)
     assert other.current("sft_model") is None
     lines = []
-    again = fine_tuning.make(other, base, instructions, SETTINGS, seed=1, device="cpu", log=lines.append)
-    assert any("going on from the checkpoint of step" in line for line in lines)
+    again = make(other, base, instructions, log=lines.append)
+    assert any("resuming from the checkpoint of step" in line for line in lines)
     assert again.digest == whole.digest
     assert not (again.directory / "checkpoints").exists()
 
@@ -141,7 +147,7 @@ def test_a_kill_after_the_last_file_does_not_train_again(store, base, instructio
     assert make(store, base, instructions).made
 
 
-def test_nothing_to_learn_is_told(store, base):
+def test_nothing_to_learn_is_reported(store, base):
     def build(draft):
         for split in ("train", "held_back"):
             long = [{"role": "user", "content": "x" * 500}, {"role": "assistant", "content": "y"}]
@@ -168,6 +174,9 @@ def test_low_rank_additions_are_merged(store, base, instructions):
         store, base, instructions, SETTINGS.model_copy(update={"method": "lora", "lora_rank": 4, "learning_rate": 1e-2})
     )
     log = pl.read_parquet(artifact.file("log.parquet"))
+    facts = ModelFacts.of(artifact)
+    assert facts.tokens == log["tokens"][-1] == facts.steps * facts.batch_tokens, "over all epochs"
+    assert facts.tokens > 2 * facts.details["tokens_of_a_pass"] and facts.epochs == 4
     assert log["loss"][-1] < log["loss"][0]
     before, after = load_file(base.file("model.safetensors")), load_file(artifact.file("model.safetensors"))
     assert before.keys() == after.keys()

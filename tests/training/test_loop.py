@@ -1,4 +1,4 @@
-"""The loop: it learns, repeats itself to the bit, goes on as if nothing had happened, stops when asked."""
+"""The loop: it learns, is reproducible to the bit, resumes exactly, and stops when asked."""
 
 import signal
 import subprocess
@@ -62,7 +62,7 @@ def test_a_run_that_stops_at_any_step_ends_with_the_same_bits(tmp_path, settings
             asked.append(1)
             return len(asked) > 3 * at + 1
 
-        with pytest.raises(Stopped, match="goes on from it"):
+        with pytest.raises(Stopped, match="resumes from it"):
             toy.run(directory, settings, should_stop=should_stop)
         resumed, again = toy.run(directory, settings)
         assert toy.same(whole, resumed), f"stopped after step {stop_at}"
@@ -74,7 +74,7 @@ import sys, os, pathlib, torch
 torch.set_num_threads(1)
 sys.path.insert(0, {root!r})
 from tests.training import toy
-from pipeline.training.settings import LoopSettings
+from pipeline.training.training_settings import LoopSettings
 from safetensors.torch import save_file
 model, trained = toy.run(pathlib.Path({place!r}) / "checkpoints", LoopSettings(checkpoint_every=2, ema=0.5), steps=40,
                          progress=None, log=lambda line: print(line, flush=True))
@@ -183,14 +183,14 @@ def test_a_loss_that_is_no_number_is_left_out_and_recorded(tmp_path):
     assert trained.skipped == [5]
     assert [row["step"] for row in trained.log if row["skipped"]] == [6]
     assert all(torch.isfinite(p).all() for p in model.parameters())
-    assert any("step 6: the loss is nan; back to step 4" in line for line in lines)
+    assert any("step 6: the loss is nan; rolled back to step 4" in line for line in lines)
     # Going back changes nothing but the step that was left out.
     again, _ = toy.run(tmp_path / "d", LoopSettings(checkpoint_every=5), **poisoned({5}))
     assert toy.same(model, again)
 
 
 def test_a_run_that_always_breaks_gives_up_with_the_remedy(tmp_path):
-    with pytest.raises(UserError, match=r"went back 3 times already: lower learning_rate \(now 0.003\)"):
+    with pytest.raises(UserError, match=r"rolled back 3 times: lower learning_rate \(now 0.003\)"):
         toy.run(tmp_path / "c", LoopSettings(max_rollbacks=3), **poisoned(set(range(4, 100))))
 
 

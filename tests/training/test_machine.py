@@ -22,9 +22,9 @@ def test_auto_on_a_gpu_follows_its_generation(monkeypatch, capability, expected)
     assert machine.choose_precision("auto", "cuda", 1_000) == expected
 
 
-@pytest.mark.parametrize("wanted", ["fp32", "bf16"])
-def test_what_is_asked_for_is_taken(wanted):
-    assert machine.choose_precision(wanted, "cpu", 1_000) == wanted
+@pytest.mark.parametrize("setting", ["fp32", "bf16"])
+def test_an_explicit_setting_is_used(setting):
+    assert machine.choose_precision(setting, "cpu", 1_000) == setting
 
 
 def test_fp16_on_a_cpu_is_refused():

@@ -52,7 +52,7 @@ def test_an_update_has_singular_values_near_one(shape):
 def test_how_many_are_taken_together_changes_no_bit(monkeypatch, numbers):
     monkeypatch.setattr(muon, "fast_format", lambda device: torch.bfloat16)
     expected, _ = trained(Muon)
-    monkeypatch.setattr(muon, "TOGETHER", numbers)
+    monkeypatch.setattr(muon, "BATCH_ELEMENTS", numbers)
     for mine, other in zip(trained(Muon)[0], expected, strict=True):
         assert torch.equal(mine, other)
 

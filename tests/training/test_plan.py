@@ -86,7 +86,7 @@ def test_two_depths_and_two_batches_tell_of_all():
 def test_the_quick_bound_is_a_bound():
     for config in (SMALL, SMALL.model_copy(update={"activation": "gelu", "norm": "layer", "tie_embeddings": False})):
         for step in (Step(4, chunk=0), Step(32, "bf16", optimiser="muon", average=True)):
-            assert memory.at_most(config, step) > memory.of_step(config, step).total
+            assert memory.upper_bound(config, step) > memory.of_step(config, step).total
 
 
 def test_the_plan_agrees_with_a_real_peak():
@@ -155,9 +155,9 @@ def test_out_of_memory_is_answered_with_numbers():
 
 
 def test_cards_by_name():
-    assert machine.card("RTX 3090").memory_gib == 24.0
+    assert machine.find_card("RTX 3090").memory_gib == 24.0
     with pytest.raises(UserError, match="did you mean 3090"):
-        machine.card("3099")
+        machine.find_card("3099")
 
 
 def test_schedules():

@@ -1,6 +1,7 @@
-"""Preference tuning: the loss is the paper's, and what goes wrong in silence elsewhere is told here."""
+"""Preference tuning: the loss is the paper's, and what fails silently elsewhere is reported here."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -9,17 +10,22 @@ import torch
 
 from model import export
 from pipeline.errors import UserError
+from pipeline.store.draft import Draft
 from pipeline.store.tables import write_table
 from pipeline.tokens.tokenizer import load
+from pipeline.training.distributed import Ranks
+from pipeline.training.model_artifact import TrainingProcess
+from pipeline.training.model_facts import ModelFacts
 from pipeline.training.objectives import preference
 from pipeline.training.stopping import Stopped
 from pipeline.training.training_settings import PreferenceSettings
+from tests.making import context
 
 SETTINGS = PreferenceSettings(epochs=6, batch_pairs=8, learning_rate=1e-3)
 
 
 def make(store, base, preferences, settings=SETTINGS, log=lambda line: None):
-    return preference.make(store, base, preferences, settings, seed=1, device="cpu", log=log)
+    return preference.make(context(store, log=log), {"base": base, "preference_data": preferences}, settings)
 
 
 def rows(**changes):
@@ -28,13 +34,13 @@ def rows(**changes):
 
 
 @pytest.fixture
-def speaker(tokenizer):
-    return load(tokenizer.whole())
+def loaded(tokenizer):
+    return load(tokenizer.local_directory())
 
 
 @pytest.fixture
 def network(base):
-    return export.load(base.whole())
+    return export.load(base.local_directory())
 
 
 def test_the_first_loss_is_ln_2_and_then_falls(store, base, preferences):
@@ -44,14 +50,19 @@ def test_the_first_loss_is_ln_2_and_then_falls(store, base, preferences):
     assert log["loss"][0] == pytest.approx(math.log(2), abs=1e-6)
     assert log["loss"][-1] < 0.6
     assert artifact.facts["validation_accuracy"] == 1.0
+    facts = ModelFacts.of(artifact)
+    assert facts.tokens == log["tokens"][-1] == facts.steps * facts.batch_tokens > 0
+    of_version_5 = {name: of for name, of in artifact.facts.items() if name not in ("tokens", "batch_tokens")}
+    older = replace(artifact, manifest={**artifact.manifest, "facts": of_version_5})
+    assert (ModelFacts.of(older).tokens, ModelFacts.of(older).batch_tokens) == (facts.tokens, facts.batch_tokens)
     assert artifact.facts["pairs"] == 23 and artifact.facts["left_out"]["same_answer"] == 1
-    assert any("1 left out because chosen and rejected are the same" in line for line in lines)
+    assert any("1 excluded because chosen and rejected are the same" in line for line in lines)
     assert {"accuracy", "margin", "chosen_reward", "rejected_reward"} <= set(log.columns)
     assert make(store, base, preferences).version == artifact.version
 
 
-def test_the_loss_is_the_formula_of_the_paper(network, speaker):
-    pairs = preference.encoded(pl.concat([rows(), rows(chosen="well, yes", rejected="n")]), speaker, 64)
+def test_the_loss_is_the_formula_of_the_paper(network, loaded):
+    pairs = preference.encode_pairs(pl.concat([rows(), rows(chosen="well, yes", rejected="n")]), loaded, 64)
     pairs.reference = np.array([[-20.0, -11.0], [-31.0, -9.0]], np.float32)
     batch = preference.batch_of(pairs, np.array([0, 1]))
     loss, figures = preference.dpo(network, batch, SETTINGS)
@@ -68,23 +79,25 @@ def test_the_loss_is_the_formula_of_the_paper(network, speaker):
     assert float(figures["accuracy"]) in (0.0, 1.0, 2.0)
 
 
-def test_the_start_is_measured_whatever_is_computed_together(network, speaker, monkeypatch):
+def test_the_start_is_measured_whatever_is_computed_together(network, loaded, store, monkeypatch):
     monkeypatch.setattr(preference, "SECONDS_BETWEEN_LINES", 0.0)
     answers = ["a long answer, longer than the others " * 2, "short", "neither long nor short, so to say"]
-    pairs = preference.encoded(pl.concat([rows(chosen=answer) for answer in answers]), speaker, 64).pairs
+    pairs = preference.encode_pairs(pl.concat([rows(chosen=answer) for answer in answers]), loaded, 64).pairs
     lines = []
-    together = preference.reference(network, pairs, 2, "fp32", "cpu", SETTINGS, lines.append)
+    process = TrainingProcess(context(store, log=lines.append), Draft(store.root, list, str), Ranks(), "cpu")
+    together = preference.reference_log_probabilities(network, pairs, 2, "fp32", SETTINGS, process)
     for pair, found in zip(pairs, together, strict=True):
-        alone = preference.reference(network, [pair], 1, "fp32", "cpu", SETTINGS, lines.append)[0]
+        alone = preference.reference_log_probabilities(network, [pair], 1, "fp32", SETTINGS, process)[0]
         assert found.tolist() == pytest.approx(alone.tolist(), rel=1e-5)
     assert len({round(float(chosen), 3) for chosen, _ in together}) == 3
     assert any("2 of 3 pairs" in line for line in lines)
     with pytest.raises(Stopped, match="the same command starts it again"):
-        preference.reference(network, pairs, 2, "fp32", "cpu", SETTINGS, lines.append, should_stop=lambda: True)
+        asked = replace(process, context=context(store, should_stop=lambda: True))
+        preference.reference_log_probabilities(network, pairs, 2, "fp32", SETTINGS, asked)
 
 
-def test_by_length_and_smoothed(network, speaker):
-    pairs = preference.encoded(rows(), speaker, 64)
+def test_by_length_and_smoothed(network, loaded):
+    pairs = preference.encode_pairs(rows(), loaded, 64)
     batch = preference.batch_of(pairs, np.array([0]))
     sums = preference.log_probabilities(network, batch, SETTINGS)
     means = preference.log_probabilities(network, batch, PreferenceSettings(length_normalised=True))
@@ -96,39 +109,39 @@ def test_by_length_and_smoothed(network, speaker):
     assert preference.dpo(network, batch, smooth)[0].item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_the_prompt_is_no_part_of_the_answer(speaker):
+def test_the_prompt_is_no_part_of_the_answer(loaded):
     talk = [
         {"role": "user", "content": "a"}, {"role": "assistant", "content": "an earlier answer"},
         {"role": "user", "content": "b"},
     ]  # fmt: skip
-    pairs = preference.encoded(rows(prompt=talk), speaker, 128)
+    pairs = preference.encode_pairs(rows(prompt=talk), loaded, 128)
     batch = preference.batch_of(pairs, np.array([0]))
     for row, text in zip(batch["targets"], ("good", "bad")):
-        assert speaker.decode(row[row != -100].numpy(), specials=True) == f"{text}<|im_end|>"
+        assert loaded.decode(row[row != -100].numpy(), specials=True) == f"{text}<|im_end|>"
 
 
 @pytest.mark.parametrize(("changes", "reason"), [
     ({"chosen": "same", "rejected": "same "}, "same_answer"),
     ({"chosen": "z" * 100 + "a", "rejected": "z" * 100 + "b"}, "same_tokens"),
 ])  # fmt: skip
-def test_pairs_that_teach_nothing_are_counted(speaker, changes, reason):
-    pairs = preference.encoded(rows(**changes), speaker, 64)
+def test_pairs_that_teach_nothing_are_counted(loaded, changes, reason):
+    pairs = preference.encode_pairs(rows(**changes), loaded, 64)
     assert pairs.pairs == [] and pairs.left_out[reason] == 1 and reason in preference.REASONS
 
 
-def test_long_prompts_lose_their_start_for_both_answers(speaker):
-    pairs = preference.encoded(rows(prompt=[{"role": "user", "content": "x" * 200 + "end"}]), speaker, 64)
+def test_long_prompts_lose_their_start_for_both_answers(loaded):
+    pairs = preference.encode_pairs(rows(prompt=[{"role": "user", "content": "x" * 200 + "end"}]), loaded, 64)
     (pair,) = pairs.pairs
     assert pairs.cut == 1 and len(pair.chosen) <= 64
     assert np.array_equal(pair.chosen[: pair.start], pair.rejected[: pair.start])
-    assert speaker.decode(pair.chosen[: pair.start], specials=True).endswith("end<|im_end|>\n<|im_start|>assistant\n")
+    assert loaded.decode(pair.chosen[: pair.start], specials=True).endswith("end<|im_end|>\n<|im_start|>assistant\n")
 
 
-def test_nothing_left_is_told(store, base):
+def test_no_usable_pair_is_reported(store, base):
     def build(draft):
         for split in ("train", "held_back"):
             write_table(rows(rejected="good").with_columns(id=pl.lit("1")), draft.path(f"{split}.parquet"))
 
     empty = store.make("preference_data", code_version="1", settings={}, inputs={}, build=build, log=lambda line: None)
-    with pytest.raises(UserError, match="no pair to learn from \\(1 left out because chosen and rejected are the same"):
+    with pytest.raises(UserError, match="no pair to learn from \\(1 excluded because chosen and rejected are the same"):
         make(store, base, empty)

@@ -18,6 +18,7 @@ from pipeline.training.planning import plan
 from pipeline.training.stopping import Stopped
 from pipeline.training.training_settings import PretrainingSettings
 from pipeline.training.validation import Validation, documents_of, select
+from tests.making import context
 
 SHAPE = ModelConfig(layers=2, width=32, heads=4, kv_heads=2, context=64)
 SETTINGS = PretrainingSettings(
@@ -32,8 +33,8 @@ SETTINGS = PretrainingSettings(
 
 
 def make(store, shards, tokenizer, settings=SETTINGS, shape=SHAPE, **given):
-    given = {"seed": 1, "device": "cpu", "log": lambda line: None, **given}
-    return pretraining.make(store, shards, tokenizer, shape, settings, **given)
+    inputs = {"token_shards": shards, "tokenizer": tokenizer}
+    return pretraining.make(context(store, **given), inputs, plan.Pretraining(shape, settings))
 
 
 def test_it_learns_and_its_directory_is_enough(store, shards, tokenizer):
@@ -48,9 +49,10 @@ def test_it_learns_and_its_directory_is_enough(store, shards, tokenizer):
     )
     samples = artifact.file("samples.txt").read_text()
     assert "오늘 ⏵" in samples
-    assert export.load(artifact.whole()).config.vocab_size == load(artifact.whole()).vocab_size == 262
+    directory = artifact.local_directory()
+    assert export.load(directory).config.vocab_size == load(directory).vocab_size == 262
     ends = json.loads(artifact.file("config.json").read_text())
-    assert ends["eos_token_id"] == load(artifact.whole()).ids["<eos>"] != ends["pad_token_id"]
+    assert ends["eos_token_id"] == load(directory).ids["<eos>"] != ends["pad_token_id"]
     assert any("bits_per_byte" in figures for figures in told) and any(
         "tokens_per_second" in figures for figures in told
     )
@@ -81,7 +83,7 @@ def test_stopped_in_the_midst_it_ends_with_the_same_bytes(tmp_path, store, shard
 
 def test_bits_per_byte_is_the_code_length_of_the_text(store, shards, tokenizer):
     artifact = make(store, shards, tokenizer)
-    network, speaker = export.load(artifact.whole()), load(tokenizer.whole())
+    network, speaker = export.load(artifact.local_directory()), load(tokenizer.local_directory())
     documents = documents_of(shards, speaker.document_start)
     # The tokenizer gives a token a byte, and what stands before a document is no part of its text.
     assert (documents["tokens"].list.len() == documents["bytes"] + 1).all()
@@ -89,7 +91,7 @@ def test_bits_per_byte_is_the_code_length_of_the_text(store, shards, tokenizer):
     measured = Validation(documents, 64, 4, SETTINGS.validation_tokens)
     with torch.no_grad():
         sums: dict[str, float] = {}
-        for index in range(measured.all):
+        for index in range(measured.total_batches):
             for name, value in measured.measure(network, index).items():
                 sums[name] = sums.get(name, 0.0) + value
     assert sum(sums[name] for name in sums if name.startswith("targets/")) == documents[
@@ -132,7 +134,7 @@ def test_networks_that_see_both_ways_guess_hidden_tokens(store, shards, tokenize
     artifact = make(store, shards, tokenizer, shape=shape)
     log = pl.read_parquet(artifact.file("log.parquet"))
     assert log["loss"][-1] < log["loss"][0] and "bits_per_byte" not in artifact.facts
-    mask = pretraining.masker(shape.model_copy(update={"vocab_size": 262}), SETTINGS, 1, masked=1)
+    mask = pretraining.masker(shape.model_copy(update={"vocab_size": 262}), SETTINGS, 1, mask_id=1)
     tokens = torch.randint(6, 262, (64, 64))
     shown, targets = mask(tokens, 3)
     chosen = targets != -100
@@ -144,7 +146,11 @@ def test_networks_that_see_both_ways_guess_hidden_tokens(store, shards, tokenize
 
 def test_the_plan_is_an_artifact_and_says_what_training_does(store, shards, tokenizer):
     lines = []
-    planned = plan.make(store, shards, tokenizer, SHAPE, SETTINGS, "cpu", lines.append)
+    planned = plan.make(
+        context(store, log=lines.append),
+        {"token_shards": shards, "tokenizer": tokenizer},
+        plan.Pretraining(SHAPE, SETTINGS),
+    )
     artifact = make(store, shards, tokenizer)
     for name in ("parameters", "tokens", "steps", "batch_tokens"):
         assert planned.facts[name] == artifact.facts[name]

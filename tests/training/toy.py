@@ -9,7 +9,8 @@ import torch
 from model.config import ModelConfig
 from model.transformer import Transformer
 from pipeline.training.loop import train
-from pipeline.training.objectives.objective import Objective, Trained
+from pipeline.training.objectives.objective import Objective, TrainingResult
+from pipeline.training.reporting import RunOptions
 from pipeline.training.training_settings import LoopSettings
 
 CONTEXT, SEQUENCES = 16, 8
@@ -57,7 +58,7 @@ def objective(steps: int = 12, accumulation: int = 2, rank: int = 0, world: int 
 
 def run(
     directory: Path, settings: LoopSettings | None = None, model: Transformer | None = None, **changes: object
-) -> tuple[Transformer, Trained]:
+) -> tuple[Transformer, TrainingResult]:
     """Train the toy; returns the model and what the run left."""
     model = model or network()
     passed = {
@@ -67,8 +68,7 @@ def run(
     }
     trained = train(
         objective(**changes), model, (settings or LoopSettings()).model_copy(update={"precision": "fp32"}),
-        learning_rate=3e-3, seed=7, device="cpu",
-        directory=directory, **{"log": lambda line: None, **passed},  # type: ignore[arg-type]
+        3e-3, 7, RunOptions(directory, **{"log": lambda line: None, **passed}),  # type: ignore[arg-type]
     )  # fmt: skip
     return model, trained
 

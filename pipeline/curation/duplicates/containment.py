@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from pipeline.curation.duplicates.similarity import Sets
+from pipeline.curation.duplicates.similarity import ShingleSets
 
 if TYPE_CHECKING:
     from pipeline.curation.duplicates.corpus import Corpus
-    from pipeline.curation.duplicates.near import Settings
+    from pipeline.curation.duplicates.duplicate_settings import Settings
 
 # A document that lies in another to 90 % misses all of 4 probes with a probability of 0.0001.
 PROBES = 4
@@ -36,7 +36,7 @@ def contained(corpus: Corpus, settings: Settings, left: np.ndarray, leads: np.nd
     The longest holder that reaches `settings.containment` is chosen, and a holder is never removed itself: documents
     are decided from the longest to the shortest.
     """
-    sets = Sets(len(left), lambda places: corpus.shingles(left[places], settings), directory)
+    sets = ShingleSets(len(left), lambda places: corpus.shingles(left[places], settings), directory)
     parts = _by_fragment(corpus, left)
     probes, owners = _probes(sets, parts)
     candidate, holder = _holders(sets, probes, owners, parts)
@@ -60,7 +60,7 @@ def shares(
 ) -> np.ndarray:
     """The part of each document's shingles that lie in the holder at the same place."""
     numbers, places = np.unique(np.concatenate([holders, documents]), return_inverse=True)
-    sets = Sets(len(numbers), lambda wanted: corpus.shingles(numbers[wanted], settings), directory)
+    sets = ShingleSets(len(numbers), lambda wanted: corpus.shingles(numbers[wanted], settings), directory)
     return sets.containment(places[: len(holders)], places[len(holders) :])
 
 
@@ -70,7 +70,7 @@ def _by_fragment(corpus: Corpus, left: np.ndarray) -> list[np.ndarray]:
     return np.split(order, np.flatnonzero(np.diff(corpus.origin[left[order]])) + 1)
 
 
-def _probes(sets: Sets, parts: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+def _probes(sets: ShingleSets, parts: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """(hashes, places): the least shingles of each document, sorted by hash."""
     hashes, owners = [np.zeros(0, np.uint64)], [np.zeros(0, np.int64)]
     for places in parts:
@@ -85,7 +85,7 @@ def _probes(sets: Sets, parts: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray
 
 
 def _holders(
-    sets: Sets, probes: np.ndarray, owners: np.ndarray, parts: list[np.ndarray]
+    sets: ShingleSets, probes: np.ndarray, owners: np.ndarray, parts: list[np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Pairs (document, another that holds one of its probes), each once."""
     nothing = np.zeros(0, np.int64)

@@ -22,18 +22,18 @@ import pyarrow.parquet as pq
 
 from pipeline.curation.duplicates import index
 from pipeline.curation.duplicates import shingle_files as stored
-from pipeline.curation.duplicates.signatures import band_hashes, folded, signatures_of
-from pipeline.curation.duplicates.similarity import sets_of
+from pipeline.curation.duplicates.signatures import band_hashes, signatures_of, texts_to_compare
+from pipeline.curation.duplicates.similarity import shingle_sets
 from pipeline.documents.execution import ExecutionSettings
-from pipeline.documents.fragment_tables import Wanted, make_tables
+from pipeline.documents.fragment_tables import TableTask, make_tables
 from pipeline.documents.view import Documents
 from pipeline.store.artifact import digest
 from pipeline.store.draft import Draft
 from pipeline.store.tables import put_in_place
-from pipeline.text.words import shingles_in
+from pipeline.text.words import shingle_count
 
 if TYPE_CHECKING:
-    from pipeline.curation.duplicates.near import Settings
+    from pipeline.curation.duplicates.duplicate_settings import Settings
 
 IN_MEMORY_BYTES = 256 << 20  # band hashes beyond that lie in a file
 FEW = 8  # one document in so many of a fragment is looked for by its id, more are read with all the fragment
@@ -105,13 +105,13 @@ class Corpus:
         own = np.flatnonzero(self.origin[numbers] >= 0)
         if self.stored is None:
             for places, texts in self.texts(numbers[own]):
-                yield own[places], *sets_of(folded(texts, settings), settings.shingle)
+                yield own[places], *shingle_sets(texts_to_compare(texts, settings), settings.shingle)
         else:
             for fragment, places in self._by_fragment(numbers[own]):
                 words = pq.read_table(self.stored / f"{side_table(fragment)}.parquet", columns=["words"])["words"]
                 path = self.stored / f"{side_table(fragment)}{stored.SUFFIX}"
                 rows = self.row[numbers[own[places]]]
-                yield own[places], *stored.sets(path, words.to_numpy(), rows, settings.shingle)
+                yield own[places], *stored.read_sets(path, words.to_numpy(), rows, settings.shingle)
         for which, path in enumerate(self.indexes):
             places = np.flatnonzero(self.origin[numbers] == -1 - which)
             if places.size:
@@ -137,7 +137,7 @@ class Corpus:
 
     def ids(self, numbers: np.ndarray) -> pl.Series:
         """doc_ids as strings."""
-        return hex_ids(self.high[numbers], self.low[numbers])
+        return join_id_halves(self.high[numbers], self.low[numbers])
 
 
 def halves(doc_ids: pl.Series) -> tuple[np.ndarray, np.ndarray]:
@@ -149,12 +149,12 @@ def halves(doc_ids: pl.Series) -> tuple[np.ndarray, np.ndarray]:
     return data[0::2].astype(np.uint64), data[1::2].astype(np.uint64)
 
 
-def hex_ids(high: np.ndarray, low: np.ndarray) -> pl.Series:
+def join_id_halves(high: np.ndarray, low: np.ndarray) -> pl.Series:
     """The inverse of `halves`."""
-    return as_column(np.stack([high, low], axis=1).astype(">u8")).bin.encode("hex").alias("doc_id")
+    return binary_column(np.stack([high, low], axis=1).astype(">u8")).bin.encode("hex").alias("doc_id")
 
 
-def as_column(rows: np.ndarray) -> pl.Series:
+def binary_column(rows: np.ndarray) -> pl.Series:
     """A column of binary values, each the bytes of one row of a two-dimensional array."""
     values = pl.from_arrow(_binary(rows)) if len(rows) else pl.Series([], dtype=pl.Binary)
     assert isinstance(values, pl.Series)
@@ -180,7 +180,7 @@ def matrix(values: pl.Series, columns: int) -> np.ndarray:
 # -- signatures, by fragment -------------------------------------------------------------------------------------------
 
 
-class Signed(NamedTuple):
+class SignatureTable(NamedTuple):
     """Documents of one fragment that are left, in the order of its rows."""
 
     high: np.ndarray  # uint64, the first half of doc_id
@@ -190,35 +190,35 @@ class Signed(NamedTuple):
     bands: np.ndarray  # uint64 (bands, documents)
 
 
-def about_signatures(settings: Settings) -> str:
+def signature_key(settings: Settings) -> str:
     """Key of what a signature depends on beside the document's words."""
     about = {**settings.about_text(), "permutations": settings.permutations, "shingles": settings.keep_shingles}
     return digest(about)
 
 
-def sign_all(draft: Draft, documents: Documents, settings: Settings, execution: ExecutionSettings) -> None:
+def write_signatures(draft: Draft, documents: Documents, settings: Settings, execution: ExecutionSettings) -> None:
     """Write the signatures of every fragment into the draft; remembered ones are not made again."""
-    about = about_signatures(settings)
+    about = signature_key(settings)
 
-    def wanted(fragment: str) -> Wanted:
+    def wanted(fragment: str) -> TableTask:
         name = side_table(fragment)
         key = {**documents.key(fragment), "signatures": about, "bands": list(settings.banding())}
 
         def task(target: Path) -> tuple[Any, ...]:
-            beside = stored.SUFFIX if settings.keep_shingles else ""
-            earlier = draft.earlier_part(name, "signatures", about, beside)
+            companion = stored.SUFFIX if settings.keep_shingles else ""
+            earlier = draft.earlier_part(name, "signatures", about, companion)
             return documents.only(fragment), fragment, settings, earlier, target
 
-        return Wanted(name, key, 2 * documents.bytes(fragment), task, {"signatures": about})
+        return TableTask(name, key, 2 * documents.bytes(fragment), task, {"signatures": about})
 
     tables = [wanted(fragment) for fragment in documents.fragments]
-    make_tables(draft, tables, sign_fragment, execution, "signatures")
+    make_tables(draft, tables, write_fragment_signatures, execution, "signatures")
     if settings.keep_shingles:
         for table in tables:  # a worker writes them before the table, so they are there
             draft.file(f"{table.name}{stored.SUFFIX}", table.key, lambda path: {})
 
 
-def sign_fragment(
+def write_fragment_signatures(
     documents: Documents, fragment: str, settings: Settings, earlier: Path | None, target: Path
 ) -> tuple[int, dict[str, Any]]:
     """Write the signatures of one fragment's documents that are left; returns (rows, no facts). Runs in a worker."""
@@ -229,31 +229,33 @@ def sign_fragment(
     signatures = np.empty((len(high), settings.permutations), np.uint32)
     fresh = np.ones(len(high), bool)
     if earlier is not None:
-        before = read_signed(earlier, settings.permutations)
+        before = read_signature_table(earlier, settings.permutations)
         place = _places(high, low, before)
         fresh = place < 0
         known = place[~fresh]
         words[~fresh], signatures[~fresh] = before.words[known], before.signatures[known]
-        held = shingles_in(before.words, settings.shingle)
+        held = shingle_count(before.words, settings.shingle)
         begins[~fresh] = (np.cumsum(held) - held)[known]
     made: list[np.ndarray] = [np.zeros((0, stored.WIDTH), np.uint8)]
     if fresh.any():
-        wanted = scattered(kept, fresh)
+        wanted = spread_mask(kept, fresh)
         texts = pl.read_parquet(documents.raw.table(fragment), columns=["text"])["text"].filter(wanted)
-        keep = (lambda shingles: made.append(stored.packed(shingles))) if settings.keep_shingles else None
+        keep = (lambda shingles: made.append(stored.pack(shingles))) if settings.keep_shingles else None
         signatures[fresh], words[fresh] = signatures_of(
-            folded(texts, settings), settings.shingle, settings.permutations, keep
+            texts_to_compare(texts, settings), settings.shingle, settings.permutations, keep
         )
     if settings.keep_shingles:
         shingles = earlier.with_suffix(stored.SUFFIX) if earlier else None
-        sizes = shingles_in(words, settings.shingle)
-        parts = stored.merged(fresh, sizes, np.concatenate(made), shingles, begins)
+        sizes = shingle_count(words, settings.shingle)
+        parts = stored.merge(fresh, sizes, np.concatenate(made), shingles, begins)
         stored.write(parts, target.with_suffix(stored.SUFFIX))
-    write_signed(Signed(high, low, words, signatures, band_hashes(signatures, *settings.banding())), target)
+    write_signature_table(
+        SignatureTable(high, low, words, signatures, band_hashes(signatures, *settings.banding())), target
+    )
     return len(high), {}
 
 
-def _places(high: np.ndarray, low: np.ndarray, before: Signed) -> np.ndarray:
+def _places(high: np.ndarray, low: np.ndarray, before: SignatureTable) -> np.ndarray:
     """Where `before` holds each document; -1 where it does not."""
     if not len(before.low):
         return np.full(len(low), -1, np.int64)
@@ -262,14 +264,14 @@ def _places(high: np.ndarray, low: np.ndarray, before: Signed) -> np.ndarray:
     return np.where((before.low[place] == low) & (before.high[place] == high), place, -1)
 
 
-def scattered(mask: pl.Series, values: np.ndarray) -> pl.Series:
+def spread_mask(mask: pl.Series, values: np.ndarray) -> pl.Series:
     """A mask as long as `mask`, true where `mask` is and where the value for that place is too."""
     result = mask.to_numpy().copy()
     result[result] = values
     return pl.Series(result)
 
 
-def write_signed(signed: Signed, path: Path) -> None:
+def write_signature_table(signed: SignatureTable, path: Path) -> None:
     """Write a table of signatures: nothing in it can be compressed, so nothing is."""
     columns = {"high": pa.array(signed.high), "low": pa.array(signed.low), "words": pa.array(signed.words)}
     columns |= {f"band {number}": pa.array(values) for number, values in enumerate(signed.bands)}
@@ -282,7 +284,7 @@ def write_signed(signed: Signed, path: Path) -> None:
     put_in_place(temporary, path)
 
 
-def read_signed(path: Path, permutations: int, signatures: bool = True) -> Signed:
+def read_signature_table(path: Path, permutations: int, signatures: bool = True) -> SignatureTable:
     """A table of signatures; without them (what the search for candidates needs) if `signatures` is False."""
     with pq.ParquetFile(path, memory_map=True) as file:
         names = file.schema_arrow.names
@@ -300,20 +302,20 @@ def read_signed(path: Path, permutations: int, signatures: bool = True) -> Signe
         ]
         made = np.concatenate(flat).reshape(len(table), permutations)
     bands = np.stack([column(name) for name in names if name.startswith("band ")])
-    return Signed(column("high"), column("low"), column("words").astype(np.int64), made, bands)
+    return SignatureTable(column("high"), column("low"), column("words").astype(np.int64), made, bands)
 
 
 # -- the global columns ------------------------------------------------------------------------------------------------
 
 
-def signed_corpus(
+def load_corpus(
     draft: Draft, documents: Documents, settings: Settings, execution: ExecutionSettings, sources: list[str]
 ) -> Corpus:
     """All documents that are left, and those of the indexes, in the order of precedence.
 
     sources: every source, the one that wins first.
     """
-    sign_all(draft, documents, settings, execution)
+    write_signatures(draft, documents, settings, execution)
     fragments = documents.fragments
     heights = {fragment: draft.entries[f"{side_table(fragment)}.parquet"]["rows"] for fragment in fragments}
     indexes = [Path(path) for path in settings.indexes]
@@ -328,7 +330,7 @@ def signed_corpus(
         if which < 0:
             signed, of = foreign[-1 - which], which
         else:
-            signed = read_signed(draft.path(f"{side_table(fragments[which])}.parquet"), 0, signatures=False)
+            signed = read_signature_table(draft.path(f"{side_table(fragments[which])}.parquet"), 0, signatures=False)
             of = sources.index(documents.source(fragments[which]))
         height = len(signed.high)
         here = slice(at, at + height)
@@ -347,11 +349,11 @@ def signed_corpus(
     )  # fmt: skip
 
 
-def _foreign(path: Path, settings: Settings) -> Signed:
+def _foreign(path: Path, settings: Settings) -> SignatureTable:
     table = index.read_signatures(path, settings)
     signatures = matrix(table["signature"], settings.permutations)
     bands = band_hashes(signatures, *settings.banding())
-    return Signed(*halves(table["doc_id"]), table["words"].to_numpy(), signatures, bands)
+    return SignatureTable(*halves(table["doc_id"]), table["words"].to_numpy(), signatures, bands)
 
 
 def precedence(source: np.ndarray, words: np.ndarray, high: np.ndarray, low: np.ndarray) -> np.ndarray:
@@ -367,13 +369,13 @@ def precedence(source: np.ndarray, words: np.ndarray, high: np.ndarray, low: np.
     key |= (most - np.minimum(words, most)).astype(np.uint64) << np.uint64(24)
     key |= high >> np.uint64(40)
     order = np.argsort(key)
-    tied = _repeated(key[order])
+    tied = _repeated_mask(key[order])
     among = order[tied]
     order[tied] = among[np.lexsort((among, low[among], high[among], -words[among], source[among]))]
     return order
 
 
-def _repeated(values: np.ndarray) -> np.ndarray:
+def _repeated_mask(values: np.ndarray) -> np.ndarray:
     """Which of sorted values are not the only ones of their kind."""
     result = np.zeros(len(values), bool)
     same = values[1:] == values[:-1]
@@ -382,10 +384,10 @@ def _repeated(values: np.ndarray) -> np.ndarray:
     return result
 
 
-def equal_ids(high: np.ndarray, low: np.ndarray) -> np.ndarray:
+def documents_with_equal_ids(high: np.ndarray, low: np.ndarray) -> np.ndarray:
     """Places of documents whose id another one has too: those of one id together, each in their order."""
     order = np.argsort(low)
-    among = order[_repeated(low[order])]
+    among = order[_repeated_mask(low[order])]
     return among[np.lexsort((among, low[among], high[among]))]
 
 

@@ -22,7 +22,7 @@ from pipeline.store.artifact import file_digest
 from pipeline.store.tables import put_in_place
 
 if TYPE_CHECKING:
-    from pipeline.curation.duplicates.near import Settings
+    from pipeline.curation.duplicates.duplicate_settings import Settings
 
 ABOUT = b"slm.index"  # key of the file's metadata: what its signatures and shingles were made with
 

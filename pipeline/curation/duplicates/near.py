@@ -8,7 +8,7 @@ small columns, and what decides is exact. In order:
 2. precedence   all documents in one order: the recipe's order of sources, longer first (words), then doc_id
 3. exact        of equal doc_id the first stays
 4. candidates   documents that share a band of their signatures
-5. verification exact Jaccard similarity of candidates, as the greedy choice asks for it (choice.py); pairs that an
+5. verification exact Jaccard similarity of candidates, as the greedy choice asks for it (selection.py); pairs that an
                 earlier version compared are remembered too, in `pairs/compared.parquet`
 6. decisions    one table a fragment
 
@@ -18,129 +18,83 @@ Nothing depends on the order of input, of fragments or of workers, nor on what w
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
-from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from pipeline.curation.duplicates import containment, index
-from pipeline.curation.duplicates import selection as choice
-from pipeline.curation.duplicates.corpus import Corpus, equal_ids, signed_corpus
-from pipeline.curation.duplicates.pairs import Remembered, write_pairs
-from pipeline.curation.duplicates.signatures import bands_for
-from pipeline.curation.duplicates.similarity import Sets
+from pipeline.context import Inputs, RunContext
+from pipeline.curation.duplicates import containment, index, selection
+from pipeline.curation.duplicates.corpus import Corpus, documents_with_equal_ids, load_corpus
+from pipeline.curation.duplicates.duplicate_settings import Settings
+from pipeline.curation.duplicates.pairs import KnownSimilarities, write_pairs
+from pipeline.curation.duplicates.similarity import ShingleSets
+from pipeline.curation.rules import Limit, Rule
 from pipeline.documents.execution import ExecutionSettings
-from pipeline.documents.stage import counted, decision_facts, decision_table, refuse_to_remove_all, scatter
+from pipeline.documents.reasons import meanings_of
+from pipeline.documents.stage import (
+    CorpusStage,
+    decision_facts,
+    decision_table,
+    refuse_to_remove_all,
+    scatter,
+    stage_inputs,
+    total_counts,
+)
 from pipeline.documents.view import Documents
 from pipeline.errors import UserError
-from pipeline.settings import StageSettings
 from pipeline.store.artifact import Artifact
 from pipeline.store.draft import Draft
-from pipeline.store.store import Store
 
 VERSION = "3"
 ASSET = "duplicate_decisions"
-REASONS = {
-    "exact_duplicate": "a document that stays has the same words (only white space or composition differs)",
-    "near_duplicate": "a document that stays shares at least `threshold` of all word n-grams of either (Jaccard)",
-    "contained": "a longer document that stays holds at least `containment` of its word n-grams",
-}
+RULES = (
+    Rule("exact_duplicate", "a document that stays has the same words (only white space or composition differs)"),
+    Rule(
+        "near_duplicate",
+        "a document that stays shares at least `threshold` of all word n-grams of either (Jaccard)",
+        "Lee et al. 2022, section 4.2: 0.8",
+        limits=(Limit("jaccard", ">=", "threshold"),),
+    ),
+    Rule(
+        "contained",
+        "a longer document that stays holds at least `containment` of its word n-grams",
+        "Broder 1997: containment",
+        limits=(
+            Limit("containment", ">=", "containment", figure=pl.when(pl.col("reason") == "contained").then("score")),
+        ),
+        switches=("containment",),
+    ),
+)
+REASONS = meanings_of(RULES)
 KEPT, EXACT, NEAR, CONTAINED = range(4)
-NAMES = [None, "exact_duplicate", "near_duplicate", "contained"]
+NAMES = [None, *REASONS]  # by the numbers above
 
 
-class Settings(StageSettings):
-    threshold: float = Field(
-        0.8, gt=0, le=1, description="Jaccard similarity from which on a document is a copy (Lee et al. 2022: 0.8)"
-    )
-    shingle: int = Field(5, ge=1, le=64, description="Words of an n-gram (GPT-3, FineWeb and Lee et al. use 5)")
-    permutations: int = Field(112, ge=2, le=1024, description="Length of a MinHash signature (FineWeb: 14 x 8 = 112)")
-    bands: tuple[int, int] | None = Field(
-        None, description="(bands, rows of a band); left out, as many rows as keep `recall` at the threshold"
-    )
-    recall: float = Field(
-        0.98, gt=0, lt=1, description="Share of pairs just at the threshold that become candidates, by theory"
-    )
-    containment: float | None = Field(
-        None, gt=0, le=1, description="Also remove what lies in a longer document to this part; off by default"
-    )
-    fold_case: bool = Field(False, description="Compare without regard to case")
-    ignore_punctuation: bool = Field(False, description="Compare letters and digits only")
-    ignore_markup: bool = Field(False, description="Compare without HTML and XML tags")
-    keep_shingles: bool = Field(
-        True,
-        description="Keep the n-grams' hashes (6 bytes a word): new documents are compared without unpacking old text",
-    )
-    against: tuple[str, ...] = Field(
-        (), description="Sources that come before all others: others lose what these hold, never the other way"
-    )
-    within: bool = Field(
-        True, description="false: remove only what `against` or `indexes` hold, and leave copies elsewhere alone"
-    )
-    indexes: tuple[str, ...] = Field(
-        (), description="Index files of other corpora (`slm index`): what they hold is removed here"
-    )
+def make(context: RunContext, inputs: Inputs, settings: Settings) -> Artifact:
+    """Decide which documents are duplicates. inputs: raw_documents, previous.
 
-    @field_validator("indexes")
-    @classmethod
-    def _from_the_recipe(cls, indexes: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
-        base = (info.context or {}).get("base")
-        return tuple(str(Path(base) / path) if base else path for path in indexes)
-
-    @model_validator(mode="after")
-    def _together(self) -> Settings:
-        if self.bands and self.bands[0] * self.bands[1] > self.permutations:
-            raise ValueError(f"bands {self.bands[0]} x {self.bands[1]} need more than {self.permutations} permutations")
-        if not self.within and not (self.against or self.indexes):
-            raise ValueError("`within: false` removes nothing without `against` or `indexes`")
-        return self
-
-    def banding(self) -> tuple[int, int]:
-        """(bands, rows) in force."""
-        return self.bands or bands_for(self.threshold, self.permutations, self.recall)
-
-    def about_text(self) -> dict[str, Any]:
-        """What a document's signature and shingles depend on, beside its words."""
-        names = ("shingle", "fold_case", "ignore_punctuation", "ignore_markup")
-        return {"version": VERSION, **{name: getattr(self, name) for name in names}}
-
-
-def make(
-    store: Store,
-    raw: Artifact,
-    previous: Artifact | None,
-    settings: Settings,
-    execution: ExecutionSettings,
-    log: Callable[[str], None] = print,
-    sources: Sequence[str] = (),
-) -> Artifact:
-    """Decide which documents are duplicates.
-
-    sources: the recipe's sources in order; of copies, the one of the first source stays. Left out: as raw's manifest
-    names them, else by name.
+    Of copies, the one of the source that the recipe names first stays.
     """
-    documents = Documents(raw, previous)
-    order = source_order(documents, sources, settings.against)
-    inputs: dict[str, Artifact | str] = {"raw_documents": raw}
-    if previous is not None:
-        inputs[previous.asset] = previous
-    inputs.update({f"index {number}": index.digest_of(path) for number, path in enumerate(settings.indexes)})
+    documents, named = stage_inputs(inputs)
+    order = source_order(documents, context.sources, settings.against)
+    named.update({f"index {number}": index.digest_of(path) for number, path in enumerate(settings.indexes)})
 
     def build(draft: Draft) -> None:
         if settings.enabled:
-            decide(draft, documents, settings, execution, order)
+            decide(draft, documents, settings, context.execution, order)
         else:
             keep_all(draft, documents)
-        draft.counts = counted(draft.entries)
+        draft.counts = total_counts(draft.entries)
         refuse_to_remove_all(ASSET, draft.counts)
 
     # The paths of indexes are not of the result; what lies in them is.
-    told = {**settings.model_dump(mode="json", exclude={"indexes"}), "source_order": order}
-    return store.make(ASSET, code_version=VERSION, settings=told, inputs=inputs, build=build, log=log)
+    identity = {**settings.model_dump(mode="json", exclude={"indexes"}), "source_order": order}
+    return context.store.make(
+        ASSET, code_version=VERSION, settings=identity, inputs=named, build=build, log=context.log
+    )
 
 
 def source_order(documents: Documents, sources: Sequence[str], against: Sequence[str]) -> list[str]:
@@ -161,7 +115,7 @@ def decide(
     draft: Draft, documents: Documents, settings: Settings, execution: ExecutionSettings, order: list[str]
 ) -> None:
     """All steps, into the draft."""
-    corpus = signed_corpus(draft, documents, settings, execution, order)
+    corpus = load_corpus(draft, documents, settings, execution, order)
     leads = corpus.leads(settings)
     keeper = _exact(corpus, leads)
     reason = np.where(keeper >= 0, EXACT, KEPT)
@@ -170,9 +124,9 @@ def decide(
 
     places = np.full(len(corpus), -1, np.int64)  # in `left`, of each position
     places[corpus.order[left]] = np.arange(len(left))
-    members = choice.buckets(corpus.bands, places)
-    sets = Sets(len(left), lambda places: corpus.shingles(left[places], settings), draft.directory)
-    remembered = Remembered(draft, settings)
+    members = selection.buckets(corpus.bands, places)
+    sets = ShingleSets(len(left), lambda places: corpus.shingles(left[places], settings), draft.directory)
+    remembered = KnownSimilarities(draft, settings)
 
     def similarity(one: np.ndarray, other: np.ndarray, open_one: np.ndarray, open_other: np.ndarray) -> np.ndarray:
         values = remembered.look_up(corpus.pair_ids(left[one], left[other]))
@@ -189,7 +143,7 @@ def decide(
             values[missing] = sets.jaccard(one[missing], other[missing])
         return values
 
-    chosen = choice.choose(members, len(left), similarity, settings.threshold, leads[left], ~corpus.foreign[left])
+    chosen = selection.choose(members, len(left), similarity, settings.threshold, leads[left], ~corpus.foreign[left])
     gone = np.flatnonzero(chosen.keeper >= 0)
     keeper[left[gone]], reason[left[gone]] = left[chosen.keeper[gone]], NEAR
     score[left[gone]] = chosen.similarity[gone]
@@ -212,7 +166,7 @@ def decide(
 def _exact(corpus: Corpus, leads: np.ndarray) -> np.ndarray:
     """For each document the first one of the same doc_id, if it is another and may have it removed; else -1."""
     keeper = np.full(len(corpus), -1, np.int64)
-    alike = equal_ids(corpus.high, corpus.low)
+    alike = documents_with_equal_ids(corpus.high, corpus.low)
     if alike.size:
         high, low = corpus.high[alike], corpus.low[alike]
         fresh = np.concatenate([[True], (high[1:] != high[:-1]) | (low[1:] != low[:-1])])
@@ -293,3 +247,18 @@ def keep_all(draft: Draft, documents: Documents) -> None:
 
         key = {**documents.key(fragment), "version": VERSION, "enabled": False}
         draft.table(fragment, key, compute, facts=partial(decision_facts, source=source))
+
+
+STAGE = CorpusStage(
+    name=ASSET,
+    block="duplicates",
+    description=(
+        "Exact and near duplicates. MinHash finds candidates, and each is then compared exactly: a document goes "
+        "only if it is at least as similar as the threshold to one that stays, which is named beside it."
+    ),
+    kinds=("python", "numpy", "parquet"),
+    settings=Settings,
+    version=VERSION,
+    rules=RULES,
+    run=make,
+)

@@ -18,14 +18,14 @@ from pipeline.text.words import mix
 
 if TYPE_CHECKING:
     from pipeline.curation.duplicates.corpus import Corpus
-    from pipeline.curation.duplicates.near import Settings
+    from pipeline.curation.duplicates.duplicate_settings import Settings
 
 TABLE = "pairs/compared"  # left, right (doc_ids, the one that takes precedence left), jaccard
 
 Ids = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # of pairs: high and low half of one id, then of the other
 
 
-class Remembered:
+class KnownSimilarities:
     """The similarities that an earlier version computed."""
 
     def __init__(self, draft: Draft, settings: Settings):

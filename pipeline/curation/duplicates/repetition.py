@@ -11,7 +11,7 @@ every program, and taking it out would break them all.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,23 +20,40 @@ import numpy as np
 import polars as pl
 from pydantic import Field
 
+from pipeline.context import Inputs, RunContext
 from pipeline.curation.duplicates.near import source_order
 from pipeline.curation.duplicates.sentences import Sentences, sentences_of
+from pipeline.curation.rules import Limit, Rule, decided_by
 from pipeline.documents.document import EDIT
 from pipeline.documents.execution import ExecutionSettings
-from pipeline.documents.fragment_tables import make_tables, of_documents
-from pipeline.documents.stage import counted, decision_facts, decision_table, refuse_to_remove_all, scatter
+from pipeline.documents.fragment_tables import fragment_task, make_tables
+from pipeline.documents.reasons import meanings_of
+from pipeline.documents.stage import (
+    CorpusStage,
+    decision_facts,
+    decision_table,
+    refuse_to_remove_all,
+    scatter,
+    stage_inputs,
+    total_counts,
+)
 from pipeline.documents.view import Documents
 from pipeline.settings import StageSettings
 from pipeline.store.artifact import Artifact, digest
 from pipeline.store.draft import Draft
-from pipeline.store.store import Store
-from pipeline.store.tables import in_batches, joined, write_table
-from pipeline.text.words import runs
+from pipeline.store.tables import in_batches, scan_tables, write_table
+from pipeline.text.words import run_hashes
 
 VERSION = "2"
 ASSET = "repetition_edits"
-REASONS = {"too_short_after_cuts": "fewer than `min_words_left` words are left once repeated sentences are cut"}
+RULES = (
+    Rule(
+        "too_short_after_cuts",
+        "fewer than `min_words_left` words are left once repeated sentences are cut",
+        limits=(Limit("words left", "<", "min_words_left", figure=pl.col("score")),),
+    ),
+)
+REASONS = meanings_of(RULES)
 LABEL = "repeated_sentence"
 COUNTED_AT_ONCE = 1 << 25  # sentences whose hashes are in memory together
 READ_AT_ONCE = 1 << 21  # sentences of tables that are read together
@@ -55,31 +72,23 @@ class Settings(StageSettings):
     min_words_left: int = Field(10, ge=0, description="Remove a document of which cuts leave fewer words than this")
 
 
-def make(
-    store: Store,
-    raw: Artifact,
-    previous: Artifact | None,
-    settings: Settings,
-    execution: ExecutionSettings,
-    log: Callable[[str], None] = print,
-    sources: Sequence[str] = (),
-) -> Artifact:
-    """Cut what is repeated over documents. sources: the recipe's sources in order, for which document is the first."""
-    documents = Documents(raw, previous)
-    order = source_order(documents, sources, ())
-    inputs: dict[str, Artifact | str] = {"raw_documents": raw}
-    if previous is not None:
-        inputs[previous.asset] = previous
+def make(context: RunContext, inputs: Inputs, settings: Settings) -> Artifact:
+    """Cut what is repeated over documents. inputs: raw_documents, previous.
+
+    Which document is the first that holds a sentence follows the recipe's order of sources.
+    """
+    documents, named = stage_inputs(inputs)
+    order = source_order(documents, context.sources, ())
 
     def build(draft: Draft) -> None:
         if settings.enabled:
-            find_all(draft, documents, settings, execution)
+            find_all(draft, documents, settings, context.execution)
             frequent = frequent_sentences(draft, documents, settings, order)
         else:
             frequent = None
         for fragment, cuts in cuts_by_fragment(draft, documents, frequent):
             _write(draft, documents, fragment, settings, cuts)
-        draft.counts = counted(draft.entries)
+        draft.counts = total_counts(draft.entries)
         if frequent is not None:
             draft.facts = {
                 "sentences": sum(draft.entries[f"{side_table(name)}.parquet"]["rows"] for name in documents.fragments),
@@ -87,8 +96,10 @@ def make(
             }
         refuse_to_remove_all(ASSET, draft.counts)
 
-    told = {**settings.model_dump(mode="json"), "source_order": order}
-    return store.make(ASSET, code_version=VERSION, settings=told, inputs=inputs, build=build, log=log)
+    identity = {**settings.model_dump(mode="json"), "source_order": order}
+    return context.store.make(
+        ASSET, code_version=VERSION, settings=identity, inputs=named, build=build, log=context.log
+    )
 
 
 # -- sentences, by fragment --------------------------------------------------------------------------------------------
@@ -102,7 +113,7 @@ def find_all(draft: Draft, documents: Documents, settings: Settings, execution: 
     """Write the sentences of every fragment into the draft, remembered ones without reading text."""
     about = digest({"version": VERSION, "window": settings.window, "min_bytes": settings.min_bytes})
     tables = [
-        of_documents(documents, name, side_table(name), {"sentences": about}, settings) for name in documents.fragments
+        fragment_task(documents, name, side_table(name), {"sentences": about}, settings) for name in documents.fragments
     ]
     make_tables(draft, tables, find_in_fragment, execution, "sentences")
 
@@ -145,7 +156,8 @@ def windows(one: Sentences, number: int) -> Sentences:
     return Sentences(
         one.document[first], one.start[first], one.end[last], one.after[last],
         sizes[last + 1] - sizes[first], letters[last + 1] - letters[first],
-        words[last + 1] - words[first], runs(one.hash, first, last + 1), comments[last + 1] - comments[first] == number,
+        words[last + 1] - words[first], run_hashes(one.hash, first, last + 1),
+        comments[last + 1] - comments[first] == number,
     )  # fmt: skip
 
 
@@ -164,14 +176,14 @@ def frequent_sentences(draft: Draft, documents: Documents, settings: Settings, o
         within = pl.col("hash").is_between(pl.lit(low, pl.UInt64), pl.lit(high, pl.UInt64))
         parts = []
         for batch in batches:
-            hashes = joined(batch).select("fragment", "row", "hash").filter(within).unique()
+            hashes = scan_tables(batch).select("fragment", "row", "hash").filter(within).unique()
             parts.append(hashes.group_by("hash").len("documents").collect())
         counts = pl.concat(parts).group_by("hash").agg(pl.col("documents").sum().cast(pl.Int64))
         found.append(counts.filter(pl.col("documents") > settings.max_documents))
     frequent = pl.concat(found).sort("hash")
     firsts = [pl.DataFrame(schema={"hash": pl.UInt64, "source": pl.Int64, "first": pl.String})]
     for batch in batches:
-        rows = joined(batch).select("fragment", "row", "hash").join(frequent.lazy(), on="hash", how="semi")
+        rows = scan_tables(batch).select("fragment", "row", "hash").join(frequent.lazy(), on="hash", how="semi")
         first_rows = rows.group_by("fragment", "hash").agg(pl.col("row").min()).collect()
         for (fragment,), first in first_rows.group_by("fragment"):
             ids = documents.read(str(fragment), ["doc_id"]).filter("kept")["doc_id"]
@@ -199,7 +211,7 @@ def cuts_by_fragment(
         return
     columns = [*SENTENCE, "documents", "first"]
     for batch in sentence_tables(draft, documents):
-        cuts = joined(batch).join(frequent.lazy(), on="hash", how="inner", maintain_order="left").collect()
+        cuts = scan_tables(batch).join(frequent.lazy(), on="hash", how="inner", maintain_order="left").collect()
         by_fragment = cuts.partition_by("fragment", as_dict=True, maintain_order=True)
         for fragment in batch:
             yield fragment, by_fragment.get((fragment,), cuts.head(0)).select(columns)
@@ -245,14 +257,10 @@ def decided(documents: Documents, fragment: str, settings: Settings, cuts: pl.Da
         rows = rows.join(remaining, on="row", how="left", maintain_order="left")
     else:
         rows = rows.with_columns(words_left=pl.lit(None, pl.Int64))
-    keep = (pl.col("words_left") >= settings.min_words_left).fill_null(True)
-    rows = rows.with_columns(
-        keep=keep,
-        reason=pl.when(~keep).then(pl.lit("too_short_after_cuts")),
-        score=pl.col("words_left").cast(pl.Float64),
-    )
+    rows = rows.with_columns(score=pl.col("words_left").cast(pl.Float64))
+    chosen = decided_by(rows, RULES, settings, pl.col("score"))
     signals = scatter(rows.select("repeated"), kept)
-    return decision_table(frame["doc_id"], kept, rows.select("keep", "reason", "score", "edits"), signals)
+    return decision_table(frame["doc_id"], kept, chosen.hstack(rows.select("edits")), signals)
 
 
 def _words_left(texts: pl.Series, edits: pl.Series) -> pl.Series:
@@ -265,3 +273,16 @@ def _words_left(texts: pl.Series, edits: pl.Series) -> pl.Series:
             done = max(done, span["end"])
         left.append(len("".join([*pieces, text[done:]]).split()))
     return pl.Series(left, dtype=pl.Int64)
+
+
+STAGE = CorpusStage(
+    name=ASSET,
+    block="repetition",
+    description="Passages that stand in many documents (licences, menus, openings): all but the first are cut.",
+    kinds=("python", "numpy", "parquet"),
+    after=("duplicates",),
+    settings=Settings,
+    version=VERSION,
+    rules=RULES,
+    run=make,
+)

@@ -14,9 +14,9 @@ import numpy as np
 import polars as pl
 
 from pipeline.curation.duplicates import pairs
-from pipeline.curation.duplicates.near import Settings
-from pipeline.curation.duplicates.signatures import folded
-from pipeline.curation.duplicates.similarity import Sets, sets_of
+from pipeline.curation.duplicates.duplicate_settings import Settings
+from pipeline.curation.duplicates.signatures import texts_to_compare
+from pipeline.curation.duplicates.similarity import ShingleSets, shingle_sets
 from pipeline.documents import browse
 from pipeline.documents.document import source_of
 from pipeline.documents.view import Documents
@@ -187,9 +187,9 @@ def check(raw: Artifact, previous: Artifact | None, decisions: Artifact, setting
         asked = at[numbers].with_row_index("place")
         for (fragment,), rows in asked.group_by("fragment", maintain_order=True):
             texts = pl.read_parquet(documents.raw.table(str(fragment)), columns=["text"])["text"].gather(rows["row"])
-            yield rows["place"].to_numpy(), *sets_of(folded(texts, settings), settings.shingle)
+            yield rows["place"].to_numpy(), *shingle_sets(texts_to_compare(texts, settings), settings.shingle)
 
-    sets = Sets(at.height, load)
+    sets = ShingleSets(at.height, load)
     mine, theirs = removals["number"].to_numpy(), removals["keeper"].to_numpy()
     contained = (removals["reason"] == "contained").to_numpy()
     value = np.where(contained, sets.containment(theirs, mine), sets.jaccard(theirs, mine))

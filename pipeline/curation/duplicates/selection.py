@@ -42,7 +42,7 @@ def buckets(bands: Iterable[np.ndarray], documents: np.ndarray | None = None) ->
     """
     members, number = [np.zeros(0, np.uint64)], 0
     for values in bands:
-        some = _not_alone(values)
+        some = _repeated_places(values)
         document = some if documents is None else documents[some]
         if documents is not None:
             some, document = some[document >= 0], document[document >= 0]
@@ -61,7 +61,7 @@ def buckets(bands: Iterable[np.ndarray], documents: np.ndarray | None = None) ->
     return joined
 
 
-def _not_alone(values: np.ndarray) -> np.ndarray:
+def _repeated_places(values: np.ndarray) -> np.ndarray:
     """Places of all values that occur more than once, and of a few others.
 
     Sorting values is several times faster than sorting places by them, and few places are left to be sorted.

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from pipeline.text.words import Words, blocks, code_points, runs, words_of
+from pipeline.text.words import Words, blocks, code_points, run_hashes, words_of
 
 _CLOSING = [b'"', b"'", b")", b"]", "”".encode(), "’".encode(), "」".encode(), "』".encode(), "»".encode()]
 _ENDING = [b".", b"!", b"?", "…".encode(), "。".encode(), "！".encode(), "？".encode()]
@@ -104,7 +104,7 @@ def _of_block(data: np.ndarray, offsets: np.ndarray, code: np.ndarray, first_doc
     return Sentences(
         owner + first_document, points[starts] - zero, points[stops] - zero, points[after] - zero,
         lengths[last + 1] - lengths[first], letters[stops] - letters[starts], last + 1 - first,
-        runs(words.hashes, first, last + 1), comment,
+        run_hashes(words.hashes, first, last + 1), comment,
     )  # fmt: skip
 
 

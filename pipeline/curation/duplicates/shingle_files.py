@@ -1,9 +1,10 @@
 """The shingles of a fragment's documents as a file that is read anywhere in it: 6 bytes each, and nothing else.
 
 Why they are kept: new documents have to be compared with old ones exactly, and these lie scattered over all fragments.
-Without this file the text of every fragment would be unpacked for a few documents of it (docs/deduplication.md has the
-figures). Where a document's shingles begin follows from the numbers of words, which stand beside the signatures. They
-are in the order of the text, with repeats: sorting is left to the few that are asked for.
+Without this file the text of every fragment would be unpacked for a few documents of it
+(docs/results/deduplication.md has the figures). Where a document's shingles begin follows from the numbers of words,
+which stand beside the signatures. They are in the order of the text, with repeats: sorting is left to the few that are
+asked for.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.curation.duplicates.similarity import HASH_BITS, different
+from pipeline.curation.duplicates.similarity import HASH_BITS, distinct_shingles
 from pipeline.store.tables import put_in_place
-from pipeline.text.words import Shingles, shingles_in
+from pipeline.text.words import Shingles, shingle_count
 
 SUFFIX = ".shingles"
 WIDTH = HASH_BITS // 8
@@ -24,7 +25,7 @@ END = bytes(8 - WIDTH)
 AT_ONCE = 1 << 19  # shingles: 4 MB of 64-bit words
 
 
-def packed(shingles: Shingles) -> np.ndarray:
+def pack(shingles: Shingles) -> np.ndarray:
     """What is stored of shingles: the high bits of each, as bytes of shape (shingles, WIDTH)."""
     return (shingles.hashes >> np.uint64(64 - HASH_BITS)).astype("<u8").view(np.uint8).reshape(-1, 8)[:, :WIDTH]
 
@@ -40,7 +41,7 @@ def write(parts: Iterator[np.ndarray], path: Path) -> None:
     put_in_place(temporary, path)
 
 
-def merged(
+def merge(
     fresh: np.ndarray, sizes: np.ndarray, made: np.ndarray, earlier: Path | None, begins: np.ndarray
 ) -> Iterator[np.ndarray]:
     """The packed shingles of all documents, in order, from those just made and those of an earlier file.
@@ -61,9 +62,9 @@ def merged(
         yield whole[starts[first] : starts[end - 1] + sizes[end - 1]]
 
 
-def sets(path: Path, words: np.ndarray, rows: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
+def read_sets(path: Path, words: np.ndarray, rows: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
     """(hashes, sizes): the sets of shingles of some rows of a file. words: of all its documents."""
-    counts = shingles_in(words, n)
+    counts = shingle_count(words, n)
     begins = (np.cumsum(counts) - counts)[rows]
     counts = counts[rows]
     data = np.memmap(path, np.uint8, "r")
@@ -78,7 +79,7 @@ def sets(path: Path, words: np.ndarray, rows: np.ndarray, n: int) -> tuple[np.nd
         numbers = counts[first:end]
         offsets = np.concatenate([[0], np.cumsum(numbers)])
         places = np.arange(offsets[-1]) + np.repeat(begins[first:end] - offsets[:-1], numbers)
-        found, sized = different(Shingles(at[places] << np.uint64(64 - HASH_BITS), offsets))
+        found, sized = distinct_shingles(Shingles(at[places] << np.uint64(64 - HASH_BITS), offsets))
         hashes.append(found)
         sizes.append(sized)
         first = end

@@ -17,7 +17,7 @@ from functools import cache
 import numpy as np
 import polars as pl
 
-from pipeline.text.words import Shingles, blocks, fold, mix, shingles_of, words_of
+from pipeline.text.words import Shingles, blocks, mix, normalise_for_comparison, shingles_of, words_of
 
 SEED = 1
 SCHEME = "affine32"
@@ -43,7 +43,7 @@ def mix32(values: np.ndarray) -> np.ndarray:
     return values
 
 
-def minima(shingles: Shingles, count: int) -> np.ndarray:
+def minhash(shingles: Shingles, count: int) -> np.ndarray:
     """Signatures of a block of documents: uint32 of shape (documents, count)."""
     documents = len(shingles.offsets) - 1
     signatures = np.full((count, documents), EMPTY, np.uint32)
@@ -63,10 +63,10 @@ def minima(shingles: Shingles, count: int) -> np.ndarray:
     return np.ascontiguousarray(signatures.T)
 
 
-def folded(texts: pl.Series, settings) -> pl.Series:
+def texts_to_compare(texts: pl.Series, settings) -> pl.Series:
     """The texts as the settings want them compared (by default: as they are)."""
     if settings.fold_case or settings.ignore_punctuation or settings.ignore_markup:
-        return fold(texts, settings.fold_case, settings.ignore_punctuation, settings.ignore_markup)
+        return normalise_for_comparison(texts, settings.fold_case, settings.ignore_punctuation, settings.ignore_markup)
     return texts
 
 
@@ -82,7 +82,7 @@ def signatures_of(
     for first, end, data, offsets in blocks(texts):
         words = words_of(data, offsets)
         shingles = shingles_of(words, n)
-        signatures[first:end] = minima(shingles, count)
+        signatures[first:end] = minhash(shingles, count)
         if also is not None:
             also(shingles)
         numbers[first:end] = words.counts

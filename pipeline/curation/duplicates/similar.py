@@ -13,10 +13,16 @@ import numpy as np
 import polars as pl
 
 from pipeline.curation.duplicates import index
-from pipeline.curation.duplicates.corpus import Signed, as_column, hex_ids, read_signed, side_table
-from pipeline.curation.duplicates.near import Settings
-from pipeline.curation.duplicates.signatures import folded, signatures_of
-from pipeline.curation.duplicates.similarity import Sets, sets_of
+from pipeline.curation.duplicates.corpus import (
+    SignatureTable,
+    binary_column,
+    join_id_halves,
+    read_signature_table,
+    side_table,
+)
+from pipeline.curation.duplicates.duplicate_settings import Settings
+from pipeline.curation.duplicates.signatures import signatures_of, texts_to_compare
+from pipeline.curation.duplicates.similarity import ShingleSets, shingle_sets
 from pipeline.documents.view import Documents
 from pipeline.errors import UserError
 from pipeline.store.artifact import Artifact
@@ -31,7 +37,7 @@ def nearest(
     """Kept documents by Jaccard similarity to `text`: doc_id, source, source_id, jaccard, `covered` (the part of the
     text's n-grams that they hold), text. Fewer than `number` where fewer share any."""
     query = pl.Series([text])
-    signatures, words = signatures_of(folded(query, settings), settings.shingle, settings.permutations)
+    signatures, words = signatures_of(texts_to_compare(query, settings), settings.shingle, settings.permutations)
     if not words[0]:
         raise UserError("The text to compare with holds no word.")
     found = []
@@ -53,9 +59,9 @@ def nearest(
         for (fragment,), rows in candidates.group_by("fragment", maintain_order=True)
     ]
     documents = pl.concat(parts)
-    texts = folded(pl.concat([query.alias("text"), documents["text"]]), settings)
-    hashes, sizes = sets_of(texts, settings.shingle)
-    sets = Sets(len(sizes), lambda numbers: iter([(numbers, hashes, sizes)]))
+    texts = texts_to_compare(pl.concat([query.alias("text"), documents["text"]]), settings)
+    hashes, sizes = shingle_sets(texts, settings.shingle)
+    sets = ShingleSets(len(sizes), lambda numbers: iter([(numbers, hashes, sizes)]))
     theirs = np.arange(1, len(sizes))
     sets.need(np.arange(len(sizes)))
     text_itself = np.zeros_like(theirs)
@@ -68,7 +74,7 @@ def nearest(
 
 def _kept(
     raw: Artifact, previous: Artifact | None, decisions: Artifact, settings: Settings
-) -> Iterator[tuple[str, np.ndarray, Signed]]:
+) -> Iterator[tuple[str, np.ndarray, SignatureTable]]:
     """Fragment by fragment: (name, rows that are kept, their signatures)."""
     documents = Documents(raw, previous)
     for fragment in documents.fragments:
@@ -77,8 +83,8 @@ def _kept(
             raise UserError("`duplicate_decisions` was made with the stage switched off: there are no signatures.")
         keep = pl.read_parquet(decisions.table(fragment), columns=["keep"])["keep"]
         here = keep.drop_nulls().to_numpy()  # signed are the rows that earlier stages left
-        high, low, words, signatures, bands = read_signed(decisions.file(name), settings.permutations)
-        signed = Signed(high[here], low[here], words[here], signatures[here], bands[:, here])
+        high, low, words, signatures, bands = read_signature_table(decisions.file(name), settings.permutations)
+        signed = SignatureTable(high[here], low[here], words[here], signatures[here], bands[:, here])
         yield fragment, keep.fill_null(False).arg_true().to_numpy(), signed
 
 
@@ -89,8 +95,8 @@ def write_index(raw: Artifact, previous: Artifact | None, decisions: Artifact, s
     def parts() -> Iterator[index.Part]:
         for fragment, rows, signed in _kept(raw, previous, decisions, settings):
             texts = pl.read_parquet(raw.table(fragment), columns=["text"])["text"].gather(rows)
-            hashes, sizes = sets_of(folded(texts, settings), settings.shingle)
-            ids, words = hex_ids(signed.high, signed.low), pl.Series("words", signed.words)
-            yield index.Part(ids, words, as_column(signed.signatures), hashes, sizes)
+            hashes, sizes = shingle_sets(texts_to_compare(texts, settings), settings.shingle)
+            ids, words = join_id_halves(signed.high, signed.low), pl.Series("words", signed.words)
+            yield index.Part(ids, words, binary_column(signed.signatures), hashes, sizes)
 
     return index.write(path, parts(), settings)

@@ -28,7 +28,7 @@ IN_MEMORY_BYTES = 256 << 20  # sets beyond that lie in a file
 Loader = Callable[[np.ndarray], Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]]
 
 
-def different(shingles: Shingles) -> tuple[np.ndarray, np.ndarray]:
+def distinct_shingles(shingles: Shingles) -> tuple[np.ndarray, np.ndarray]:
     """(hashes, sizes): the different shingles of each document of a block, 48 bits of each, sorted."""
     documents = len(shingles.offsets) - 1
     owner = np.repeat(np.arange(documents, dtype=np.uint64), np.diff(shingles.offsets))
@@ -40,17 +40,17 @@ def different(shingles: Shingles) -> tuple[np.ndarray, np.ndarray]:
     return keys & np.uint64((1 << HASH_BITS) - 1), sizes
 
 
-def sets_of(texts: pl.Series, n: int) -> tuple[np.ndarray, np.ndarray]:
+def shingle_sets(texts: pl.Series, n: int) -> tuple[np.ndarray, np.ndarray]:
     """(hashes, sizes): the set of shingles of each text, one after the other."""
     hashes, sizes = [np.zeros(0, np.uint64)], [np.zeros(0, np.int64)]
     for _, _, data, offsets in blocks(texts):
-        found, sized = different(shingles_of(words_of(data, offsets), n))
+        found, sized = distinct_shingles(shingles_of(words_of(data, offsets), n))
         hashes.append(found)
         sizes.append(sized)
     return np.concatenate(hashes), np.concatenate(sizes)
 
 
-class Sets:
+class ShingleSets:
     """Sets of shingles of numbered documents, read when they are first needed.
 
     What `load` gives stays, in memory up to IN_MEMORY_BYTES and beyond that in a file without a name in `directory`,
@@ -133,8 +133,8 @@ class Sets:
         return self.shared(left, right) / np.maximum(self.sizes[right], 1)
 
 
-def of_texts(one: str, other: str, n: int) -> float:
+def jaccard_of_texts(one: str, other: str, n: int) -> float:
     """Exact Jaccard similarity of two texts."""
     both = pl.Series([one, other])
-    sets = Sets(2, lambda documents: iter([(documents, *sets_of(both.gather(documents), n))]))
+    sets = ShingleSets(2, lambda documents: iter([(documents, *shingle_sets(both.gather(documents), n))]))
     return float(sets.jaccard(np.array([0]), np.array([1]))[0])

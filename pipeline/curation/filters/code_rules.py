@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from pipeline.text.pieces import Pieces
+from pipeline.text.segments import Segments
 
 # Looked for at the start of a file, as StarCoder does ("auto-generated", "automatically generated" and the like).
 GENERATED = (
@@ -15,11 +15,11 @@ GENERATED = (
 HEAD = 500
 
 
-def code_rule_columns(texts: pl.Series, lines: Pieces) -> pl.DataFrame:
+def code_rule_columns(texts: pl.Series, lines: Segments) -> pl.DataFrame:
     """`lines`, `longest_line` (u32), `mean_line` (f32), `alnum` (f32, share of letters and digits), `generated`."""
     length = lines.items.str.len_chars().to_numpy()
     longest = np.zeros(lines.texts, np.int64)
-    np.maximum.at(longest, lines.of, length)
+    np.maximum.at(longest, lines.text_index, length)
     alnum = texts.str.replace_all(r"[^\p{L}\p{N}]+", "").str.len_chars() / texts.str.len_chars().clip(1)
     return pl.DataFrame(
         {

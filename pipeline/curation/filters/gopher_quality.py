@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from pipeline.text.pieces import Pieces
+from pipeline.text.segments import Segments
 
 # "at least two of the following English words"; for Korean, in place of stop words, particles and endings that prose
 # cannot do without: a list of names or of links has hardly any.
@@ -16,7 +16,7 @@ BULLET = r"^(?:[•‣◦▪●■○*·+–-]|\d{1,3}[.)])[ \t]"
 ELLIPSIS_AT_END = r"(?:\.\.\.|…)[\]\)]?$"
 
 
-def quality_columns(texts: pl.Series, lines: Pieces, characters: pl.Series) -> pl.DataFrame:
+def quality_columns(texts: pl.Series, lines: Segments, characters: pl.Series) -> pl.DataFrame:
     """One row a text. `characters` is how many letters and digits each text holds.
 
     `words` (u32, pieces between spaces that hold a letter or a digit), `word_length` (f32, letters and digits in a

@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from pipeline.text.pieces import Pieces
+from pipeline.text.segments import Segments
 
 TOP = (2, 3, 4)
 DUPLICATE = (5, 6, 7, 8, 9, 10)
@@ -25,7 +25,7 @@ LABEL = (
 _ODD = np.uint64(0x9E3779B97F4A7C15)
 
 
-def repetition_columns(lines: Pieces, paragraphs: Pieces, words: Pieces) -> pl.DataFrame:
+def repetition_columns(lines: Segments, paragraphs: Segments, words: Segments) -> pl.DataFrame:
     """Shares (f32, 0 to 1), one row a text.
 
     `dup_lines`, `dup_paragraphs`: of the pieces that stood before; `dup_line_chars`, `dup_paragraph_chars`: of the
@@ -34,7 +34,7 @@ def repetition_columns(lines: Pieces, paragraphs: Pieces, words: Pieces) -> pl.D
     """
     columns: dict[str, np.ndarray] = {}
     for name, pieces in (("line", lines), ("paragraph", paragraphs)):
-        again = stood_before(pieces.items.hash().to_numpy(), pieces.of)
+        again = stood_before(pieces.items.hash().to_numpy(), pieces.text_index)
         chars = pieces.items.str.len_chars().to_numpy().astype(np.float64)
         columns[f"dup_{name}s"] = pieces.share(again & (chars > LABEL))
         columns[f"dup_{name}_chars"] = pieces.total(chars * again) / np.maximum(pieces.total(chars), 1)
@@ -53,8 +53,8 @@ def _mix(keys: np.ndarray, more: np.ndarray) -> np.ndarray:
     return (mixed ^ (mixed >> np.uint64(29))) * np.uint64(0x94D049BB133111EB)
 
 
-def _n_grams(words: Pieces) -> dict[str, np.ndarray]:
-    of, texts = words.of, words.texts
+def _n_grams(words: Segments) -> dict[str, np.ndarray]:
+    of, texts = words.text_index, words.texts
     hashes = words.items.hash().to_numpy()
     chars = words.items.str.len_chars().to_numpy().astype(np.int64)
     total = np.maximum(np.bincount(of, weights=chars, minlength=texts), 1)

@@ -1,4 +1,4 @@
-"""The rules of thumb of Gopher, C4 and FineWeb for prose, and of StarCoder for code, as columns and thresholds.
+"""What the rules of thumb of Gopher, C4 and FineWeb for prose, and of StarCoder for code, look at, and their settings.
 
 Every paper's threshold was made for English web pages. Which of them a document is held to depends on its kind: code is
 held to the rules for code alone; Korean is counted by eojeol, with limits of its own where an eojeol or a syllable
@@ -16,45 +16,22 @@ from pydantic import Field
 
 from pipeline.curation.filters.code_rules import code_rule_columns
 from pipeline.curation.filters.gopher_quality import quality_columns
-from pipeline.curation.filters.gopher_repetition import DUPLICATE, TOP, repetition_columns
+from pipeline.curation.filters.gopher_repetition import repetition_columns
+from pipeline.curation.filters.heuristic_rules import RULES
 from pipeline.curation.filters.web_rules import markup_share, web_columns
-from pipeline.curation.rules import Rule, decided_by
-from pipeline.documents.stage import Stage
+from pipeline.curation.rules import decided_by
+from pipeline.documents.reasons import meanings_of
+from pipeline.documents.stage import FragmentStage
 from pipeline.settings import Settings as Block
 from pipeline.settings import StageSettings
 from pipeline.text.characters import SCRIPTS, count_kinds
 from pipeline.text.code_lines import without_blocks
-from pipeline.text.kinds import code_or_not, kinds_of_prose
-from pipeline.text.pieces import lines, paragraphs, words
+from pipeline.text.kinds import detect_code, kinds_of_prose
 from pipeline.text.prose import prose_of
+from pipeline.text.segments import lines, paragraphs, words
 
 VERSION = "1"
-REASONS = {
-    "gopher_short": "fewer words than min_words",
-    "gopher_long": "more words than max_words",
-    "gopher_word_length": "words too short or too long on average to be prose",
-    "gopher_symbols": "more hashes or ellipses than a tenth of the words",
-    "gopher_bullets": "nearly all lines are bullet points",
-    "gopher_ellipsis_lines": "many lines end in an ellipsis, as cut previews do",
-    "gopher_alpha_words": "too many of the words hold no letter",
-    "gopher_stop_words": "hardly any of the words that prose cannot do without",
-    "gopher_dup_lines": "too many lines, or characters in lines, that stood before",
-    "gopher_dup_paragraphs": "too many paragraphs, or characters in them, that stood before",
-    "gopher_top_ngram": "one phrase of two to four words takes up too much of the text",
-    "gopher_dup_ngrams": "too many characters in phrases of five to ten words that stood before",
-    "c4_lorem_ipsum": "holds the filler text `lorem ipsum`",
-    "c4_curly_bracket": "holds a curly bracket",
-    "c4_few_sentences": "fewer sentences than min_sentences",
-    "fineweb_line_ends": "hardly any line or sentence ends in punctuation",
-    "fineweb_short_lines": "most lines are as short as a menu's",
-    "fineweb_dup_line_chars": "more than a tenth of the characters stand in repeated lines",
-    "fineweb_list": "as many line breaks as a list has",
-    "markup": "most of the characters are tags",
-    "code_line_length": "code with a line or an average line too long to be written by hand",
-    "code_alnum": "code with too few letters and digits, such as data or drawings",
-    "code_generated": "code that says it was generated",
-}
-FEWEST_LINES = 5  # of which a share of bullets can be told: a passage may start with a number and a bracket
+REASONS = meanings_of(RULES)
 LONGEST = 2_000_000  # characters of a text that are looked at: four times what max_words of prose have
 CHUNK_BYTES = 4_000_000  # of text worked on at once: the memory stays small and the columns in the cache
 
@@ -155,101 +132,24 @@ def signals(documents: pl.DataFrame, settings: Settings, models: dict[str, Path]
 
 def decide(signals: pl.DataFrame, settings: Settings) -> pl.DataFrame:
     """The first rule that a document breaks is its reason; no score."""
-    prose = (
-        gopher_rules(settings.gopher) * settings.gopher.enabled
-        + repetition_rules(settings.repetition) * settings.repetition.enabled
-        + c4_rules(settings.c4) * settings.c4.enabled
-        + fineweb_rules(settings.fineweb) * settings.fineweb.enabled
-        + [("markup", pl.col("markup") > settings.max_markup)]
-    )
-    rules = prose + code_rules(settings.code) * settings.code.enabled
-    return decided_by(signals, [(reason, condition & ~pl.col("spared")) for reason, condition in rules])
+    return decided_by(signals, RULES, settings, spared=pl.col("spared"))
 
 
-def _korean(korean: float, other: float) -> pl.Expr:
-    return pl.when(pl.col("kind") == "ko").then(korean).otherwise(other)
-
-
-def gopher_rules(limits: Gopher) -> list[Rule]:
-    """Gopher's quality rules. Null columns (code) break none."""
-    by_words = pl.col("kind").is_in(["ko", "spaced"])
-    length = pl.col("word_length")
-    too_short = length < _korean(limits.word_length_ko[0], limits.word_length[0])
-    too_long = length > _korean(limits.word_length_ko[1], limits.word_length[1])
-    few_stop_words = (pl.col("kind") == "spaced") & (pl.col("stop_words") < limits.min_stop_words)
-    few_endings = (pl.col("kind") == "ko") & (pl.col("korean_endings") < limits.min_endings_ko)
-    return [
-        ("gopher_short", by_words & (pl.col("words") < _korean(limits.min_words_ko, limits.min_words))),
-        ("gopher_long", pl.col("words") > limits.max_words),
-        ("gopher_word_length", by_words & (too_short | too_long)),
-        ("gopher_symbols", (pl.col("hashes") > limits.max_symbols) | (pl.col("ellipses") > limits.max_symbols)),
-        ("gopher_bullets", (pl.col("bullet_lines") > limits.max_bullet_lines) & (pl.col("lines") >= FEWEST_LINES)),
-        ("gopher_ellipsis_lines", pl.col("ellipsis_lines") > limits.max_ellipsis_lines),
-        (
-            "gopher_alpha_words",
-            by_words & (pl.col("alpha_words") < _korean(limits.min_alpha_words_ko, limits.min_alpha_words)),
-        ),
-        ("gopher_stop_words", few_stop_words | few_endings),
-    ]
-
-
-def repetition_rules(limits: Repetition) -> list[Rule]:
-    """Gopher's repetition rules."""
-    lines_again = (pl.col("dup_lines") > limits.dup_lines) | (pl.col("dup_line_chars") > limits.dup_line_chars)
-    paragraphs_again = (pl.col("dup_paragraphs") > limits.dup_paragraphs) | (
-        pl.col("dup_paragraph_chars") > limits.dup_paragraph_chars
-    )
-    return [
-        ("gopher_dup_lines", lines_again),
-        ("gopher_dup_paragraphs", paragraphs_again),
-        (
-            "gopher_top_ngram",
-            pl.any_horizontal(pl.col(f"top_{n}") > limit for n, limit in zip(TOP, limits.top, strict=True)),
-        ),
-        (
-            "gopher_dup_ngrams",
-            pl.any_horizontal(pl.col(f"dup_{n}") > limit for n, limit in zip(DUPLICATE, limits.duplicate, strict=True)),
-        ),
-    ]
-
-
-def c4_rules(limits: C4) -> list[Rule]:
-    """C4's rules for whole pages."""
-    rules = [("c4_lorem_ipsum", pl.col("lorem_ipsum"))] if limits.lorem_ipsum else []
-    if limits.curly_bracket:
-        rules.append(("c4_curly_bracket", pl.col("braces")))
-    return [*rules, ("c4_few_sentences", pl.col("sentences") < limits.min_sentences)]
-
-
-def fineweb_rules(limits: FineWeb) -> list[Rule]:
-    """FineWeb's rules. A line that holds a whole paragraph, or is cut off, shows its sentences inside: these count."""
-    ended = pl.max_horizontal("ended_lines", "ends")
-    short = pl.when(pl.col("kind") == "spaced").then("short_lines_30").otherwise("short_lines_15")
-    return [
-        ("fineweb_line_ends", ended < limits.min_ended_lines),
-        ("fineweb_short_lines", short > limits.max_short_lines),
-        ("fineweb_dup_line_chars", pl.col("dup_line_chars") > limits.max_dup_line_chars),
-        (
-            "fineweb_list",
-            pl.col("kind").is_in(["ko", "spaced"])
-            & (pl.col("newlines") > _korean(limits.max_newlines_ko, limits.max_newlines)),
-        ),
-    ]
-
-
-def code_rules(limits: Code) -> list[Rule]:
-    """StarCoder's rules for source code."""
-    code = pl.col("kind") == "code"
-    too_long = (pl.col("longest_line") > limits.max_line) | (pl.col("mean_line") > limits.max_mean_line)
-    rules = [("code_line_length", code & too_long), ("code_alnum", code & (pl.col("alnum") < limits.min_alnum))]
-    return rules + ([("code_generated", code & pl.col("generated"))] if limits.generated else [])
-
-
-STAGE = Stage("heuristic_decisions", Settings, VERSION, signals, decide, REASONS, signal_settings=("spare",))
+STAGE = FragmentStage(
+    name="heuristic_decisions",
+    block="heuristics",
+    description="The rules of Gopher, C4 and FineWeb: too short, repetitive, full of symbols or lists, broken lines.",
+    settings=Settings,
+    version=VERSION,
+    rules=RULES,
+    signals=signals,
+    decide=decide,
+    signal_settings=("spare",),
+)
 
 
 def _columns(documents: pl.DataFrame) -> pl.DataFrame:
-    code, fenced = code_or_not(documents)
+    code, fenced = detect_code(documents)
     texts_of_prose, texts_of_code = documents["text"].filter(~code), documents["text"].filter(code)
     outside = without_blocks(texts_of_prose, fenced.filter(~code))
     prose = _prose_columns(prose_of(outside)).with_columns(markup_share(outside))

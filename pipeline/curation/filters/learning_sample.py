@@ -12,7 +12,7 @@ change, and the model is up to date.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,14 +20,14 @@ from typing import Any
 import polars as pl
 import xxhash
 
-from pipeline.curation.filters.model_text import FOLDS, KINDS, MOST_OF_A_DOCUMENT, fold, kinds, prose, turn
+from pipeline.context import RunContext
+from pipeline.curation.filters.model_text import FOLDS, KINDS, MAX_DOCUMENT_CHARACTERS, fold, kinds, prose, turn
 from pipeline.documents.execution import ExecutionSettings
-from pipeline.documents.fragment_tables import make_tables, of_documents
+from pipeline.documents.fragment_tables import fragment_task, make_tables
 from pipeline.documents.view import Documents
 from pipeline.store.artifact import Artifact, digest
 from pipeline.store.draft import Draft
-from pipeline.store.store import Store
-from pipeline.store.tables import gathered, joined, write_table
+from pipeline.store.tables import gather_texts, scan_tables, write_table
 
 VERSION = "1"
 GENEROUS = 1 / 100  # documents read for each character wanted: enough where they are of a hundred characters each
@@ -59,20 +59,14 @@ class Sample:
     def read(self) -> pl.DataFrame:
         """IDENTITY and `text` (cut) of each document, in the sample's order; only its fragments are read."""
         places = pl.read_parquet(self.artifact.table(PLACES))
-        return self.chosen().with_columns(gathered(places, self._cut))
+        return self.chosen().with_columns(gather_texts(places, self._cut))
 
     def _cut(self, fragment: str) -> pl.Series:
-        return self.documents.read(fragment, ["text"])["text"].str.slice(0, MOST_OF_A_DOCUMENT)
+        return self.documents.read(fragment, ["text"])["text"].str.slice(0, MAX_DOCUMENT_CHARACTERS)
 
 
 def make(
-    store: Store,
-    asset: str,
-    documents: Documents,
-    groups: Mapping[str, Collection[str]],
-    characters: int,
-    execution: ExecutionSettings,
-    log: Callable[[str], None] = print,
+    context: RunContext, asset: str, documents: Documents, groups: Mapping[str, Collection[str]], characters: int
 ) -> Sample:
     """Of each group of sources and each kind of text, the first documents in line, about `characters` of them."""
     fragments = {
@@ -85,7 +79,7 @@ def make(
 
     def build(draft: Draft) -> None:
         parts = [
-            in_line(draft, documents, name, fragments[name], characters, execution)
+            select_group(draft, documents, name, fragments[name], characters, context.execution)
             for name in sorted(groups)
             if fragments[name]
         ]
@@ -96,11 +90,13 @@ def make(
         draft.facts = {"documents": found.height, "characters": int(found["length"].sum())}
 
     told = {"characters": characters, "groups": {name: sorted(sources) for name, sources in groups.items()}}
-    artifact = store.make(asset, code_version=VERSION, settings=told, inputs=inputs, build=build, log=log)
+    artifact = context.store.make(
+        asset, code_version=VERSION, settings=told, inputs=inputs, build=build, log=context.log
+    )
     return Sample(artifact, documents)
 
 
-def in_line(
+def select_group(
     draft: Draft, documents: Documents, group: str, fragments: list[str], characters: int, execution: ExecutionSettings
 ) -> pl.DataFrame:
     """The chosen documents of one group, in the order of their places in line."""
@@ -112,18 +108,18 @@ def in_line(
         share /= 2
     about = {"characters": characters, "share": share, "version": VERSION}
     candidates = [
-        of_documents(documents, fragment, f"candidates/{fragment}", about, share, characters) for fragment in fragments
+        fragment_task(documents, fragment, f"candidates/{fragment}", about, share, characters) for fragment in fragments
     ]
     make_tables(draft, candidates, write_candidates, execution, "sample")
     tables = {fragment: draft.path(f"candidates/{fragment}.parquet") for fragment in fragments}
-    found = joined(tables).collect()
+    found = scan_tables(tables).collect()
     sources = {fragment: documents.source(fragment) for fragment in fragments}
     found = found.with_columns(
         pl.col("fragment").replace_strict(sources, return_dtype=pl.String).alias("source"),
         pl.lit(group).alias("group"),
     )
     found = found.sort("fragment", "row").unique("doc_id", keep="first", maintain_order=True)
-    return first_in_line(found.sort(turn(), "doc_id"), characters)
+    return take_characters(found.sort(turn(), "doc_id"), characters)
 
 
 def write_candidates(
@@ -133,10 +129,10 @@ def write_candidates(
     frame = documents.read(fragment, ["doc_id", "text", "lang"]).with_row_index("row").filter(turn() < share)
     frame = frame.unique("doc_id", keep="first", maintain_order=True)
     frame = frame.with_columns(kinds(frame, prose(frame["text"])), fold(frame["doc_id"]).alias("fold"))
-    frame = frame.filter(pl.col("kind").is_in(KINDS)).with_columns(pl.col("text").str.slice(0, MOST_OF_A_DOCUMENT))
+    frame = frame.filter(pl.col("kind").is_in(KINDS)).with_columns(pl.col("text").str.slice(0, MAX_DOCUMENT_CHARACTERS))
     frame = frame.with_columns(pl.col("text").str.len_chars().alias("length"))
     # No more than the whole sample may hold: what does not fit here fits nowhere.
-    frame = first_in_line(frame.sort(turn(), "doc_id"), characters)
+    frame = take_characters(frame.sort(turn(), "doc_id"), characters)
     content = [xxhash.xxh3_64_intdigest(raw) for raw in frame["text"].cast(pl.Binary).to_list()]
     table = frame.with_columns(pl.Series("content", content, dtype=pl.UInt64)).select(
         pl.col(name).cast(dtype) for name, dtype in _CANDIDATE.items()
@@ -145,7 +141,7 @@ def write_candidates(
     return table.height, {}
 
 
-def first_in_line(documents: pl.DataFrame, characters: int) -> pl.DataFrame:
+def take_characters(documents: pl.DataFrame, characters: int) -> pl.DataFrame:
     """Documents in line (kind, fold, length), as many of each kind as have `characters`, half of them of each fold."""
     length = pl.col("length").cast(pl.Int64)
     before = length.cum_sum().over("kind", "fold") - length

@@ -12,12 +12,14 @@ import polars as pl
 from pipeline.curation.filters.kneser_ney import BLANK
 from pipeline.text.characters import count_kinds
 from pipeline.text.code_lines import BLOCK_BEGINS, without_blocks
-from pipeline.text.kinds import code_or_not, kinds_of_prose, mixed
+from pipeline.text.kinds import detect_code, kinds_of_prose, mixed
 from pipeline.text.prose import prose_of
 
 KINDS = ("ko", "spaced")  # of text that is modelled: code and text without spaces have no words to count
 FOLDS = 2
-MOST_OF_A_DOCUMENT = 20_000  # characters of a document that are read, so that a few long ones are not all of a sample
+MAX_DOCUMENT_CHARACTERS = (
+    20_000  # characters of a document that are read, so that a few long ones are not all of a sample
+)
 JUDGED = 800  # characters of each of the two pieces, start and middle, that a document is judged by
 
 
@@ -49,7 +51,7 @@ def judged(documents: pl.DataFrame) -> pl.DataFrame:
 
 def kinds(documents: pl.DataFrame, texts: pl.Series) -> pl.Series:
     """`kind` of each document, by its prose `texts`: one of KINDS, or what no model is for: code, mixed, unspaced."""
-    code, _ = code_or_not(documents)
+    code, _ = detect_code(documents)
     counts = count_kinds(texts)
     kind = (
         pl.when(code).then(pl.lit("code")).when(mixed(counts)).then(pl.lit("mixed")).otherwise(kinds_of_prose(counts))
@@ -59,7 +61,7 @@ def kinds(documents: pl.DataFrame, texts: pl.Series) -> pl.Series:
 
 def prose(texts: pl.Series) -> pl.Series:
     """What the models read of each text: its prose, without code, tags and layout."""
-    texts = texts.fill_null("").str.slice(0, MOST_OF_A_DOCUMENT)
+    texts = texts.fill_null("").str.slice(0, MAX_DOCUMENT_CHARACTERS)
     return prose_of(without_blocks(texts, texts.str.contains(BLOCK_BEGINS)))
 
 

@@ -8,7 +8,7 @@ not both beyond the reference's percentile and far beyond its spread, so that cl
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -17,27 +17,35 @@ import numpy as np
 import polars as pl
 from pydantic import Field
 
+from pipeline.context import Inputs, RunContext
 from pipeline.curation.filters import kneser_ney, learning_sample
 from pipeline.curation.filters.learning_sample import Sample, identity_of
 from pipeline.curation.filters.model_text import FOLDS, KINDS, as_words, judged, prose
-from pipeline.curation.rules import decided_by
-from pipeline.documents.execution import ExecutionSettings
-from pipeline.documents.stage import Stage
-from pipeline.documents.view import Documents
+from pipeline.curation.rules import Limit, Rule, decided_by
+from pipeline.documents.reasons import meanings_of
+from pipeline.documents.stage import FragmentStage, TrainedFilter, stage_inputs
 from pipeline.errors import UserError
 from pipeline.settings import StageSettings
 from pipeline.store.artifact import Artifact
 from pipeline.store.draft import Draft
-from pipeline.store.store import Store
 from pipeline.store.tables import write_whole
 
 VERSION = "1"
 MODEL_VERSION = "2"
-REASONS = {"high_perplexity": "words in an order that the language model of the reference text finds very unlikely"}
+RULES = (
+    Rule(
+        "high_perplexity",
+        "words in an order that the language model of the reference text finds very unlikely",
+        "after CCNet (Wenzek et al. 2020), which keeps a fixed part of each language",
+        limits=(Limit("percentile", ">", "max_percentile"), Limit("deviation", ">", "max_deviation")),
+        every=True,
+    ),
+)
+REASONS = meanings_of(RULES)
 FEWEST_TOKENS = 30  # below it a perplexity says nothing
 BOUNDS = "bounds.json"
-# Decades of perplexity. That of mixed text, by word of English and by syllable of Korean (docs/filters.md): reference
-# text of one kind, such as speeches alone, spreads less, and other good text would lie far beyond it.
+# Decades of perplexity. That of mixed text, by word of English and by syllable of Korean (docs/results/filters.md):
+# reference text of one kind, such as speeches alone, spreads less, and other good text would lie far beyond it.
 LEAST_SPREAD = {"spaced": 0.4, "ko": 0.2}
 MODEL_SETTINGS = ("reference", "order", "characters", "min_characters")
 
@@ -74,36 +82,18 @@ def signals(documents: pl.DataFrame, settings: Settings, models: dict[str, Path]
 
 def decide(signals: pl.DataFrame, settings: Settings) -> pl.DataFrame:
     """Remove what is beyond both bounds; the score is the perplexity."""
-    beyond = (pl.col("percentile") > settings.max_percentile) & (pl.col("deviation") > settings.max_deviation)
-    return decided_by(signals, [("high_perplexity", beyond)], pl.col("perplexity"))
+    return decided_by(signals, RULES, settings, pl.col("perplexity"))
 
 
-STAGE = Stage("perplexity_decisions", Settings, VERSION, signals, decide, REASONS, models=("perplexity_model",))
-
-
-def make_model(
-    store: Store,
-    raw: Artifact,
-    previous: Artifact | None,
-    settings: Settings,
-    sources: Sequence[Any],
-    execution: ExecutionSettings,
-    log: Callable[[str], None] = print,
-) -> Artifact:
+def make_model(context: RunContext, inputs: Inputs, settings: Settings) -> Artifact:
     """The artifact `perplexity_model`: `<kind>-<fold>.arpa` for each language with text enough, and the bounds.
 
-    It is made of `perplexity_sample` alone. `sources` are the recipe's. Raises UserError where `reference` names one
-    that is not among them.
+    inputs: raw_documents, previous. It is made of `perplexity_sample` alone. Raises UserError where `reference` names
+    what is not a source of the recipe.
     """
-    check_reference("perplexity", settings.reference, sources)
-    wanted = {name: value for name, value in settings.model_dump(mode="json").items() if name in MODEL_SETTINGS}
-    sampled = None
-    if settings.enabled:
-        documents = Documents(raw, previous)
-        of = set(settings.reference) or {documents.source(name) for name in documents.fragments}
-        sampled = learning_sample.make(
-            store, "perplexity_sample", documents, {"reference": of}, settings.characters, execution, log
-        )
+    check_reference("perplexity", settings.reference, context.sources)
+    learned = {name: value for name, value in settings.model_dump(mode="json").items() if name in MODEL_SETTINGS}
+    sampled = sample(context, inputs, settings) if settings.enabled else None
 
     def build(draft: Draft) -> None:
         if sampled is None:
@@ -111,23 +101,29 @@ def make_model(
         else:
             draft.facts = train(sampled, settings, draft)
 
-    return store.make(
+    return context.store.make(
         "perplexity_model",
         code_version=MODEL_VERSION,
-        settings={"enabled": settings.enabled, **wanted},
+        settings={"enabled": settings.enabled, **learned},
         inputs={} if sampled is None else {"perplexity_sample": sampled.identity},
         build=build,
-        log=log,
+        log=context.log,
     )
 
 
-def check_reference(stage: str, reference: Sequence[str], sources: Sequence[Any]) -> None:
+def sample(context: RunContext, inputs: Inputs, settings: Settings) -> Sample:
+    """The documents that the models learn from: those of the reference, else of all sources."""
+    documents, _ = stage_inputs(inputs)
+    sources = set(settings.reference) or {documents.source(name) for name in documents.fragments}
+    return learning_sample.make(context, "perplexity_sample", documents, {"reference": sources}, settings.characters)
+
+
+def check_reference(stage: str, reference: Sequence[str], sources: Sequence[str]) -> None:
     """UserError for a reference that is none of the recipe's sources."""
-    names = [source.name for source in sources]
     for name in reference:
-        if name not in names:
+        if name not in sources:
             raise UserError(
-                f"`curation.{stage}.reference` names `{name}`, which is no source of the recipe: {', '.join(names)}."
+                f"`curation.{stage}.reference` names `{name}`, which is no source of the recipe: {', '.join(sources)}."
             )
 
 
@@ -203,3 +199,31 @@ def _model(path: str) -> Any:
     settings.show_progress = False
     settings.arpa_complain = kenlm.ARPALoadComplain.NONE  # that a binary file would load faster
     return kenlm.Model(path, settings)
+
+
+STAGE = FragmentStage(
+    name="perplexity_decisions",
+    block="perplexity",
+    description=(
+        "Documents that surprise the perplexity model far more than others of their language: tables, markup, noise."
+    ),
+    kinds=("python", "polars", "kenlm"),
+    after=("heuristics",),
+    settings=Settings,
+    version=VERSION,
+    rules=RULES,
+    signals=signals,
+    decide=decide,
+    filters=(
+        TrainedFilter(
+            name="perplexity_model",
+            version=MODEL_VERSION,
+            description=(
+                "A language model of word pieces for each language (modified Kneser-Ney), trained on reference text. "
+                "Text that it finds very surprising is seldom prose."
+            ),
+            kinds=("python", "kenlm"),
+            make=make_model,
+        ),
+    ),
+)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -19,23 +18,31 @@ import numpy as np
 import polars as pl
 from pydantic import Field
 
+from pipeline.context import Inputs, RunContext
 from pipeline.curation.filters import heuristics, learning_sample
 from pipeline.curation.filters.learning_sample import Sample, identity_of
 from pipeline.curation.filters.model_text import FOLDS, KINDS, judged, turn
 from pipeline.curation.filters.perplexity import check_reference
-from pipeline.curation.rules import decided_by
-from pipeline.documents.execution import ExecutionSettings
-from pipeline.documents.stage import Stage
-from pipeline.documents.view import Documents
+from pipeline.curation.rules import Limit, Rule, decided_by
+from pipeline.documents.reasons import meanings_of
+from pipeline.documents.stage import FragmentStage, TrainedFilter, stage_inputs
 from pipeline.settings import StageSettings
 from pipeline.store.artifact import Artifact
 from pipeline.store.draft import Draft
-from pipeline.store.store import Store
 from pipeline.store.tables import write_whole
 
 VERSION = "1"
 MODEL_VERSION = "2"
-REASONS = {"low_quality": "the classifier finds it unlike the reference text and like the rest"}
+RULES = (
+    Rule(
+        "low_quality",
+        "the classifier finds it unlike the reference text and like the rest",
+        "after GPT-3 (Brown et al. 2020, appendix A) and DCLM (Li et al. 2024)",
+        limits=(Limit("quality", "<", "min_quality"), Limit("rank", "<", "max_removed")),
+        every=True,
+    ),
+)
+REASONS = meanings_of(RULES)
 MODEL_SETTINGS = ("reference", "characters", "min_documents")
 BOUNDS = "bounds.json"
 REFERENCE, OTHERS = "reference", "others"  # groups of the sample
@@ -109,35 +116,18 @@ def signals(documents: pl.DataFrame, settings: Settings, models: dict[str, Path]
 
 def decide(signals: pl.DataFrame, settings: Settings) -> pl.DataFrame:
     """Remove what is both unlikely to be good and among the least good; the score is the probability."""
-    low = (pl.col("quality") < settings.min_quality) & (pl.col("rank") < settings.max_removed)
-    return decided_by(signals, [("low_quality", low)], pl.col("quality"))
+    return decided_by(signals, RULES, settings, pl.col("quality"))
 
 
-STAGE = Stage("quality_decisions", Settings, VERSION, signals, decide, REASONS, models=("quality_model",))
-
-
-def make_model(
-    store: Store,
-    raw: Artifact,
-    previous: Artifact | None,
-    settings: Settings,
-    sources: Sequence[Any],
-    execution: ExecutionSettings,
-    log: Callable[[str], None] = print,
-) -> Artifact:
+def make_model(context: RunContext, inputs: Inputs, settings: Settings) -> Artifact:
     """The artifact `quality_model`: `<kind>-<fold>.bin` for each language with examples enough, and the ranks.
 
-    It is made of `quality_sample` alone. `sources` are the recipe's. Raises UserError where `reference` names one that
-    is not among them.
+    inputs: raw_documents, previous. It is made of `quality_sample` alone. Raises UserError where `reference` names what
+    is not a source of the recipe.
     """
-    check_reference("quality", settings.reference, sources)
-    wanted = {name: value for name, value in settings.model_dump(mode="json").items() if name in MODEL_SETTINGS}
-    sampled = None
-    if settings.enabled:
-        documents = Documents(raw, previous)
-        there = {documents.source(name) for name in documents.fragments}
-        groups = {OTHERS: there - set(settings.reference), REFERENCE: there & set(settings.reference)}
-        sampled = learning_sample.make(store, "quality_sample", documents, groups, settings.characters, execution, log)
+    check_reference("quality", settings.reference, context.sources)
+    learned = {name: value for name, value in settings.model_dump(mode="json").items() if name in MODEL_SETTINGS}
+    sampled = sample(context, inputs, settings) if settings.enabled else None
 
     def build(draft: Draft) -> None:
         if sampled is None:
@@ -145,14 +135,22 @@ def make_model(
         else:
             draft.facts = train(sampled, settings, draft)
 
-    return store.make(
+    return context.store.make(
         "quality_model",
         code_version=MODEL_VERSION,
-        settings={"enabled": settings.enabled, **wanted},
+        settings={"enabled": settings.enabled, **learned},
         inputs={} if sampled is None else {"quality_sample": sampled.identity},
         build=build,
-        log=log,
+        log=context.log,
     )
+
+
+def sample(context: RunContext, inputs: Inputs, settings: Settings) -> Sample:
+    """The documents that the classifiers learn from: those of the reference, and those of all other sources."""
+    documents, _ = stage_inputs(inputs)
+    there = {documents.source(name) for name in documents.fragments}
+    groups = {OTHERS: there - set(settings.reference), REFERENCE: there & set(settings.reference)}
+    return learning_sample.make(context, "quality_sample", documents, groups, settings.characters)
 
 
 def train(sampled: Sample, settings: Settings, draft: Draft) -> dict[str, Any]:
@@ -253,3 +251,29 @@ def _model(path: str) -> Any:
     import fasttext
 
     return fasttext.load_model(path)
+
+
+STAGE = FragmentStage(
+    name="quality_decisions",
+    block="quality",
+    description="Documents that the quality classifier takes for raw text with great certainty.",
+    kinds=("python", "polars", "fasttext"),
+    after=("heuristics",),
+    settings=Settings,
+    version=VERSION,
+    rules=RULES,
+    signals=signals,
+    decide=decide,
+    filters=(
+        TrainedFilter(
+            name="quality_model",
+            version=MODEL_VERSION,
+            description=(
+                "A fastText classifier that tells reference text from raw text. It is trained by one thread, so that "
+                "it comes out the same each time."
+            ),
+            kinds=("python", "fasttext"),
+            make=make_model,
+        ),
+    ),
+)

@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from pipeline.text.pieces import Pieces
-from pipeline.text.prose import SCRIPTS_AND_STYLES, TAGS, without
+from pipeline.text.prose import SCRIPTS_AND_STYLES, TAGS, remove_patterns
+from pipeline.text.segments import Segments
 
 # Ends of sentences, in the scripts that the other rules know, with closing quotes and brackets after them.
 # Korean notes end them without a full stop, in a predicate: -다, -요, -음, -함.
@@ -19,7 +19,7 @@ LINE_OF_WORDS = r"^\S+(?:\s+\S+){4}"
 SENTENCE_END = r"(?m)(?:[.!?…]+[\"'”’)\]*_]*(?:\s|$)|[。！？]|[가-힣][다요음함됨임까죠][)\]*_`]*[ \t]*$)"
 
 
-def web_columns(texts: pl.Series, lines: Pieces) -> pl.DataFrame:
+def web_columns(texts: pl.Series, lines: Segments) -> pl.DataFrame:
     """One row a text.
 
     `ended_lines` (f32, share of the lines that end as sentences do), `ends` (f32, ends of sentences for each line),
@@ -52,5 +52,5 @@ def web_columns(texts: pl.Series, lines: Pieces) -> pl.DataFrame:
 def markup_share(texts: pl.Series) -> pl.Series:
     """`markup` (f32): share of the bytes in tags, scripts and styles, of texts without their blocks of code."""
     size = texts.str.len_bytes()
-    rest = without(texts, texts.str.contains("</", literal=True), SCRIPTS_AND_STYLES, TAGS).str.len_bytes()
+    rest = remove_patterns(texts, texts.str.contains("</", literal=True), SCRIPTS_AND_STYLES, TAGS).str.len_bytes()
     return (1 - rest / size.clip(1)).cast(pl.Float32).alias("markup")

@@ -19,12 +19,15 @@ from pydantic import Field, field_validator
 
 from pipeline.curation.personal_data.replacements import placeholder, surrogate
 from pipeline.curation.personal_data.spans import LABELS, SPAN, find_spans
+from pipeline.curation.rules import Rule
 from pipeline.documents.document import EDIT
-from pipeline.documents.stage import Stage
+from pipeline.documents.reasons import meanings_of
+from pipeline.documents.stage import FragmentStage
 from pipeline.settings import StageSettings
 
 VERSION = "1"
-REASONS: dict[str, str] = {}  # this stage removes nothing
+RULES: tuple[Rule, ...] = ()  # this stage removes nothing
+REASONS = meanings_of(RULES)
 
 
 class Settings(StageSettings):
@@ -107,12 +110,18 @@ def decide(signals: pl.DataFrame, settings: Settings) -> pl.DataFrame:
     )
 
 
-STAGE = Stage(
-    "personal_data_edits",
-    Settings,
-    VERSION,
-    signals,
-    decide,
-    REASONS,
+STAGE = FragmentStage(
+    name="personal_data_edits",
+    block="personal_data",
+    description=(
+        "Personal data (e-mail addresses, telephone, card and identity numbers, Korean ones too), hidden by "
+        "placeholders."
+    ),
+    kinds=("python", "presidio", "parquet"),
+    settings=Settings,
+    version=VERSION,
+    rules=RULES,
+    signals=signals,
+    decide=decide,
     signal_settings=("labels", "keep_examples", "person_model"),
 )

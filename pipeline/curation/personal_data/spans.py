@@ -51,14 +51,14 @@ SPAN = pl.Struct({"start": pl.Int64, "end": pl.Int64, "label": pl.String, "score
 
 @lru_cache(maxsize=1)
 def _analyser() -> Any:
-    with _not_there("torch", "transformers", "stanza"):
+    with _hidden_modules("torch", "transformers", "stanza"):
         from pipeline.curation.personal_data.analyser import Analyser
 
     return Analyser()
 
 
 @contextmanager
-def _not_there(*packages: str) -> Iterator[None]:
+def _hidden_modules(*packages: str) -> Iterator[None]:
     """Inside, these packages cannot be imported, unless they were before.
 
     Presidio and spaCy import them where they are installed, for models that are not used here: 4.5 CPU-seconds in each
@@ -114,7 +114,7 @@ def find_spans(
     )
     if person_model and "PERSON" in labels:
         spans = pl.concat([spans, _people(texts, person_model)], how="vertical_relaxed")
-    return _disjoint(spans)
+    return _merge_overlapping(spans)
 
 
 def _in_window(
@@ -145,7 +145,7 @@ def _in_window(
     return chosen
 
 
-def _disjoint(spans: pl.DataFrame) -> pl.DataFrame:
+def _merge_overlapping(spans: pl.DataFrame) -> pl.DataFrame:
     """Spans of a text that overlap as one, under the label of the best; equal values of a label numbered alike."""
     order = pl.col("label").replace_strict(ORDER, return_dtype=pl.Int64)
     merged = (

@@ -1,1 +1,14 @@
-"""One measure a file, each a registered record."""
+"""One measure a file; `MEASURES` has them in the order in which they are run.
+
+A new one is a file here with its `MEASURE`, and its name in this list.
+"""
+
+from __future__ import annotations
+
+from pipeline.evaluation.measure import Measure
+from pipeline.evaluation.measure_settings import MeasureSettings
+from pipeline.evaluation.measures import answers, covered_items, language_modelling, preferences, samples
+
+MEASURES: tuple[Measure[MeasureSettings], ...] = tuple(
+    measure.MEASURE for measure in (language_modelling, samples, answers, preferences, covered_items)
+)

@@ -1,7 +1,6 @@
 """What the model answers to questions that were held back: greedily, so that the answer is a fact about the model.
 
-The one idea: the questions are prepared exactly as in training (the tokenizer's chat template, cut where the
-assistant's turn begins), and the answer ends where the model ends it.
+The one idea: a question is put as in training (`held_back.py`), and the answer ends where the model ends it.
 """
 
 from __future__ import annotations
@@ -9,36 +8,43 @@ from __future__ import annotations
 import ast
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from pipeline.evaluation import text_overlap
+from pipeline.evaluation.held_back import chosen_questions, prompt_ids
+from pipeline.evaluation.measure import SAMPLE, Headline, Measure, Result, Subject
+from pipeline.evaluation.measure_settings import MeasureSettings
+
 if TYPE_CHECKING:
     from model.transformer import Transformer
+    from pipeline.tokens.tokenizer import Tokenizer
 
 HANGUL = re.compile(r"[가-힣]")
 LETTER = re.compile(r"[^\W\d_]")
 
 
-def chosen_questions(held_back: pl.DataFrame, most: int) -> pl.DataFrame:
-    """At most `most` rows of `held_back`, shared evenly between sources, by id (a hash): a fixed random sample."""
-    if not held_back.height or not most:
-        return held_back.clear()
-    place = pl.int_range(pl.len()).over("source")
-    return held_back.sort("source", "id").with_columns(place=place).sort("place", "source").head(most).drop("place")
-
-
-def prompt_ids(tokenizer: Any, messages: list[dict]) -> list[int]:
-    """Token ids of the conversation up to where the assistant starts to speak, as a document of its own."""
-    ids, _ = tokenizer.encode_chat(messages, answer_next=True)
-    return [tokenizer.document_start, *map(int, ids)]
+def run(subject: Subject, settings: MeasureSettings) -> Result:
+    """Figures of the answers to held-back questions of `instruction_data`, and the answers themselves as samples."""
+    held_back = pl.read_parquet(subject.inputs["instruction_data"].table("held_back"))
+    questions = chosen_questions(held_back, settings.answers)
+    subject.log(f"answering {questions.height:,} held-back questions")
+    given = answer(
+        subject.network,
+        subject.tokenizer,
+        questions,
+        settings.answer_tokens,
+        lambda done: subject.progress(done, questions.height),
+    )
+    return Result(summarise(given), given)
 
 
 def answer(
-    model: Transformer, tokenizer: Any, questions: pl.DataFrame, most_new: int, progress: Callable[[int], None]
+    model: Transformer, tokenizer: Tokenizer, questions: pl.DataFrame, most_new: int, progress: Callable[[int], None]
 ) -> pl.DataFrame:
-    """One row a question: kind, source, lang, prompt, output, reference, ended (the model ended its turn itself).
+    """One row a question, in the columns of SAMPLE.
 
     questions: messages (the last one is the reference answer), source, lang. A prompt that leaves no room for the
     answer in the context is cut at its front, to half the context at most.
@@ -61,10 +67,27 @@ def answer(
     return pl.DataFrame(rows, schema=SAMPLE)
 
 
-SAMPLE: dict[str, Any] = {
-    "kind": pl.String, "source": pl.String, "lang": pl.String, "prompt": pl.String,
-    "output": pl.String, "reference": pl.String, "ended": pl.Boolean,
-}  # fmt: skip
+def summarise(given: pl.DataFrame) -> dict[str, Any]:
+    """Figures of answers (output, reference, lang, ended): in all and by language."""
+    if not given.height:
+        return {"count": 0}
+    by_language: dict[str, Any] = {}
+    for (lang,), part in sorted(
+        given.with_columns(pl.col("lang").fill_null("?")).partition_by("lang", as_dict=True).items()
+    ):
+        outputs, references = part["output"].to_list(), part["reference"].to_list()
+        by_language[str(lang)] = {
+            "count": part.height,
+            **text_overlap.bleu(outputs, references, lang=str(lang)),
+            **text_overlap.rouge(outputs, references),
+            **form(part),
+        }
+    return {
+        "count": given.height,
+        **text_overlap.rouge(given["output"].to_list(), given["reference"].to_list()),
+        **form(given),
+        "by_language": by_language,
+    }
 
 
 def form(answers: pl.DataFrame) -> dict[str, float]:
@@ -110,6 +133,24 @@ def parses(text: str) -> bool:
         return False
 
 
-def _share(values: Any) -> float:
+def _share(values: Iterable[object]) -> float:
     flags = [bool(v) for v in values]
     return round(sum(flags) / len(flags), 4) if flags else 0.0
+
+
+MEASURE: Measure[MeasureSettings] = Measure(
+    name="answers",
+    description="BLEU, chrF, ROUGE and form of the answers to held-back questions, by language",
+    run=run,
+    needs=("instruction_data",),
+    enabled=lambda settings: settings.answers > 0,
+    headlines=(
+        Headline("rougeL", "rougeL", higher_is_better=True),
+        Headline("exact", "exact", higher_is_better=True),
+        Headline("ended", "ended", higher_is_better=True),
+        Headline("repetitive", "repetitive", higher_is_better=False),
+        Headline(
+            "by_language.*.bleu", "bleu.*", higher_is_better=True, words="BLEU, {key} ({count} answers)", digits=2
+        ),
+    ),
+)

@@ -9,17 +9,41 @@ context, at worst one token. So figures are a little worse than with a sliding w
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
+from pipeline.evaluation.measure import Headline, Measure, Result, Subject
+from pipeline.evaluation.measure_settings import MeasureSettings
 from pipeline.evaluation.scoring import nll_of_rows
+from pipeline.tokens.shards import validation_documents
 
 if TYPE_CHECKING:
     import torch
 
     from model.transformer import Transformer
+
+
+def run(subject: Subject, settings: MeasureSettings) -> Result:
+    """Scores of the validation documents of the token shards; no figures where there are no such documents."""
+    documents = chosen_documents(
+        validation_documents(subject.inputs["token_shards"]).drop("length").collect(), settings.validation_tokens
+    )
+    if not documents.height:
+        return Result()
+    subject.log(f"scoring {documents.height:,} validation documents")
+    scored = score_documents(
+        subject.network, documents, subject.tokenizer.document_start, settings.batch_tokens, subject.device
+    )
+    subject.progress(1, 1)
+    return Result(
+        {
+            "all": summarise(scored),
+            "by_source": summarise(scored, "source"),
+            "by_language": summarise(scored, "lang"),
+        }
+    )
 
 
 def chosen_documents(documents: pl.DataFrame, most_tokens: int) -> pl.DataFrame:
@@ -59,7 +83,7 @@ def score_documents(
     )
 
 
-def summarise(scored: pl.DataFrame, by: str | None = None) -> dict:
+def summarise(scored: pl.DataFrame, by: str | None = None) -> dict[str, Any]:
     """Figures of `scored` in all, or one entry a value of the column `by`: documents, tokens, bytes, bits_per_byte,
     perplexity, bytes_per_token."""
     if by is not None:
@@ -76,3 +100,22 @@ def summarise(scored: pl.DataFrame, by: str | None = None) -> dict:
         "perplexity": round(math.exp(min(nll / tokens, 700)), 4),
         "bytes_per_token": round(size / tokens, 4),
     }
+
+
+MEASURE: Measure[MeasureSettings] = Measure(
+    name="language_modelling",
+    description="bits per byte and perplexity on validation documents, by source and by language",
+    run=run,
+    needs=("token_shards",),
+    headlines=(
+        Headline("all.bits_per_byte", "bits_per_byte", higher_is_better=False),
+        Headline("all.perplexity", "perplexity", higher_is_better=False),
+        Headline(
+            "by_language.*.bits_per_byte",
+            "bits_per_byte.*",
+            higher_is_better=False,
+            words="bits per byte, {key}",
+            card_only=True,
+        ),
+    ),
+)

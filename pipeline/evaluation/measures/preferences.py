@@ -6,22 +6,35 @@ the whole answer's likelihood, which favours short answers, and by the mean of i
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
-from pipeline.evaluation.measures.answers import prompt_ids
+from pipeline.evaluation.held_back import chosen_questions, prompt_ids
+from pipeline.evaluation.measure import Headline, Measure, Result, Subject
+from pipeline.evaluation.measure_settings import MeasureSettings
 from pipeline.evaluation.scoring import nll_of_rows
 
 if TYPE_CHECKING:
     import torch
 
     from model.transformer import Transformer
+    from pipeline.tokens.tokenizer import Tokenizer
+
+
+def run(subject: Subject, settings: MeasureSettings) -> Result:
+    """The accuracy on the held-back pairs of `preference_data`."""
+    held_back = pl.read_parquet(subject.inputs["preference_data"].table("held_back"))
+    pairs = chosen_questions(held_back, settings.preferences)
+    subject.log(f"scoring {pairs.height:,} held-back preference pairs")
+    found = preference_accuracy(subject.network, subject.tokenizer, pairs, settings.batch_tokens, subject.device)
+    subject.progress(1, 1)
+    return Result(found)
 
 
 def preference_accuracy(
-    model: Transformer, tokenizer: Any, pairs: pl.DataFrame, batch_tokens: int, device: torch.device
+    model: Transformer, tokenizer: Tokenizer, pairs: pl.DataFrame, batch_tokens: int, device: torch.device
 ) -> dict[str, float]:
     """Shares (0-1) of pairs (prompt, chosen, rejected) whose chosen answer is likelier (`whole`, `mean`), and `pairs`.
 
@@ -56,3 +69,13 @@ def preference_accuracy(
         "whole": round(float((whole[:, 0] < whole[:, 1]).mean()), 4),
         "mean": round(float((mean[:, 0] < mean[:, 1]).mean()), 4),
     }
+
+
+MEASURE: Measure[MeasureSettings] = Measure(
+    name="preferences",
+    description="share of held-back preference pairs whose better answer is likelier",
+    run=run,
+    needs=("preference_data",),
+    enabled=lambda settings: settings.preferences > 0,
+    headlines=(Headline("whole", "preferred", higher_is_better=True),),
+)

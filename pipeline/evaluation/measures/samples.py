@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import polars as pl
 
-from pipeline.evaluation.measures.answers import SAMPLE
+from pipeline.evaluation.measure import SAMPLE, Measure, Result, Subject
+from pipeline.evaluation.measure_settings import MeasureSettings
 
 if TYPE_CHECKING:
     from model.transformer import Transformer
+    from pipeline.tokens.tokenizer import Tokenizer
+
+
+def run(subject: Subject, settings: MeasureSettings) -> Result:
+    """Continuations of `settings.prompts`; no figures."""
+    continued = continuations(
+        subject.network,
+        subject.tokenizer,
+        settings.prompts,
+        settings.answer_tokens,
+        settings.temperature,
+        subject.seed,
+    )
+    return Result(samples=continued)
 
 
 def continuations(
-    model: Transformer, tokenizer: Any, prompts: tuple[str, ...], most_new: int, temperature: float, seed: int
+    model: Transformer, tokenizer: Tokenizer, prompts: tuple[str, ...], most_new: int, temperature: float, seed: int
 ) -> pl.DataFrame:
-    """Two rows a prompt, first all of kind `sampled`, then `greedy`, in the columns of answers, without reference."""
+    """Two rows a prompt, first all of kind `sampled`, then `greedy`, in the columns of SAMPLE, without reference."""
     from model.generate import generate
 
     rows = []
@@ -26,3 +41,8 @@ def continuations(
             made = list(generate(model, ids, room, heat, 0, 0.95 if heat else 1.0, seed, (tokenizer.ids["<eos>"],)))
             rows.append({"kind": kind, "prompt": prompt, "output": tokenizer.decode(made), "ended": len(made) < room})
     return pl.DataFrame(rows, schema=SAMPLE)
+
+
+MEASURE: Measure[MeasureSettings] = Measure(
+    name="samples", description="continuations of fixed prompts, greedy and sampled", run=run
+)

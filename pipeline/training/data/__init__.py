@@ -1,1 +1,1 @@
-"""From token shards and conversations to batches."""
+"""Batches, from token shards and conversations."""

@@ -1,10 +1,10 @@
 """Batches for pretraining, as a pure function of (shards' manifest, settings, seed, step, rank, number of ranks).
 
-Nothing is remembered between batches but what was read last, so a resume needs no loader state, the batch of a step is
-the same on one rank or on eight, and the documents behind any step can be named without training again.
+Nothing but a cache is kept between batches. So a resumed run needs no loader state, the batch of a step is the same on
+one rank and on eight, and the documents behind any step can be listed without training again.
 
     number of the sequence in the run -> component and number within it   (mixture.py)
-    number within the component       -> pass, window, place              (token_stream.py)
+    number within the component       -> pass, window, position           (stream.py)
     window                            -> row groups of the shards, read here
 """
 
@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
+from model.config import IGNORED
 from pipeline.errors import UserError
 from pipeline.settings import Settings
 from pipeline.training.data.mixture import Mixture
-from pipeline.training.data.stream import IGNORED, Group, Stream, WindowCache
+from pipeline.training.data.stream import Group, Stream, WindowCache
 
 if TYPE_CHECKING:
     import polars as pl
@@ -31,16 +32,16 @@ if TYPE_CHECKING:
 
 TRAIN = "train"
 LEFT_OUT = "checks/near_validation.parquet"
-CACHE_BYTES = 64 * 2**20  # of windows held in memory, whatever the size of the corpus
+CACHE_BYTES = 64 * 2**20  # of cached windows, for a corpus of any size
 OPEN_FILES = 4
 
 
 class Phase(Settings):
-    """From a step on, other weights."""
+    """Weights that apply from a step on."""
 
     step: int = Field(ge=0, description="first step of the phase")
-    source_weights: dict[str, float] = Field({}, description="by source; 1 where not given, 0 leaves out")
-    language_weights: dict[str, float] = Field({}, description="by language, times that of the source")
+    source_weights: dict[str, float] = Field({}, description="by source; default 1, and 0 excludes a source")
+    language_weights: dict[str, float] = Field({}, description="by language; multiplied by the weight of the source")
 
 
 class FeedSettings(Settings):
@@ -48,47 +49,49 @@ class FeedSettings(Settings):
 
     packing: Literal["cut", "best_fit"] = Field(
         "cut",
-        description="cut: documents one after another, cut wherever a sequence ends (GPT-3); best_fit: documents kept "
-        "whole where they fit (Ding et al. 2024), with under 1 % of padding",
+        description="cut: documents are concatenated, and cut wherever a sequence ends (GPT-3); best_fit: documents "
+        "that fit into a sequence are not cut (Ding et al. 2024), with less than 1 % of padding",
     )
     mask_documents: bool = Field(
-        False, description="a token attends to its own document only, and positions start again in each (Llama 3, 3.2)"
+        False, description="a token attends only to its own document, and positions restart in each (Llama 3, 3.2)"
     )
     source_weights: dict[str, float] = Field(
-        {}, description="by source: how often a token is drawn, against 1; 2 = twice as often as its share of the text"
+        {}, description="by source: how often its tokens are drawn; 2 = twice as often as their share of the text"
     )
-    language_weights: dict[str, float] = Field({}, description="by language: the same, times that of the source")
-    curriculum: list[Phase] = Field([], description="other weights from given steps on, instead of those above")
+    language_weights: dict[str, float] = Field(
+        {}, description="by language: the same; multiplied by the weight of the source"
+    )
+    curriculum: list[Phase] = Field([], description="weights that replace those above from the given steps on")
     window_tokens: int = Field(
-        2**20, ge=1, description="tokens of a component among which documents are shuffled, out of shuffled row groups"
+        2**20, ge=1, description="documents of a source and language are shuffled in windows of about this many tokens"
     )
 
     @model_validator(mode="after")
     def _phases_in_order(self) -> FeedSettings:
         steps = [phase.step for phase in self.curriculum]
         if steps != sorted(set(steps)):
-            raise ValueError("curriculum: the steps of the phases have to rise")
+            raise ValueError("curriculum: the steps of the phases must increase")
         for weights in (self.source_weights, self.language_weights, *(p.source_weights for p in self.curriculum)):
             if any(weight < 0 for weight in weights.values()):
-                raise ValueError("a weight is negative; 0 leaves a source or language out")
+                raise ValueError("a weight is negative; use 0 to exclude a source or language")
         return self
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Sequences of one rank. All [sequences, context]."""
+    """Sequences of one rank. All arrays are [sequences, context]."""
 
     tokens: np.ndarray  # int64
-    targets: np.ndarray  # int64: the token that follows; IGNORED (-100) at places that are padding
-    documents: np.ndarray | None  # int64: number of the document within its sequence, where documents are masked
-    positions: np.ndarray | None  # int64: place within the document, where documents are masked
+    targets: np.ndarray  # int64: the next token; IGNORED for padding
+    documents: np.ndarray | None  # int64: number of the document within its sequence; None without mask_documents
+    positions: np.ndarray | None  # int64: position within the document; None without mask_documents
 
 
 class Feed:
-    """See the head of this file.
+    """Reads the batches of a run (see the module's docstring).
 
-    A micro-batch is `batch` sequences on each of `world` ranks; a step is `accumulation` micro-batches. As long as
-    batch x world x accumulation is the same, so are the sequences of a step and their order.
+    A micro-batch is `batch` sequences on each of `world` ranks; a step is `accumulation` micro-batches. The sequences of
+    a step and their order depend only on the product batch x world x accumulation.
     """
 
     def __init__(
@@ -108,10 +111,10 @@ class Feed:
         self.step_sequences = batch * world * accumulation
         self._pad: int = about["pad"]
         self._dtype = np.dtype(shards.facts["dtype"])
-        self._files = Files(shards)
-        groups = groups_of(shards)
+        self._reader = ShardReader(shards)
+        groups = training_groups(shards)
         if not groups:
-            raise UserError("The token shards hold no training text: add text, or lower `shards.validation`.")
+            raise UserError("The token shards contain no training text: add text, or lower `shards.validation`.")
         self.components = sorted(groups)  # (source, language)
         window = min(settings.window_tokens, CACHE_BYTES // (2 * self._dtype.itemsize * len(groups)))
         start = about["document_start"]
@@ -128,24 +131,24 @@ class Feed:
         phases = [(0, settings.source_weights, settings.language_weights)]
         phases += [(phase.step, phase.source_weights, phase.language_weights) for phase in settings.curriculum]
         size = np.array([sum(group.size for group in groups[name]) for name in self.components], dtype=np.float64)
-        found = []
+        by_sequence = []
         for (step, sources, languages), following in zip(phases, [*phases[1:], (math.inf, {}, {})], strict=True):
-            self._known(sources, 0, "source")
-            self._known(languages, 1, "language")
+            self._require_known(sources, 0, "source")
+            self._require_known(languages, 1, "language")
             weight = np.array([sources.get(s, 1.0) * languages.get(lang, 1.0) for s, lang in self.components])
             if not (size * weight).any():
                 raise UserError(f"From step {step} on, all weights of the training text are 0: raise one.")
             if following[0] > step:  # a phase from step 0 on replaces the weights outside the curriculum
-                found.append((step * self.step_sequences, size * weight))
-        return found
+                by_sequence.append((step * self.step_sequences, size * weight))
+        return by_sequence
 
-    def _known(self, weights: dict[str, float], part: int, what: str) -> None:
-        there = sorted({name[part] for name in self.components})
+    def _require_known(self, weights: dict[str, float], part: int, kind: str) -> None:
+        known = sorted({name[part] for name in self.components})
         for name in weights:
-            if name not in there:
+            if name not in known:
                 raise UserError(
-                    f"`pretraining.feed.{what}_weights` names `{name}`, of which there is no training text; "
-                    f"there is: {', '.join(there)}."
+                    f"`pretraining.feed.{kind}_weights` names `{name}`, which has no training text: use one of "
+                    f"{', '.join(known)}."
                 )
 
     # -- batches -------------------------------------------------------------------------------------------------------
@@ -160,24 +163,24 @@ class Feed:
         components, numbers = self._mixture.take(first, self._batch)
         with self._lock:
             for row, (component, sequence) in enumerate(zip(components.tolist(), numbers.tolist(), strict=True)):
-                own = None if begins is None else begins[row]
-                self._fill(self._streams[component], sequence, tokens[row], targets[row], own)
+                row_begins = None if begins is None else begins[row]
+                self._fill(self._streams[component], sequence, tokens[row], targets[row], row_begins)
         if begins is None:
             return Batch(tokens, targets, None, None)
         begins[:, 0] = True
-        place = np.arange(self._context)
+        columns = np.arange(self._context)
         documents = np.cumsum(begins, axis=1, dtype=np.int64) - 1
-        positions = place - np.maximum.accumulate(np.where(begins, place, 0), axis=1)
+        positions = columns - np.maximum.accumulate(np.where(begins, columns, 0), axis=1)
         return Batch(tokens, targets, documents, positions)
 
     def _fill(
         self, stream: Stream, sequence: int, tokens: np.ndarray, targets: np.ndarray, begins: np.ndarray | None
     ) -> None:
-        """One sequence, into rows of a batch."""
+        """Write one sequence into a row of the batch's arrays."""
         done = 0
         for number, nth, first, end in stream.parts(sequence):
             window = self._cache.get(stream, number, nth)
-            if window.used is None or window.following is None or window.begins is None:  # cut
+            if window.used is None or window.following is None or window.begins is None:  # packing: cut
                 count = end - first
                 tokens[done : done + count] = window.tokens[first:end]
                 targets[done : done + count] = window.tokens[first + 1 : end + 1]
@@ -192,12 +195,12 @@ class Feed:
                 if begins is not None:
                     begins[:] = window.begins[first]
 
-    # -- what is behind them -------------------------------------------------------------------------------------------
+    # -- the documents behind the batches ------------------------------------------------------------------------------
 
     def documents(self, step: int) -> list[str]:
-        """Ids of the documents of which tokens are in a step's batch (over all ranks), each once, in order of id."""
+        """Ids of the documents with tokens in a step's batch (over all ranks), each once, sorted."""
         components, numbers = self._mixture.take(step * self.step_sequences, self.step_sequences)
-        found: set[str] = set()
+        doc_ids: set[str] = set()
         for component in np.unique(components).tolist():
             stream = self._streams[component]
             touched: dict[tuple[int, int], list[tuple[int, int]]] = {}
@@ -205,40 +208,40 @@ class Feed:
                 for number, window, first, end in stream.parts(sequence):
                     touched.setdefault((number, window), []).append((first, end))
             for (number, window), parts in touched.items():
-                ids, rows = self._behind(stream, number, window, parts)
-                found.update(ids.gather(rows).to_list())
-        return sorted(found)
+                ids, rows = self._documents_in(stream, number, window, parts)
+                doc_ids.update(ids.gather(rows).to_list())
+        return sorted(doc_ids)
 
     def documents_before(self, step: int, fragments: set[str] | None = None) -> Iterator[pl.DataFrame]:
-        """Every document of which tokens were in a batch before `step`, a frame a window: doc_id, source, lang, passes.
+        """Every document with tokens in a batch before `step`: doc_id, source, lang, passes; one frame per window.
 
-        passes: how many times the model has been given the document, the last time perhaps not all of it. fragments:
-        only windows that hold a part of these.
+        passes: how many times the model has been trained on the document, the last time perhaps on a part of it.
+        fragments: only windows with row groups of these fragments.
         """
         import polars as pl
 
         for component, sequences in enumerate(self._mixture.count(step * self.step_sequences).tolist()):
             stream = self._streams[component]
             source, lang = self.components[component]
-            whole = stream.whole_passes(sequences)
-            begun = {window: (number, units) for window, number, units in stream.windows_before(sequences)}
+            complete = stream.complete_passes(sequences)
+            started = {window: (number, units) for window, number, units in stream.windows_before(sequences)}
             for window, groups in enumerate(stream.windows):
                 if fragments is not None and fragments.isdisjoint(group.fragment for group in groups):
                     continue
-                number, units = begun.get(window, (whole, 0))
-                ids, rows = self._behind(stream, number, window, [(0, units)])
-                passes = np.full(len(ids), whole)
+                number, units = started.get(window, (complete, 0))
+                ids, rows = self._documents_in(stream, number, window, [(0, units)])
+                passes = np.full(len(ids), complete)
                 passes[rows] += 1
                 frame = pl.DataFrame({"doc_id": ids, "passes": passes}).filter(pl.col("passes") > 0)
                 if frame.height:
                     yield frame.select("doc_id", pl.lit(source).alias("source"), pl.lit(lang).alias("lang"), "passes")
 
-    def _behind(
+    def _documents_in(
         self, stream: Stream, number: int, window: int, parts: list[tuple[int, int]]
     ) -> tuple[pl.Series, np.ndarray]:
-        """Ids of a window's documents, and the rows of those that are in `parts` (units from, to) on pass `number`."""
+        """Ids of a window's documents, and the rows of those in `parts` (first unit, end) on pass `number`."""
         groups = stream.windows[window]
-        ids, lengths = self._files.ids(groups)
+        ids, lengths = self._reader.ids(groups)
         layout = stream.layout(number, window, lengths)
         touched = np.zeros(len(lengths), dtype=bool)
         for first, end in parts:
@@ -253,36 +256,39 @@ class Feed:
         return ids, layout.order[touched]
 
     def passes(self, step: int) -> dict[str, float]:
-        """How often each source has been gone through before `step`, over its languages (0.5: half of its tokens)."""
-        given: dict[str, list[float]] = {}
+        """How many passes over each source, in all its languages, were made before `step` (0.5: half of its tokens)."""
+        totals: dict[str, list[float]] = {}
         for component, sequences in enumerate(self._mixture.count(step * self.step_sequences).tolist()):
             stream = self._streams[component]
             size = sum(group.size for window in stream.windows for group in window)
-            total = given.setdefault(self.components[component][0], [0.0, 0.0])
+            total = totals.setdefault(self.components[component][0], [0.0, 0.0])
             total[0] += stream.passes(sequences) * size
             total[1] += size
-        return {source: drawn / size for source, (drawn, size) in sorted(given.items())}
+        return {source: drawn / size for source, (drawn, size) in sorted(totals.items())}
 
     def packing_shares(self) -> dict[str, float]:
-        """Share of padding in all sequences (exact), and of tokens in documents that were cut although they would have
-        fitted into a sequence (on the first window of each component). Both are 0 or not known when cutting."""
+        """Shares that describe the packing.
+
+        padding: share of padding in all sequences (exact). cut: share of tokens in documents that were cut although
+        they fit into a sequence, measured on the first window of each component; only for `best_fit`.
+        """
         if self._settings.packing == "cut":
             return {"padding": 0.0}
-        places = sum(stream.pass_units for stream in self._streams) * self._context
+        positions = sum(stream.pass_units for stream in self._streams) * self._context
         size = sum(group.size for stream in self._streams for window in stream.windows for group in window)
         cut = seen = 0
         for stream in self._streams:
-            _, lengths = self._files.ids(stream.windows[0])
+            _, lengths = self._reader.ids(stream.windows[0])
             layout = stream.layout(0, 0, lengths)
             cut, seen = cut + layout.cut_tokens, seen + int(layout.start[-1])
-        return {"padding": 1 - size / places, "cut": cut / seen}
+        return {"padding": 1 - size / positions, "cut": cut / seen}
 
     def _read(self, groups: list[Group]) -> tuple[np.ndarray, np.ndarray]:
-        return self._files.tokens(groups, self._dtype)
+        return self._reader.tokens(groups, self._dtype)
 
 
-def groups_of(shards: Artifact) -> dict[tuple[str, str], list[Group]]:
-    """The training row groups of each (source, language), from the manifest alone and the list of rows left out."""
+def training_groups(shards: Artifact) -> dict[tuple[str, str], list[Group]]:
+    """The training row groups of each (source, language), from the manifest and the list of excluded rows alone."""
     import pyarrow.parquet as pq
 
     left_out: dict[str, list[tuple[int, int]]] = {}
@@ -290,7 +296,7 @@ def groups_of(shards: Artifact) -> dict[tuple[str, str], list[Group]]:
         table = pq.read_table(shards.file(LEFT_OUT), columns=["fragment", "row", "length"])
         for fragment, row, length in zip(*(column.to_pylist() for column in table.columns), strict=True):
             left_out.setdefault(fragment, []).append((row, length))
-    found: dict[tuple[str, str], list[Group]] = {}
+    groups: dict[tuple[str, str], list[Group]] = {}
     for fragment in shards.fragments:
         facts = shards.entry(fragment)["facts"]
         first = 0
@@ -298,17 +304,18 @@ def groups_of(shards: Artifact) -> dict[tuple[str, str], list[Group]]:
             out = [(row - first, length) for row, length in left_out.get(fragment, []) if first <= row < first + rows]
             first += rows
             if split == TRAIN and rows > len(out):
-                gone = sum(length for _, length in out)
-                group = Group(fragment, number, rows - len(out), tokens - gone, tuple(sorted(row for row, _ in out)))
-                found.setdefault((facts["source"], lang), []).append(group)
-    return found
+                excluded = sum(length for _, length in out)
+                kept_rows, kept_tokens = rows - len(out), tokens - excluded
+                group = Group(fragment, number, kept_rows, kept_tokens, tuple(sorted(row for row, _ in out)))
+                groups.setdefault((facts["source"], lang), []).append(group)
+    return groups
 
 
-class Files:
-    """Row groups of the shards, read one at a time; a few files are kept open.
+class ShardReader:
+    """Reads row groups of the shards one at a time, and keeps a few files open.
 
-    Shards in an object storage that are not in the local mirror are read where they are, by ranges: a row group costs
-    the bytes of its own columns.
+    Shards that exist only in object storage are read from there by byte ranges: a row group costs the bytes of its own
+    columns.
     """
 
     def __init__(self, shards: Artifact):
@@ -316,7 +323,7 @@ class Files:
         self._open: dict[str, Any] = {}
 
     def tokens(self, groups: list[Group], dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
-        """Joined tokens of the groups' documents, and the length of each (int64)."""
+        """Concatenated tokens of the groups' documents, and the length of each document (int64)."""
         tokens, lengths = [np.zeros(0, dtype=dtype)], [np.zeros(0, dtype=np.int64)]
         for group in groups:
             column = self._column(group, "tokens")
@@ -335,7 +342,7 @@ class Files:
         ids, lengths = [pl.Series("doc_id", [], dtype=pl.String)], [np.zeros(0, dtype=np.int64)]
         for group in groups:
             names = pl.Series("doc_id", self._column(group, "doc_id")).cast(pl.String)
-            # By Polars, since Arrow loads all of pandas to make an array of NumPy.
+            # Through Polars, since Arrow imports pandas to make a NumPy array.
             length = pl.Series("length", self._column(group, "length")).cast(pl.Int64).to_numpy()
             kept = _kept(group, len(length))
             ids.append(names.filter(pl.Series(kept)))

@@ -1,11 +1,11 @@
-"""Which source each training sequence is taken from, as a pure function of its number.
+"""Which component (a source and language) each training sequence is taken from, as a pure function of its number.
 
-The sequences of a run are numbered. Of the first N, a component (a source and language) gets N times its share,
-rounded down, and the largest component gets the rest; in what order is shuffled within periods. So what a component
-has given up to any sequence is arithmetic: nothing has to be replayed or remembered.
+The sequences of a run are numbered. Of the first N, a component gets N times its share, rounded down, and the largest
+component gets the rest; their order is shuffled within periods. So how many sequences a component has contributed up to
+any point is a matter of arithmetic, with nothing to replay or store.
 
-Chance is a hash here (SplitMix64, Steele et al. 2014) and not a generator of a library, whose numbers may change from
-version to version: which documents trained a model has to be the same answer years later.
+Random order comes from a hash (SplitMix64, Steele et al. 2014), since a library's generator may change from version to
+version, and the documents that a model was trained on must still be the same answer years later.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ SHORTEST_PERIOD = 1024
 
 
 def key_of(*parts: int | str) -> int:
-    """A 64-bit key out of whatever names a thing to be shuffled."""
+    """A 64-bit key for shuffling, from the parts that identify what is shuffled."""
     return int.from_bytes(hashlib.sha256("/".join(map(str, parts)).encode()).digest()[:8], "big")
 
 
 def shuffled(count: int, key: int) -> np.ndarray:
-    """The numbers below `count` in an order that `key` decides (int64)."""
+    """The numbers below `count` in an order determined by `key` (int64)."""
     value = np.arange(count, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(key)
     value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -32,9 +32,9 @@ def shuffled(count: int, key: int) -> np.ndarray:
 
 
 class Mixture:
-    """Shares of the components, phase by phase.
+    """Draws sequences from the components by their shares, which may change from phase to phase.
 
-    phases: (first sequence of the phase, shares of the components, not all 0), by rising first sequence, from 0.
+    phases: (first sequence of the phase, shares of the components, not all 0), sorted by first sequence, from 0.
     """
 
     def __init__(self, phases: list[tuple[int, np.ndarray]], seed: int):
@@ -42,7 +42,7 @@ class Mixture:
         self._shares = [shares / shares.sum() for _, shares in phases]
         self._largest = [int(np.argmax(shares)) for shares in self._shares]
         components = len(self._shares[0])
-        # The largest share is at least 1/components; so long a period always leaves it a place.
+        # The largest share is at least 1/components, so a period of this length always gives it a sequence.
         self._period = max(SHORTEST_PERIOD, components * components)
         self._seed = seed
         self._order = lru_cache(maxsize=8)(self._order_of)
@@ -52,12 +52,12 @@ class Mixture:
             self._before.append(self._before[-1] + self._count(phase, length))
 
     def count(self, sequences: int) -> np.ndarray:
-        """How many of the first `sequences` sequences each component gives (int64)."""
+        """How many of the first `sequences` sequences come from each component (int64)."""
         phase = self._phase(sequences)
         return self._before[phase] + self._count(phase, sequences - int(self._first[phase]))
 
     def take(self, first: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """For sequences `first` to `first + count`: the component of each, and its number within the component."""
+        """For sequences `first` to `first + count`: the component of each, and its number within that component."""
         components = np.empty(count, dtype=np.int64)
         done = 0
         while done < count:
@@ -80,20 +80,20 @@ class Mixture:
         return int(np.searchsorted(self._first, sequence, side="right")) - 1
 
     def _count(self, phase: int, sequences: int) -> np.ndarray:
-        """Of the first `sequences` of a phase: all whole periods, and the start of the next."""
+        """Sequences of each component among the first `sequences` of a phase."""
         period, offset = divmod(sequences, self._period)
-        whole = self._whole(phase, period)
+        counts = self._complete_periods(phase, period)
         if not offset:
-            return whole
-        return whole + np.bincount(self._order(phase, period)[:offset], minlength=len(whole))
+            return counts
+        return counts + np.bincount(self._order(phase, period)[:offset], minlength=len(counts))
 
-    def _whole(self, phase: int, periods: int) -> np.ndarray:
+    def _complete_periods(self, phase: int, periods: int) -> np.ndarray:
         counts = np.floor(self._shares[phase] * (periods * self._period)).astype(np.int64)
         counts[self._largest[phase]] += periods * self._period - counts.sum()
         return counts
 
     def _order_of(self, phase: int, period: int) -> np.ndarray:
         """The components of a period's sequences, in order."""
-        counts = self._whole(phase, period + 1) - self._whole(phase, period)
+        counts = self._complete_periods(phase, period + 1) - self._complete_periods(phase, period)
         order = shuffled(self._period, key_of("period", self._seed, phase, period))
         return np.repeat(np.arange(len(counts)), counts)[order]

@@ -1,7 +1,8 @@
-"""Conversations as rows of equal length: several in a row, none seeing another, targets on answers alone.
+"""Packs conversations into rows of equal length: several to a row, each attending to itself, targets on answers only.
 
-Packing without masks lets one conversation read the one before it; padding each alone wastes most of a row, since
-most conversations are short. Here every conversation keeps its own positions and attention (`documents`).
+Packing without masks lets a conversation attend to the one before it; one conversation per row wastes most of the row
+on padding, since most conversations are short. Here each conversation keeps its own positions and attention
+(`documents`).
 """
 
 from __future__ import annotations
@@ -12,28 +13,28 @@ from dataclasses import dataclass
 
 import numpy as np
 
-IGNORED = -100
+from model.config import IGNORED
 
 
 @dataclass(frozen=True)
 class Packed:
-    """Rows [rows, context], and what happened to the conversations."""
+    """Packed rows [rows, context], and counts of the conversations."""
 
     tokens: np.ndarray  # int64
-    targets: np.ndarray  # int64, IGNORED where nothing is learned
-    documents: np.ndarray  # int64, which conversation of the row; the unused rest of a row is one of its own
+    targets: np.ndarray  # int64; IGNORED for tokens that are not trained on
+    documents: np.ndarray  # int64: number of the conversation within the row; padding counts as one more
     counts: dict[str, int]
 
     @property
     def filled(self) -> float:
-        """Share of the places that hold a conversation."""
+        """Share of the positions that are not padding."""
         return self.counts["tokens"] / max(1, self.tokens.size)
 
 
 def pack(conversations: Sequence[tuple[np.ndarray, np.ndarray]], context: int, pad: int) -> Packed:
-    """Pack (ids, whether to learn them) by best fit, the longest first (Coffman et al. 1996: at most 11/9 of the best).
+    """Pack (ids, whether to learn them) by best-fit decreasing (Coffman et al. 1996: at most 11/9 of the optimum).
 
-    A conversation longer than a row is cut at its end, and left out where nothing to learn remains. Both are counted.
+    A conversation longer than a row is truncated, and skipped if nothing to learn remains. Both are counted.
     """
     cut = left_out = 0
     pieces = []
@@ -63,9 +64,9 @@ def pack(conversations: Sequence[tuple[np.ndarray, np.ndarray]], context: int, p
     for row, members in enumerate(rows):
         at = 0
         for number, index in enumerate(members):
-            inputs, wanted = pieces[index]
+            inputs, next_tokens = pieces[index]
             end = at + len(inputs)
-            tokens[row, at:end], targets[row, at:end], documents[row, at:end] = inputs, wanted, number
+            tokens[row, at:end], targets[row, at:end], documents[row, at:end] = inputs, next_tokens, number
             at = end
         documents[row, at:] = len(members)
     counts = {

@@ -1,11 +1,10 @@
 """The endless stream of one component's sequences: the documents of one source and language, pass after pass.
 
-Row groups of the shards are put together to windows, once and for all. Each pass takes the windows in another order
-and the documents of a window in another order. How many sequences a window gives follows from its counts of tokens
-and documents alone; so where the n-th sequence lies is arithmetic, and only its window is read.
+Row groups of the shards are grouped into fixed windows. Each pass shuffles the order of the windows and the order of
+the documents in each window. The number of sequences in a window follows from its counts of tokens and documents alone,
+so locating the n-th sequence is arithmetic, and only its window has to be read.
 
-In the stream each document is preceded by `<eos>`: that is what a document starts after, and what its last token is
-followed by.
+In the stream each document is preceded by `<eos>`, which is thus also the token after its last one.
 """
 
 from __future__ import annotations
@@ -20,20 +19,19 @@ import numpy as np
 
 from pipeline.training.data.mixture import key_of, shuffled
 
-IGNORED = -100
-AT_ONCE = 512  # documents put in order at once
+DOCUMENTS_AT_ONCE = 512  # copied per NumPy operation
 Packing = Literal["cut", "best_fit"]
 
 
 @dataclass(frozen=True)
 class Group:
-    """A row group of a shard, as the manifest tells of it; rows that are left out of training are not counted."""
+    """A row group of a shard, as the manifest describes it; the counts omit rows that are excluded from training."""
 
     fragment: str
     number: int
     documents: int
     tokens: int
-    left_out: tuple[int, ...] = ()  # rows of the group that are not trained on
+    left_out: tuple[int, ...] = ()  # rows of the group that are excluded from training
 
     @property
     def size(self) -> int:
@@ -46,23 +44,23 @@ class Layout:
     """Where the documents of a window lie in its stretch of the stream, on one pass.
 
     order: the documents, as rows of the window's groups, in the order of the pass. start: where each begins (its
-    `<eos>`); one more value than documents, the last being the end. For best fit, `place` [rows, context] says which
-    position of the stretch stands at each place of each sequence, -1 where nothing does.
+    `<eos>`); one value more than there are documents, the last being the end. place (best fit only) [rows, context]:
+    the index into the stretch for each position of each sequence, -1 for padding.
     """
 
     order: np.ndarray
     start: np.ndarray
     place: np.ndarray | None = None
-    cut_tokens: int = 0  # best fit: tokens of documents that could not be kept whole, though no longer than a sequence
+    cut_tokens: int = 0  # best fit: tokens of documents that were cut although they are no longer than a sequence
 
 
 @dataclass
 class Window:
-    """A window as it was read, on one pass.
+    """The contents of a window, on one pass.
 
-    When cutting: the stretch (each document after an `<eos>`, and one at the end) and where documents begin in it.
-    When fitting: the rows as they are given out, [rows, context]: tokens, what follows each, where a document or a
-    piece of one begins, and how many places of each row are used.
+    For `cut`: the stretch (each document after an `<eos>`, and an `<eos>` at the end) and where documents begin in it.
+    For `best_fit`: the sequences [rows, context]: tokens, the token that follows each, where a document or a piece of
+    one begins, and how many positions of each row are used.
     """
 
     start: np.ndarray
@@ -78,7 +76,10 @@ class Window:
 
 
 class Stream:
-    """See the head of this file. `read(groups)` returns the joined tokens and the lengths of the groups' documents."""
+    """The sequences of one component (see the module's docstring).
+
+    `read(groups)` returns the concatenated tokens and the lengths of the groups' documents.
+    """
 
     def __init__(
         self,
@@ -95,23 +96,23 @@ class Stream:
         self._seed, self._separator, self._read = seed, separator, read
         self.windows = list(windows_of(groups, window_tokens, key_of("windows", seed, name)))
         sizes = np.array([sum(group.size for group in window) for window in self.windows], dtype=np.int64)
-        # In units of what is counted: tokens when cutting, sequences when fitting.
+        # Positions are counted in units: tokens for `cut`, sequences for `best_fit`.
         self._units = sizes if packing == "cut" else -(-sizes // context)
         self.pass_units = int(self._units.sum())
         self._step = context if packing == "cut" else 1
         self._latest: tuple[int, np.ndarray, np.ndarray] | None = None
 
     def passes(self, sequences: int) -> float:
-        """How often the component has been gone through after so many of its sequences."""
+        """How many passes over the component `sequences` of its sequences are."""
         return sequences * self._step / self.pass_units
 
-    def whole_passes(self, sequences: int) -> int:
+    def complete_passes(self, sequences: int) -> int:
         return sequences * self._step // self.pass_units
 
     def parts(self, sequence: int) -> Iterator[tuple[int, int, int, int]]:
         """Where a sequence lies: (pass, window, first unit, end) for each window that it touches, in order.
 
-        Units are tokens when cutting and sequences of the window when fitting.
+        Units are tokens for `cut`, and sequences of the window for `best_fit`.
         """
         at, missing = sequence * self._step, self._step
         while missing:
@@ -126,7 +127,7 @@ class Stream:
             missing -= end - first
 
     def _order(self, number: int) -> tuple[np.ndarray, np.ndarray]:
-        """The windows in the order of a pass, and the unit at which each begins."""
+        """The windows in the order of a pass, and the unit at which each of them begins."""
         if self._latest is None or self._latest[0] != number:
             order = shuffled(len(self.windows), key_of("pass", self._seed, self.name, number))
             units = self._units[order]
@@ -134,7 +135,7 @@ class Stream:
         return self._latest[1], self._latest[2]
 
     def windows_before(self, sequences: int) -> Iterator[tuple[int, int, int]]:
-        """(window, pass, units of it that the first `sequences` sequences took) for each window of the last pass."""
+        """(window, pass, units used by the first `sequences` sequences) for each window of the unfinished pass."""
         number, offset = divmod(sequences * self._step, self.pass_units)
         order, begin = self._order(number)
         for window, first in zip(order.tolist(), begin.tolist(), strict=True):
@@ -142,7 +143,7 @@ class Stream:
                 yield window, number, min(offset - first, int(self._units[window]))
 
     def layout(self, number: int, window: int, lengths: np.ndarray) -> Layout:
-        """The layout of a window on pass `number`; lengths: tokens of its documents, as they stand in the groups."""
+        """The layout of a window on pass `number`. lengths: tokens of its documents, in the order of the groups."""
         order = shuffled(len(lengths), key_of("documents", self._seed, self.name, number, window))
         start = np.concatenate(([0], np.cumsum(lengths[order] + 1)))
         if self.packing == "cut":
@@ -164,7 +165,7 @@ class Stream:
         first[layout.start] = True
         begins |= first[place]
         used = (place >= 0).sum(axis=1)
-        # What is not used comes last in a row, and is a document of its own.
+        # Padding comes last in a row and counts as a document of its own.
         begins &= np.arange(self.context) <= used[:, None]
         return Window(layout.start, stretch[place], stretch[place + 1], begins, used)
 
@@ -172,21 +173,21 @@ class Stream:
 def in_order(tokens: np.ndarray, lengths: np.ndarray, layout: Layout, separator: int) -> np.ndarray:
     """The stretch of a window: its documents in the order of the pass, each after a separator, and one at the end."""
     stretch = np.full(int(layout.start[-1]) + 1, separator, dtype=tokens.dtype)
-    there = np.cumsum(lengths) - lengths
-    chosen = lengths[layout.order]
-    # Document by document: from `there` in what was read to one place after its start in the stretch. A few thousand
-    # documents at a time, so that the indices do not take many times the memory of the tokens.
-    for low in range(0, len(chosen), AT_ONCE):
-        part = chosen[low : low + AT_ONCE]
+    source = np.cumsum(lengths) - lengths
+    ordered = lengths[layout.order]
+    # Each document is copied from `source` in `tokens` to the position after its separator in the stretch. Only a few
+    # documents at a time, since the indices take many times the memory of the tokens.
+    for low in range(0, len(ordered), DOCUMENTS_AT_ONCE):
+        part = ordered[low : low + DOCUMENTS_AT_ONCE]
         index = np.arange(int(part.sum())) - np.repeat(np.cumsum(part) - part, part)
         target = index + np.repeat(layout.start[low : low + len(part)] + 1, part)
-        index += np.repeat(there[layout.order[low : low + len(part)]], part)
+        index += np.repeat(source[layout.order[low : low + len(part)]], part)
         stretch[target] = tokens[index]
     return stretch
 
 
 def windows_of(groups: list[Group], window_tokens: int, key: int) -> Iterator[list[Group]]:
-    """The groups in a shuffled order, put together to windows of about so many tokens."""
+    """The groups in a shuffled order, in windows of about `window_tokens` tokens."""
     window: list[Group] = []
     size = 0
     for index in shuffled(len(groups), key).tolist():
@@ -200,27 +201,27 @@ def windows_of(groups: list[Group], window_tokens: int, key: int) -> Iterator[li
 
 
 def best_fit(start: np.ndarray, context: int, key: int) -> tuple[np.ndarray, int]:
-    """Lay documents into rows of `context` so that few are cut, and into no more rows than cutting would need.
+    """Pack documents into rows of `context`, cutting few, in no more rows than `cut` would need.
 
     start: where each document begins in the stretch, and the end. Returns `place` [rows, context] (see Layout) and
-    the number of tokens of documents that were cut although they would fit into a row.
+    the number of tokens in documents that were cut although they fit into a row.
 
-    Documents longer than a row are cut to whole rows and a rest. Then best fit, the longest first: each goes where the
-    least room is left after it (Ding et al. 2024, "Fewer Truncations Improve Language Modeling"). Here the number of
-    rows is fixed beforehand (it has to follow from the manifest), so what finds no room at the end is cut to fill gaps.
-    Documents of equal length are placed together: the loops run over lengths, not over documents.
+    Documents longer than a row are split into full rows and a rest. Then best-fit decreasing: each piece, the longest
+    first, goes into the row with the least room that suffices (Ding et al. 2024, "Fewer Truncations Improve Language
+    Modeling"). Unlike there, the number of rows is fixed beforehand (it must follow from the manifest), so the pieces
+    that find no room are cut to fill the gaps. Pieces of equal length are placed at once: the loops run over lengths.
     """
     size = int(start[-1])
     rows = -(-size // context)
     begin, length = start[:-1], np.diff(start)
-    whole = length // context
-    nth_of_document = np.arange(int(whole.sum())) - np.repeat(np.cumsum(whole) - whole, whole)
-    first_of_piece = np.repeat(begin, whole) + context * nth_of_document
-    rest = length - whole * context
-    kept = rest > 0
-    piece_at = (begin + whole * context)[kept]
-    piece_length = rest[kept]
-    short = (whole == 0)[kept]
+    full_rows = length // context
+    nth_of_document = np.arange(int(full_rows.sum())) - np.repeat(np.cumsum(full_rows) - full_rows, full_rows)
+    first_of_piece = np.repeat(begin, full_rows) + context * nth_of_document
+    rest = length - full_rows * context
+    has_rest = rest > 0
+    piece_at = (begin + full_rows * context)[has_rest]
+    piece_length = rest[has_rest]
+    short = (full_rows == 0)[has_rest]
 
     full = len(first_of_piece)
     room = Room(context, range(full, rows))
@@ -238,36 +239,36 @@ def best_fit(start: np.ndarray, context: int, key: int) -> tuple[np.ndarray, int
     place[:full] = first_of_piece[:, None] + np.arange(context)
     flat = place.reshape(-1)
     fits = target_row >= 0
-    _spread(flat, (target_row * context + target_at)[fits], piece_at[fits], piece_length[fits])
-    # What found no room goes, cut, into the gaps that are left, in order.
-    left = ~fits
-    if left.any():
-        tokens = np.repeat(piece_at[left] - (np.cumsum(piece_length[left]) - piece_length[left]), piece_length[left])
+    _copy_ranges(flat, (target_row * context + target_at)[fits], piece_at[fits], piece_length[fits])
+    # Pieces that found no room are cut to fill the remaining gaps, in order.
+    cut = ~fits
+    if cut.any():
+        tokens = np.repeat(piece_at[cut] - (np.cumsum(piece_length[cut]) - piece_length[cut]), piece_length[cut])
         tokens += np.arange(len(tokens))
         flat[np.flatnonzero(flat < 0)[: len(tokens)]] = tokens
     order = shuffled(rows, key)
-    return place[order], int(piece_length[left & short].sum())
+    return place[order], int(piece_length[cut & short].sum())
 
 
 class Room:
-    """Rows by the number of places that are free in them."""
+    """Rows by the number of free positions in them."""
 
-    def __init__(self, places: int, rows: Iterable[int]):
-        self._rows = {places: list(rows)}
-        self._sizes = [places] if self._rows[places] else []  # the keys, rising
+    def __init__(self, context: int, rows: Iterable[int]):
+        self._rows = {context: list(rows)}
+        self._sizes = [context] if self._rows[context] else []  # the keys, sorted
 
-    def take(self, length: int, wanted: Callable[[int], int]) -> tuple[int, np.ndarray]:
-        """Rows with the least room for `length`, at most `wanted(free)` of them: (free places, rows); 0 if none."""
+    def take(self, length: int, most: Callable[[int], int]) -> tuple[int, np.ndarray]:
+        """(free positions, rows): at most `most(free)` rows with the least room for `length`; (0, none) if none."""
         at = bisect_left(self._sizes, length)
         if at == len(self._sizes):
             return 0, np.zeros(0, dtype=np.int64)
         free = self._sizes[at]
         rows = self._rows[free]
-        chosen = np.array(rows[: wanted(free)], dtype=np.int64)
-        del rows[: len(chosen)]
+        taken = np.array(rows[: most(free)], dtype=np.int64)
+        del rows[: len(taken)]
         if not rows:
             del self._rows[free], self._sizes[at]
-        return free, chosen
+        return free, taken
 
     def give(self, free: int, rows: np.ndarray) -> None:
         if free and len(rows):
@@ -278,34 +279,34 @@ class Room:
 
 
 def _place(pieces: np.ndarray, length: int, room: Room, fill: np.ndarray, row: np.ndarray, at: np.ndarray) -> None:
-    """Give pieces of one length the rows with the least room that suffices; what finds none keeps row -1."""
+    """Assign pieces of one length to the rows with the least room that suffices; -1 if there is none."""
     done = 0
     while done < len(pieces):
         missing = len(pieces) - done
         free, rows = room.take(length, lambda free, missing=missing: -(-missing // (free // length)))  # type: ignore[misc]
         if not free:
             return
-        each = free // length
-        taken = pieces[done : done + len(rows) * each]
-        nth = np.arange(len(taken))
-        row[taken] = rows[nth // each]
-        at[taken] = fill[rows[nth // each]] + nth % each * length
-        full, rest = divmod(len(taken), each)
-        fill[rows[:full]] += each * length
+        per_row = free // length
+        placed = pieces[done : done + len(rows) * per_row]
+        nth = np.arange(len(placed))
+        row[placed] = rows[nth // per_row]
+        at[placed] = fill[rows[nth // per_row]] + nth % per_row * length
+        full, rest = divmod(len(placed), per_row)
+        fill[rows[:full]] += per_row * length
         fill[rows[full:]] += rest * length
-        room.give(free - each * length, rows[:full])
+        room.give(free - per_row * length, rows[:full])
         room.give(free - rest * length, rows[full:])
-        done += len(taken)
+        done += len(placed)
 
 
-def _spread(flat: np.ndarray, target: np.ndarray, source: np.ndarray, length: np.ndarray) -> None:
-    """flat[target + i] = source + i for i below `length`, for all pieces at once."""
+def _copy_ranges(flat: np.ndarray, target: np.ndarray, source: np.ndarray, length: np.ndarray) -> None:
+    """flat[target + i] = source + i for i < length, for all pieces at once."""
     offset = np.arange(int(length.sum())) - np.repeat(np.cumsum(length) - length, length)
     flat[np.repeat(target, length) + offset] = np.repeat(source, length) + offset
 
 
 class WindowCache:
-    """The windows read last, by stream, pass and window, up to a number of bytes and of windows."""
+    """The most recently used windows, by stream, pass and window, up to a number of bytes and of windows."""
 
     def __init__(self, most_bytes: int, most_windows: int):
         self._most_bytes, self._most_windows = most_bytes, most_windows

@@ -1,1 +1,1 @@
-"""What is trained: one file for each objective, all on the one loop."""
+"""The training objectives, one file each, all run by the same loop."""

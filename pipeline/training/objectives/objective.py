@@ -1,6 +1,6 @@
-"""What is trained: an `Objective` is the part in which pretraining, fine-tuning and preference tuning differ.
+"""The `Objective`: what differs between pretraining, fine-tuning and preference tuning.
 
-And how its batches reach the network: read a step ahead, seeded by place, put on the device.
+Also how its batches reach the network: prefetched one step ahead, with a seed for each micro-batch, on the device.
 """
 
 from __future__ import annotations
@@ -13,16 +13,18 @@ from typing import Any
 
 import torch
 
-Batch = dict[str, Any]  # names -> tensors (on the CPU when read), or None
+Batch = dict[str, Any]  # name -> tensor (on the CPU when read) or None
 
 
 @dataclass(frozen=True)
 class Objective:
-    """`batch(step, micro)` is a pure function. `units(batch)` is the number of things that the loss is a mean over
-    (targets, pairs). `loss(model, batch)` returns the loss summed over them and sums of further figures.
-    `measure(model, i)` returns sums over validation batch i, always under the same names; `summary` turns
-    their totals into figures, one of them `validation_loss`. The first `validation_batches` are measured on the way
-    and, if they are more, `validation_batches_final` once at the end.
+    """What the loop trains: batches, their loss and their validation.
+
+    `batch(step, micro)` is a pure function. `units(batch)` is the number of targets or pairs that the loss is averaged
+    over. `loss(model, batch)` returns the loss and further figures, all summed over the units. `measure(model, i)`
+    returns sums over validation batch i, always under the same names; `summary` turns their totals into figures, among
+    them `validation_loss`. Validation uses the first `validation_batches` during training and, if there are more,
+    `validation_batches_final` once at the end.
     """
 
     name: str
@@ -42,8 +44,8 @@ class Objective:
 
 
 @dataclass
-class Trained:
-    """What a run leaves: its log, its last figures, the steps that were left out, and how long it took."""
+class TrainingResult:
+    """The result of a run: its log, its last validation figures, the skipped steps, and timings in seconds."""
 
     log: list[dict[str, Any]]
     figures: dict[str, float]
@@ -51,8 +53,8 @@ class Trained:
     timings: dict[str, float] = field(default_factory=dict)
 
 
-class LossOf(torch.nn.Module):
-    """What DDP and torch.compile wrap: calling it gives the loss of a batch."""
+class LossModule(torch.nn.Module):
+    """A module whose call returns the loss of a batch, for DDP and torch.compile to wrap."""
 
     def __init__(self, model: torch.nn.Module, loss: Callable[..., Any]):
         super().__init__()
@@ -62,8 +64,8 @@ class LossOf(torch.nn.Module):
         return self.loss(self.model, batch)
 
 
-class Ahead:
-    """Reads the next step's batches while this step is computed."""
+class Prefetcher:
+    """Reads the next step's batches while the current step is computed."""
 
     def __init__(self, objective: Objective):
         self._objective = objective
@@ -72,8 +74,8 @@ class Ahead:
 
     def take(self, step: int) -> list[Batch]:
         """The micro-batches of `step`."""
-        known, self._next = self._next, None
-        future = known[1] if known and known[0] == step else self._submit(step)
+        prefetched, self._next = self._next, None
+        future = prefetched[1] if prefetched and prefetched[0] == step else self._submit(step)
         batches = future.result()
         if step + 1 < self._objective.steps:
             self._next = (step + 1, self._submit(step + 1))
@@ -97,6 +99,6 @@ def to_device(batch: Batch, device: str) -> Batch:
     }
 
 
-def randomness(seed: int, step: int, micro: int, rank: int) -> int:
-    """Seed of what is random in one micro-batch (dropout): nothing of a generator's state has to be remembered."""
+def micro_batch_seed(seed: int, step: int, micro: int, rank: int) -> int:
+    """The random seed of one micro-batch (for dropout), so that checkpoints need no generator state."""
     return int.from_bytes(hashlib.sha256(f"{seed}/{step}/{micro}/{rank}".encode()).digest()[:8], "big") >> 1

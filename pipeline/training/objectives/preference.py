@@ -1,29 +1,30 @@
-"""`preference_model`: from a model that answers to one that prefers the better of two answers (DPO).
+"""`preference_model`: a fine-tuned model, trained to prefer the better of two answers (DPO).
 
-Rafailov et al. 2023: raise the log-probability of the chosen answer against that of the rejected one, both measured
-against where the model started. No reward model, no sampling. What goes wrong in silence elsewhere is checked here
-before the first step: pairs of equal answers, prompts whose tokens differ between the two, prompts that are counted
-as answers. Log-probabilities of the start are computed once, with the very code that computes them in training.
+Rafailov et al. 2023: raise the log-probability of the chosen answer relative to the rejected one, both measured against
+the reference model, which is the model before tuning. No reward model, no sampling. Common silent errors are caught
+before the first step: pairs of identical answers, prompts whose tokens differ between the two answers, prompts that are
+scored as part of the answer. The reference log-probabilities are computed once, by the function that training uses.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
+from model.config import IGNORED
+from pipeline.context import Inputs, RunContext
 from pipeline.errors import UserError
 from pipeline.store.artifact import Artifact
-from pipeline.store.draft import Draft
-from pipeline.store.store import Store
 from pipeline.tokens import chat
+from pipeline.training.model_facts import ModelFacts
 from pipeline.training.objectives import tuning
 from pipeline.training.planning import budget as budgets
+from pipeline.training.planning import plan
 from pipeline.training.stopping import Stopped
 from pipeline.training.training_settings import PreferenceSettings
 
@@ -31,27 +32,26 @@ if TYPE_CHECKING:
     import torch
 
     from pipeline.tokens.tokenizer import Tokenizer
-    from pipeline.training.distributed import Ranks
+    from pipeline.training.model_artifact import Training, TrainingProcess
     from pipeline.training.objectives.objective import Batch
 
-VERSION = "5"
+VERSION = "6"  # 6: facts count the tokens
 ASSET = "preference_model"
-RATE_SHARE = 0.01  # of the rate that pretraining would use (Rafailov et al. 2023: 1e-6 after some 1e-4)
+RATE_SHARE = 0.01  # of the learning rate that pretraining would use (Rafailov et al. 2023: 1e-6 after about 1e-4)
 HELD_BACK_PAIRS = 512
-IGNORED = -100
 SECONDS_BETWEEN_LINES = 10.0
-ROUND_TO = 32  # lengths of batches, so that few shapes occur
+ROUND_TO = 32  # batch lengths are multiples of this, so that few shapes occur
 
 REASONS = {
     "same_answer": "chosen and rejected are the same",
-    "same_tokens": "chosen and rejected are the same tokens once they are cut to the context",
-    "prompt_differs": "the prompt's tokens are not the same before both answers",
+    "same_tokens": "chosen and rejected are the same tokens once truncated to the context",
+    "prompt_differs": "the prompt's tokens differ between the two answers",
 }
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Both answers after the same prompt, ids and where the answer starts."""
+    """The token ids of a prompt with each of its two answers, and the index at which the answers start."""
 
     chosen: np.ndarray
     rejected: np.ndarray
@@ -60,123 +60,134 @@ class Pair:
 
 @dataclass
 class Pairs:
-    """Pairs to learn from, and what became of the others."""
+    """Usable pairs, and counts of the others."""
 
     pairs: list[Pair]
     left_out: dict[str, int]
     cut: int
-    reference: np.ndarray  # float32 [pairs, 2]: log-probability of (chosen, rejected) at the start
+    reference: np.ndarray  # float32 [pairs, 2]: log-probability of (chosen, rejected) under the reference model
+
+    @property
+    def mean_tokens(self) -> float:
+        """Mean number of tokens per pair: both answers, each with its prompt."""
+        return sum(len(pair.chosen) + len(pair.rejected) for pair in self.pairs) / len(self.pairs)
+
+    def facts(self) -> dict[str, Any]:
+        return {"pairs": len(self.pairs), "left_out": self.left_out, "cut": self.cut}
 
 
-def make(
-    store: Store,
-    base: Artifact,
-    preferences: Artifact,
-    settings: PreferenceSettings,
-    seed: int,
-    device: str,
-    log: Callable[[str], None] = print,
-    progress: Callable[[dict[str, Any]], None] | None = None,
-    should_stop: Callable[[], bool] | None = None,
-) -> Artifact:
-    """Tune `base` on `preferences` (train.parquet, held_back.parquet with prompt, chosen, rejected).
+def make(context: RunContext, inputs: Inputs, settings: PreferenceSettings) -> Artifact:
+    """Tune a model on preferences (train.parquet, held_back.parquet with prompt, chosen, rejected).
 
-    Raises UserError where no pair is left, `loop.Stopped` where it was asked to stop.
+    inputs: base, preference_data. Raises UserError if no pair is usable, `Stopped` if a stop was requested.
     """
-    from pipeline.training.model_artifact import made_by_all
+    from pipeline.training.model_artifact import make_on_all_ranks
 
-    def train(draft: Draft, ranks: Ranks, own: str) -> None:
-        _train(draft, ranks, own, store, base, preferences, settings, seed, log, progress, should_stop)
-
-    return made_by_all(
-        store,
+    base, preferences = inputs["base"], inputs["preference_data"]
+    return make_on_all_ranks(
+        context,
         ASSET,
-        device,
-        train,
-        log,
+        lambda process: prepare(process, base, preferences, settings),
         code_version=VERSION,
-        settings={"preference": settings.identity, "seed": seed},
+        settings={"preference": settings.identity, "seed": context.seed},
         inputs={base.asset: base, preferences.asset: preferences},
     )
 
 
-def _train(
-    draft: Draft, ranks: Ranks, device: str, store: Store, base: Artifact, preferences: Artifact,
-    settings: PreferenceSettings, seed: int, log: Callable[[str], None],
-    progress: Callable[[dict[str, Any]], None] | None, should_stop: Callable[[], bool] | None,
-) -> None:  # fmt: skip
-    from pipeline.training import loop
-    from pipeline.training import model_artifact as artifact
+def prepare(process: TrainingProcess, base: Artifact, preferences: Artifact, settings: PreferenceSettings) -> Training:
+    """The network, its pairs with their reference log-probabilities and its validation, for the loop."""
+    from pipeline.training.model_artifact import Training
     from pipeline.training.objectives.objective import Objective
-    from pipeline.training.planning import plan
 
-    network, config, speaker = tuning.start(base, settings, seed)
-    context = min(settings.context or config.context, config.context)
-    train, held_back = (
-        encoded(pl.read_parquet(preferences.table(split)), speaker, context) for split in ("train", "held_back")
-    )
-    held_back.pairs = held_back.pairs[:HELD_BACK_PAIRS]
-    if not train.pairs:
-        raise UserError(
-            f"{preferences.asset} holds no pair to learn from ({told(train)}): add pairs, or set preference.enabled to"
-            " false."
-        )
-    precision = tuning.precision_of(config, settings, device)
-    fit = tuning.together(config, context, settings, precision, device, ranks.world)
+    context, ranks, device = process.context, process.ranks, process.device
+    network, config, tokenizer = tuning.load_base(base, settings, context.seed)
+    length = min(settings.context or config.context, config.context)
+    train, held_back = usable_pairs(preferences, tokenizer, length)
+    precision = tuning.choose_precision(config, settings, device)
+    fit = tuning.fit(config, length, settings, precision, device, ranks.world)
     pairs_at_once = max(1, fit.sequences // 2)
-    course = tuning.course(len(train.pairs), settings.epochs, settings.batch_pairs, pairs_at_once, seed, ranks.world)
+    batching = tuning.batching(
+        len(train.pairs), settings.epochs, settings.batch_pairs, pairs_at_once, context.seed, ranks.world
+    )
     network.to(device)
     without_dropout(network)
-    tell = log if ranks.first else lambda line: None
     for part in (train, held_back):
-        part.reference = reference(network, part.pairs, course.each, precision, device, settings, tell, should_stop)
-    sized = budgets.size(config, context)
+        part.reference = reference_log_probabilities(
+            network, part.pairs, batching.micro_rows, precision, settings, process
+        )
+    size = budgets.size(config, length)
     rate = tuning.learning_rate(config, settings, RATE_SHARE)
-    lengths = [len(pair.chosen) + len(pair.rejected) for pair in train.pairs]
-    ask = tuning.asker(speaker, settings)
-    rounds = math.ceil(len(held_back.pairs) / course.each)
+    step_tokens = round(batching.step_rows * train.mean_tokens)
     objective = Objective(
         name="preference tuning",
-        steps=course.steps,
-        accumulation=course.accumulation,
-        step_tokens=round(course.in_step * sum(lengths) / len(lengths)),
-        batch=lambda step, micro: batch_of(train, course.places(step, micro, ranks)),
+        steps=batching.steps,
+        accumulation=batching.accumulation,
+        step_tokens=step_tokens,
+        batch=lambda step, micro: batch_of(train, batching.row_numbers(step, micro, ranks)),
         units=lambda batch: float(len(batch["reference"])),
         loss=lambda model, batch: dpo(model, batch, settings),
-        validation_batches=rounds,
-        measure=lambda model, index: measured(model, held_back, index, course.each, device, settings),
-        summary=summary,
-        sample=ask,
-        flops_per_token=sized.flops_per_token,
+        validation_batches=math.ceil(len(held_back.pairs) / batching.micro_rows),
+        measure=lambda model, index: measure(model, held_back, index, batching.micro_rows, device, settings),
+        summary=summarise,
+        sample=tuning.answer_sampler(tokenizer, settings),
+        flops_per_token=size.flops_per_token,
         out_of_memory=lambda: plan.advice(config, settings, precision, device, fit.sequences),
     )
-    facts = {
-        "parameters": sized.parameters, "steps": course.steps, "epochs": settings.epochs, "method": settings.method,
-        "learning_rate": float(f"{rate:.6g}"), "beta": settings.beta, "pairs": len(train.pairs),
-        "left_out": train.left_out, "cut": train.cut, "held_back": len(held_back.pairs),
-    }  # fmt: skip
-    if ranks.first:
-        log(f"{len(train.pairs):,} pairs, {course.steps:,} steps of {course.in_step}; {told(train)}")
-    with artifact.followed(ranks, store, ASSET, draft, {"preference": settings}, facts) as tracked:
-        trained = loop.train(
-            objective, network, settings, learning_rate=rate, seed=seed, device=device,
-            directory=draft.directory / artifact.CHECKPOINTS, ranks=ranks, sharded=fit.sharded, run=tracked,
-            log=log if ranks.first else lambda line: None, progress=progress, should_stop=should_stop,
-        )  # fmt: skip
-        whole = tuning.end(artifact.whole_network(network, lambda: tuning.start(base, settings, seed)[0]), settings)
-        if ranks.first:
-            artifact.finish(draft, whole, base, trained, facts, ask(whole), tracked, end=chat.END)
+    facts = ModelFacts(
+        parameters=size.parameters,
+        steps=batching.steps,
+        tokens=batching.steps * step_tokens,
+        batch_tokens=step_tokens,
+        learning_rate=rate,
+        epochs=settings.epochs,
+        details={
+            "method": settings.method,
+            "beta": settings.beta,
+            **train.facts(),
+            "held_back": len(held_back.pairs),
+        },
+    )
+    process.log(f"{len(train.pairs):,} pairs, {batching.steps:,} steps of {batching.step_rows}; {exclusions(train)}")
+    return Training(
+        asset=ASSET,
+        objective=objective,
+        network=network,
+        settings=settings,
+        learning_rate=rate,
+        precision=precision,
+        sharded=fit.sharded,
+        facts=facts,
+        base=base,
+        blocks={"preference": settings},
+        new_network=lambda: tuning.load_base(base, settings, context.seed)[0],
+        final_network=lambda network: tuning.merged(network, settings),
+        end=chat.END,
+    )
 
 
 # -- pairs -------------------------------------------------------------------------------------------------------------
 
 
-def encoded(rows: pl.DataFrame, speaker: Tokenizer, context: int) -> Pairs:
-    """Token ids of every usable pair. A pair that teaches nothing is counted under its reason, not trained on."""
+def usable_pairs(preferences: Artifact, tokenizer: Tokenizer, length: int) -> tuple[Pairs, Pairs]:
+    """(training pairs, held-back pairs) of at most `length` tokens. Raises UserError if there is no training pair."""
+    train, held_back = (
+        encode_pairs(pl.read_parquet(preferences.table(split)), tokenizer, length) for split in ("train", "held_back")
+    )
+    held_back.pairs = held_back.pairs[:HELD_BACK_PAIRS]
+    if not train.pairs:
+        raise UserError(
+            f"{preferences.asset} holds no pair to learn from ({exclusions(train)}): add pairs, or set"
+            " preference.enabled to false."
+        )
+    return train, held_back
+
+
+def encode_pairs(rows: pl.DataFrame, tokenizer: Tokenizer, context: int) -> Pairs:
+    """Token ids of every usable pair. A pair that teaches nothing is excluded and counted under its reason."""
     prompts, chosen, rejected = (rows[name].to_list() for name in ("prompt", "chosen", "rejected"))
-    heads = speaker.encode_chats(prompts, answer_next=True)
+    heads = tokenizer.encode_chats(prompts, answer_next=True)
     answers = [
-        speaker.encode_chats(
+        tokenizer.encode_chats(
             [[*prompt, {"role": "assistant", "content": text}] for prompt, text in zip(prompts, texts)]
         )
         for texts in (chosen, rejected)
@@ -184,7 +195,7 @@ def encoded(rows: pl.DataFrame, speaker: Tokenizer, context: int) -> Pairs:
     pairs, cut = [], 0
     left_out = dict.fromkeys(REASONS, 0)
     for number, (head, _) in enumerate(heads):
-        # To the <|im_end|>: the line break after it is not learned in fine-tuning, either.
+        # Up to <|im_end|>: fine-tuning does not train on the line break after it, either.
         good, bad = (
             ids[: np.flatnonzero(learned)[-1] + 1] for ids, learned in (answers[0][number], answers[1][number])
         )
@@ -195,12 +206,12 @@ def encoded(rows: pl.DataFrame, speaker: Tokenizer, context: int) -> Pairs:
         if not (np.array_equal(good[:start], head) and np.array_equal(bad[:start], head)):
             left_out["prompt_differs"] += 1
             continue
-        # What is too long loses the start of its prompt, for both answers alike, but at most half of the context;
-        # then the end of the answer.
-        over = max(len(good), len(bad)) - context
-        if over > 0:
+        # A pair that is too long loses the start of its prompt, the same for both answers, as long as half a context of
+        # prompt remains; then the ends of its answers.
+        excess = max(len(good), len(bad)) - context
+        if excess > 0:
             cut += 1
-            drop = min(over, max(0, start - context // 2))
+            drop = min(excess, max(0, start - context // 2))
             good, bad, start = good[drop:][:context], bad[drop:][:context], start - drop
             if start >= context or np.array_equal(good, bad):
                 left_out["same_tokens"] += 1
@@ -209,17 +220,18 @@ def encoded(rows: pl.DataFrame, speaker: Tokenizer, context: int) -> Pairs:
     return Pairs(pairs, left_out, cut, np.zeros((len(pairs), 2), np.float32))
 
 
-def told(pairs: Pairs) -> str:
-    reasons = [f"{count} left out because {REASONS[reason]}" for reason, count in pairs.left_out.items() if count]
-    return ", ".join([*reasons, f"{pairs.cut} cut to the context"])
+def exclusions(pairs: Pairs) -> str:
+    """How many pairs were excluded, with the reasons, and how many were truncated."""
+    reasons = [f"{count} excluded because {REASONS[reason]}" for reason, count in pairs.left_out.items() if count]
+    return ", ".join([*reasons, f"{pairs.cut} truncated to the context"])
 
 
-def batch_of(pairs: Pairs, places: Any) -> Batch:
-    """Chosen answers first, then the rejected ones; targets on the answers alone."""
+def batch_of(pairs: Pairs, numbers: np.ndarray) -> Batch:
+    """The pairs of these numbers: all chosen answers first, then all rejected ones; targets on the answers only."""
     import torch
 
-    chosen = [pairs.pairs[place] for place in places]
-    rows = [(pair.chosen, pair.start) for pair in chosen] + [(pair.rejected, pair.start) for pair in chosen]
+    members = [pairs.pairs[number] for number in numbers]
+    rows = [(pair.chosen, pair.start) for pair in members] + [(pair.rejected, pair.start) for pair in members]
     longest = max(len(ids) for ids, _ in rows) - 1
     length = math.ceil(longest / ROUND_TO) * ROUND_TO
     tokens = np.zeros((len(rows), length), np.int64)
@@ -230,7 +242,7 @@ def batch_of(pairs: Pairs, places: Any) -> Batch:
     return {
         "tokens": torch.from_numpy(tokens),
         "targets": torch.from_numpy(targets),
-        "reference": torch.from_numpy(pairs.reference[places]),
+        "reference": torch.from_numpy(pairs.reference[numbers]),
     }
 
 
@@ -238,20 +250,20 @@ def batch_of(pairs: Pairs, places: Any) -> Batch:
 
 
 def log_probabilities(network: torch.nn.Module, batch: Batch, settings: PreferenceSettings) -> torch.Tensor:
-    """Log-probability of each row's answer [rows], in nats: the sum over its tokens, or their mean if so set."""
+    """Log-probability of each row's answer [rows], in nats: summed over its tokens, or averaged (length_normalised)."""
     import torch
 
     targets = batch["targets"]
-    wanted = targets != IGNORED
+    scored = targets != IGNORED
     if hasattr(network, "hidden") and not any(hasattr(p, "full_tensor") for p in network.parameters()):
-        logits = network.logits(network.hidden(batch["tokens"])[wanted])  # type: ignore[operator]
-    else:  # sharded: weights are gathered for the whole call alone
-        logits = network(batch["tokens"])[wanted]
+        logits = network.logits(network.hidden(batch["tokens"])[scored])  # type: ignore[operator]
+    else:  # sharded: weights are gathered only within a call of the whole network
+        logits = network(batch["tokens"])[scored]
     logits = logits.float()
-    each = logits.gather(1, targets[wanted][:, None])[:, 0] - logits.logsumexp(-1)
-    rows = torch.arange(len(targets), device=targets.device)[:, None].expand_as(targets)[wanted]
-    sums = torch.zeros(len(targets), device=targets.device).index_add(0, rows, each)
-    return sums / wanted.sum(1) if settings.length_normalised else sums
+    by_token = logits.gather(1, targets[scored][:, None])[:, 0] - logits.logsumexp(-1)
+    rows = torch.arange(len(targets), device=targets.device)[:, None].expand_as(targets)[scored]
+    sums = torch.zeros(len(targets), device=targets.device).index_add(0, rows, by_token)
+    return sums / scored.sum(1) if settings.length_normalised else sums
 
 
 def dpo(
@@ -259,8 +271,8 @@ def dpo(
 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     """Sum over pairs of -log sigmoid(beta x ((chosen - its reference) - (rejected - its reference))).
 
-    Rafailov et al. 2023, equation 7; label smoothing as in conservative DPO (Mitchell 2023). Rewards are beta times
-    what an answer gained against the start.
+    Rafailov et al. 2023, equation 7; label smoothing as in conservative DPO (Mitchell 2023). A reward is beta times the
+    gain in log-probability over the reference. Also returns sums of accuracy, margin and rewards.
     """
     import torch
     import torch.nn.functional as F
@@ -283,7 +295,7 @@ def dpo(
 
 
 def without_dropout(network: torch.nn.Module) -> None:
-    """What is compared with the start must not differ from it by chance."""
+    """Turn off dropout, so that log-probabilities differ from the reference only through training."""
     import torch
 
     for module in network.modules():
@@ -291,54 +303,62 @@ def without_dropout(network: torch.nn.Module) -> None:
             module.p = 0.0
 
 
-def reference(
-    network: torch.nn.Module, pairs: list[Pair], at_once: int, precision: str, device: str,
-    settings: PreferenceSettings, log: Callable[[str], None] = print, should_stop: Callable[[], bool] | None = None,
-) -> np.ndarray:  # fmt: skip
+def reference_log_probabilities(
+    network: torch.nn.Module,
+    pairs: list[Pair],
+    at_once: int,
+    precision: str,
+    settings: PreferenceSettings,
+    process: TrainingProcess,
+) -> np.ndarray:
     """Log-probabilities of both answers of each pair under the network as it is, float32 [pairs, 2].
 
-    Pairs of like length are computed together, so that little of a batch is filling. Raises Stopped where it was asked
-    to stop.
+    Pairs of similar length share a batch, to save padding. Raises Stopped if a stop was requested.
     """
     import torch
 
     from pipeline.training import machine
     from pipeline.training.objectives.objective import to_device
 
-    found = np.zeros((len(pairs), 2), np.float32)
-    unknown = Pairs(pairs, {}, 0, found)
+    device, should_stop = process.device, process.context.should_stop
+    scores = np.zeros((len(pairs), 2), np.float32)
+    unscored = Pairs(pairs, {}, 0, scores)
     by_length = np.argsort([max(len(pair.chosen), len(pair.rejected)) for pair in pairs], kind="stable")
     network.eval()
-    told = time.monotonic()
+    reported = time.monotonic()
     for start in range(0, len(pairs), at_once):
         if should_stop is not None and should_stop():
             raise Stopped("preference tuning stopped before its first step; the same command starts it again.")
-        if time.monotonic() - told > SECONDS_BETWEEN_LINES:
-            told = time.monotonic()
-            log(f"what the model gives the answers before it is tuned: {start:,} of {len(pairs):,} pairs")
-        places = by_length[start : start + at_once]
-        batch = to_device(batch_of(unknown, places), device)
+        if time.monotonic() - reported > SECONDS_BETWEEN_LINES:
+            reported = time.monotonic()
+            process.log(f"reference log-probabilities: {start:,} of {len(pairs):,} pairs")
+        numbers = by_length[start : start + at_once]
+        batch = to_device(batch_of(unscored, numbers), device)
         with torch.no_grad(), machine.autocast(device, precision):
             chosen, rejected = log_probabilities(network, batch, settings).float().cpu().chunk(2)
-        found[places] = torch.stack([chosen, rejected], 1).numpy()
-    return found
+        scores[numbers] = torch.stack([chosen, rejected], 1).numpy()
+    return scores
 
 
-def measured(
+def measure(
     network: torch.nn.Module, pairs: Pairs, index: int, at_once: int, device: str, settings: PreferenceSettings
 ) -> dict[str, float]:
     from pipeline.training.objectives.objective import to_device
 
-    places = np.arange(index * at_once, min((index + 1) * at_once, len(pairs.pairs)))
-    loss, figures = dpo(network, to_device(batch_of(pairs, places), device), settings)
-    return {"loss": float(loss), "pairs": float(len(places)), **{name: float(value) for name, value in figures.items()}}
+    numbers = np.arange(index * at_once, min((index + 1) * at_once, len(pairs.pairs)))
+    loss, figures = dpo(network, to_device(batch_of(pairs, numbers), device), settings)
+    return {
+        "loss": float(loss),
+        "pairs": float(len(numbers)),
+        **{name: float(value) for name, value in figures.items()},
+    }
 
 
-def summary(sums: dict[str, float]) -> dict[str, float]:
+def summarise(sums: dict[str, float]) -> dict[str, float]:
     pairs = max(1.0, sums["pairs"])
-    named = {
+    totals = {
         "validation_loss": sums["loss"],
         "validation_accuracy": sums["accuracy"],
         "validation_margin": sums["margin"],
     }
-    return {name: value / pairs for name, value in named.items()}
+    return {name: value / pairs for name, value in totals.items()}

@@ -1,8 +1,8 @@
-"""`pretrained_model`: from token shards to a network that can be loaded, chatted with and handed on.
+"""`pretrained_model`: a network trained on token shards.
 
-What is particular to pretraining stands here: the batch comes from the token feed, the loss is that of the next token
-(or of masked tokens, for networks that see both ways), and what is measured is bits per byte, which compares across
-tokenizers. Everything else is the loop's.
+Specific to pretraining: batches come from the token feed, the loss is that of the next token (or of masked tokens, for
+bidirectional networks), and validation measures bits per byte, which can be compared across tokenizers. The loop does
+the rest.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from model.config import ModelConfig
+from model.config import IGNORED, ModelConfig
+from pipeline.context import Inputs, RunContext
 from pipeline.store.artifact import Artifact
-from pipeline.store.draft import Draft
-from pipeline.store.store import Store
+from pipeline.training.model_facts import ModelFacts
 from pipeline.training.planning import budget as budgets
 from pipeline.training.planning import plan
 from pipeline.training.training_settings import PretrainingSettings
@@ -22,174 +22,168 @@ if TYPE_CHECKING:
     import torch
 
     from pipeline.tokens.tokenizer import Tokenizer
+    from pipeline.training.data.feed import Feed
     from pipeline.training.distributed import Ranks
+    from pipeline.training.model_artifact import Training, TrainingProcess
     from pipeline.training.objectives.objective import Batch
+    from pipeline.training.validation import Mask
 
 VERSION = "5"
 ASSET = "pretrained_model"
-IGNORED = -100
 
 
-def make(
-    store: Store,
-    shards: Artifact,
-    tokenizer: Artifact,
-    model: ModelConfig,
-    settings: PretrainingSettings,
-    seed: int,
-    device: str,
-    log: Callable[[str], None] = print,
-    progress: Callable[[dict[str, Any]], None] | None = None,
-    should_stop: Callable[[], bool] | None = None,
-) -> Artifact:
-    """Train a network of the shape `model` on `shards`; the artifact's directory alone is enough to use it.
+def make(context: RunContext, inputs: Inputs, settings: plan.Pretraining) -> Artifact:
+    """Train a network on token shards; the artifact's directory alone is enough to use it.
 
-    Raises UserError where the run cannot fit or there is no text, `loop.Stopped` where it was asked to stop.
+    inputs: token_shards, tokenizer. Raises UserError if the run cannot fit or there is too little text, `Stopped` if a
+    stop was requested.
     """
-    from pipeline.training.model_artifact import made_by_all
+    from pipeline.training.model_artifact import make_on_all_ranks
 
-    def train(draft: Draft, ranks: Ranks, own: str) -> None:
-        _train(draft, ranks, own, store, shards, tokenizer, model, settings, seed, log, progress, should_stop)
+    shards, tokenizer = inputs["token_shards"], inputs["tokenizer"]
+    run_settings = settings.for_shards(shards)
 
-    return made_by_all(
-        store,
+    return make_on_all_ranks(
+        context,
         ASSET,
-        device,
-        train,
-        log,
+        lambda process: prepare(process, shards, tokenizer, settings.model, run_settings),
         code_version=VERSION,
-        settings={"model": model.model_dump(mode="json"), "pretraining": settings.identity, "seed": seed},
+        settings={
+            "model": settings.model.model_dump(mode="json"),
+            "pretraining": run_settings.identity,
+            "seed": context.seed,
+        },
         inputs={"token_shards": shards, "tokenizer": tokenizer},
     )
 
 
-def _train(
-    draft: Draft, ranks: Ranks, device: str, store: Store, shards: Artifact, tokenizer: Artifact, model: ModelConfig,
-    settings: PretrainingSettings, seed: int, log: Callable[[str], None],
-    progress: Callable[[dict[str, Any]], None] | None, should_stop: Callable[[], bool] | None,
-) -> None:  # fmt: skip
+def prepare(
+    process: TrainingProcess, shards: Artifact, tokenizer: Artifact, model: ModelConfig, settings: PretrainingSettings
+) -> Training:
+    """The network, its batches and its validation, for the loop."""
     import torch
 
     from model.transformer import Transformer
     from pipeline.tokens.tokenizer import load
-    from pipeline.training import loop, machine
-    from pipeline.training import model_artifact as artifact
+    from pipeline.training import machine
     from pipeline.training.data.feed import Feed
+    from pipeline.training.model_artifact import Training
     from pipeline.training.objectives.objective import Objective
     from pipeline.training.validation import Validation, documents_of
 
+    ranks, device, seed = process.ranks, process.device, process.context.seed
     config = plan.with_vocabulary(model, tokenizer)
-    speaker = load(tokenizer.whole())
-    sized = budgets.size(config)
-    precision = machine.choose_precision(settings.precision, device, sized.parameters)
+    loaded = load(tokenizer.local_directory())
+    size = budgets.size(config)
+    precision = machine.choose_precision(settings.precision, device, size.parameters)
     fit = plan.fit(config, settings, precision, device, ranks.world)
     available = plan.tokens_in(shards)
-    run = budgets.budget(settings, sized, config.context, available, fit.sequences, ranks.world)
+    run = budgets.budget(settings, size, config.context, available, fit.sequences, ranks.world)
     feed = Feed(shards, settings.feed, seed, config.context, run.sequences, ranks.rank, ranks.world, run.accumulation)
-    on_the_way = settings.validation_tokens or min(65_536, int(0.015 * run.tokens))
-    mask = None if config.causal else masker(config, settings, seed, speaker.ids["<unk>"])
-    held_back = documents_of(shards, speaker.document_start)
-    validation = Validation(held_back, config.context, run.sequences, on_the_way, mask)
-    sample = sampler(speaker, settings) if config.causal else None
+    early_tokens = settings.validation_tokens or min(65_536, int(0.015 * run.tokens))
+    mask = None if config.causal else masker(config, settings, seed, loaded.ids["<unk>"])
+    held_back = documents_of(shards, loaded.document_start)
+    validation = Validation(held_back, config.context, run.sequences, early_tokens, mask)
     objective = Objective(
         name="pretraining",
         steps=run.steps,
         accumulation=run.accumulation,
         step_tokens=run.step_tokens,
-        batch=batches(feed, config, settings, seed, ranks, run.accumulation, speaker.ids["<unk>"]),
-        units=targets_in,
+        batch=batches(feed, mask, ranks, run.accumulation),
+        units=target_count,
         loss=loss_of(settings),
-        validation_batches=validation.some,
-        validation_batches_final=validation.all,
+        validation_batches=validation.early_batches,
+        validation_batches_final=validation.total_batches,
         measure=validation.measure,
         summary=validation.summary,
-        sample=sample,
-        flops_per_token=sized.flops_per_token,
+        sample=sampler(loaded, settings) if config.causal else None,
+        flops_per_token=size.flops_per_token,
         out_of_memory=lambda: plan.advice(config, settings, precision, device, run.sequences),
     )
-    facts = {
-        "parameters": sized.parameters, "tokens": run.tokens, "steps": run.steps, "batch_tokens": run.step_tokens,
-        "learning_rate": float(f"{run.learning_rate:.6g}"), "epochs": round(run.epochs, 3), "precision": precision,
-    }  # fmt: skip
-    if ranks.first:
-        log(
-            f"{sized.parameters / 1e6:.1f} M parameters, {run.tokens / 1e6:.1f} M tokens ({run.epochs:.2f} passes) in"
-            f" {run.steps:,} steps of {ranks.world} x {run.accumulation} x {run.sequences} sequences of"
-            f" {config.context}, {precision} on {device}"
-        )
+    process.log(
+        f"{size.parameters / 1e6:.1f} M parameters, {run.tokens / 1e6:.1f} M tokens ({run.epochs:.2f} epochs) in"
+        f" {run.steps:,} steps of {ranks.world} x {run.accumulation} x {run.sequences} sequences of"
+        f" {config.context}, {precision} on {device}"
+    )
     torch.manual_seed(seed)
-    network: Any = Transformer(config)
-    blocks = {"model": config, "pretraining": settings}
-    with artifact.followed(ranks, store, ASSET, draft, blocks, facts) as tracked:
-        trained = loop.train(
-            objective, network, settings, learning_rate=run.learning_rate, seed=seed, device=device,
-            directory=draft.directory / artifact.CHECKPOINTS, ranks=ranks, sharded=fit.sharded, run=tracked,
-            log=log if ranks.first else lambda line: None, progress=progress, should_stop=should_stop,
-        )  # fmt: skip
-        network = artifact.whole_network(network, lambda: Transformer(config))
-        if ranks.first:
-            artifact.finish(draft, network, tokenizer, trained, facts, sample(network) if sample else "", tracked)
+    return Training(
+        asset=ASSET,
+        objective=objective,
+        network=Transformer(config),
+        settings=settings,
+        learning_rate=run.learning_rate,
+        precision=precision,
+        sharded=fit.sharded,
+        facts=facts_of(size, run, precision),
+        base=tokenizer,
+        blocks={"model": config, "pretraining": settings},
+        new_network=lambda: Transformer(config),
+    )
+
+
+def facts_of(size: budgets.Size, run: budgets.Budget, precision: str) -> ModelFacts:
+    return ModelFacts(
+        parameters=size.parameters,
+        steps=run.steps,
+        tokens=run.tokens,
+        batch_tokens=run.step_tokens,
+        learning_rate=run.learning_rate,
+        epochs=round(run.epochs, 3),
+        details={"precision": precision},
+    )
 
 
 # -- the batch and its loss --------------------------------------------------------------------------------------------
 
 
-def batches(
-    feed: Any,
-    config: ModelConfig,
-    settings: PretrainingSettings,
-    seed: int,
-    ranks: Ranks,
-    accumulation: int,
-    masked: int,
-) -> Callable[[int, int], Batch]:
-    """What the loop asks for, out of the token feed."""
+def batches(feed: Feed, mask: Mask | None, ranks: Ranks, accumulation: int) -> Callable[[int, int], Batch]:
+    """The loop's `batch(step, micro)`, read from the token feed and, with `mask`, masked."""
     import torch
 
-    mask = None if config.causal else masker(config, settings, seed, masked)
-
     def batch(step: int, micro: int) -> Batch:
-        found = feed.batch(step * accumulation + micro)
+        sequences = feed.batch(step * accumulation + micro)
         arrays = {
-            "tokens": found.tokens,
-            "targets": found.targets,
-            "documents": found.documents,
-            "positions": found.positions,
+            "tokens": sequences.tokens,
+            "targets": sequences.targets,
+            "documents": sequences.documents,
+            "positions": sequences.positions,
         }
         tensors: Batch = {name: torch.as_tensor(array) if array is not None else None for name, array in arrays.items()}
         if mask is not None:
-            place = (step * accumulation + micro) * ranks.world + ranks.rank
-            tensors["tokens"], tensors["targets"] = mask(tensors["tokens"], place)
+            number = (step * accumulation + micro) * ranks.world + ranks.rank
+            tensors["tokens"], tensors["targets"] = mask(tensors["tokens"], number)
         return tensors
 
     return batch
 
 
-def masker(
-    config: ModelConfig, settings: PretrainingSettings, seed: int, masked: int
-) -> Callable[[torch.Tensor, int], tuple[torch.Tensor, torch.Tensor]]:
-    """Tokens to guess in the batch at `place`: 8 of 10 hidden, 1 replaced, 1 left (Devlin et al. 2018, A.1)."""
+def masker(config: ModelConfig, settings: PretrainingSettings, seed: int, mask_id: int) -> Mask:
+    """Masks a batch by its number: of the tokens to predict, 80 % are masked, 10 % replaced and 10 % left unchanged.
+
+    Devlin et al. 2018, appendix A.1. Returns (tokens, targets); targets are IGNORED elsewhere.
+    """
     import torch
 
-    from pipeline.training.objectives.objective import randomness
+    from pipeline.training.objectives.objective import micro_batch_seed
 
-    def mask(tokens: torch.Tensor, place: int) -> tuple[torch.Tensor, torch.Tensor]:
-        generator = torch.Generator().manual_seed(randomness(seed, place, 0, 0))
-        chosen = torch.rand(tokens.shape, generator=generator) < settings.mask_share
-        how = torch.rand(tokens.shape, generator=generator)
+    def mask(tokens: torch.Tensor, number: int) -> tuple[torch.Tensor, torch.Tensor]:
+        generator = torch.Generator().manual_seed(micro_batch_seed(seed, number, 0, 0))
+        predicted = torch.rand(tokens.shape, generator=generator) < settings.mask_share
+        action = torch.rand(tokens.shape, generator=generator)
         others = torch.randint(config.vocab_size, tokens.shape, generator=generator)
-        shown = torch.where(chosen & (how < 0.8), masked, torch.where(chosen & (how >= 0.9), others, tokens))
-        return shown, torch.where(chosen, tokens, IGNORED)
+        replaced = torch.where(predicted & (action >= 0.9), others, tokens)
+        masked = torch.where(predicted & (action < 0.8), mask_id, replaced)
+        return masked, torch.where(predicted, tokens, IGNORED)
 
     return mask
 
 
-def targets_in(batch: Batch) -> float:
+def target_count(batch: Batch) -> float:
     return float((batch["targets"] != IGNORED).sum())
 
 
 def loss_of(settings: Any) -> Callable[[torch.nn.Module, Batch], tuple[torch.Tensor, dict[str, torch.Tensor]]]:
-    """Sum over the targets, in chunks, with the z-loss that the settings ask for."""
+    """The loss summed over the targets, computed in chunks, with z-loss if the settings enable it."""
 
     def loss(network: torch.nn.Module, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         total, _ = network(
@@ -201,24 +195,24 @@ def loss_of(settings: Any) -> Callable[[torch.nn.Module, Batch], tuple[torch.Ten
     return loss
 
 
-def sampler(speaker: Tokenizer, settings: PretrainingSettings) -> Callable[[torch.nn.Module], str]:
-    """What the network makes of the fixed prompts, each at the start of a document."""
+def sampler(tokenizer: Tokenizer, settings: PretrainingSettings) -> Callable[[torch.nn.Module], str]:
+    """A function that returns the network's continuations of the fixed prompts, each at the start of a document."""
     from model.generate import generate
 
     def sample(network: Any) -> str:
         lines = []
         for prompt in settings.sample_prompts:
-            ids = [speaker.document_start, *speaker.encode([prompt])[0].tolist()]
-            made = generate(
+            ids = [tokenizer.document_start, *tokenizer.encode([prompt])[0].tolist()]
+            continuation = generate(
                 network,
                 ids,
                 max_new=settings.sample_tokens,
                 temperature=0.8,
                 top_k=50,
                 seed=0,
-                stop_ids=(speaker.document_start,),
+                stop_ids=(tokenizer.document_start,),
             )
-            lines.append(f"{prompt}⏵{speaker.decode(list(made))}")
+            lines.append(f"{prompt}⏵{tokenizer.decode(list(continuation))}")
         return "\n\n".join(lines) + "\n"
 
     return sample

@@ -1,7 +1,6 @@
-"""What fine-tuning and preference tuning share: a network to start from, rows drawn by epoch, answers to look at.
+"""What fine-tuning and preference tuning share: the base network, rows shuffled by epoch, and sample answers.
 
-A row is addressed by its place in the whole run; which row that is depends on the seed and the epoch alone. So a batch
-is a pure function of the step here, too.
+The rows of an epoch are shuffled by (seed, epoch), so that a batch is a pure function of the step here, too.
 """
 
 from __future__ import annotations
@@ -31,68 +30,72 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Course:
-    """How rows are dealt out over steps, micro-batches and ranks."""
+class Batching:
+    """How rows are distributed over steps, micro-batches and ranks."""
 
     rows: int
     steps: int
-    in_step: int
-    each: int
+    step_rows: int  # per step, over all ranks
+    micro_rows: int  # per micro-batch, on one rank
     accumulation: int
     seed: int
 
-    def places(self, step: int, micro: int, ranks: Ranks) -> np.ndarray:
-        """Which rows make up a micro-batch, int64 [each]."""
-        first = step * self.in_step + (micro * ranks.world + ranks.rank) * self.each
-        places = np.arange(first, first + self.each)
-        return np.array([order(self.rows, self.seed, int(place) // self.rows)[place % self.rows] for place in places])
+    def row_numbers(self, step: int, micro: int, ranks: Ranks) -> np.ndarray:
+        """The rows of a micro-batch of this rank, int64 [micro_rows]."""
+        first = step * self.step_rows + (micro * ranks.world + ranks.rank) * self.micro_rows
+        positions = range(first, first + self.micro_rows)  # in the run, over all epochs
+        return np.array([shuffled_rows(self.rows, self.seed, at // self.rows)[at % self.rows] for at in positions])
 
 
 @lru_cache(maxsize=4)
-def order(rows: int, seed: int, epoch: int) -> np.ndarray:
+def shuffled_rows(rows: int, seed: int, epoch: int) -> np.ndarray:
     return np.random.default_rng([seed, epoch]).permutation(rows)
 
 
-def course(rows: int, epochs: float, in_step: int, sequences: int, seed: int, world: int) -> Course:
-    """`in_step` rows a step over `world` ranks, at most `sequences` of them at once on each."""
-    in_step = min(max(1, in_step // world), max(1, rows // world)) * world
-    each = min(sequences, in_step // world)
-    while (in_step // world) % each:
-        each -= 1
-    return Course(rows, max(1, math.ceil(epochs * rows / in_step)), in_step, each, in_step // world // each, seed)
+def batching(rows: int, epochs: float, step_rows: int, sequences: int, seed: int, world: int) -> Batching:
+    """Steps of about `step_rows` rows over `world` ranks, in micro-batches of at most `sequences` rows per rank."""
+    step_rows = min(max(1, step_rows // world), max(1, rows // world)) * world
+    micro_rows = min(sequences, step_rows // world)
+    while (step_rows // world) % micro_rows:
+        micro_rows -= 1
+    steps = max(1, math.ceil(epochs * rows / step_rows))
+    return Batching(rows, steps, step_rows, micro_rows, step_rows // world // micro_rows, seed)
 
 
-def start(
+def load_base(
     base: Artifact, settings: SftSettings | PreferenceSettings, seed: int
 ) -> tuple[Transformer, ModelConfig, Tokenizer]:
-    """The base's network, ready to be trained as the settings say, its shape, and its tokenizer."""
+    """(network, config, tokenizer) of the base model, with low-rank additions if the settings ask for them.
+
+    Raises UserError for a bidirectional network and for a tokenizer without the tokens of conversations.
+    """
     import torch
 
     from model import export
     from pipeline.tokens.tokenizer import load
 
-    network = export.load(base.whole())
+    network = export.load(base.local_directory())
     if not network.config.causal:
         raise UserError(
-            f"{base.asset} sees both ways (model.causal: false) and cannot answer: leave sft and preference out"
-            " (enabled: false)."
+            f"{base.asset} is bidirectional (model.causal: false) and cannot generate answers: set sft.enabled and"
+            " preference.enabled to false."
         )
-    speaker = load(base.whole())
-    if "<|im_start|>" not in speaker.ids:
+    tokenizer = load(base.local_directory())
+    if "<|im_start|>" not in tokenizer.ids:
         raise UserError(
-            "The tokenizer has no <|im_start|> and <|im_end|>, which conversations need: bring one along that has them,"
-            " or train one."
+            "The tokenizer has no <|im_start|> and <|im_end|>, which conversations need: use one that has them, or"
+            " train one."
         )
     if settings.method == "lora":
         from model import lora
 
         torch.manual_seed(seed)
         lora.add(network, settings.lora_rank, settings.lora_alpha)
-    return network, network.config, speaker
+    return network, network.config, tokenizer
 
 
-def end(network: Any, settings: SftSettings | PreferenceSettings) -> Transformer:
-    """The network as it is kept: with low-rank additions merged into its weights."""
+def merged(network: Any, settings: SftSettings | PreferenceSettings) -> Transformer:
+    """The network to save: with any low-rank additions merged into its weights."""
     if settings.method == "lora":
         from model import lora
 
@@ -100,7 +103,7 @@ def end(network: Any, settings: SftSettings | PreferenceSettings) -> Transformer
     return network
 
 
-def together(
+def fit(
     config: ModelConfig,
     context: int,
     settings: SftSettings | PreferenceSettings,
@@ -108,39 +111,41 @@ def together(
     device: str,
     world: int,
 ) -> plan.Fit:
-    """How many rows of `context` tokens go through the network at once."""
+    """How many rows of `context` tokens fit into a micro-batch."""
     return plan.fit(config.model_copy(update={"context": context}), settings, precision, device, world)
 
 
-def precision_of(config: ModelConfig, settings: SftSettings | PreferenceSettings, device: str) -> str:
-    """The number format that `auto` is on this device."""
+def choose_precision(config: ModelConfig, settings: SftSettings | PreferenceSettings, device: str) -> str:
+    """The number format to train in on this device."""
     return machine.choose_precision(settings.precision, device, budgets.size(config).parameters)
 
 
 def learning_rate(config: ModelConfig, settings: SftSettings | PreferenceSettings, share: float) -> float:
-    """`share` of what the network's pretraining would use; ten times that for low-rank additions."""
+    """The rate of the settings, else `share` of the rate of pretraining; ten times that for low-rank additions."""
     if settings.learning_rate:
         return settings.learning_rate
     sized = budgets.size(config)
     return budgets.best_rate(sized) * share * (10 if settings.method == "lora" else 1)
 
 
-def asker(speaker: Tokenizer, settings: SftSettings | PreferenceSettings) -> Callable[[torch.nn.Module], str]:
-    """What the network answers to the fixed prompts."""
+def answer_sampler(
+    tokenizer: Tokenizer, settings: SftSettings | PreferenceSettings
+) -> Callable[[torch.nn.Module], str]:
+    """A function that returns the network's answers to the fixed prompts."""
     from model.generate import generate
 
     def ask(network: Any) -> str:
         lines = []
         for prompt in settings.sample_prompts:
-            ids, _ = speaker.encode_chat([{"role": "user", "content": prompt}], answer_next=True)
+            ids, _ = tokenizer.encode_chat([{"role": "user", "content": prompt}], answer_next=True)
             answer = generate(
                 network,
                 ids.tolist(),
                 max_new=settings.sample_tokens,
                 temperature=0.0,
-                stop_ids=(speaker.ids["<|im_end|>"],),
+                stop_ids=(tokenizer.ids["<|im_end|>"],),
             )
-            lines.append(f"user: {prompt}\nassistant: {speaker.decode(list(answer))}")
+            lines.append(f"user: {prompt}\nassistant: {tokenizer.decode(list(answer))}")
         return "\n\n".join(lines) + "\n"
 
     return ask

@@ -1,1 +1,1 @@
-"""What a training will cost before it starts: steps, memory, time."""
+"""The cost of a training run, computed before it starts: steps, memory, time."""

@@ -1,6 +1,6 @@
-"""From a recipe's settings to the numbers of a run: parameters, FLOPs, steps, sequences, learning rate.
+"""The numbers of a run, from the recipe's settings: parameters, FLOPs, steps, sequences, learning rate.
 
-One place, so that the plan, the training and the benchmarks count alike.
+The plan, the training and the benchmarks all use these functions.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from pipeline.training import schedule
 from pipeline.training.training_settings import PretrainingSettings
 
 TOKENS_A_PARAMETER = 20  # compute-optimal (Hoffmann et al. 2022, section 3; confirmed by Besiroglu et al. 2024)
-CPU_TOKENS = 4096  # of a micro-batch on a CPU: more is no faster there, less is slower
+CPU_TOKENS = 4096  # per micro-batch on a CPU: more is no faster there, fewer is slower
 
 
 @dataclass(frozen=True)
 class Size:
-    """A network's size. `multiplied` are the weights that take part in matrix multiplications of every token."""
+    """A network's size. `multiplied` counts the weights that every token is multiplied by."""
 
     parameters: int
     embeddings: int
@@ -29,23 +29,23 @@ class Size:
 
 @dataclass(frozen=True)
 class Budget:
-    """How a run is cut into steps."""
+    """How a run is divided into steps."""
 
     tokens: int
     steps: int
     step_tokens: int
-    sequences: int  # of a micro-batch, on one device
+    sequences: int  # per micro-batch, on one device
     accumulation: int
     learning_rate: float
     epochs: float
 
 
 def size(config: ModelConfig, context: int = 0) -> Size:
-    """Parameters and FLOPs of a network, counted on a copy without memory (`meta`).
+    """Parameters and FLOPs of a network, counted on the `meta` device, which allocates no memory.
 
-    FLOPs of a token, forward and backward: 6 for each multiplied weight, and 12 x layers x heads x head width x
-    context for attention (PaLM, Chowdhery et al. 2022, appendix B), of which a causal model needs half; the
-    recomputation of checkpointing does not count.
+    FLOPs per token, forward and backward: 6 for each multiplied weight, plus 12 x layers x heads x head width x context
+    for attention (PaLM, Chowdhery et al. 2022, appendix B), half of which a causal model needs. Recomputation for
+    activation checkpointing is not counted.
     """
     import torch
 
@@ -70,9 +70,9 @@ def size(config: ModelConfig, context: int = 0) -> Size:
 def budget(
     settings: PretrainingSettings, sized: Size, context: int, available: int, sequences: int, world: int = 1
 ) -> Budget:
-    """The run that the settings ask for, over `available` tokens of data and `world` devices.
+    """The run that the settings describe, over `available` tokens of data and `world` devices.
 
-    Raises UserError where there is no text to train on or a step is too small for the devices.
+    Raises UserError if there is too little text or a step is too small for the devices.
     """
     if available < context:
         raise UserError(
@@ -82,36 +82,34 @@ def budget(
     tokens = settings.tokens
     if not tokens:
         tokens = min(TOKENS_A_PARAMETER * sized.parameters, int(settings.max_epochs * available))
-    rate, wanted = schedule.scaling_law(sized.flops_per_token * tokens)
+    rate, batch_tokens = schedule.scaling_law(sized.flops_per_token * tokens)
     if settings.batch_tokens:
-        wanted = settings.batch_tokens
-    if settings.batch_tokens:
-        in_step = max(1, round(wanted / context))  # sequences of a step, over all devices
-        if in_step < world:
+        step_sequences = max(1, round(settings.batch_tokens / context))  # over all devices
+        if step_sequences < world:
             raise UserError(
-                f"pretraining.batch_tokens is {settings.batch_tokens}, which is {in_step} sequences of {context} for "
-                f"{world} processes: make it at least {world * context}, or use fewer processes."
+                f"pretraining.batch_tokens is {settings.batch_tokens}, which is {step_sequences} sequences of {context}"
+                f" for {world} processes: make it at least {world * context}, or use fewer processes."
             )
-        in_step = in_step // world * world
+        step_sequences = step_sequences // world * world
     else:
-        # A power of two can be cut as any machine's memory wants, so that the batch is the same on all of them.
-        in_step = max(world, 2 ** max(0, round(math.log2(wanted / context))))
-    each = min(sequences, in_step // world)
-    while (in_step // world) % each:  # micro-batches of equal size
-        each -= 1
-    step_tokens = in_step * context
+        # A power of two divides into micro-batches of any power of two, so the batch is the same on every machine.
+        step_sequences = max(world, 2 ** max(0, round(math.log2(batch_tokens / context))))
+    micro_sequences = min(sequences, step_sequences // world)
+    while (step_sequences // world) % micro_sequences:  # micro-batches of equal size
+        micro_sequences -= 1
+    step_tokens = step_sequences * context
     steps = max(1, math.ceil(tokens / step_tokens))
     return Budget(
         tokens=steps * step_tokens,
         steps=steps,
         step_tokens=step_tokens,
-        sequences=each,
-        accumulation=in_step // world // each,
+        sequences=micro_sequences,
+        accumulation=step_sequences // world // micro_sequences,
         learning_rate=settings.learning_rate or rate,
         epochs=steps * step_tokens / available,
     )
 
 
 def best_rate(sized: Size) -> float:
-    """The highest learning rate of a compute-optimal pretraining of such a network."""
+    """The peak learning rate of compute-optimal pretraining for a network of this size."""
     return schedule.scaling_law(sized.flops_per_token * TOKENS_A_PARAMETER * sized.parameters)[0]

@@ -1,9 +1,9 @@
-"""How much memory a step of training takes, found by running it on tensors that have a shape and no contents.
+"""How much memory a training step takes, found by running it on tensors that have a shape but no contents.
 
-The step is the real one: the same network, loss, optimiser and order of calls, under torch's `FakeTensorMode`, with
-its memory tracker noting what lives when. So nothing has to be kept in step with the network by hand. What the tracker
-cannot see is added: a fixed amount for the process (work space of kernels, the driver), and a margin that was measured;
-docs/plan.md holds the figures.
+The step is the real one: the same network, loss, optimiser and order of calls, under torch's `FakeTensorMode` and its
+memory tracker. So there is no formula to keep consistent with the network. What the tracker cannot see is added: a
+fixed amount for the process (kernel workspaces, the driver) and a measured margin; docs/results/plan.md has the
+figures.
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ from typing import Literal
 from model.config import ModelConfig
 from pipeline.training.training_settings import LoopSettings
 
-# Measured against real peaks (benchmarks/plan_vs_measured.py; docs/plan.md): expected is up to 5 % low.
+# Measured against real peaks (benchmarks/plan_vs_measured.py; docs/results/plan.md): the estimate is up to 5 % low.
 MARGIN = 0.10
 # A CUDA context with its libraries, before the first tensor: 0.3-0.6 GB on current drivers.
 CUDA_CONTEXT = 600e6
-# What kernels and threads keep for themselves on a CPU: measured 15 to 31 MiB (docs/plan.md).
+# Workspaces of kernels and threads on a CPU: 15 to 31 MiB were measured (docs/results/plan.md).
 WORK_SPACE = 24e6
 LARGEST_MICRO_BATCH = 1024
-SHORT = 1024  # tokens of the smaller of the two batches that are looked at
+TRACED_TOKENS = 1024  # in the smaller of the two batches that are traced
 
 
 @dataclass(frozen=True)
 class Step:
-    """What of the settings a step's memory depends on."""
+    """The settings that a step's memory depends on."""
 
     sequences: int
     precision: str = "fp32"
     activation_checkpointing: bool = False
-    chunk: int | None = None  # as the network takes it: None is what the device is given, 0 not chunked
+    chunk: int | None = None  # as in `linear_cross_entropy`: None is the device's default, 0 disables chunking
     optimiser: Literal["adamw", "muon"] = "adamw"
     average: bool = False
-    accumulates: bool = True  # gradients of earlier micro-batches are there
+    accumulates: bool = True  # gradients of earlier micro-batches are in memory
     shards: int = 1  # devices that weights, gradients and optimiser are split over
 
     @staticmethod
@@ -49,15 +49,15 @@ class Step:
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes at the peak, by part."""
+    """Peak memory in bytes, by part."""
 
     weights: float
     gradients: float
     optimiser: float
     activations: float
     logits: float
-    other: float  # what lives for a moment, such as gradients of activations
-    process: float  # what the process keeps beside tensors: CUDA's context, work space of kernels and threads
+    other: float  # short-lived tensors, such as gradients of activations
+    process: float  # not in tensors: the CUDA context, workspaces of kernels and threads
     margin: float
 
     @property
@@ -66,7 +66,7 @@ class Memory:
 
     @property
     def tracked(self) -> float:
-        """What the tensors take."""
+        """The memory of the tensors alone."""
         return self.expected - self.process
 
     @property
@@ -74,23 +74,24 @@ class Memory:
         return sum(getattr(self, field.name) for field in fields(self))
 
     def parts(self) -> dict[str, int]:
-        """In MiB, with the total."""
-        found = {field.name: getattr(self, field.name) for field in fields(self)} | {"total": self.total}
-        return {name: round(size / 2**20) for name, size in found.items()}
+        """Each part and the total, in MiB."""
+        parts = {field.name: getattr(self, field.name) for field in fields(self)} | {"total": self.total}
+        return {name: round(size / 2**20) for name, size in parts.items()}
 
 
 def of_step(config: ModelConfig, step: Step, device: str = "cpu") -> Memory:
-    """Memory of one training step of `step.sequences` full sequences. Takes a second or two, whatever the size.
+    """Memory of one training step of `step.sequences` full sequences. Takes a second or two for a network of any size.
 
-    Blocks are alike and so are sequences, so two depths and two batches tell of all others (a test holds that).
+    All blocks are alike, and so are all sequences, so every depth and batch size is extrapolated from two of each (a
+    test checks this).
     """
     from model.operations import rows_at_once
 
     if step.chunk is None:
         step = replace(step, chunk=rows_at_once(config.vocab_size, device.split(":")[0]))
-    # With recomputation, small batches peak in the loss and larger ones in a block: look where the block counts, and
-    # where the loss has its whole chunk.
-    tokens = max(SHORT * (4 if step.activation_checkpointing else 1), step.chunk or 0)
+    # With recomputation, small batches peak in the loss and larger ones in a block. Trace batches large enough for the
+    # peak to be in a block, and for the loss to use a full chunk.
+    tokens = max(TRACED_TOKENS * (4 if step.activation_checkpointing else 1), step.chunk or 0)
     few = max(1, tokens // config.context)
 
     def at(layers: int, sequences: int) -> dict[str, float]:
@@ -99,24 +100,26 @@ def of_step(config: ModelConfig, step: Step, device: str = "cpu") -> Memory:
     def at_depth(layers: int) -> dict[str, float]:
         if step.sequences <= 2 * few:
             return at(layers, step.sequences)
-        return _line(at(layers, few), at(layers, 2 * few), (step.sequences - few) / few)
+        return _extrapolated(at(layers, few), at(layers, 2 * few), (step.sequences - few) / few)
 
-    parts = at_depth(config.layers) if config.layers <= 3 else _line(at_depth(2), at_depth(3), config.layers - 2)
-    if step.chunk and device.startswith("cuda"):  # there the gradient has a place of its own
+    parts = (
+        at_depth(config.layers) if config.layers <= 3 else _extrapolated(at_depth(2), at_depth(3), config.layers - 2)
+    )
+    if step.chunk and device.startswith("cuda"):  # there the gradient has a buffer of its own
         parts["logits"] += 4.0 * min(step.chunk, step.sequences * config.context) * config.vocab_size
     tracked = sum(parts.values())
     process = CUDA_CONTEXT if device.startswith("cuda") else WORK_SPACE
     return Memory(**parts, process=process, margin=MARGIN * tracked)
 
 
-def _line(first: dict[str, float], second: dict[str, float], steps: float) -> dict[str, float]:
+def _extrapolated(first: dict[str, float], second: dict[str, float], steps: float) -> dict[str, float]:
     return {name: max(0.0, first[name] + steps * (second[name] - first[name])) for name in first}
 
 
-def at_most(config: ModelConfig, step: Step) -> float:
-    """A bound that is far too high, in no time: where even this fits, nothing has to be traced.
+def upper_bound(config: ModelConfig, step: Step) -> float:
+    """A loose upper bound in bytes, computed without tracing: a step whose bound fits needs no closer look.
 
-    Every tensor that a block could keep, in fp32, with attention's scores written out and all logits twice.
+    It counts every tensor that a block could keep, in fp32, with materialised attention scores and all logits twice.
     """
     full = config.resolved()
     tokens = step.sequences * full.context
@@ -130,7 +133,7 @@ def at_most(config: ModelConfig, step: Step) -> float:
 
 @lru_cache(maxsize=256)
 def _traced(config: ModelConfig, step: Step) -> dict[str, float]:
-    """Bytes at the peak, by part. The move of the weights is left out: it needs no more than the backward pass."""
+    """Peak memory in bytes, by part. The optimiser step is not traced: it needs no more than the backward pass."""
     import torch
     from torch._subclasses.fake_tensor import FakeTensorMode
     from torch.distributed._tools.mem_tracker import MemTracker
@@ -145,7 +148,7 @@ def _traced(config: ModelConfig, step: Step) -> dict[str, float]:
         tokens = torch.zeros(step.sequences, config.context, dtype=torch.int64)
         for parameter in network.parameters():
             parameter.grad = torch.zeros_like(parameter)
-        optimiser.step(1.0)  # now its averages exist
+        optimiser.step(1.0)  # creates the optimiser's state
         if not step.accumulates:
             optimiser.zero_grad()
         tracker = MemTracker()
@@ -159,7 +162,7 @@ def _traced(config: ModelConfig, step: Step) -> dict[str, float]:
     size = {str(getattr(kind, "value", kind)): float(value) for kind, value in peak.items()}
     weights = size["Parameter"] + size["Buffer"]
     passing = size["Activation"] + size["Temp"] + size["Other"]
-    # Logits in fp32: with their gradient of all tokens, or of one chunk, whose gradient takes their place.
+    # Logits in fp32: those of all tokens with their gradient, or those of one chunk, which its gradient overwrites.
     rows_held = min(tokens.numel(), step.chunk) if step.chunk else 2 * tokens.numel()
     logits = min(4.0 * rows_held * vocabulary, passing)
     activations = min(size["Activation"], passing - logits)
@@ -175,8 +178,8 @@ def _traced(config: ModelConfig, step: Step) -> dict[str, float]:
     }
 
 
-def largest(config: ModelConfig, step: Step, limit: float, device: str = "cpu") -> int:
-    """The most sequences (a power of two) whose step fits `limit` bytes; 0 where not even one does."""
+def largest_micro_batch(config: ModelConfig, step: Step, limit: float, device: str = "cpu") -> int:
+    """The largest number of sequences (a power of two) whose step fits into `limit` bytes; 0 if not even one does."""
     sequences = LARGEST_MICRO_BATCH
     while sequences and of_step(config, replace(step, sequences=sequences), device).total > limit:
         sequences //= 2

@@ -1,22 +1,23 @@
-"""`training_plan`: what a pretraining will cost, known before it starts.
+"""`training_plan`: the cost of pretraining, computed before it starts.
 
-Memory by part, the largest batch that fits and the cheapest switch that makes a misfit fit; hours on named cards;
-tokens against what is compute-optimal and against the data at hand; the loss to expect. A run that cannot fit is
+Memory by part; the largest batch that fits, or the cheapest change that makes a run fit; hours on common GPUs; tokens
+compared with the compute-optimal number and with the data available; the expected loss. A run that cannot fit is
 refused here, with the numbers.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from model.config import ModelConfig
+from pipeline.context import Inputs, RunContext
 from pipeline.errors import UserError
+from pipeline.printing import binary_size, duration
 from pipeline.store.artifact import Artifact
 from pipeline.store.draft import Draft
-from pipeline.store.store import Store
 from pipeline.store.tables import write_whole
 from pipeline.training import machine
 from pipeline.training.planning import budget as budgets
@@ -27,17 +28,34 @@ from pipeline.training.training_settings import LoopSettings, PretrainingSetting
 VERSION = "5"
 ASSET = "training_plan"
 
-# Share of the peak that training reaches. nanoGPT reports 30 % on eight A100 (its README: four days) and 55 % of its
-# own peak on a 4090 (karpathy/nanoGPT issue 182), nanochat 73 % on an A100 (pull request 147). 40 % is cautious for
-# one card with bf16 and compiling; cards without bf16 lack the fused attention kernels that this takes.
+# Model FLOPs utilisation: the share of the peak that training reaches. nanoGPT reports 30 % on eight A100s (its README:
+# four days) and 55 % on a 4090 (karpathy/nanoGPT issue 182), nanochat 73 % on an A100 (pull request 147). 40 % is
+# cautious for one card with bf16 and compilation; cards without bf16 lack the fused attention kernels that this needs.
 EXPECTED_MFU = {"bf16": 0.40, "fp16": 0.25, "fp32": 0.50}
-# A card is never all ours: a desktop, or fragments between tensors.
+# Some memory of a card is never usable: the desktop takes a part, and so does fragmentation.
 USABLE = 0.95
 
 
 @dataclass(frozen=True)
+class Pretraining:
+    """The recipe's settings for pretraining: the network's shape, the run, and the weights of the sources."""
+
+    model: ModelConfig
+    pretraining: PretrainingSettings
+    source_weights: Mapping[str, float] = field(default_factory=dict)
+
+    def for_shards(self, shards: Artifact) -> PretrainingSettings:
+        """The settings with each source's weight in the feed, unless the feed sets that source's weight itself."""
+        known = shards.facts["tokens_by_source"]
+        weights = {name: weight for name, weight in self.source_weights.items() if weight != 1 and name in known}
+        feed = self.pretraining.feed
+        feed = feed.model_copy(update={"source_weights": {**weights, **feed.source_weights}})
+        return self.pretraining.model_copy(update={"feed": feed})
+
+
+@dataclass(frozen=True)
 class Fit:
-    """How a micro-batch lies in a device's memory."""
+    """A micro-batch that fits into a device's memory."""
 
     sequences: int
     sharded: bool
@@ -47,44 +65,48 @@ class Fit:
 def fit(
     config: ModelConfig, settings: LoopSettings, precision: str, device: str, world: int, limit: float = 0.0
 ) -> Fit:
-    """The micro-batch to train with. Raises UserError where none fits, saying what would."""
-    limit = limit or machine.memory_there(device) * USABLE
+    """The micro-batch to train with. Raises UserError if none fits, and names a change that would fit."""
+    limit = limit or machine.free_memory(device) * USABLE
     step = Step.of(settings, settings.sequences or 1, precision)
-    kinds = [False, True] if settings.sharding == "auto" and world > 1 else [settings.sharding == "on" and world > 1]
-    for sharded in kinds:
-        tried = replace(step, shards=world if sharded else 1)
-        wanted = settings.sequences
-        if not wanted and device == "cpu":
-            wanted = max(1, budgets.CPU_TOKENS // config.context)
-            if memory.at_most(config, replace(tried, sequences=wanted)) < limit:
-                return Fit(wanted, sharded, limit)
-            while wanted > 1 and memory.of_step(config, replace(tried, sequences=wanted), device).total > limit:
-                wanted //= 2
-        wanted = wanted or memory.largest(config, tried, limit, device)
-        needed = memory.of_step(config, replace(tried, sequences=max(wanted, 1)), device)
-        if wanted and needed.total <= limit:
-            return Fit(wanted, sharded, limit)
+    options = [False, True] if settings.sharding == "auto" and world > 1 else [settings.sharding == "on" and world > 1]
+    for sharded in options:
+        candidate = replace(step, shards=world if sharded else 1)
+        sequences = settings.sequences
+        if not sequences and device == "cpu":
+            sequences = max(1, budgets.CPU_TOKENS // config.context)
+            if memory.upper_bound(config, replace(candidate, sequences=sequences)) < limit:
+                return Fit(sequences, sharded, limit)
+            while (
+                sequences > 1 and memory.of_step(config, replace(candidate, sequences=sequences), device).total > limit
+            ):
+                sequences //= 2
+        sequences = sequences or memory.largest_micro_batch(config, candidate, limit, device)
+        needed = memory.of_step(config, replace(candidate, sequences=max(sequences, 1)), device)
+        if sequences and needed.total <= limit:
+            return Fit(sequences, sharded, limit)
     raise UserError(
-        f"One micro-batch of {max(wanted, 1)} sequences of {config.context} tokens needs {gib(needed.total)} and "
-        f"{gib(limit)} are free: {remedy(config, settings, precision, device, limit)}."
+        f"One micro-batch of {max(sequences, 1)} sequences of {config.context} tokens needs"
+        f" {binary_size(needed.total)} and {binary_size(limit)} are free:"
+        f" {remedy(config, settings, precision, device, limit)}."
     )
 
 
 def remedy(config: ModelConfig, settings: LoopSettings, precision: str, device: str, limit: float) -> str:
-    """The cheapest change that makes the run fit: fewer sequences cost nothing, recomputing costs a third."""
+    """The cheapest change that makes the run fit: fewer sequences cost nothing, recomputation costs a third."""
     changes: list[tuple[dict[str, Any], str]] = (
         [({}, ""), ({"loss_chunk": "auto"}, "loss_chunk: auto")] if settings.loss_chunk == 0 else [({}, "")]
     )
     changes += [({"loss_chunk": "auto", "activation_checkpointing": True}, "activation_checkpointing: true")]
     for change, words in changes:
         changed = settings.model_copy(update=change)
-        most = memory.largest(config, Step.of(changed, 1, precision), limit, device)
+        most = memory.largest_micro_batch(config, Step.of(changed, 1, precision), limit, device)
         if most:
             if settings.sequences:
                 most = min(most, settings.sequences)
-            takes = memory.of_step(config, Step.of(changed, most, precision), device).total
+            needed = memory.of_step(config, Step.of(changed, most, precision), device).total
             return (
-                f"set {words + ' and ' if words else ''}sequences: {most} under pretraining, which takes {gib(takes)}"
+                f"set {words + ' and ' if words else ''}sequences: {most} under pretraining, which takes"
+                f" {binary_size(needed)}"
             )
     least = memory.of_step(
         config,
@@ -92,42 +114,38 @@ def remedy(config: ModelConfig, settings: LoopSettings, precision: str, device: 
         device,
     )
     return (
-        f"even one sequence with activation_checkpointing takes {gib(least.total)}; make the model smaller "
-        "(layers, width, vocab_size), shorten its context, or split it over several devices with sharding: on"
+        f"even one sequence with activation_checkpointing takes {binary_size(least.total)}; make the model smaller "
+        "(layers, width, vocab_size), shorten its context, or shard it over several devices with sharding: on"
     )
 
 
 def advice(config: ModelConfig, settings: LoopSettings, precision: str, device: str, sequences: int) -> str:
-    """What to change after memory ran out with `sequences` in a micro-batch."""
+    """What to change after memory ran out with `sequences` sequences per micro-batch."""
     needed = memory.of_step(config, Step.of(settings, sequences, precision), device).total
     if sequences > 1:
         half = sequences // 2
-        takes = memory.of_step(config, Step.of(settings, half, precision), device).total
+        smaller = memory.of_step(config, Step.of(settings, half, precision), device).total
         return (
-            f"a micro-batch of {sequences} sequences was planned at {gib(needed)}; set sequences: {half}, planned at"
-            f" {gib(takes)}"
+            f"a micro-batch of {sequences} sequences was planned at {binary_size(needed)}; set sequences: {half},"
+            f" planned at {binary_size(smaller)}"
         )
     changed = settings.model_copy(update={"activation_checkpointing": True, "loss_chunk": "auto"})
-    takes = memory.of_step(config, Step.of(changed, 1, precision), device).total
-    return f"one sequence was planned at {gib(needed)}; set activation_checkpointing: true, planned at {gib(takes)}"
+    smaller = memory.of_step(config, Step.of(changed, 1, precision), device).total
+    return (
+        f"one sequence was planned at {binary_size(needed)}; set activation_checkpointing: true, planned at"
+        f" {binary_size(smaller)}"
+    )
 
 
 def expected_loss(parameters: int, tokens: int) -> float | None:
-    """Nats a token by the parametric law of Hoffmann et al. 2022 (section 3.3) as fitted anew by Besiroglu et al. 2024.
+    """Nats per token by the parametric law of Hoffmann et al. 2022 (section 3.3), as refitted by Besiroglu et al. 2024.
 
-    Fitted to web text and a vocabulary of 32,000, for 44 million parameters and more; None far below that, where it
-    exceeds the loss of guessing.
+    The law was fitted to web text with a vocabulary of 32,000, for 44 million parameters and more. Returns None far
+    below that range, where the law predicts more than the loss of random guessing.
     """
     if parameters < 10_000_000 or tokens < 100_000_000:
         return None
     return 1.8172 + 482.01 / parameters**0.3478 + 2085.43 / tokens**0.3658
-
-
-def duration(hours: float) -> str:
-    """In the unit that a person would use."""
-    if hours < 1 / 60:
-        return "under a minute"
-    return f"{60 * hours:.0f} min" if hours < 2 else f"{hours:,.1f} h"
 
 
 def hours(flops: float, card: machine.Card, precision: str, cards: int = 1) -> float:
@@ -144,36 +162,31 @@ def plan(
     world: int = 1,
     context: int = 0,
 ) -> dict[str, Any]:
-    """The plan as plain figures. `gpu` names a card of the table; without it, `device` is the machine's own.
+    """The plan as plain figures. `gpu` names a card of the table; without it, the plan is for `device`.
 
-    `available`: tokens of text; None where they are not known yet. Raises UserError where nothing fits.
+    `available`: tokens of text; None if not known yet. Raises UserError if nothing fits.
     """
     sized = budgets.size(config)
     if gpu:
-        chosen = machine.card(gpu)
-        precision: str = (
-            settings.precision if settings.precision != "auto" else ("bf16" if "bf16" in chosen.tflops else "fp16")
-        )
-        limit = chosen.memory_gib * 2**30 * USABLE
+        card = machine.find_card(gpu)
+        precision: str = card.precision if settings.precision == "auto" else settings.precision
+        limit = card.memory_gib * 2**30 * USABLE
         fitted = fit(config, settings, precision, "cuda", world, limit)
-        where = chosen.name
+        device_name = card.name
     else:
         precision = machine.choose_precision(settings.precision, device, sized.parameters)
         fitted = fit(config, settings, precision, device, world)
-        where = device
-    plenty = budgets.TOKENS_A_PARAMETER * sized.parameters
+        device_name = device
+    optimal = budgets.TOKENS_A_PARAMETER * sized.parameters
     run = budgets.budget(
-        settings, sized, config.context, available or max(plenty, settings.tokens), fitted.sequences, world
+        settings, sized, config.context, available or max(optimal, settings.tokens), fitted.sequences, world
     )
     step = Step.of(settings, run.sequences, precision, world if fitted.sharded else 1)
     needed = memory.of_step(config, replace(step, accumulates=run.accumulation > 1), "cuda" if gpu else device)
     flops = sized.flops_per_token * run.tokens
-    cards = {
-        card.name: round(hours(flops, card, next(p for p in ("bf16", "fp16") if p in card.tflops)), 4)
-        for card in machine.CARDS.values()
-    }
-    found: dict[str, Any] = {
-        "device": where, "devices": world, "precision": precision,
+    cards = {card.name: round(hours(flops, card, card.precision), 4) for card in machine.CARDS.values()}
+    figures: dict[str, Any] = {
+        "device": device_name, "devices": world, "precision": precision,
         "parameters": sized.parameters, "parameters_of_embeddings": sized.embeddings,
         "tokens": run.tokens, "steps": run.steps, "batch_tokens": run.step_tokens,
         "sequences": run.sequences, "accumulation": run.accumulation,
@@ -181,23 +194,23 @@ def plan(
         "flops": float(f"{flops:.4g}"), "flops_per_token": sized.flops_per_token,
         "memory_mib": needed.parts(), "memory_free_mib": round(fitted.limit / 2**20), "sharded": fitted.sharded,
         "tokens_a_parameter": round(run.tokens / sized.parameters, 2),
-        "compute_optimal_tokens": plenty,
+        "compute_optimal_tokens": optimal,
         "tokens_available": available, "epochs": round(run.epochs, 2) if available else None,
         "expected_loss": expected_loss(sized.parameters, run.tokens),
         "hours": cards,
     }  # fmt: skip
     if gpu:
-        found["hours_here"] = round(hours(flops, machine.card(gpu), precision, world), 2)
-    return found
+        figures["hours_here"] = round(hours(flops, machine.find_card(gpu), precision, world), 2)
+    return figures
 
 
 def lines(found: dict[str, Any]) -> list[str]:
-    """The plan as a person reads it."""
+    """The plan in words, a few lines."""
     parts = found["memory_mib"]
     named = ", ".join(f"{name} {parts[name]:,}" for name in parts if name != "total" and parts[name])
     text = [
         (
-            f"{found['parameters'] / 1e6:.1f} M parameters ({found['parameters_of_embeddings'] / 1e6:.1f} M of them"
+            f"{found['parameters'] / 1e6:.1f} M parameters ({found['parameters_of_embeddings'] / 1e6:.1f} M in"
             f" embeddings), {found['tokens'] / 1e6:,.1f} M tokens, {found['flops']:.3g} FLOPs"
         ),
         (
@@ -207,57 +220,60 @@ def lines(found: dict[str, Any]) -> list[str]:
         ),
         f"memory {parts['total']:,} MiB: {named}",
         (
-            f"{found['tokens_a_parameter']:.1f} tokens a parameter (compute-optimal: {budgets.TOKENS_A_PARAMETER},"
+            f"{found['tokens_a_parameter']:.1f} tokens per parameter (compute-optimal: {budgets.TOKENS_A_PARAMETER},"
             f" {found['compute_optimal_tokens'] / 1e6:,.0f} M tokens)"
         ),
     ]
     if found["epochs"] is not None:
-        text.append(f"{found['tokens_available'] / 1e6:,.1f} M tokens of text, so {found['epochs']:.2f} passes over it")
+        text.append(f"{found['tokens_available'] / 1e6:,.1f} M tokens of text: {found['epochs']:.2f} epochs")
     if found["expected_loss"] is not None:
-        text.append(f"expected loss about {found['expected_loss']:.2f} nats a token (web text, Hoffmann et al. 2022)")
-    times = {name: duration(hours) for name, hours in found["hours"].items()}
-    told = ", ".join(f"{name} {time}" for name, time in times.items())
+        text.append(f"expected loss about {found['expected_loss']:.2f} nats per token (web text, Hoffmann et al. 2022)")
+    times = {
+        name: duration(3600 * hours) if hours >= 1 / 60 else "under a minute" for name, hours in found["hours"].items()
+    }
+    by_card = ", ".join(f"{name} {time}" for name, time in times.items())
     text.append(
-        f"time: {told if len(set(times.values())) > 1 else next(iter(times.values())) + ' on any of the cards'}"
+        f"time: {by_card if len(set(times.values())) > 1 else next(iter(times.values())) + ' on any of the cards'}"
     )
     return text
 
 
-def make(
-    store: Store,
-    shards: Artifact,
-    tokenizer: Artifact,
-    model: ModelConfig,
-    settings: PretrainingSettings,
-    device: str = "auto",
-    log: Callable[[str], None] = print,
-) -> Artifact:
-    """The plan for this machine's device as an artifact. Raises UserError where the run cannot fit."""
-    own = machine.choose_device(device)
+def make(context: RunContext, inputs: Inputs, settings: Pretraining) -> Artifact:
+    """The plan for this machine's device, as an artifact. inputs: token_shards, tokenizer.
+
+    Raises UserError if the run cannot fit.
+    """
+    shards, tokenizer = inputs["token_shards"], inputs["tokenizer"]
+    device = machine.choose_device(context.device)
 
     def build(draft: Draft) -> None:
-        found = plan(with_vocabulary(model, tokenizer), settings, tokens_in(shards), device=own)
-        del found["memory_free_mib"]  # of this moment
-        write_whole(draft.path("plan.json"), json.dumps(found, indent=1, sort_keys=True) + "\n")
-        draft.facts.update(found)
-        for line in lines(found):
-            log(line)
+        figures = plan(
+            with_vocabulary(settings.model, tokenizer), settings.pretraining, tokens_in(shards), device=device
+        )
+        del figures["memory_free_mib"]  # changes from moment to moment
+        write_whole(draft.path("plan.json"), json.dumps(figures, indent=1, sort_keys=True) + "\n")
+        draft.facts.update(figures)
+        for line in lines(figures):
+            context.log(line)
 
-    return store.make(
+    return context.store.make(
         ASSET,
         code_version=VERSION,
-        settings={"model": model.model_dump(mode="json"), "pretraining": settings.model_dump(mode="json")},
+        settings={
+            "model": settings.model.model_dump(mode="json"),
+            "pretraining": settings.pretraining.model_dump(mode="json"),
+        },
         inputs={"token_shards": shards, "tokenizer": tokenizer},
         build=build,
-        log=log,
+        log=context.log,
     )
 
 
 def with_vocabulary(model: ModelConfig, tokenizer: Artifact) -> ModelConfig:
-    """The shape with the tokenizer's vocabulary; a UserError where the recipe gives a smaller one."""
+    """The shape with the tokenizer's vocabulary size. Raises UserError if the recipe sets a smaller one."""
     from pipeline.tokens.tokenizer import load
 
-    size = load(tokenizer.whole()).vocab_size
+    size = load(tokenizer.local_directory()).vocab_size
     if model.vocab_size and model.vocab_size < size:
         raise UserError(
             f"model.vocab_size is {model.vocab_size}, but the tokenizer has {size} tokens: leave it out, or set it to"
@@ -269,7 +285,3 @@ def with_vocabulary(model: ModelConfig, tokenizer: Artifact) -> ModelConfig:
 def tokens_in(shards: Artifact) -> int:
     """Tokens of the training split."""
     return int(shards.facts["tokens"]["train"])
-
-
-def gib(size: float) -> str:
-    return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / 2**20:.0f} MiB"

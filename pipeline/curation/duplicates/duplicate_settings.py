@@ -1,0 +1,71 @@
+"""What a recipe can say about duplicates."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+
+from pipeline.curation.duplicates.signatures import bands_for
+from pipeline.settings import StageSettings
+
+TEXT_VERSION = "3"  # of what is read from a text: its words, n-grams and signature
+
+
+class Settings(StageSettings):
+    """The block `curation.duplicates`."""
+
+    threshold: float = Field(
+        0.8, gt=0, le=1, description="Jaccard similarity from which on a document is a copy (Lee et al. 2022: 0.8)"
+    )
+    shingle: int = Field(5, ge=1, le=64, description="Words of an n-gram (GPT-3, FineWeb and Lee et al. use 5)")
+    permutations: int = Field(112, ge=2, le=1024, description="Length of a MinHash signature (FineWeb: 14 x 8 = 112)")
+    bands: tuple[int, int] | None = Field(
+        None, description="(bands, rows of a band); left out, as many rows as keep `recall` at the threshold"
+    )
+    recall: float = Field(
+        0.98, gt=0, lt=1, description="Share of pairs just at the threshold that become candidates, by theory"
+    )
+    containment: float | None = Field(
+        None, gt=0, le=1, description="Also remove what lies in a longer document to this part; off by default"
+    )
+    fold_case: bool = Field(False, description="Compare without regard to case")
+    ignore_punctuation: bool = Field(False, description="Compare letters and digits only")
+    ignore_markup: bool = Field(False, description="Compare without HTML and XML tags")
+    keep_shingles: bool = Field(
+        True,
+        description="Keep the n-grams' hashes (6 bytes a word): new documents are compared without unpacking old text",
+    )
+    against: tuple[str, ...] = Field(
+        (), description="Sources that come before all others: others lose what these hold, never the other way"
+    )
+    within: bool = Field(
+        True, description="false: remove only what `against` or `indexes` hold, and leave copies elsewhere alone"
+    )
+    indexes: tuple[str, ...] = Field(
+        (), description="Index files of other corpora (`slm index`): what they hold is removed here"
+    )
+
+    @field_validator("indexes")
+    @classmethod
+    def _from_the_recipe(cls, indexes: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        base = (info.context or {}).get("base")
+        return tuple(str(Path(base) / path) if base else path for path in indexes)
+
+    @model_validator(mode="after")
+    def _together(self) -> Settings:
+        if self.bands and self.bands[0] * self.bands[1] > self.permutations:
+            raise ValueError(f"bands {self.bands[0]} x {self.bands[1]} need more than {self.permutations} permutations")
+        if not self.within and not (self.against or self.indexes):
+            raise ValueError("`within: false` removes nothing without `against` or `indexes`")
+        return self
+
+    def banding(self) -> tuple[int, int]:
+        """(bands, rows) in force."""
+        return self.bands or bands_for(self.threshold, self.permutations, self.recall)
+
+    def about_text(self) -> dict[str, Any]:
+        """What a document's signature and shingles depend on, beside its words."""
+        names = ("shingle", "fold_case", "ignore_punctuation", "ignore_markup")
+        return {"version": TEXT_VERSION, **{name: getattr(self, name) for name in names}}

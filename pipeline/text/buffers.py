@@ -1,0 +1,18 @@
+"""A column of texts as one run of UTF-8 bytes with offsets, for counting and hashing without making strings."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+
+
+def buffers(texts: pl.Series) -> tuple[np.ndarray, np.ndarray]:
+    """The UTF-8 bytes of a column (uint8) and its offsets (int64, one more than texts), without copying.
+
+    Text i is `bytes[offsets[i]:offsets[i + 1]]`; null counts as empty.
+    """
+    array = texts.fill_null("").rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
+    _, offsets, data = array.buffers()
+    bounds = np.frombuffer(offsets, np.int64)[array.offset : array.offset + len(array) + 1]
+    content = np.frombuffer(data, np.uint8) if data is not None and data.size else np.zeros(0, np.uint8)
+    return content[bounds[0] : bounds[-1]], bounds - bounds[0]

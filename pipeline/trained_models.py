@@ -1,0 +1,116 @@
+"""The trained models: what each is trained from, how it is trained, and what it is evaluated on.
+
+The graph, the jobs, the assets, cards, lineage, the registry and the summary all read this table. To add a model, add
+an objective (a file in `objectives/`) and an entry here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pipeline.context import Inputs, RunContext
+from pipeline.store.artifact import Artifact
+from pipeline.training.objectives import fine_tuning, preference, pretraining
+from pipeline.training.planning.plan import Pretraining
+
+if TYPE_CHECKING:
+    from pipeline.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """One kind of trained model."""
+
+    name: str  # of the asset; its evaluation has the same name with `_evaluation` instead of `_model`
+    base: str  # the model that it starts from; "" if none
+    data: tuple[str, ...]  # artifacts that it learns from
+    block: str  # of the recipe: its settings
+    version: str
+    make: Callable[[RunContext, Inputs, Any], Artifact]
+    adjective: str  # "fine-tuned"
+    description: str
+    settings: Callable[[Recipe], Any]
+    after: tuple[str, ...] = ()  # artifacts that are made before it although they are not its inputs
+    measured_on: tuple[str, ...] = ()  # data whose held-back part its evaluation reads
+    answers: bool = True  # it was trained to answer, not only to continue text
+    loss_falls: bool = True  # a falling loss shows that the model learns
+
+    @property
+    def short(self) -> str:
+        return self.name.removesuffix("_model")
+
+    @property
+    def evaluation(self) -> str:
+        return f"{self.short}_evaluation"
+
+    @property
+    def job(self) -> str:
+        """The job that trains and evaluates it."""
+        return {"pretrained": "pretrain_job"}.get(self.short, f"{self.short}_job")
+
+
+TRAINED_MODELS: tuple[TrainedModel, ...] = (
+    TrainedModel(
+        name="pretrained_model",
+        base="",
+        data=("token_shards", "tokenizer"),
+        block="pretraining",
+        version=pretraining.VERSION,
+        make=pretraining.make,
+        adjective="pretrained",
+        description=(
+            "A language model trained on the token shards. Its folder is self-contained: chatting with "
+            "the model or sharing it needs nothing else."
+        ),
+        settings=lambda recipe: pretraining_of(recipe),
+        after=("training_plan",),
+        answers=False,
+    ),
+    TrainedModel(
+        name="sft_model",
+        base="pretrained_model",
+        data=("instruction_data",),
+        block="sft",
+        version=fine_tuning.VERSION,
+        make=fine_tuning.make,
+        adjective="fine-tuned",
+        description="The pretrained model, fine-tuned on conversations; the loss counts the assistant's words only.",
+        settings=lambda recipe: recipe.sft,
+        measured_on=("instruction_data",),
+    ),
+    TrainedModel(
+        name="preference_model",
+        base="sft_model",
+        data=("preference_data",),
+        block="preference",
+        version=preference.VERSION,
+        make=preference.make,
+        adjective="preference-tuned",
+        description="The fine-tuned model, moved towards preferred answers (DPO) and held close to where it started.",
+        settings=lambda recipe: recipe.preference,
+        measured_on=("instruction_data", "preference_data"),
+        loss_falls=False,
+    ),
+)
+BY_NAME = {model.name: model for model in TRAINED_MODELS}
+MODELS = tuple(BY_NAME)
+EVALUATIONS = {model.evaluation: model for model in TRAINED_MODELS}
+
+
+def enabled(recipe: Recipe, model: TrainedModel) -> bool:
+    """Whether the recipe requests this model: its own block and those of all models that it starts from are enabled."""
+    own = getattr(getattr(recipe, model.block), "enabled", True)
+    return own and (not model.base or enabled(recipe, BY_NAME[model.base]))
+
+
+def bases_of(name: str) -> list[str]:
+    """The models that a model was trained from, the earliest first."""
+    base = BY_NAME[name].base if name in BY_NAME else ""
+    return [*bases_of(base), base] if base else []
+
+
+def pretraining_of(recipe: Recipe) -> Pretraining:
+    """The settings of pretraining: the network's shape, the run, and the weights of the recipe's sources."""
+    return Pretraining(recipe.model, recipe.pretraining, {source.name: source.weight for source in recipe.sources})
