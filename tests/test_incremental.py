@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from pipeline.curation.filters.model_text import turn
+from pipeline.curation.filters.model_text import sample_order
 from pipeline.graph import Project
 from pipeline.ingest import fragments
 from pipeline.ingest.fragments import document_ids
@@ -84,7 +84,7 @@ def test_one_changed_document(corpus, tmp_path, monkeypatch):
 
     now, then = document_ids(corpus["text"]), document_ids(corpus["text"] + added)
     inside = learned(first)
-    last = inside.to_frame().select(turn().max()).item()
+    last = inside.to_frame().select(sample_order().max()).item()
     outside = (
         pl.DataFrame({"now": now, "then": then})
         .select(

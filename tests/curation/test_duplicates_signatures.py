@@ -53,8 +53,8 @@ def test_bands_keep_the_recall_that_is_asked_for_with_as_many_rows_as_can_be():
     assert s.bands_for(0.8, 112, 0.98) == (18, 6)
     for threshold in (0.5, 0.6, 0.7, 0.8, 0.9, 0.95):
         bands, rows = s.bands_for(threshold, 112, 0.98)
-        assert s.found(threshold, bands, rows) >= 0.98
-        assert s.found(threshold, 112 // (rows + 1), rows + 1) < 0.98
+        assert s.candidate_probability(threshold, bands, rows) >= 0.98
+        assert s.candidate_probability(threshold, 112 // (rows + 1), rows + 1) < 0.98
 
 
 def test_documents_are_candidates_if_and_only_if_a_band_is_the_same():

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from pipeline.curation.filters import learning_sample, perplexity
-from pipeline.curation.filters.model_text import as_words, fold, judged
+from pipeline.curation.filters.model_text import as_words, fold_of, model_input
 from pipeline.documents.execution import ExecutionSettings
 from pipeline.documents.view import Documents
 from pipeline.errors import UserError
@@ -115,7 +115,7 @@ def test_no_model_has_seen_what_it_judges(tmp_path):
     marked = [f"{english()} Only{letters[i % 26]}{letters[i // 26]}x was here." for i in range(40)]
     documents = frame(*marked)
     model = learned(perplexity, tmp_path, perplexity.Settings(**SMALL), s=documents).local_directory()
-    folds = fold(documents["doc_id"]).to_list()
+    folds = fold_of(documents["doc_id"]).to_list()
     assert set(folds) == {0, 1}
     for number in (0, 1):
         vocabulary = set((model / f"spaced-{number}.arpa").read_text().split())
@@ -232,7 +232,7 @@ def test_words_of_both_languages():
     assert as_words(pl.Series(["Hello, World! 42 한국은 https://a.b/c", "  ", "A한b"])).to_list() == [
         "hello , world ! 00 ▁한 국 은 url", "", "a ▁한 b",
     ]  # fmt: skip
-    first = judged(frame("# Title\n\n```\nx = 1\n```\n" + english(60)))
+    first = model_input(frame("# Title\n\n```\nx = 1\n```\n" + english(60)))
     words = first["words"].item().split()
     assert words[0] == "title" and words[1].isalpha() and len(first["words"].item()) < 2200
 
