@@ -1,4 +1,4 @@
-"""`duplicate_decisions`: what goes, for which document, and that neither order, fragments nor history change a byte."""
+"""`duplicate_decisions`: what is removed, for which document, and that order, fragments and history change no byte."""
 
 import random
 import unicodedata
@@ -26,7 +26,7 @@ def passage(words: int, seed: int) -> list[str]:
 
 
 def changed(words: list[str], number: int, seed: int) -> list[str]:
-    """The passage with words in the middle replaced: `number` in a row touch number + 4 shingles of either."""
+    """The passage with `number` consecutive words in the middle replaced, which changes number + 4 shingles."""
     middle = len(words) // 2
     return words[:middle] + passage(number, seed) + words[middle + number :]
 
@@ -226,7 +226,7 @@ def test_what_was_remembered_changes_no_byte(tmp_path, containment, monkeypatch)
 
 
 def corrected(rows: list[dict]) -> list[dict]:
-    """Every ninth document with a word changed, under its own name."""
+    """Every ninth document with a changed word, under its own name."""
     return [row | {"text": row["text"] + " corrected"} if place % 9 == 0 else row for place, row in enumerate(rows)]
 
 

@@ -1,4 +1,4 @@
-"""Signatures are datasketch's, number for number."""
+"""Signatures equal those of datasketch."""
 
 import numpy as np
 import polars as pl
@@ -15,7 +15,7 @@ TEXTS = [
 
 
 def low_halves(text: str, n: int) -> list[int]:
-    """What is hashed: the low 32 bits of each shingle's hash."""
+    """The input of MinHash: the low 32 bits of each shingle's hash."""
     hashes = [shingles_of(words_of(data, offsets), n).hashes for _, _, data, offsets in blocks(pl.Series([text]))]
     return (np.concatenate(hashes) & np.uint64(0xFFFFFFFF)).tolist()
 

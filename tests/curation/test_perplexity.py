@@ -1,4 +1,4 @@
-"""Perplexity: what is removed, what is not judged, that no model judges what it has seen, and stable bytes."""
+"""Perplexity: what is removed, what is not judged, no model judges its training text, and stable bytes."""
 
 import random
 from pathlib import Path
@@ -56,7 +56,7 @@ def korean(sentences: int = 25) -> str:
 
 
 def garbled(text: str) -> str:
-    """The same text in letters that stand by chance."""
+    """The same text with its letters in random order."""
     letters = [letter for letter in text if letter.isalpha()]
     DRAW.shuffle(letters)
     return "".join(letters.pop() if letter.isalpha() else letter for letter in text)
@@ -199,13 +199,13 @@ def test_a_document_outside_the_sample_leaves_the_model_alone(tmp_path):
     documents = frame(*TEXTS)
 
     def model(table: pl.DataFrame) -> Artifact:
-        """Of four fragments, so that each has candidates that are not chosen."""
+        """Four fragments, so that each has candidates that are not chosen."""
         quarter = pl.col("doc_id").str.slice(0, 1).str.to_integer(base=16) // 4
         parts = {f"s{number}": table.filter(quarter == number) for number in range(4)}
         return learned(perplexity, tmp_path, settings, **parts)
 
     def with_another_text(doc_id: str, added: str) -> pl.DataFrame:
-        """The same documents, one of them with other words at the same place in line."""
+        """The same documents, one of them with other words at the same place in the order."""
         text = pl.col("text")
         return documents.with_columns(pl.when(pl.col("doc_id") == doc_id).then(text + added).otherwise(text))
 

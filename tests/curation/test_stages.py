@@ -1,4 +1,4 @@
-"""The list of stages: its order in the recipe, and stages of a person's own."""
+"""The list of stages: its order in the recipe, and a user's own stages."""
 
 import shutil
 from pathlib import Path

@@ -85,10 +85,10 @@ def decide(signals: pl.DataFrame, settings: Settings) -> pl.DataFrame:
 
 
 def make_model(context: RunContext, inputs: Inputs, settings: Settings) -> Artifact:
-    """The artifact `perplexity_model`: `<kind>-<fold>.arpa` for each language with text enough, and the bounds.
+    """The artifact `perplexity_model`: `<kind>-<fold>.arpa` for each language with enough text, and the bounds.
 
-    inputs: raw_documents, previous. It is made of `perplexity_sample` alone. Raises UserError where `reference` names
-    what is not a source of the recipe.
+    inputs: raw_documents, previous. It is made from `perplexity_sample` alone. Raises UserError if `reference` names
+    something that is not a source of the recipe.
     """
     check_reference("perplexity", settings.reference, context.sources)
     learned = {name: value for name, value in settings.model_dump(mode="json").items() if name in MODEL_SETTINGS}
