@@ -28,7 +28,7 @@ import polars as pl
 sys.path.insert(0, str(Path(__file__).parent))
 from scale import write_corpus
 
-from pipeline.curation.filters.model_text import turn
+from pipeline.curation.filters.model_text import sample_order
 from pipeline.ingest.fragments import document_ids
 from pipeline.tokens.sampling import held_out_fraction, sample_fraction
 
@@ -76,7 +76,7 @@ def sampled(store: Path) -> tuple[set[str], float]:
     """Ids of all documents that a model learned from, and the last place in line of any."""
     chosen = [pl.read_parquet(path) for path in store.glob("*/*_sample/*/chosen.parquet")]
     ids = pl.concat([table["doc_id"] for table in chosen])
-    return set(ids), float(ids.to_frame().select(turn().max()).item())
+    return set(ids), float(ids.to_frame().select(sample_order().max()).item())
 
 
 def change(corpus: Path, store: Path, inside: bool) -> str:
@@ -86,7 +86,7 @@ def change(corpus: Path, store: Path, inside: bool) -> str:
     frame = pl.read_parquet(path)
     text = pl.col("text")
     now = frame.select(document_ids(frame["text"]), "lang")
-    then = document_ids(frame["text"] + ADDED).to_frame().select(turn() > last).to_series()
+    then = document_ids(frame["text"] + ADDED).to_frame().select(sample_order() > last).to_series()
     learned = now["doc_id"].is_in(list(ids))
     drawn_now, drawn_then = (
         column.to_frame()

@@ -30,7 +30,7 @@ import itertools
 
 from pipeline.curation import contamination
 from pipeline.curation.duplicates import near, repetition
-from pipeline.curation.duplicates.signatures import band_hashes, found, signatures_of
+from pipeline.curation.duplicates.signatures import band_hashes, candidate_probability, signatures_of
 from pipeline.curation.evaluation_items import FileItems, all_items, index_of
 from pipeline.documents.document import DOCUMENT_SCHEMA
 from pipeline.documents.execution import ExecutionSettings
@@ -147,7 +147,7 @@ def documents(store: Store, frame: pl.DataFrame, natural: pl.DataFrame, pairs: p
         for low, high in itertools.pairwise(BANDS_OF_SIMILARITY):
             inside = (similarity >= low) & (similarity < high)
             if inside.any():
-                theory = found(similarity[inside], counted, rows).mean()
+                theory = candidate_probability(similarity[inside], counted, rows).mean()
                 print(
                     f"| {low:.2f}-{min(high, 1):.2f} | {inside.sum():,} | {candidate[inside].mean():.4f} "
                     f"| {theory:.4f} "

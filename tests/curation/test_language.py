@@ -1,4 +1,4 @@
-"""Language: scripts settle what they can, code is told by its lines, the classifier is asked for the rest."""
+"""Language: scripts decide if they can, code is detected by its lines, the classifier labels the rest."""
 
 import polars as pl
 import pytest

@@ -1,4 +1,4 @@
-"""Rules as data: no reason without words, limits cut exactly where they say, the page of all rules is up to date."""
+"""Rules as data: every reason has a meaning, limits are exact, the page of all rules is up to date."""
 
 import pickle
 import sys
@@ -134,7 +134,7 @@ def test_a_limit_cuts_on_its_side_and_in_the_precision_of_its_column(module, lim
 
 
 def broken_by(module, reason: str, text: str, **settings) -> bool:
-    """Whether a text breaks one rule, whatever other rules say of it."""
+    """Whether a text breaks one rule, whatever other rules say."""
     chosen = module.Settings(**settings)
     signals = module.signals(frame(text), chosen, {})
     rules = [rule for rule in module.RULES if rule.name == reason]
