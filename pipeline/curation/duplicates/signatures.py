@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from typing import Protocol
 
 import numpy as np
 import polars as pl
@@ -63,7 +64,20 @@ def minhash(shingles: Shingles, count: int) -> np.ndarray:
     return np.ascontiguousarray(signatures.T)
 
 
-def texts_to_compare(texts: pl.Series, settings) -> pl.Series:
+class Comparison(Protocol):
+    """What is ignored when texts are compared."""
+
+    @property
+    def fold_case(self) -> bool: ...
+
+    @property
+    def ignore_punctuation(self) -> bool: ...
+
+    @property
+    def ignore_markup(self) -> bool: ...
+
+
+def texts_to_compare(texts: pl.Series, settings: Comparison) -> pl.Series:
     """The texts without what the settings ignore in comparisons; by default, unchanged."""
     if settings.fold_case or settings.ignore_punctuation or settings.ignore_markup:
         return normalise_for_comparison(texts, settings.fold_case, settings.ignore_punctuation, settings.ignore_markup)
