@@ -23,12 +23,12 @@ class Segments:
     def total(self, values: np.ndarray | pl.Series | None = None) -> np.ndarray:
         """Sum of one value per segment (default: 1) over each text, float64."""
         weights = None if values is None else np.asarray(values, dtype=np.float64)
-        totals: np.ndarray = np.bincount(self.text_index, weights=weights, minlength=self.texts)
-        return totals.astype(np.float64)
+        return np.bincount(self.text_index, weights=weights, minlength=self.texts).astype(np.float64)
 
     def share(self, values: np.ndarray | pl.Series) -> np.ndarray:
         """The same divided by the number of segments of the text; 0 for a text without segments."""
-        return self.total(values) / np.maximum(self.total(), 1)
+        shares: np.ndarray = self.total(values) / np.maximum(self.total(), 1)
+        return shares
 
 
 def lines(texts: pl.Series) -> Segments:
