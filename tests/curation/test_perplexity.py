@@ -138,7 +138,7 @@ def test_the_reference_is_what_the_recipe_names(tmp_path):
 
 
 def test_a_reference_that_is_no_source_is_named():
-    with pytest.raises(UserError, match="`wikipedia`, which is no source of the recipe: wiki"):
+    with pytest.raises(UserError, match="`wikipedia`, which is not a source of the recipe: wiki"):
         perplexity.check_reference("perplexity", ["wikipedia"], ["wiki"])
 
 

@@ -80,7 +80,7 @@ def test_the_page_of_rules_is_what_the_rules_say():
         for reason, meaning in words.items():
             assert f"| `{reason}` | {meaning}" in page
     assert "| `words` < 30 | Korean | `gopher.min_words_ko` |" in page
-    assert "holds a curly bracket (off by default)" in page
+    assert "contains a curly bracket (off by default)" in page
 
 
 # -- settings and signals ----------------------------------------------------------------------------------------------

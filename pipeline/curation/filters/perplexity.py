@@ -122,7 +122,8 @@ def check_reference(stage: str, reference: Sequence[str], sources: Sequence[str]
     for name in reference:
         if name not in sources:
             raise UserError(
-                f"`curation.{stage}.reference` names `{name}`, which is not one of its sources: {', '.join(sources)}."
+                f"`curation.{stage}.reference` names `{name}`, which is not a source of the recipe: "
+                f"{', '.join(sources)}."
             )
 
 
