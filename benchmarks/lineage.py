@@ -36,6 +36,7 @@ MODELS = 3
 RECIPE_NAME = "lineage"
 RECIPE = f"name: {RECIPE_NAME}\nsources: [{{name: web, kind: files, path: none/*.txt}}]\n"
 CONTEXT, BATCH = 1024, 64
+STAGES = decision_assets(Curation())
 
 
 def records(count: int, seed: int) -> pl.DataFrame:
@@ -139,7 +140,7 @@ def write_store(directory: Path, documents: int) -> Store:
     store = Store(directory / "data", RECIPE_NAME)
     raw = raw_documents(store, documents)
     made = {"raw_documents": raw}
-    for stage in decision_assets(Curation()):
+    for stage in STAGES:
         made[stage] = by_fragment(store, stage, raw, decisions, {"raw_documents": raw})
     curated = by_fragment(store, "curated_documents", raw, lambda frame: frame, made)
     of = shards(store, curated)
@@ -162,7 +163,7 @@ def looked_up(store: Store, doc_id: str) -> float:
 
     started = time.monotonic()
     for place in lineage.places(store, doc_id):
-        lineage.decisions_about(store, place)
+        lineage.decisions_about(store, place, STAGES)
     list(lineage.shards_with(store, doc_id))
     lineage.seen_by(store, doc_id)
     return time.monotonic() - started
