@@ -93,7 +93,7 @@ def main() -> int:
             project = replace(project, progress=Progress(pipes), should_stop=should_stop)
             artifact = project.make(name)
             if os.environ.get("RANK", "0") == "0":
-                registry.note(project.recipe, project.store, artifact, project.log)
+                registry.record(project.recipe, project.store, artifact, project.log)
         except UserError as error:
             pipes.report_custom_message({"user_error": str(error)})
             return WRONG_INPUT

@@ -1,4 +1,4 @@
-"""The recipe's reference (docs/guide/recipe.md), written from the settings so that it cannot be out of date."""
+"""The reference page of the recipe (docs/guide/recipe.md), generated from the settings so that it is always current."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from pipeline.recipe import Recipe
 
 HEAD = """# The recipe
 
-One YAML file says everything. `SLM_RECIPE` names it (default `recipes/demo.yaml`), `slm recipe` prints it with all
-defaults filled in, and `slm recipe --reference` prints this page. A key that is not here is refused, with the nearest
-one that is.
+A recipe is one YAML file with all settings. `SLM_RECIPE` names it (default `recipes/demo.yaml`), `slm recipe` prints it
+with all defaults filled in, and `slm recipe --reference` prints this page. An unknown key is refused, and the closest
+known key suggested.
 """
 
 
 def reference() -> str:
-    """The page, as Markdown: a table for each block."""
+    """The page as Markdown, with a table for each block."""
     parts = [HEAD]
-    waiting: list[tuple[str, type[BaseModel]]] = [("", Recipe)]
-    while waiting:
-        place, block = waiting.pop(0)
+    pending: list[tuple[str, type[BaseModel]]] = [("", Recipe)]
+    while pending:
+        place, block = pending.pop(0)
         rows, inner = [], []
         for name, field in block.model_fields.items():
             key = field.alias or name
@@ -43,7 +43,7 @@ def reference() -> str:
                 + "\n".join(rows)
                 + "\n"
             )
-        waiting = inner + waiting
+        pending = inner + pending
     return "".join(parts)
 
 
@@ -53,7 +53,7 @@ def _row(key: str, kind: str, default: str, field: FieldInfo) -> str:
 
 
 def _block_of(annotation: Any) -> tuple[type[BaseModel] | None, bool]:
-    """The settings class that a key holds, and whether it holds a list of them."""
+    """(settings class of a key's value, or None; whether the value is a list of them)."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation, False
     for argument in get_args(annotation):

@@ -41,7 +41,7 @@ def test_a_run_that_is_gone_on_with_holds_every_step_once(tmp_path: Path) -> Non
     said = compared([first[:10], other], tmp_path / "curves.png")
     assert "model.width" in said and "train/loss" in said
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
-    with pytest.raises(UserError, match="No run of MLflow answers to `zzz`"):
+    with pytest.raises(UserError, match="No MLflow run matches `zzz`"):
         compared(["zzz"])
 
 

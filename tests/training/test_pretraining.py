@@ -82,11 +82,11 @@ def test_stopped_in_the_midst_it_ends_with_the_same_bytes(tmp_path, store, shard
 
 def test_bits_per_byte_is_the_code_length_of_the_text(store, shards, tokenizer):
     artifact = make(store, shards, tokenizer)
-    network, speaker = export.load(artifact.whole()), load(tokenizer.whole())
-    documents = documents_of(shards, speaker.document_start)
+    network, loaded = export.load(artifact.whole()), load(tokenizer.whole())
+    documents = documents_of(shards, loaded.document_start)
     # The tokenizer gives a token a byte, and what stands before a document is no part of its text.
     assert (documents["tokens"].list.len() == documents["bytes"] + 1).all()
-    assert (documents["tokens"].list.first() == speaker.document_start).all()
+    assert (documents["tokens"].list.first() == loaded.document_start).all()
     measured = Validation(documents, 64, 4, SETTINGS.validation_tokens)
     with torch.no_grad():
         sums: dict[str, float] = {}
@@ -154,7 +154,7 @@ def test_the_plan_is_an_artifact_and_says_what_training_does(store, shards, toke
     for name in ("parameters", "tokens", "steps", "batch_tokens"):
         assert planned.facts[name] == artifact.facts[name]
     assert json.loads(planned.file("plan.json").read_text())["tokens_available"] == plan.tokens_in(shards)
-    assert any("passes over it" in line for line in lines)
+    assert any("epochs" in line for line in lines)
 
 
 def test_too_little_text_and_too_small_a_vocabulary_are_told(store, shards, tokenizer):
