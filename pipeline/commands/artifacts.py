@@ -36,9 +36,9 @@ def why(asset: str) -> None:
     """Explain, field by field, why ASSET and each of its inputs is or is not up to date."""
     from pipeline.run import why as explained
 
-    for name, standing in explained(project(), asset).items():
-        click.echo(f"{name}: {'out of date' if standing.reasons else 'up to date'}")
-        for line in (*standing.reasons, *standing.notes):
+    for name, status in explained(project(), asset).items():
+        click.echo(f"{name}: {'out of date' if status.reasons else 'up to date'}")
+        for line in (*status.reasons, *status.notes):
             click.echo(f"    {line}")
 
 

@@ -55,7 +55,7 @@ def lineage_model(name: str, documents: str | None) -> None:
 )
 @click.option("--grep", "pattern", help="Find documents whose text matches this regular expression.")
 def lineage_document(doc_id: str | None, text: str | None, pattern: str | None) -> None:
-    """Show where a document came from, what was decided about it, and which models were trained on it."""
+    """Show where a document came from, the decisions about it, and the models trained on it."""
     from pipeline.curation.stages import decision_assets
     from pipeline.inspect import lineage as provenance
 

@@ -24,7 +24,7 @@ SETTING_CHARACTERS = 32  # of a setting, as shown
 
 
 def compared(names: tuple[str, ...] | list[str], picture: Path | None = None) -> str:
-    """The comparison as text; curves are drawn to `picture`. A run is named by its id, the id's start, or asset/version.
+    """The comparison as text; curves are drawn to `picture`. A name is a run's id, the id's start, or asset/version.
 
     Raises UserError for a name that matches no run or several.
     """

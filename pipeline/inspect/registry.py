@@ -1,7 +1,8 @@
 """Models in MLflow's registry: one name per recipe and kind of model, one version per artifact, the best one marked.
 
 The registry points to the store and copies nothing, unless MLflow runs on another machine, which cannot read the files
-of this one. MLflow itself resolves `models:/<name>/latest`; the alias `best` is the model with the fewest bits per byte.
+of this one. MLflow itself resolves `models:/<name>/latest`; the alias `best` marks the model with the fewest bits per
+byte.
 """
 
 from __future__ import annotations

@@ -18,10 +18,10 @@ from pipeline.tokens.token_settings import ShardSettings
 
 HEAD = """# Rules
 
-Every reason for which a document is removed, in the order of the graph. `slm rules` prints this page, which is generated
-from the rules. A document is removed by the first rule of a stage that it breaks; `slm documents --stage STAGE --reason
-REASON` shows the documents removed for a reason. Limits are the defaults. Recipe keys are in the block named above each
-table, and `word_length.0` is the first value of `word_length`.
+Every reason for which a document is removed, in the order of the graph. `slm rules` prints this page, which is
+generated from the rules. A document is removed by the first rule of a stage that it breaks;
+`slm documents --stage STAGE --reason REASON` shows the documents removed for a reason. Limits are the defaults. Recipe
+keys are in the block named above each table, and `word_length.0` is the first value of `word_length`.
 """
 COLUMNS = ("reason", "meaning", "removed if", "documents", "recipe key", "source")
 
