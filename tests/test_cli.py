@@ -83,8 +83,8 @@ def test_removed_documents_are_shown_with_their_reason(folder):
     assert "notes:" in output and "gopher_short" in output and "Too short." in output
     assert "removed: fewer words than `min_words`" in output
     assert "removed:" not in slm("documents", "--stage", "heuristic_decisions", "--kept")
-    assert "its reasons: gopher_short" in refused("documents", "--stage", "heuristic_decisions", "--reason", "nosuch")
-    assert "`nosuch_decisions` is no stage" in refused("documents", "--stage", "nosuch_decisions")
+    assert "use one of gopher_short" in refused("documents", "--stage", "heuristic_decisions", "--reason", "nosuch")
+    assert "`nosuch_decisions` is not a stage" in refused("documents", "--stage", "nosuch_decisions")
 
 
 def test_the_rules_are_listed_with_their_limits():
@@ -119,7 +119,7 @@ def test_similar_documents_are_listed_by_similarity(folder):
 def test_sources_say_whether_they_changed(folder):
     assert slm("sources").count("up to date") == 2
     assert "en 2" in slm("sources", "check", "notes")
-    assert "No source of the recipe is called nosuch" in refused("sources", "check", "nosuch")
+    assert "The recipe has no source called nosuch" in refused("sources", "check", "nosuch")
     assert "wikipedia" in slm("sources", "catalogue")
 
 
@@ -134,8 +134,8 @@ def test_why_names_the_changed_setting(folder, monkeypatch, tmp_path):
 
 def test_the_store_is_listed_verified_and_pruned(folder):
     assert "raw_documents" in slm("store", "list")
-    assert "as they were written" in slm("store", "verify")
-    assert "freed in all" in slm("store", "prune")
+    assert "files are intact" in slm("store", "verify")
+    assert "freed in total" in slm("store", "prune")
 
 
 def test_the_recipe_as_understood_is_a_recipe(folder, tmp_path):

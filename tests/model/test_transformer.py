@@ -90,7 +90,7 @@ def test_cached_decoding_is_the_full_forward(changes):
         parts += [model(rows[:, i : i + 1], cache=cache) for i in range(20, 40)]
     assert (torch.cat(parts, 1) - whole).abs().max() < 1e-4
     assert cache.length == 40
-    with pytest.raises(ValueError, match="41 tokens do not fit where 40 do"):
+    with pytest.raises(ValueError, match="41 tokens do not fit into a context of 40"):
         model(rows[:, :1], cache=cache)
 
 
@@ -298,7 +298,7 @@ def test_a_wrong_shape_is_refused(changes, message):
 def test_what_cannot_be_computed_is_said():
     with pytest.raises(ValueError, match="vocab_size is 0"):
         Transformer(ModelConfig())
-    with pytest.raises(ValueError, match="65 tokens do not fit where 64 do"):
+    with pytest.raises(ValueError, match="65 tokens do not fit into a context of 64"):
         network()(text(1, 65))
     model = network().eval()
     cache = Cache(model.config, 1, 20)

@@ -58,10 +58,10 @@ def test_a_server_that_goes_away_does_not_stop_the_work(caplog: pytest.LogCaptur
         for step in range(3 * tracking.BATCH):
             run.metrics({"loss": 1.0}, step=step)
         run.text("text", "file.txt")
-    assert caplog.text.count("takes no more of run") == 1
+    assert caplog.text.count("is off for the rest of the run") == 1
 
 
-def test_a_server_that_does_not_answer_is_told_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_does_not_answer_is_reported_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://someone:secret@127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(UserError, match="SLM_TRACKING=off") as told, tracking.run("x", "x", {}, {}):
