@@ -23,7 +23,7 @@ ROUND_TRIP_TEXTS = 200
 
 def not_empty(project: Project, artifact: Artifact) -> Answer:
     rows = display.rows_in(artifact)
-    return ("" if rows else f"{artifact.asset} holds no rows"), {"rows": rows, "tables": len(artifact.fragments)}
+    return ("" if rows else f"{artifact.asset} has no rows"), {"rows": rows, "tables": len(artifact.fragments)}
 
 
 def files_complete(project: Project, artifact: Artifact) -> Answer:

@@ -141,15 +141,16 @@ def _to_gpt2(weights: dict[str, Tensor], model: Transformer) -> dict[str, Tensor
         positions = model.position_table.detach().cpu().to(weights["model.embed_tokens.weight"].dtype)
     converted = {"transformer.wte.weight": weights["model.embed_tokens.weight"], "transformer.wpe.weight": positions}
     for layer in range(config.layers):
-        here, there = f"model.layers.{layer}.", f"transformer.h.{layer}."
-        converted[f"{there}attn.c_attn.weight"] = torch.cat([weights[f"{here}{name}.weight"] for name in QKV]).t()
-        converted[f"{there}attn.c_attn.bias"] = torch.cat([bias(here + name) for name in QKV])
+        our_block, their_block = f"model.layers.{layer}.", f"transformer.h.{layer}."
+        joined = torch.cat([weights[f"{our_block}{name}.weight"] for name in QKV])
+        converted[f"{their_block}attn.c_attn.weight"] = joined.t()
+        converted[f"{their_block}attn.c_attn.bias"] = torch.cat([bias(our_block + name) for name in QKV])
         for theirs, ours in GPT2_MATRICES.items():
-            converted[f"{there}{theirs}.weight"] = weights[f"{here}{ours}.weight"].t()
-            converted[f"{there}{theirs}.bias"] = bias(here + ours)
+            converted[f"{their_block}{theirs}.weight"] = weights[f"{our_block}{ours}.weight"].t()
+            converted[f"{their_block}{theirs}.bias"] = bias(our_block + ours)
         for theirs, ours in GPT2_NORMS.items():
-            converted[f"{there}{theirs}.weight"] = weights[f"{here}{ours}.weight"]
-            converted[f"{there}{theirs}.bias"] = bias(here + ours)
+            converted[f"{their_block}{theirs}.weight"] = weights[f"{our_block}{ours}.weight"]
+            converted[f"{their_block}{theirs}.bias"] = bias(our_block + ours)
     converted["transformer.ln_f.weight"], converted["transformer.ln_f.bias"] = (
         weights["model.norm.weight"],
         bias("model.norm"),
@@ -308,16 +309,18 @@ def _from_gpt2(weights: dict[str, Tensor], config: ModelConfig) -> dict[str, Ten
     if config.positions == "learned":
         take("wpe", "model.embed_positions")
     for layer in range(config.layers):
-        there, here = f"h.{layer}.", f"model.layers.{layer}."
+        their_block, our_block = f"h.{layer}.", f"model.layers.{layer}."
         for part in ("weight", "bias") if config.bias else ("weight",):
-            joined = theirs.get(f"{there}attn.c_attn.{part}")
+            joined = theirs.get(f"{their_block}attn.c_attn.{part}")
             if joined is not None:
                 for name, tensor in zip(QKV, joined.chunk(3, dim=-1), strict=True):
-                    ours[f"{here}{name}.{part}"] = tensor.t().contiguous() if part == "weight" else tensor.contiguous()
+                    ours[f"{our_block}{name}.{part}"] = (
+                        tensor.t().contiguous() if part == "weight" else tensor.contiguous()
+                    )
         for their_name, our_name in GPT2_MATRICES.items():
-            take(there + their_name, here + our_name, transpose=True)
+            take(their_block + their_name, our_block + our_name, transpose=True)
         for their_name, our_name in GPT2_NORMS.items():
-            take(there + their_name, here + our_name)
+            take(their_block + their_name, our_block + our_name)
     take("ln_f", "model.norm")
     take("lm_head", "lm_head")
     return ours

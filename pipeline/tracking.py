@@ -252,8 +252,8 @@ def system_figures() -> dict[str, float]:
 
 
 def _experiment(client: MlflowClient) -> str:
-    found = client.get_experiment_by_name(EXPERIMENT)
-    return found.experiment_id if found else client.create_experiment(EXPERIMENT)
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    return experiment.experiment_id if experiment else client.create_experiment(EXPERIMENT)
 
 
 def _recipe_run(client: MlflowClient, experiment: str, recipe: str) -> str:

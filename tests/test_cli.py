@@ -91,7 +91,7 @@ def test_the_rules_are_listed_with_their_limits():
     assert "| `gopher_long` | more words than `max_words` | `words` > 100,000 |" in slm("rules")
 
 
-def test_the_summary_goes_on_with_the_recipe_it_was_asked_for(folder):
+def test_the_summary_suggests_commands_for_the_recipe_it_was_given(folder):
     named = slm("--recipe", str(folder / "small.yaml"), "summary")
     assert "gopher_short 1" in named
     assert f"SLM_RECIPE={folder / 'small.yaml'} dagster dev" in named
@@ -144,6 +144,6 @@ def test_the_recipe_as_understood_is_a_recipe(folder, tmp_path):
     assert "out of date" not in slm("--recipe", str(path), "why", "curated_documents")
 
 
-def test_a_model_that_was_never_made_is_told(folder):
+def test_a_model_that_was_never_made_is_reported(folder):
     assert "There is no model yet" in refused("chat")
     assert "has not been made yet" in refused("lineage", "model", "pretrained_model")

@@ -38,4 +38,4 @@ def test_progress_of_a_training_is_a_line_for_a_person() -> None:
     assert "peak" not in progress_line({name: value for name, value in figures.items() if name != "mfu"})
     assert progress_line({"part": "answers", "done": 3, "of": 12}) == "█████░░░░░░░░░░░░░░░  25%  answers: 3 of 12"
     assert progress_line({"part": "answers", "done": 0, "of": 0}).startswith("░")
-    assert not progress_line({"step": 25, "steps": 240, "validation_loss": 5.1}), "told by the training itself"
+    assert not progress_line({"step": 25, "steps": 240, "validation_loss": 5.1}), "logged by the training itself"

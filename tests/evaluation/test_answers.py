@@ -37,7 +37,7 @@ def test_the_prompt_ends_where_the_assistant_begins(tokenizer):
 
 @pytest.fixture
 def scripted(monkeypatch, tokenizer):
-    """A model that says what it is told, and remembers what it was asked."""
+    """A model that generates given tokens, and records its prompts."""
     import model.generate
 
     asked: list[list[int]] = []

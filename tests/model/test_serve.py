@@ -163,7 +163,7 @@ def test_a_body_that_hides_its_length_is_cut_off(client):
     assert response.status_code == 400
 
 
-def test_who_finds_the_queue_full_is_told(text_model, monkeypatch):
+def test_a_request_to_a_full_queue_is_refused(text_model, monkeypatch):
     going, go_on = threading.Event(), threading.Event()
     original = Reply.__iter__
 

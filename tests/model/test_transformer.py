@@ -252,7 +252,7 @@ def test_compiled_is_the_same():
     assert_near(again[1], plain[1], 1e-5)
 
 
-def test_fresh_weights_are_as_said_and_the_same_on_meta():
+def test_initial_weights_are_as_documented_and_the_same_on_meta():
     config = ModelConfig(layers=8, width=128, heads=4, vocab_size=2000)
     torch.manual_seed(1)
     model = Transformer(config)
@@ -295,7 +295,7 @@ def test_a_wrong_shape_is_refused(changes, message):
         ModelConfig(**{**TINY, **changes})
 
 
-def test_what_cannot_be_computed_is_said():
+def test_what_cannot_be_computed_is_reported():
     with pytest.raises(ValueError, match="vocab_size is 0"):
         Transformer(ModelConfig())
     with pytest.raises(ValueError, match="65 tokens do not fit into a context of 64"):

@@ -38,8 +38,8 @@ def make(store, shards, tokenizer, settings=SETTINGS, shape=SHAPE, **given):
 
 
 def test_it_learns_and_its_directory_is_enough(store, shards, tokenizer):
-    told = []
-    artifact = make(store, shards, tokenizer, progress=told.append)
+    reports = []
+    artifact = make(store, shards, tokenizer, progress=reports.append)
     log = pl.read_parquet(artifact.file("log.parquet"))
     assert log.height == 40 and log["loss"][-1] < 0.7 * log["loss"][0]
     assert log["tokens"][-1] == artifact.facts["tokens"] == 40 * 512
@@ -52,8 +52,8 @@ def test_it_learns_and_its_directory_is_enough(store, shards, tokenizer):
     assert export.load(artifact.whole()).config.vocab_size == load(artifact.whole()).vocab_size == 262
     ends = json.loads(artifact.file("config.json").read_text())
     assert ends["eos_token_id"] == load(artifact.whole()).ids["<eos>"] != ends["pad_token_id"]
-    assert any("bits_per_byte" in figures for figures in told) and any(
-        "tokens_per_second" in figures for figures in told
+    assert any("bits_per_byte" in figures for figures in reports) and any(
+        "tokens_per_second" in figures for figures in reports
     )
     assert artifact.manifest["seconds"]["waiting_for_data"] < 0.5
 
@@ -157,7 +157,7 @@ def test_the_plan_is_an_artifact_and_says_what_training_does(store, shards, toke
     assert any("epochs" in line for line in lines)
 
 
-def test_too_little_text_and_too_small_a_vocabulary_are_told(store, shards, tokenizer):
+def test_too_little_text_and_too_small_a_vocabulary_are_reported(store, shards, tokenizer):
     with pytest.raises(UserError, match="fewer than one sequence of 100000"):
         make(store, shards, tokenizer, shape=SHAPE.model_copy(update={"context": 100_000}))
     with pytest.raises(UserError, match=r"model\.vocab_size is 100, but the tokenizer has 262 tokens"):
