@@ -61,7 +61,7 @@ def test_the_data_card_names_sources_licences_counts_and_reasons():
         assert manifest["fingerprint"] in text
 
 
-def test_a_reason_of_one_name_is_told_by_the_asset_that_gave_it():
+def test_a_reason_has_the_meaning_of_the_asset_that_gave_it():
     removed = {"counts": {"removed": {"other_language": 1}}}
     text = cards.data_card({"raw_documents": removed, "language_decisions": removed}, reasons_by_asset(Curation()))
     assert "| raw_documents | `other_language` | a page in another language than the source's | 1 |" in text
