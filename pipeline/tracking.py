@@ -117,6 +117,10 @@ class NoRun:
     def figure(self, figure: Any, file: str) -> None: ...
 
 
+# What a training writes to, whether MLflow is on or off.
+AnyRun = Run | NoRun
+
+
 @contextmanager
 def run(
     kind: str, name: str, tags: dict[str, Any], params: dict[str, Any], resume: str | None = None

@@ -143,7 +143,7 @@ def test_targets_left_out_do_not_count():
     kept = targets != -100
     assert count == 7
     expected = F.cross_entropy(hidden[kept] @ weight.T, targets[kept], reduction="sum")
-    assert float(total) == pytest.approx(float(expected), rel=1e-6)
+    assert total.item() == pytest.approx(expected.item(), rel=1e-6)
     assert hidden.grad[~kept].abs().max() == 0 and hidden.grad[kept].abs().min() > 0
     nothing, none = linear_cross_entropy(hidden, weight, torch.full((10,), -100), chunk=4)
     assert float(nothing) == 0 and none == 0
