@@ -14,6 +14,12 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+
+def megabytes(texts: pl.Series) -> float:
+    """Of UTF-8."""
+    return int(texts.str.len_bytes().sum()) / 1e6
+
+
 # -- pieces of installed files -----------------------------------------------------------------------------------------
 
 PIECES, COPIES, LENGTH = 25_000, 3_600, 2_300

@@ -43,7 +43,7 @@ def step_of(size: str, optimiser_name: str, precision: str) -> Callable[[], floa
     """A function that takes one step of a network; it returns the optimiser's seconds of wall time."""
     import torch
 
-    from benchmarks.training_vs_peers import SIZES, ours
+    from benchmarks.contestants import SIZES, our_network
     from model.transformer import Transformer
     from pipeline.recipe import load
     from pipeline.training import machine
@@ -51,7 +51,7 @@ def step_of(size: str, optimiser_name: str, precision: str) -> Callable[[], floa
 
     recipe = load(ROOT / "recipes" / "demo.yaml")
     demo = recipe.model.model_copy(update={"vocab_size": 4096})
-    network = Transformer(demo) if size == "demo" else ours(SIZES[size])
+    network = Transformer(demo) if size == "demo" else our_network(SIZES[size])
     settings = recipe.pretraining.model_copy(update={"optimiser": optimiser_name})
     optimiser = Optimiser(network, settings, 1e-3)
     tokens = torch.randint(0, 4096, (BATCH // network.config.context, network.config.context))
