@@ -95,7 +95,10 @@ def change(corpus: Path, store: Path, inside: bool) -> str:
         for column in (now["doc_id"], document_ids(frame["text"] + ADDED))
     )
     fits = learned if inside else ~learned & then & ~drawn_now & ~drawn_then
-    row = int((fits & (frame["lang"] == "en")).arg_true()[0])
+    rows = (fits & (frame["lang"] == "en")).arg_true()
+    if rows.is_empty():
+        raise SystemExit(f"no English document is {'in' if inside else 'outside of'} the samples: use more --documents")
+    row = int(rows[0])
     changed = pl.int_range(pl.len()) == row
     frame.with_columns(pl.when(changed).then(text + ADDED).otherwise(text)).write_parquet(path)
     return str(now["doc_id"][row])

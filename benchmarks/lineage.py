@@ -122,6 +122,7 @@ def with_tokens(documents: pl.DataFrame) -> pl.DataFrame:
 def model(store: Store, of: Artifact, seed: int) -> Artifact:
     """A model that has read the shards once, as far as its manifest goes."""
     from model.config import ModelConfig
+    from pipeline.training.model_facts import ModelFacts
     from pipeline.training.training_settings import PretrainingSettings
 
     tokens = sum(group[3] for fragment in of.fragments for group in of.entry(fragment)["facts"]["groups"])
@@ -129,7 +130,9 @@ def model(store: Store, of: Artifact, seed: int) -> Artifact:
     settings = {"model": config, "pretraining": PretrainingSettings().model_dump(mode="json"), "seed": seed}
 
     def build(draft: Draft) -> None:
-        draft.facts = {"batch_tokens": CONTEXT * BATCH, "steps": tokens // (CONTEXT * BATCH)}
+        batch = CONTEXT * BATCH
+        facts = ModelFacts(0, tokens // batch, tokens, batch, learning_rate=0, epochs=1)
+        draft.facts = facts.for_manifest()
 
     inputs: dict[str, Artifact | str] = {"token_shards": of}
     return store.make("pretrained_model", code_version="1", settings=settings, inputs=inputs, build=build)
