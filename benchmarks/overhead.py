@@ -74,12 +74,13 @@ def instrument(folder: Path) -> dict[str, float]:
     execution._in_processes = in_processes
     for module in (store, draft):
         vars(module)["file_digest"] = clocked("hashing", artifact.file_digest)
-    for owner, names in (
-        (draft.Draft, ("_record", "_recall", "_finish")),
-        (store.Store, ("_read", "_point", "versions", "current")),
-    ):
-        for name in names:
-            setattr(owner, name, clocked("records", getattr(owner, name)))
+    Draft, Store = draft.Draft, store.Store
+    of_records: list[tuple[type, Callable[..., Any]]] = [
+        *((Draft, method) for method in (Draft._record, Draft._recall, Draft._finish)),
+        *((Store, method) for method in (Store._read, Store._set_current, Store.versions, Store.current)),
+    ]
+    for owner, method in of_records:
+        setattr(owner, method.__name__, clocked("records", method))
     nodes_of = graph.nodes_of
 
     def clocked_nodes(recipe: Any) -> dict[str, graph.Node]:
