@@ -1,7 +1,7 @@
-"""Networks of one shape with the same weights: ours, transformers' Llama, litgpt's and nanoGPT's model.
+"""Networks of the same shape with the same weights: this project's, transformers' Llama, litgpt's and nanoGPT's model.
 
-Each is a network and a function that gives its mean loss on a batch. Beside them stand the matrix multiplications of
-a step alone, which are the limit of what any of them can reach.
+Each contestant is a network and a function that gives its mean loss on a batch. The matrix multiplications of one step
+on their own are the upper limit for all of them.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Filters beside datatrove: documents a CPU second and where the decisions differ, in one run on the same texts.
+"""Filters against datatrove: documents per CPU second, and where the decisions differ, on the same texts in one run.
 
     python -m benchmarks.filters_vs_peers --texts 'DIR/*.parquet' --peer PEER_VENV/bin/python [--limit 1500]
 
-PEER is the Python of an environment with `datatrove`, `spacy`, `nltk` and `polars`; datatrove never comes into the
-project's own. Both sides read the same English texts; ours are held to the settings that datatrove has by default, on
-the text as it is, so that what differs is how a thing is counted. CPU seconds, one thread, since the machine is shared.
+PEER_VENV is an environment with `datatrove`, `spacy`, `nltk` and `polars`; never install datatrove into the project's
+own. Both sides read the same English texts. Ours use datatrove's default settings, on the text as it is, so that only
+the way of counting differs. Figures are CPU seconds with one thread, because the machine may be shared.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""Ingest from Parquet: CPU seconds of each step, and end to end, in one run.
+"""Reading Parquet into raw documents: CPU seconds of each step, and of the whole, in one run.
 
     nice python -m benchmarks.ingest TEXT... [--copies 20] [--folder DIR] [--change]
 
-TEXT: Parquet files with a column `text`. Their documents are written out `copies` times, each copy with a line of its
-own in front, so that all documents differ; then the corpus is read into raw documents. Shown are the share of each
-step, measured alone on the rows of one file, and what the whole took. With `--change`, one document is changed and the
-whole is made once more.
+TEXT are Parquet files with a column `text`. Their documents are written `copies` times, each copy with a first line of
+its own, so that all documents differ; the resulting corpus is then read into raw documents. The output shows the share
+of each step, measured alone on the rows of one file, and the cost of the whole. With `--change`, one document is then
+changed and the whole is made again.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
     python -m benchmarks.lineage DIRECTORY --documents 1000000
 
-The store is written with the project's own writers, without the work in between: raw documents of two sources in
-fragments, a table of decisions for each stage, token shards of made-up tokens, and three versions of a model that has
-read them once. Times are those of the whole command (process start included) and of the look-up alone.
+The store is written with the project's own writers, without the work in between: raw documents of two sources, a
+decision table for each stage, token shards of generated tokens, and three versions of a model that has read them once.
+Two times are measured: the whole command, including the start of its process, and the look-up alone.
 """
 
 from __future__ import annotations

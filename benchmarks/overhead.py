@@ -1,15 +1,15 @@
-"""What a run costs beside the stages' own work: Dagster, start-up of workers, hashing, manifests and links.
+"""What a run costs beyond the stages' own work: Dagster, starting workers, hashing, manifests and links.
 
     python -m benchmarks.overhead DIRECTORY --documents 50000
 
-`dagster job execute -j curate_job` in a new store, with clocks around the calls that count. All figures are CPU
-seconds of the whole tree of processes, so that another process on the machine hardly changes them. A stage's own work
-is what its functions use, in workers or in the job's process: reading fragments, computing, writing tables. The rest:
+Runs `dagster job execute -j curate_job` in a new store, with clocks around the calls that matter. All figures are CPU
+seconds of the whole process tree, so that other load on the machine hardly changes them. A stage's own work is what
+its functions use, in workers or in the job's process: reading fragments, computing, writing tables. The rest is:
 
     dagster     the job's process outside of `make`: imports, events, metadata and pictures, checks
-    workers     from the start of a worker process to its first task, between tasks, and its end
+    workers     starting a worker process until its first task, time between tasks, and its end
     hashing     SHA-256 of every file that is written
-    records     manifests, keys, links and the flushing of records
+    records     manifests, keys, links, and flushing of records
 """
 
 from __future__ import annotations

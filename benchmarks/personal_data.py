@@ -1,11 +1,11 @@
-"""Personal data: precision and recall by label, and speed, beside Presidio as it ships.
+"""Personal data: precision and recall by label, and speed, against Presidio as it ships.
 
-    python -m benchmarks.personal_data DATA        # DATA: the folder of development data (pii/, text/)
+    python -m benchmarks.personal_data DATA        # the folder of development data (pii/, text/)
 
-Presidio runs as it ships: AnalyzerEngine over whole documents, blank spaCy pipelines (no names are looked for on either
-side), all predefined recognisers for English, and for Korean text those of general use with the five Korean ones
-switched on; results of score 0.4 and more. "with words" gives it each word as its own lemma, which blank pipelines
-leave empty and its context words are compared with. A span counts as found where a result of its label covers it.
+Presidio runs as it ships: AnalyzerEngine over whole documents, blank spaCy pipelines (neither side looks for names),
+all predefined recognisers for English, and for Korean text the general ones with the five Korean ones switched on;
+results with a score of 0.4 or more. "with words" makes each word its own lemma: blank pipelines leave lemmas empty, and
+Presidio compares its context words with them. A span counts as found where a result with its label covers it.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
-"""How right the search for duplicates, repeated sentences and evaluation items is, against labelled data.
+"""Accuracy of the search for duplicates, repeated sentences and evaluation items, against labelled data.
 
     python -m benchmarks.quality_of_dedup DATA        # the folder of development data (text/, neardup/, eval/, sft/)
 
-Everything it is measured against is computed here in another way than in the pipeline: shingles as strings, sets of
-Python, and all pairs of documents by a product of sparse matrices. Figures of a run are in
-docs/results/deduplication.md.
+The truth is computed in other ways than in the pipeline: shingles as strings, Python's sets, and all pairs of documents
+by a product of sparse matrices. Results: docs/results/deduplication.md.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Tokenizers: how short they make text, and how fast, beside the native libraries and Hugging Face's.
+"""Tokenizers: compression and speed, against the native libraries and Hugging Face's.
 
     nice python -m benchmarks.tokenizers_vs_peers FOLDER [--unigram]    # Parquet files with `id`, `text`, `lang`
 
-Trains on nine tenths of the documents (by hash of the id), measures on the tenth; three such splits, since one holds
-few documents. Rates are for a second of CPU time over all threads, the best of the interleaved rounds.
+Trains on nine tenths of the documents (by hash of the id) and measures on the rest; three such splits, because one
+holds few documents. Rates are per second of CPU time over all threads, the best of the interleaved rounds.
 """
 
 from __future__ import annotations

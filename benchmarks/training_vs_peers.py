@@ -1,21 +1,22 @@
-"""Speed of training against transformers' Llama, litgpt and nanoGPT's model: same shape, weights, batch and precision.
+"""Training speed against transformers' Llama, litgpt and nanoGPT's model: same shape, weights, batch and precision.
 
     python -m benchmarks.training_vs_peers --size 10m --threads 1
     python -m benchmarks.training_vs_peers --size 100m --threads 1 --steps 4
     python -m benchmarks.training_vs_peers --size 10m --compile
     python -m benchmarks.training_vs_peers --size 100m --precision bf16
 
-Each contestant is a process of its own that takes one step when it is told to, in turn, so that whatever else the
-machine does falls on all alike. A step is forward, backward and fused AdamW; CPU-seconds and wall time are kept. The
-losses of the first step are compared, since all start from the same weights. Beside them run the model's own matrix
-multiplications, forward and backward in the same shapes, with nothing between them: the limit. With bf16, weights stay
+Each contestant is a process of its own that takes one step when it is told to. They take turns, so that other load on
+the machine affects all alike. A step is forward, backward and fused AdamW; CPU seconds and wall time are measured. All
+start from the same weights, so the losses of the first step are compared. Beside them, the network's own matrix
+multiplications run forward and backward in the same shapes with nothing in between: the limit. With bf16, weights stay
 in fp32 and all contestants run under torch's autocast, as ours does in training.
 
-Ours keeps freed memory, in huge pages (model/allocator.py), as the training program does; `--same-allocator` gives this
-to all. How long threads spin (model/__init__.py) is the same for all. The peak is that of a square multiplication,
-taken when the last step is done.
+Ours keeps freed memory, in huge pages (model/allocator.py), as the training program does; `--same-allocator` does this
+for all. How long threads spin (model/__init__.py) is the same for all. The machine's peak is that of a square
+multiplication, measured after the last step.
+
 nanoGPT is not a package: its model is rebuilt here from its description (GPT-2 with a fused projection of queries, keys
-and values, exact GELU, learned positions, no biases, tied embeddings). A peer that is not installed is left out.
+and values, exact GELU, learned positions, no biases, tied embeddings). Peers that are not installed are left out.
 """
 
 from __future__ import annotations
