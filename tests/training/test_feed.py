@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from itertools import pairwise
 
@@ -19,7 +20,7 @@ from pipeline.tokens.encoding import list_series
 from pipeline.tokens.shards import row_groups, write_shard
 from pipeline.training.data.feed import Feed, FeedSettings
 from pipeline.training.data.mixture import Mixture, shuffled
-from pipeline.training.data.stream import best_fit
+from pipeline.training.data.stream import best_fit, dealt
 
 EOS, PAD = 3, 0
 PACKINGS = [{"packing": "cut"}, {"packing": "best_fit"}]
@@ -264,12 +265,43 @@ def test_an_order_is_a_permutation_and_stays_what_it_is():
     assert shuffled(1000, 5).tolist() != shuffled(1000, 6).tolist()
 
 
+@pytest.mark.parametrize("count", [1, 2, 3, 7, 100, 1000, 4096])
+def test_neighbours_are_dealt_out_far_apart(count):
+    order = dealt(count, key=5)
+    assert sorted(order.tolist()) == list(range(count))
+    place = np.argsort(order)
+    if count >= 100:
+        assert np.abs(np.diff(place)).min() >= count / 6, "a piece of a document and the next one"
+        few = range(1, 5 if count >= 1000 else 2)
+        assert min(int(np.abs(place[k:] - place[:-k]).min()) for k in few) >= count / 25, "and those near it"
+        hand = order[: math.isqrt(count)]
+        assert np.diff(np.sort(hand)).min() >= math.isqrt(count), "a batch lies in a hand or two"
+        assert order.tolist() != dealt(count, key=6).tolist()
+
+
+@pytest.mark.parametrize("packing", PACKINGS)
+def test_a_batch_is_not_made_of_neighbours(tmp_path, packing):
+    """One long document fills many sequences; they are spread over the whole pass, and anew in each pass."""
+    made = shards_of(tmp_path, {"a-0": [("en", 32 * 40)] * 20})
+    feed = Feed(made, FeedSettings(**packing), 3, 32, batch=8)
+    documents = {n: feed.documents(n) for n in range(60)}
+    assert min(len(found) for found in documents.values()) >= 5, "of eight sequences in 18 documents"
+    orders = []
+    for number in range(2):
+        steps = range(number * 92, number * 92 + 60)
+        orders.append([feed.batch(step).tokens[:, 5].tolist() for step in steps])
+    assert orders[0] != orders[1]
+    first = feed.documents(0)[0]
+    gaps = np.diff([n for n, found in documents.items() if first in found])
+    assert gaps.max() <= 10, "its sequences come back all the time"
+
+
 @pytest.mark.parametrize("most", [20, 64, 200, 1000])
 def test_best_fit_keeps_documents_whole_and_loses_nothing(most):
     rng = np.random.default_rng(most)
     lengths = rng.integers(1, most, 3000)
     start = np.concatenate(([0], np.cumsum(lengths)))
-    place, cut = best_fit(start, 64, key=1)
+    place, cut = best_fit(start, 64)
     assert place.shape == (-(-int(start[-1]) // 64), 64)
     assert sorted(place[place >= 0].tolist()) == list(range(int(start[-1])))
     row = np.empty(start[-1], dtype=np.int64)

@@ -32,7 +32,12 @@ if TYPE_CHECKING:
 
 TRAIN = "train"
 LEFT_OUT = "checks/near_validation.parquet"
+<<<<<<< HEAD
 CACHE_BYTES = 64 * 2**20  # of cached windows, for a corpus of any size
+=======
+CACHE_BYTES = 96 * 2**20  # of windows held in memory, whatever the size of the corpus
+WINDOWS_AT_ONCE = 3  # of a component, that a block of its sequences may lie in
+>>>>>>> feed
 OPEN_FILES = 4
 
 
@@ -116,14 +121,15 @@ class Feed:
         if not groups:
             raise UserError("The token shards contain no training text: add text, or lower `shards.validation`.")
         self.components = sorted(groups)  # (source, language)
-        window = min(settings.window_tokens, CACHE_BYTES // (2 * self._dtype.itemsize * len(groups)))
+        place_bytes = self._dtype.itemsize if settings.packing == "cut" else 2 * self._dtype.itemsize + 1
+        window = min(settings.window_tokens, CACHE_BYTES // (WINDOWS_AT_ONCE * place_bytes * len(groups)))
         start = about["document_start"]
         self._streams = [
             Stream("/".join(name), groups[name], context, settings.packing, window, seed, start, self._read)
             for name in self.components
         ]
         self._mixture = Mixture(self._phases(groups), seed)
-        self._cache = WindowCache(CACHE_BYTES, 2 * len(groups))
+        self._cache = WindowCache(CACHE_BYTES, WINDOWS_AT_ONCE * len(groups))
         self._lock = threading.Lock()
 
     def _phases(self, groups: dict[tuple[str, str], list[Group]]) -> list[tuple[int, np.ndarray]]:
@@ -223,6 +229,7 @@ class Feed:
         for component, sequences in enumerate(self._mixture.count(step * self.step_sequences).tolist()):
             stream = self._streams[component]
             source, lang = self.components[component]
+<<<<<<< HEAD
             complete = stream.complete_passes(sequences)
             started = {window: (number, units) for window, number, units in stream.windows_before(sequences)}
             for window, groups in enumerate(stream.windows):
@@ -232,6 +239,16 @@ class Feed:
                 ids, rows = self._documents_in(stream, number, window, [(0, units)])
                 passes = np.full(len(ids), complete)
                 passes[rows] += 1
+=======
+            whole, begun = stream.begun(sequences)
+            for window, groups in enumerate(stream.windows):
+                if fragments is not None and fragments.isdisjoint(group.fragment for group in groups):
+                    continue
+                ids, _ = self._files.ids(groups)
+                passes = np.full(len(ids), whole)
+                for number, parts in begun.get(window, {}).items():
+                    passes[self._behind(stream, number, window, parts)[1]] += 1
+>>>>>>> feed
                 frame = pl.DataFrame({"doc_id": ids, "passes": passes}).filter(pl.col("passes") > 0)
                 if frame.height:
                     yield frame.select("doc_id", pl.lit(source).alias("source"), pl.lit(lang).alias("lang"), "passes")

@@ -1,14 +1,25 @@
 """The endless stream of one component's sequences: the documents of one source and language, pass after pass.
 
+<<<<<<< HEAD
 Row groups of the shards are grouped into fixed windows. Each pass shuffles the order of the windows and the order of
 the documents in each window. The number of sequences in a window follows from its counts of tokens and documents alone,
 so locating the n-th sequence is arithmetic, and only its window has to be read.
+=======
+Row groups of the shards are put together to windows, once and for all. Each pass takes the windows in another order
+and the documents of a window in another order. How many sequences a window gives follows from its counts of tokens
+and documents alone; so where a sequence lies is arithmetic, and only its window is read.
+
+Sequences that follow one another in the stream are pieces of the same document, and a batch of them teaches little: so
+they are dealt out. The sequences of a pass are taken in blocks of about a window, and within a block neighbours are
+given out far apart (`dealt`). Which sequence is the n-th to be given out is arithmetic too.
+>>>>>>> feed
 
 In the stream each document is preceded by `<eos>`, which is thus also the token after its last one.
 """
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left, insort
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
@@ -92,6 +103,8 @@ class Stream:
         separator: int,
         read: Callable[[list[Group]], tuple[np.ndarray, np.ndarray]],
     ):
+        self._block = max(1, window_tokens // context)  # sequences among which neighbours are dealt out
+        self._dealt: tuple[tuple[int, int], np.ndarray] | None = None
         self.name, self.context, self.packing = name, context, packing
         self._seed, self._separator, self._read = seed, separator, read
         self.windows = list(windows_of(groups, window_tokens, key_of("windows", seed, name)))
@@ -106,14 +119,37 @@ class Stream:
         """How many passes over the component `sequences` of its sequences are."""
         return sequences * self._step / self.pass_units
 
+<<<<<<< HEAD
     def complete_passes(self, sequences: int) -> int:
         return sequences * self._step // self.pass_units
 
     def parts(self, sequence: int) -> Iterator[tuple[int, int, int, int]]:
         """Where a sequence lies: (pass, window, first unit, end) for each window that it touches, in order.
+=======
+    def parts(self, nth: int) -> Iterator[tuple[int, int, int, int]]:
+        """Where the n-th sequence lies: (pass, window, first unit, end) for each window that it touches, in order.
+>>>>>>> feed
 
         Units are tokens for `cut`, and sequences of the window for `best_fit`.
         """
+        low, order = self._block_of(nth)
+        return self._parts_of(low + int(order[nth - low]))
+
+    def _block_of(self, nth: int) -> tuple[int, np.ndarray]:
+        """The block that the n-th sequence is in: its first number, and the order in which its sequences are given."""
+        number = nth * self._step // self.pass_units
+        first, after = (-(-of * self.pass_units // self._step) for of in (number, number + 1))
+        blocks = max(1, round((after - first) / self._block))
+        size = -(-(after - first) // blocks)
+        block = (nth - first) // size
+        low = first + block * size
+        if self._dealt is None or self._dealt[0] != (number, block):
+            count = min(low + size, after) - low
+            self._dealt = (number, block), dealt(count, key_of("rows", self._seed, self.name, number, block))
+        return low, self._dealt[1]
+
+    def _parts_of(self, sequence: int) -> Iterator[tuple[int, int, int, int]]:
+        """`parts` of a sequence by its place in the stream."""
         at, missing = sequence * self._step, self._step
         while missing:
             number, offset = divmod(at, self.pass_units)
@@ -134,13 +170,28 @@ class Stream:
             self._latest = number, order, np.cumsum(units) - units
         return self._latest[1], self._latest[2]
 
+<<<<<<< HEAD
     def windows_before(self, sequences: int) -> Iterator[tuple[int, int, int]]:
         """(window, pass, units used by the first `sequences` sequences) for each window of the unfinished pass."""
         number, offset = divmod(sequences * self._step, self.pass_units)
         order, begin = self._order(number)
         for window, first in zip(order.tolist(), begin.tolist(), strict=True):
+=======
+    def begun(self, sequences: int) -> tuple[int, dict[int, dict[int, list[tuple[int, int]]]]]:
+        """What the first `sequences` sequences took: (whole passes, window -> pass -> units from, to beyond these)."""
+        low, order = self._block_of(sequences)
+        number, offset = divmod(low * self._step, self.pass_units)
+        taken: dict[int, dict[int, list[tuple[int, int]]]] = {}
+        windows, begin = self._order(number)
+        for window, first in zip(windows.tolist(), begin.tolist(), strict=True):
+>>>>>>> feed
             if first < offset:
-                yield window, number, min(offset - first, int(self._units[window]))
+                end = min(offset - first, int(self._units[window]))
+                taken.setdefault(window, {}).setdefault(number, []).append((0, end))
+        for sequence in np.sort(order[: sequences - low]).tolist():
+            for of_pass, window, first, end in self._parts_of(low + sequence):
+                taken.setdefault(window, {}).setdefault(of_pass, []).append((first, end))
+        return number, taken
 
     def layout(self, number: int, window: int, lengths: np.ndarray) -> Layout:
         """The layout of a window on pass `number`. lengths: tokens of its documents, in the order of the groups."""
@@ -148,7 +199,7 @@ class Stream:
         start = np.concatenate(([0], np.cumsum(lengths[order] + 1)))
         if self.packing == "cut":
             return Layout(order, start)
-        place, cut_tokens = best_fit(start, self.context, key_of("rows", self._seed, self.name, number, window))
+        place, cut_tokens = best_fit(start, self.context)
         return Layout(order, start, place, cut_tokens)
 
     def load(self, number: int, window: int) -> Window:
@@ -200,8 +251,13 @@ def windows_of(groups: list[Group], window_tokens: int, key: int) -> Iterator[li
         yield window
 
 
+<<<<<<< HEAD
 def best_fit(start: np.ndarray, context: int, key: int) -> tuple[np.ndarray, int]:
     """Pack documents into rows of `context`, cutting few, in no more rows than `cut` would need.
+=======
+def best_fit(start: np.ndarray, context: int) -> tuple[np.ndarray, int]:
+    """Lay documents into rows of `context` so that few are cut, and into no more rows than cutting would need.
+>>>>>>> feed
 
     start: where each document begins in the stretch, and the end. Returns `place` [rows, context] (see Layout) and
     the number of tokens in documents that were cut although they fit into a row.
@@ -246,8 +302,28 @@ def best_fit(start: np.ndarray, context: int, key: int) -> tuple[np.ndarray, int
         tokens = np.repeat(piece_at[cut] - (np.cumsum(piece_length[cut]) - piece_length[cut]), piece_length[cut])
         tokens += np.arange(len(tokens))
         flat[np.flatnonzero(flat < 0)[: len(tokens)]] = tokens
+<<<<<<< HEAD
     order = shuffled(rows, key)
     return place[order], int(piece_length[cut & short].sum())
+=======
+    return place, int(piece_length[left & short].sum())
+
+
+def dealt(count: int, key: int) -> np.ndarray:
+    """The numbers below `count` in an order in which neighbours lie far apart (int64).
+
+    They are dealt like cards to about sqrt(count) hands, and the hands are laid down one after another, each in an order
+    that `key` decides: in a hand no two numbers are closer than the number of hands. Neighbouring hands are laid down a
+    golden section apart, so that numbers that differ little are far apart in the order: by 1, more than a third of it.
+    """
+    hands = max(1, math.isqrt(count))
+    stride = next(s for s in range(max(1, round(hands * 0.618034)), hands + 1) if math.gcd(s, hands) == 1)
+    number = np.arange(count)
+    turn = (number % hands * stride + key % hands) % hands
+    place_in_hand = np.empty(count, dtype=np.int64)
+    place_in_hand[shuffled(count, key)] = number
+    return np.lexsort((place_in_hand, turn))
+>>>>>>> feed
 
 
 class Room:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pipeline.training.objectives.objective import Batch
     from pipeline.training.validation import Mask
 
-VERSION = "5"
+VERSION = "6"  # 6: neighbouring sequences of a document lie far apart in the run
 ASSET = "pretrained_model"
 
 
