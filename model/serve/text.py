@@ -15,12 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from model.conversation import END, START, encode_conversations
 from model.export import load
 from model.generate import generate
 from model.transformer import Transformer
-
-START, END = "<|im_start|>", "<|im_end|>"
-ROLES = ("system", "user", "assistant")
 
 
 @dataclass(frozen=True)
@@ -111,17 +109,15 @@ class Speaker:
         """Ids of ordinary text."""
         return self.tokenizer.encode(text, add_special_tokens=False).ids
 
+    def _encode_all(self, texts: list[str]) -> list[list[int]]:
+        return [self.encode(text) for text in texts]
+
     def chat_ids(self, messages: Sequence[Mapping[str, str]]) -> list[int]:
         """Ids of a conversation in ChatML, up to where the assistant's answer begins."""
         if not self.chats:
             raise ValueError(f"this model's tokenizer has no {START} and {END}: ask for a completion instead.")
-        ids: list[int] = []
-        for message in messages:
-            if message["role"] not in ROLES:
-                raise ValueError(f"there is no role {message['role']!r}: it is one of {', '.join(ROLES)}.")
-            ids += [self.special[START], *self.encode(f"{message['role']}\n"), *self.encode(message["content"])]
-            ids += [self.special[END], *self.encode("\n")]
-        return [*ids, self.special[START], *self.encode("assistant\n")]
+        (conversation,) = encode_conversations([messages], self._encode_all, self.special, answer_next=True)
+        return conversation[0].tolist()
 
     def continue_text(self, prompt: str, sampling: Sampling) -> Reply:
         """What may follow `prompt` in a document. Raises ValueError if it fills the context."""

@@ -1,7 +1,7 @@
 """Questions that were held back from training: which of them are asked, and how they are put to the model.
 
-The one idea: the questions are prepared exactly as in training (the tokenizer's chat template, cut where the
-assistant's turn begins), and the choice is by hash, so that every model is asked the same ones.
+The one idea: the questions are prepared exactly as in training (`model/conversation.py`, up to where the assistant's
+turn begins), and the choice is by hash, so that every model is asked the same ones.
 """
 
 from __future__ import annotations
@@ -24,6 +24,6 @@ def chosen_questions(held_back: pl.DataFrame, most: int) -> pl.DataFrame:
 
 
 def prompt_ids(tokenizer: Tokenizer, messages: Sequence[Mapping[str, Any]]) -> list[int]:
-    """Token ids of the conversation up to where the assistant starts to speak, as a document of its own."""
+    """Token ids of the conversation up to where the assistant starts to speak."""
     ids, _ = tokenizer.encode_chat(messages, answer_next=True)
-    return [tokenizer.document_start, *map(int, ids)]
+    return ids.tolist()

@@ -219,7 +219,7 @@ def test_bytes_of_tokens_spell_the_text(kind):
 
 
 def test_conversations_are_encoded_as_in_training(speaker):
-    from pipeline.tokens.chat import encode_conversations
+    from model.conversation import encode_conversations
 
     messages = [{"role": "system", "content": "짧게"}, {"role": "user", "content": "a <eos> 밥"}]
     trained = encode_conversations(

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from pipeline.evaluation.held_back import chosen_questions, prompt_ids
+from pipeline.evaluation.held_back import chosen_questions
 from pipeline.evaluation.measure import Headline, Measure, Result, Subject
 from pipeline.evaluation.measure_settings import MeasureSettings
 from pipeline.evaluation.scoring import nll_of_rows
+from pipeline.training.data.pairs import encode_pairs
 
 if TYPE_CHECKING:
     import torch
@@ -36,36 +37,22 @@ def run(subject: Subject, settings: MeasureSettings) -> Result:
 def preference_accuracy(
     model: Transformer, tokenizer: Tokenizer, pairs: pl.DataFrame, batch_tokens: int, device: torch.device
 ) -> dict[str, float]:
-    """Shares (0-1) of pairs (prompt, chosen, rejected) whose chosen answer is likelier (`whole`, `mean`), and `pairs`.
+    """Shares (0-1) of pairs (prompt, chosen, rejected) whose chosen answer is likelier (`whole`, `mean`), and counts.
 
-    A pair of which one answer does not fit the context is left out and counted as `too_long`.
+    The pairs are encoded, cut to the context (`cut`) and left out (`left_out`) as in training, so a long pair is scored
+    on what training would have learned of it.
     """
-
-    def said(text: str) -> dict[str, str]:
-        return {"role": "assistant", "content": text}
-
-    rows: list[np.ndarray] = []
-    first: list[int] = []
-    too_long = 0
-    for pair in pairs.iter_rows(named=True):
-        start = len(prompt_ids(tokenizer, pair["prompt"]))
-        both = [
-            np.append(tokenizer.document_start, tokenizer.encode_chat([*pair["prompt"], said(pair[side])])[0])
-            for side in ("chosen", "rejected")
-        ]
-        if max(len(ids) for ids in both) > model.config.context:
-            too_long += 1
-            continue
-        rows += both
-        first += [start, start]
-    if not rows:
-        return {"pairs": 0, "too_long": too_long}
+    encoded = encode_pairs(pairs, tokenizer, model.config.context)
+    counts = {"pairs": len(encoded.pairs), "cut": encoded.cut, "left_out": sum(encoded.left_out.values())}
+    if not encoded.pairs:
+        return counts
+    rows = [ids for pair in encoded.pairs for ids in (pair.chosen, pair.rejected)]
+    first = [pair.start for pair in encoded.pairs for _ in range(2)]
     losses = nll_of_rows(model, rows, first, batch_tokens, device)
     whole = np.array([part.sum() for part in losses]).reshape(-1, 2)
     mean = np.array([part.mean() for part in losses]).reshape(-1, 2)
     return {
-        "pairs": len(whole),
-        "too_long": too_long,
+        **counts,
         "whole": round(float((whole[:, 0] < whole[:, 1]).mean()), 4),
         "mean": round(float((mean[:, 0] < mean[:, 1]).mean()), 4),
     }
