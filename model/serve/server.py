@@ -18,51 +18,65 @@ from typing import Any, Literal
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, StreamingResponse
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from model.serve.text import Reply, Sampling, Speaker, open_directory
+from model.sampling import Sampling
+from model.serve.text import USUAL, Reply, Speaker, Wanted, open_directory
 
 MOST_BYTES = 1_000_000  # of a request; a context of 2,048 tokens is some 10 KB
 MOST_WAITING = 16
 
 
-class Draw(BaseModel):
-    """What both kinds of request can say; keys of OpenAI's that mean nothing here are passed over."""
+class Known(BaseModel):
+    """A part of a request. What is not known is refused: a client that asks for it must not believe that it is done."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Draw(Known):
+    """What both kinds of request can say. `top_k`, `min_p` and `repetition_penalty` are vLLM's; the rest is OpenAI's."""
 
     model: str | None = None
     max_tokens: int | None = Field(None, ge=1)
     max_completion_tokens: int | None = Field(None, ge=1)
-    temperature: float = Field(0.8, ge=0, le=10)
-    top_p: float = Field(0.95, gt=0, le=1)
-    top_k: int = Field(0, ge=0)
+    temperature: float = Field(USUAL.temperature, ge=0, le=10)
+    top_p: float = Field(USUAL.top_p, gt=0, le=1)
+    top_k: int = Field(0, ge=0, lt=2**31)
     seed: int | None = Field(None, ge=0, lt=2**63)
     stop: str | list[str] | None = None
     stream: bool = False
     n: Literal[1] = 1
+    min_p: float = Field(0.0, ge=0, le=1)
+    repetition_penalty: float = Field(1.0, gt=0, le=10)
 
-    def sampling(self) -> Sampling:
+    def wanted(self) -> Wanted:
+        """The same, as a reply needs it. Raises ValueError for stop strings that are too many, empty or too long."""
         stop = [self.stop] if isinstance(self.stop, str) else self.stop or []
         if len(stop) > 4 or not all(0 < len(text) <= 100 for text in stop):
             raise ValueError("`stop` takes up to 4 strings of 1 to 100 characters.")
         most = self.max_completion_tokens or self.max_tokens or 512
         seed = secrets.randbits(31) if self.seed is None else self.seed
-        return Sampling(most, self.temperature, self.top_k, self.top_p, seed, tuple(stop))
+        sampling = Sampling(self.temperature, self.top_k, self.top_p, self.min_p, self.repetition_penalty, seed)
+        return Wanted(sampling, most, tuple(stop))
 
 
 class CompletionRequest(Draw):
     prompt: str = Field(max_length=MOST_BYTES)
 
 
-class Turn(BaseModel):
+class Turn(Known):
     role: Literal["system", "user", "assistant"]
     content: str = Field(max_length=MOST_BYTES)
 
 
 class ChatRequest(Draw):
     messages: list[Turn] = Field(min_length=1, max_length=1000)
+
+
+KINDS = {"/v1/completions": CompletionRequest, "/v1/chat/completions": ChatRequest}
 
 
 class LimitedBody:
@@ -131,7 +145,12 @@ def application(speaker: Speaker, name: str, host: str = "127.0.0.1", waiting: i
         return _error(404, f"there is nothing at {request.url.path}: see /v1/chat/completions and /v1/completions.")
 
     @app.exception_handler(RequestValidationError)
-    async def _unreadable(_: Request, error: RequestValidationError) -> JSONResponse:
+    async def _unreadable(request: Request, error: RequestValidationError) -> JSONResponse:
+        unknown = [problem for problem in error.errors() if problem["type"] == "extra_forbidden"]
+        if unknown:
+            names = ", ".join(f"`{'.'.join(map(str, problem['loc'][1:]))}`" for problem in unknown)
+            block = Turn if unknown[0]["loc"][1] == "messages" else KINDS.get(request.url.path, Draw)
+            return _error(400, f"{names} is not known here; known are {', '.join(block.model_fields)}.")
         first = error.errors()[0]
         where = ".".join(str(step) for step in first["loc"][1:])
         return _error(400, f"`{where or 'body'}`: {first['msg'][:1].lower()}{first['msg'][1:]}.")
@@ -187,13 +206,13 @@ def application(speaker: Speaker, name: str, host: str = "127.0.0.1", waiting: i
 
     @app.post("/v1/completions")
     async def completions(request: CompletionRequest) -> Any:
-        reply = await run_in_threadpool(speaker.continue_text, request.prompt, request.sampling())
+        reply = await run_in_threadpool(speaker.continue_text, request.prompt, request.wanted())
         return await respond(reply, request, chat=False)
 
     @app.post("/v1/chat/completions")
     async def chat_completions(request: ChatRequest) -> Any:
         messages = [{"role": turn.role, "content": turn.content} for turn in request.messages]
-        reply = await run_in_threadpool(speaker.answer, messages, request.sampling())
+        reply = await run_in_threadpool(speaker.answer, messages, request.wanted())
         return await respond(reply, request, chat=True)
 
     return app

@@ -18,41 +18,36 @@ from typing import Any
 from model.conversation import END, START, encode_conversations
 from model.export import load
 from model.generate import generate
+from model.sampling import Sampling
 from model.transformer import Transformer
+
+USUAL = Sampling(temperature=0.8, top_p=0.95)  # top_p: Holtzman et al. 2020, section 6.2
 
 
 @dataclass(frozen=True)
-class Sampling:
-    """How a reply is drawn; see `model.generate`. `stop`: strings that end it and are not part of it."""
+class Wanted:
+    """What is wanted of a reply: how it is drawn, its most tokens, and strings that end it and are not part of it."""
 
+    sampling: Sampling = USUAL
     max_new: int = 512
-    temperature: float = 0.8
-    top_k: int = 0
-    top_p: float = 0.95
-    seed: int = 0
     stop: tuple[str, ...] = ()
 
 
 class Reply:
     """Iterate over it for a reply's pieces; afterwards `finish` says why it ended, `tokens` how many there were."""
 
-    def __init__(self, speaker: Speaker, prompt: list[int], sampling: Sampling, stop_ids: Collection[int]) -> None:
-        room = max(0, min(sampling.max_new, speaker.model.config.context - len(prompt)))
+    def __init__(self, speaker: Speaker, prompt: list[int], wanted: Wanted, stop_ids: Collection[int]) -> None:
+        room = max(0, min(wanted.max_new, speaker.model.config.context - len(prompt)))
         self.prompt_tokens, self.tokens = len(prompt), 0
         self.finish = "length"
-        self._ids = generate(
-            speaker.model, prompt, room, sampling.temperature, sampling.top_k, sampling.top_p, sampling.seed
-        )
-        self._stop_ids, self._stop = stop_ids, sampling.stop
+        self._ids = generate(speaker.model, prompt, room, wanted.sampling, stop_ids)
+        self._room, self._stop = room, wanted.stop
         self._bytes = speaker.bytes_of
 
     def __iter__(self) -> Iterator[str]:
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
         held = ""  # the end of what was made, as long as it may be the start of a stop string
         for token in self._ids:
-            if token in self._stop_ids:
-                self.finish = "stop"
-                break
             self.tokens += 1
             held += decoder.decode(self._bytes[token])
             at = min((place for stop in self._stop if (place := held.find(stop)) >= 0), default=-1)
@@ -65,6 +60,8 @@ class Reply:
             if safe:
                 yield held[:safe]
                 held = held[safe:]
+        if self.tokens < self._room:  # the model ended it
+            self.finish = "stop"
         held += decoder.decode(b"", final=True)
         if held:
             yield held
@@ -119,13 +116,13 @@ class Speaker:
         (conversation,) = encode_conversations([messages], self._encode_all, self.special, answer_next=True)
         return conversation[0].tolist()
 
-    def continue_text(self, prompt: str, sampling: Sampling) -> Reply:
+    def continue_text(self, prompt: str, wanted: Wanted) -> Reply:
         """What may follow `prompt` in a document. Raises ValueError if it fills the context."""
-        return Reply(self, [*self.before_document, *self.encode(prompt)], sampling, self.stop_ids)
+        return Reply(self, [*self.before_document, *self.encode(prompt)], wanted, self.stop_ids)
 
-    def answer(self, messages: Sequence[Mapping[str, str]], sampling: Sampling) -> Reply:
+    def answer(self, messages: Sequence[Mapping[str, str]], wanted: Wanted) -> Reply:
         """The assistant's next turn. Raises ValueError for an unknown role or a conversation that fills the context."""
-        return Reply(self, self.chat_ids(messages), sampling, self.stop_ids)
+        return Reply(self, self.chat_ids(messages), wanted, self.stop_ids)
 
 
 def open_directory(directory: str | Path) -> Speaker:
