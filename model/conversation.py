@@ -83,7 +83,7 @@ def _contents(
     for conversation in conversations:
         for message in conversation:
             if message["role"] not in heads:
-                raise ValueError(f"there is no role {message['role']!r}: it is one of {', '.join(ROLES)}.")
+                raise ValueError(f"unknown role {message['role']!r}: use one of {', '.join(ROLES)}.")
             wanted[message["role"], message["content"].strip()] = None
     together = _ids(encode, [f"{role}\n{content}" for role, content in wanted])
     found = {}

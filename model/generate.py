@@ -1,7 +1,6 @@
-"""Continuing a text, token by token.
+"""Text generation, token by token.
 
-The one idea: the same seed and the same prompt give the same text, whatever else the process does, since what is drawn
-comes from a generator of its own.
+The same seed and prompt give the same text whatever else the process does, since sampling uses a generator of its own.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 import torch
 
-from model.sampling import GREEDY, Sampling, choose, penalised
+from model.sampling import GREEDY, Sampling, penalise, sample_token
 from model.transformer import Cache, Transformer
 
 
@@ -21,18 +20,18 @@ def generate(
     sampling: Sampling = GREEDY,
     stop_ids: Collection[int] = (),
 ) -> Iterator[int]:
-    """Yield, as they are made, up to `max_new` ids that go on after `tokens`, drawn as `sampling` says.
+    """Yield up to `max_new` ids that continue `tokens`, as they are generated.
 
-    Ends before an id of `stop_ids`, or when the context is full. A repetition penalty counts what stands in `tokens`
-    and what was made (as in transformers), but for `stop_ids`: the end of a turn stands in every conversation, and to
-    penalise it would keep an answer from ending. Raises ValueError, at once, for a prompt that is empty or leaves no
-    room, and for a network that is not causal.
+    Ends before an id of `stop_ids`, or when the context is full. A repetition penalty applies to the ids of `tokens`
+    and to generated ones, as in transformers, but not to `stop_ids`: the end of a turn occurs in every conversation,
+    and with a penalty on it answers would not end. Raises ValueError, before the first id, for an empty prompt or one that
+    fills the context, and for a network that is not causal.
     """
     config = model.config
     if not config.causal:
-        raise ValueError("this model was trained to fill gaps (causal: false) and cannot continue a text.")
+        raise ValueError("this model was trained to fill gaps (causal: false) and cannot generate text.")
     if not len(tokens):
-        raise ValueError("the prompt holds no token: give at least one, such as the one that starts a document.")
+        raise ValueError("the prompt has no tokens: give at least one, such as the one that starts a document.")
     if len(tokens) >= config.context:
         raise ValueError(f"the prompt has {len(tokens)} tokens and the context holds {config.context}: shorten it.")
     room = min(config.context, len(tokens) + max_new)
@@ -54,7 +53,7 @@ def _continue(
         for _ in range(room - len(tokens)):
             hidden = model.hidden(torch.tensor([step], device=device), cache=cache)
             logits = model.logits(hidden[0, -1]).float().cpu()
-            token = choose(penalised(logits, seen, sampling.repetition_penalty), sampling, generator)
+            token = sample_token(penalise(logits, seen, sampling.repetition_penalty), sampling, generator)
             if token in stop_ids:
                 return
             yield token

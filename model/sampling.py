@@ -1,8 +1,8 @@
-"""How the next token is drawn from the network's logits.
+"""Sampling the next token from the network's logits.
 
-The one idea: all limits (top-k, top-p, min-p) keep a beginning of the list of ids in the order of their probability,
-and one random number, laid along that list, chooses among what they keep. So only the likeliest ids have to be put in
-order, a few of a vocabulary of tens of thousands, and each token costs one random number, whatever the limits are.
+Top-k, top-p and min-p each keep a prefix of the ids in the order of their probability, and one random number selects an
+id from what they all keep. So only the likeliest ids need to be sorted, mostly a few dozen of a vocabulary of tens of
+thousands, and every token takes one random number, whatever the limits are.
 """
 
 from __future__ import annotations
@@ -15,22 +15,25 @@ import numpy as np
 import torch
 from torch import Tensor
 
-# Ids are put in order down to these shares of the likeliest one's probability, one after the other, until enough are:
-# mostly a few dozen, then some hundreds, at last all.
+# The ids that are sorted: those with at least this share of the highest probability. The next floor is tried if the
+# limits or the random number reach further.
 FLOORS = (1e-2, 1e-4, 0.0)
-COLDEST = 1e-6  # a lower temperature draws the same, and a division by it would overflow
+MIN_TEMPERATURE = 1e-6  # lower ones give the same ids, and a division by them would overflow
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How tokens are drawn. The limits apply in the order in which they stand here. Raises ValueError out of range."""
+    """How to sample tokens. The settings apply in this order, but for the penalty, which comes first.
 
-    temperature: float = 0.8  # divides the logits; 0: always the likeliest
-    top_k: int = 0  # keeps the k likeliest (Fan et al. 2018); 0: all
-    top_p: float = 1.0  # keeps the fewest likeliest whose probabilities sum to it (Holtzman et al. 2020)
-    min_p: float = 0.0  # keeps those at least this share as likely as the likeliest (Nguyen et al. 2024)
-    repetition_penalty: float = 1.0  # divides the scores of what was there before (Keskar et al. 2019); 1: none
-    seed: int = 0  # of a generator that nothing else draws from
+    Raises ValueError for a value out of range.
+    """
+
+    temperature: float = 0.8  # divides the logits; 0: always the likeliest id
+    top_k: int = 0  # keeps the k likeliest ids (Fan et al. 2018); 0: all
+    top_p: float = 1.0  # keeps the smallest set of likeliest ids with at least this probability (Holtzman et al. 2020)
+    min_p: float = 0.0  # keeps ids with at least this share of the highest probability (Nguyen et al. 2024)
+    repetition_penalty: float = 1.0  # makes earlier ids less likely (Keskar et al. 2019: 1.2); 1: none
+    seed: int = 0
 
     def __post_init__(self) -> None:
         ranges = {
@@ -43,68 +46,69 @@ class Sampling:
         }
         for name, (right, words) in ranges.items():
             if not right:
-                raise ValueError(f"{name} has to be {words}, not {getattr(self, name)}.")
+                raise ValueError(f"{name} must be {words}, not {getattr(self, name)}.")
 
 
 GREEDY = Sampling(temperature=0.0)
 
 
-def penalised(logits: Tensor, seen: Collection[int], penalty: float) -> Tensor:
-    """`logits` [vocab_size] with those of `seen` made less likely: divided by `penalty`, or multiplied if negative.
+def penalise(logits: Tensor, ids: Collection[int], penalty: float) -> Tensor:
+    """`logits` [vocab_size] with those of `ids` divided by `penalty`, or multiplied by it if they are negative.
 
-    Keskar et al. 2019, section 4.1, which says nothing of negative scores; multiplying those is what transformers does.
+    Keskar et al. 2019, section 4.1, divide all; multiplying negative ones, as transformers does, makes them less likely
+    too.
     """
-    if penalty == 1 or not seen:
+    if penalty == 1 or not ids:
         return logits
-    ids = torch.tensor(sorted(seen), device=logits.device)
-    scores = logits[ids]
-    return logits.index_copy(0, ids, torch.where(scores > 0, scores / penalty, scores * penalty))
+    index = torch.tensor(sorted(ids), device=logits.device)
+    scores = logits[index]
+    return logits.index_copy(0, index, torch.where(scores > 0, scores / penalty, scores * penalty))
 
 
-def choose(logits: Tensor, sampling: Sampling, generator: torch.Generator) -> int:
-    """One id drawn from `logits` [vocab_size]; with temperature 0 the likeliest, and no random number is taken.
+def sample_token(logits: Tensor, sampling: Sampling, generator: torch.Generator) -> int:
+    """An id sampled from `logits` [vocab_size]; with temperature 0 the likeliest, without a random number.
 
-    The rule: ids in the order of their probability, the likeliest first, equal ones by id; the limits keep a beginning
-    of that list; with u uniform in [0, 1), the first id at which the sum of probabilities passes u times the sum over
-    all that is kept (inverse transform sampling).
+    Ids are sorted by probability, the likeliest first, and equal ones by id; the limits keep a prefix of them. With u
+    uniform in [0, 1), the result is the first id at which the sum of probabilities exceeds u times the sum over the
+    prefix (inverse transform sampling). Raises ValueError if a logit is not a number.
     """
     if sampling.temperature == 0:
         return int(logits.argmax())
     logits = logits.float()
-    heat = max(sampling.temperature, COLDEST)
-    weights = torch.exp((logits - logits.max()) / heat)  # probabilities, but for a common factor
+    temperature = max(sampling.temperature, MIN_TEMPERATURE)
+    weights = torch.exp((logits - logits.max()) / temperature)  # probabilities, but for a common factor
     whole = float(weights.sum(dtype=torch.float64))
     u = float(torch.rand((), dtype=torch.float64, generator=generator))
     for floor in FLOORS:
         ids = (weights >= floor).nonzero()[:, 0]
-        found, order = weights[ids].sort(descending=True, stable=True)
-        sums = found.numpy().cumsum(dtype=np.float64)
-        kept = _kept(found.numpy(), sums, whole, floor, sampling)
+        sorted_weights, order = weights[ids].sort(descending=True, stable=True)
+        sums = sorted_weights.numpy().cumsum(dtype=np.float64)
+        kept = _prefix(sorted_weights.numpy(), sums, whole, floor, sampling)
         if kept is None:
             continue
-        wanted = u * (whole if kept > len(sums) else sums[kept - 1])
-        place = int(np.searchsorted(sums, wanted, side="right"))
-        if place < len(sums) or floor == 0:
-            return int(ids[order[min(place, kept - 1)]])
-    raise ValueError("the network's logits are not finite: its weights are damaged.")
+        target = u * (whole if kept > len(sums) else sums[kept - 1])
+        position = int(np.searchsorted(sums, target, side="right"))
+        if position < len(sums) or floor == 0:
+            return int(ids[order[min(position, kept - 1)]])
+    raise ValueError("the network's logits are not numbers: its weights are damaged.")
 
 
-def _kept(weights: np.ndarray, sums: np.ndarray, whole: float, floor: float, sampling: Sampling) -> int | None:
-    """How many ids the limits keep; None if more of the list is needed to know it.
+def _prefix(weights: np.ndarray, sums: np.ndarray, whole: float, floor: float, sampling: Sampling) -> int | None:
+    """How many ids the limits keep; None if that depends on ids below `floor`.
 
-    weights: all of `floor` or more, the largest first; sums: their running sums; whole: the sum over the vocabulary.
-    More than there are weights: the limits keep all ids, of which the list holds only the likeliest.
+    weights: all of at least `floor`, the largest (1) first; sums: their running sums; whole: the sum of all weights. A
+    result of more than len(weights) means that the limits keep every id.
     """
-    count, all_there = len(weights), floor == 0
-    if not count or (not all_there and (count < sampling.top_k or 0 < sampling.min_p < floor)):
+    count, complete = len(weights), floor == 0
+    if not count or (not complete and (count < sampling.top_k or 0 < sampling.min_p < floor)):
         return None
-    kept = count if all_there else count + 1
+    kept = count if complete else count + 1
     if sampling.top_k:
         kept = min(kept, sampling.top_k)
     if sampling.top_p < 1:
         total = sums[kept - 1] if kept <= count else whole
-        inside = 1 + int(np.searchsorted(sums, sampling.top_p * total, side="left"))  # the last one passes the share
-        if inside > count and not all_there and not sampling.min_p:
+        inside = 1 + int(np.searchsorted(sums, sampling.top_p * total, side="left"))  # with the one that reaches it
+        if inside > count and not complete and not sampling.min_p:
             return None
         kept = min(kept, inside)
     if sampling.min_p:

@@ -1,7 +1,7 @@
-"""A conversation in the terminal: each answer appears as it is made.
+"""A conversation in the terminal; answers are printed as they are generated.
 
-The one idea: the whole conversation is the prompt each time, and when it no longer fits, the oldest turns go, but never
-the system's, which says how to answer.
+The prompt is always the whole conversation; if it no longer fits into the context, the oldest turns are dropped, but
+never the system's, which says how to answer.
 """
 
 from __future__ import annotations
@@ -13,58 +13,58 @@ from functools import partial
 from pathlib import Path
 from typing import TextIO
 
-from model.serve.text import Reply, Speaker, Wanted, open_directory
+from model.serve.text import Reply, ReplyOptions, TextModel, open_directory
 
-HELP = "/reset starts afresh, /text on lets the model continue text instead of answering, /exit or Ctrl-D ends."
+HELP = "/reset starts a new conversation, /text on continues text instead of answering, /exit or Ctrl-D ends."
 
 
 def chat(
     directory: str | Path,
-    wanted: Wanted,
+    options: ReplyOptions,
     system: str = "",
     plain: bool | None = None,
     read: Callable[[str], str] = input,
     out: TextIO | None = None,
 ) -> None:
-    """Talk to the model in `directory` until the input ends.
+    """Chat with the model in `directory` until the input ends.
 
-    `system`: what the model is told before the conversation. `plain`: continue what is written instead of answering it
-    (default: if the tokenizer knows no conversations). Each answer takes the next seed, so that the same first seed and
-    the same questions give the same answers. Raises ValueError if there is no model.
+    system: the system's turn, before the conversation. plain: continue the input instead of answering it (by default,
+    if the tokenizer has no tokens for conversations). Each reply uses the next seed, so that the same first seed and
+    questions give the same answers. Raises ValueError if there is no model.
     """
     out = out or sys.stdout
-    speaker = open_directory(directory)
-    plain = not speaker.chats if plain is None else plain
-    print(f"{speaker.model.parameters_count() / 1e6:.1f} M parameters. {HELP}", file=out)
-    told = [{"role": "system", "content": system}] if system.strip() else []
-    messages = told
+    text_model = open_directory(directory)
+    plain = not text_model.chats if plain is None else plain
+    print(f"{text_model.network.parameters_count() / 1e6:.1f} M parameters. {HELP}", file=out)
+    start = [{"role": "system", "content": system}] if system.strip() else []
+    messages = start
     while True:
         try:
-            said = read("> " if plain else "you> ").strip()
+            line = read("> " if plain else "you> ").strip()
         except (EOFError, KeyboardInterrupt):
             print(file=out)
             return
-        if not said:
+        if not line:
             continue
-        if said in ("/exit", "/quit"):
+        if line in ("/exit", "/quit"):
             return
-        if said == "/reset":
-            messages = told
-        elif said in ("/text on", "/text off"):
-            plain = said == "/text on" or not speaker.chats
-        elif said.startswith("/"):
+        if line == "/reset":
+            messages = start
+        elif line in ("/text on", "/text off"):
+            plain = line == "/text on" or not text_model.chats
+        elif line.startswith("/"):
             print(HELP, file=out)
         elif plain:
-            _show(partial(speaker.continue_text, said, wanted), out)
+            _show(partial(text_model.continue_text, line, options), out)
         else:
-            messages = _that_fit(speaker, [*messages, {"role": "user", "content": said}])
-            made = _show(partial(speaker.answer, messages, wanted), out)
-            messages = [*messages, {"role": "assistant", "content": made}] if made is not None else messages[:-1]
-        wanted = replace(wanted, sampling=replace(wanted.sampling, seed=(wanted.sampling.seed + 1) % 2**63))
+            messages = _newest_turns(text_model, [*messages, {"role": "user", "content": line}])
+            answer = _show(partial(text_model.answer, messages, options), out)
+            messages = [*messages, {"role": "assistant", "content": answer}] if answer is not None else messages[:-1]
+        options = replace(options, sampling=replace(options.sampling, seed=(options.sampling.seed + 1) % 2**63))
 
 
 def _show(start: Callable[[], Reply], out: TextIO) -> str | None:
-    """Print a reply as it comes and return it, or None if there was none. Ctrl-C ends the reply alone."""
+    """Print a reply as it is generated and return it; None if there was an error. Ctrl-C ends only the reply."""
     pieces: list[str] = []
     try:
         reply = start()
@@ -81,14 +81,14 @@ def _show(start: Callable[[], Reply], out: TextIO) -> str | None:
     return "".join(pieces)
 
 
-def _that_fit(speaker: Speaker, messages: list[dict[str, str]]) -> list[dict[str, str]]:
-    """The system's turn and the newest others, as many as leave a quarter of the context for the answer.
+def _newest_turns(text_model: TextModel, messages: list[dict[str, str]]) -> list[dict[str, str]]:
+    """The system's turn and the newest others that leave a quarter of the context for the answer.
 
-    The last turn always stays, and the first after the system's is a user's.
+    The last turn is always kept, and the first one after the system's is a user's.
     """
-    most = speaker.model.config.context * 3 // 4
-    told = [message for message in messages if message["role"] == "system"]
-    turns = messages[len(told) :]
-    while len(turns) > 1 and (turns[0]["role"] == "assistant" or len(speaker.chat_ids([*told, *turns])) > most):
+    most = text_model.network.config.context * 3 // 4
+    system = messages[:1] if messages[0]["role"] == "system" else []
+    turns = messages[len(system) :]
+    while len(turns) > 1 and (turns[0]["role"] != "user" or len(text_model.chat_ids([*system, *turns])) > most):
         turns = turns[1:]
-    return [*told, *turns]
+    return [*system, *turns]

@@ -1,8 +1,8 @@
-"""From text to text: a model and its tokenizer, loaded from one directory, with nothing else needed.
+"""A model with its tokenizer, loaded from one directory, from text to text.
 
-The one idea: what a person writes is encoded as ordinary text and the markers of ChatML are put in as ids, so nothing
-that is written can end a turn or start another; and what the model makes is turned into bytes, of which only whole
-characters are handed on, so that a Korean syllable spelt in three tokens never shows as rubbish.
+User text is encoded as ordinary text and ChatML's markers are inserted as ids, so no input can end or start a turn.
+Output tokens are decoded to bytes and only complete characters are returned, so a Korean syllable of three tokens never
+appears garbled.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import codecs
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,36 +21,39 @@ from model.generate import generate
 from model.sampling import Sampling
 from model.transformer import Transformer
 
-USUAL = Sampling(temperature=0.8, top_p=0.95)  # top_p: Holtzman et al. 2020, section 6.2
+DEFAULT = Sampling(temperature=0.8, top_p=0.95)  # Holtzman et al. 2020, section 6.2, for top_p
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What is wanted of a reply: how it is drawn, its most tokens, and strings that end it and are not part of it."""
+class ReplyOptions:
+    """How to sample a reply, its most tokens, and strings that end it and are not part of it."""
 
-    sampling: Sampling = USUAL
+    sampling: Sampling = DEFAULT
     max_new: int = 512
     stop: tuple[str, ...] = ()
 
 
 class Reply:
-    """Iterate over it for a reply's pieces; afterwards `finish` says why it ended, `tokens` how many there were."""
+    """A reply, generated while iterating over its pieces of text.
 
-    def __init__(self, speaker: Speaker, prompt: list[int], wanted: Wanted, stop_ids: Collection[int]) -> None:
-        room = max(0, min(wanted.max_new, speaker.model.config.context - len(prompt)))
+    Afterwards `finish` is the reason why it ended (stop or length), and `tokens` the number of its tokens.
+    """
+
+    def __init__(self, text_model: TextModel, prompt: list[int], options: ReplyOptions) -> None:
+        room = max(0, min(options.max_new, text_model.network.config.context - len(prompt)))
         self.prompt_tokens, self.tokens = len(prompt), 0
         self.finish = "length"
-        self._ids = generate(speaker.model, prompt, room, wanted.sampling, stop_ids)
-        self._room, self._stop = room, wanted.stop
-        self._bytes = speaker.bytes_of
+        self._ids = generate(text_model.network, prompt, room, options.sampling, text_model.stop_ids)
+        self._room, self._stop = room, options.stop
+        self._bytes = text_model.bytes_of
 
     def __iter__(self) -> Iterator[str]:
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        held = ""  # the end of what was made, as long as it may be the start of a stop string
+        held = ""  # the end of the text that may be the start of a stop string
         for token in self._ids:
             self.tokens += 1
             held += decoder.decode(self._bytes[token])
-            at = min((place for stop in self._stop if (place := held.find(stop)) >= 0), default=-1)
+            at = min((position for stop in self._stop if (position := held.find(stop)) >= 0), default=-1)
             if at >= 0:
                 self.finish = "stop"
                 if at:
@@ -60,46 +63,46 @@ class Reply:
             if safe:
                 yield held[:safe]
                 held = held[safe:]
-        if self.tokens < self._room:  # the model ended it
+        if self.tokens < self._room:
             self.finish = "stop"
         held += decoder.decode(b"", final=True)
         if held:
             yield held
 
     def close(self) -> None:
-        """Stop generating; what is left is never made."""
+        """Stop generating."""
         close = getattr(self._ids, "close", None)
         if close:
             close()
 
 
 def _overlap(text: str, stop: str) -> int:
-    """Length of the longest end of `text` that is a start of `stop`."""
+    """Length of the longest suffix of `text` that is a prefix of `stop`."""
     return next((n for n in range(min(len(text), len(stop) - 1), 0, -1) if text.endswith(stop[:n])), 0)
 
 
-class Speaker:
-    """A model with its tokenizer. `special`: ids of the special tokens by name."""
+class TextModel:
+    """A network with its tokenizer, which answers and continues text. special: ids of special tokens by name."""
 
-    def __init__(self, model: Transformer, tokenizer_json: str, about: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, network: Transformer, tokenizer_json: str, about: Mapping[str, Any] | None = None) -> None:
         from tokenizers import Tokenizer
 
-        self.model = model.eval()
+        self.network = network.eval()
         self.tokenizer = Tokenizer.from_str(tokenizer_json)
-        self.tokenizer.encode_special_tokens = True  # `<eos>` in somebody's text is five characters, not the end
+        self.tokenizer.encode_special_tokens = True  # `<eos>` in user text is five characters, not the token
         added = self.tokenizer.get_added_tokens_decoder()
         self.special = {token.content: i for i, token in added.items() if token.special}
-        self.bytes_of = token_bytes(json.loads(tokenizer_json), model.config.vocab_size)
+        self.bytes_of = token_bytes(json.loads(tokenizer_json), network.config.vocab_size)
         ends = [self.special[name] for name in ("<eos>", END) if name in self.special]
-        given = (about or {}).get("eos_token_id")
-        ends += given if isinstance(given, list) else [given] if given is not None else []
+        configured = (about or {}).get("eos_token_id")
+        ends += configured if isinstance(configured, list) else [configured] if configured is not None else []
         self.stop_ids = frozenset(ends)
-        before = self.special.get("<eos>", (about or {}).get("bos_token_id"))  # what training puts before a document
-        self.before_document = [] if before is None else [before]
+        start = self.special.get("<eos>", (about or {}).get("bos_token_id"))  # the token before a document in training
+        self.before_document = [] if start is None else [start]
 
     @property
     def chats(self) -> bool:
-        """Whether the tokenizer has the markers of a conversation."""
+        """Whether the tokenizer has the markers of conversations."""
         return START in self.special and END in self.special
 
     def encode(self, text: str) -> list[int]:
@@ -110,30 +113,32 @@ class Speaker:
         return [self.encode(text) for text in texts]
 
     def chat_ids(self, messages: Sequence[Mapping[str, str]]) -> list[int]:
-        """Ids of a conversation in ChatML, up to where the assistant's answer begins."""
+        """Ids of a conversation in ChatML, up to the start of the assistant's answer."""
         if not self.chats:
-            raise ValueError(f"this model's tokenizer has no {START} and {END}: ask for a completion instead.")
-        (conversation,) = encode_conversations([messages], self._encode_all, self.special, answer_next=True)
-        return conversation[0].tolist()
+            raise ValueError(f"this model's tokenizer has no {START} and {END}: request a completion instead.")
+        (encoded,) = encode_conversations([messages], self._encode_all, self.special, answer_next=True)
+        return encoded[0].tolist()
 
-    def continue_text(self, prompt: str, wanted: Wanted) -> Reply:
-        """What may follow `prompt` in a document. Raises ValueError if it fills the context."""
-        return Reply(self, [*self.before_document, *self.encode(prompt)], wanted, self.stop_ids)
+    def continue_text(self, prompt: str, options: ReplyOptions) -> Reply:
+        """A continuation of `prompt` as the start of a document. Raises ValueError if the prompt fills the context."""
+        return Reply(self, [*self.before_document, *self.encode(prompt)], options)
 
-    def answer(self, messages: Sequence[Mapping[str, str]], wanted: Wanted) -> Reply:
+    def answer(self, messages: Sequence[Mapping[str, str]], options: ReplyOptions) -> Reply:
         """The assistant's next turn. Raises ValueError for an unknown role or a conversation that fills the context."""
-        return Reply(self, self.chat_ids(messages), wanted, self.stop_ids)
+        return Reply(self, self.chat_ids(messages), options)
 
 
-def open_directory(directory: str | Path) -> Speaker:
-    """The model in `directory`, with the `tokenizer.json` that lies there. Raises ValueError if either is missing."""
+def open_directory(directory: str | Path) -> TextModel:
+    """The model and `tokenizer.json` in `directory`. Raises ValueError if either is missing or damaged."""
     path = Path(directory) / "tokenizer.json"
     model = load(directory)
     if not path.exists():
-        raise ValueError(f"there is no tokenizer.json in {directory}, so its text cannot be read.")
+        raise ValueError(
+            f"there is no tokenizer.json in {directory}: add the tokenizer that the model was trained with."
+        )
     about = json.loads((Path(directory) / "config.json").read_text(encoding="utf-8"))
     try:
-        return Speaker(model, path.read_text(encoding="utf-8"), about)
+        return TextModel(model, path.read_text(encoding="utf-8"), about)
     except ValueError:
         raise
     except Exception as error:  # the library raises bare Exceptions
@@ -141,9 +146,9 @@ def open_directory(directory: str | Path) -> Speaker:
 
 
 def token_bytes(tokenizer: Mapping[str, Any], size: int) -> list[bytes]:
-    """What each id stands for, in bytes (nothing for special tokens), from the contents of a `tokenizer.json`.
+    """The bytes of each token (none for special tokens), from the contents of a `tokenizer.json`.
 
-    Reads byte-level BPE and SentencePiece's kinds with byte fallback; raises ValueError for others.
+    Supports byte-level BPE and SentencePiece models with byte fallback; raises ValueError for others.
     """
     decoder = json.dumps(tokenizer.get("decoder"))
     vocabulary = tokenizer["model"]["vocab"]
@@ -161,7 +166,7 @@ def token_bytes(tokenizer: Mapping[str, Any], size: int) -> list[bytes]:
                 return bytes([int(piece[3:5], 16)])
             return (piece.replace(space, " ") if space else piece).encode()
     else:
-        raise ValueError("only tokenizers that spell in bytes (byte-level BPE, or byte fallback) can be used here.")
+        raise ValueError("this tokenizer is not supported: use byte-level BPE, or SentencePiece with byte fallback.")
     table = [b""] * size
     for piece, i in pairs:
         if i < size:
@@ -173,7 +178,7 @@ def token_bytes(tokenizer: Mapping[str, Any], size: int) -> list[bytes]:
 
 
 def byte_alphabet() -> dict[int, str]:
-    """The printable character that byte-level BPE writes for each byte (GPT-2's table, Radford et al. 2019)."""
-    shown = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    hidden = [byte for byte in range(256) if byte not in shown]
-    return {byte: chr(byte) for byte in shown} | {byte: chr(256 + place) for place, byte in enumerate(hidden)}
+    """The printable character for each byte in byte-level BPE (GPT-2's table, Radford et al. 2019)."""
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = [byte for byte in range(256) if byte not in printable]
+    return {byte: chr(byte) for byte in printable} | {byte: chr(256 + index) for index, byte in enumerate(others)}
