@@ -24,8 +24,8 @@ def generate(
 
     Ends before an id of `stop_ids`, or when the context is full. A repetition penalty applies to the ids of `tokens`
     and to generated ones, as in transformers, but not to `stop_ids`: the end of a turn occurs in every conversation,
-    and with a penalty on it answers would not end. Raises ValueError, before the first id, for an empty prompt or one that
-    fills the context, and for a network that is not causal.
+    and with a penalty on it answers would not end. Raises ValueError, before the first id, for an empty prompt or one
+    that fills the context, and for a network that is not causal.
     """
     config = model.config
     if not config.causal:

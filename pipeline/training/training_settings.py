@@ -86,7 +86,10 @@ class LoopSettings(Settings):
         0.0,
         ge=0,
         lt=1,
-        description="decay of a running average of the weights, which is evaluated and saved in their place; 0: none",
+        description=(
+            "decay of a running average of the weights, which is evaluated and saved in their place; it rises to this"
+            " value (TensorFlow's ExponentialMovingAverage: (1 + n) / (10 + n) after n updates); 0: none"
+        ),
     )
     z_loss: float = Field(
         0.0, ge=0, description="weight of log(Z)^2, which keeps logits small (PaLM, section 5: 1e-4); 0: none"
