@@ -42,7 +42,11 @@ def preference_accuracy(
     Pairs are encoded, truncated to the context (counted as `cut`) and excluded (`left_out`) as in preference tuning.
     """
     encoded = encode_pairs(pairs, tokenizer, model.config.context)
-    counts = {"pairs": len(encoded.pairs), "cut": encoded.cut, "left_out": sum(encoded.left_out.values())}
+    counts: dict[str, float] = {
+        "pairs": len(encoded.pairs),
+        "cut": encoded.cut,
+        "left_out": sum(encoded.left_out.values()),
+    }
     if not encoded.pairs:
         return counts
     rows = [ids for pair in encoded.pairs for ids in (pair.chosen, pair.rejected)]
