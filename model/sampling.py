@@ -79,9 +79,13 @@ def sample_token(logits: Tensor, sampling: Sampling, generator: torch.Generator)
     weights = torch.exp((logits - logits.max()) / temperature)  # probabilities, but for a common factor
     whole = float(weights.sum(dtype=torch.float64))
     u = float(torch.rand((), dtype=torch.float64, generator=generator))
+    reach = sampling.top_p if sampling.top_p < 1 else u  # the share of all probability that has to be sorted
     for floor in FLOORS:
-        ids = (weights >= floor).nonzero()[:, 0]
-        sorted_weights, order = weights[ids].sort(descending=True, stable=True)
+        ids = np.flatnonzero(weights.numpy() >= floor)
+        likely = weights[torch.from_numpy(ids)]
+        if floor and not (sampling.top_k or sampling.min_p) and float(likely.sum()) < reach * whole:
+            continue
+        sorted_weights, order = likely.sort(descending=True, stable=True)
         sums = sorted_weights.numpy().cumsum(dtype=np.float64)
         kept = _prefix(sorted_weights.numpy(), sums, whole, floor, sampling)
         if kept is None:
