@@ -47,7 +47,7 @@ class Recipe(Settings):
     preference: PreferenceSettings = PreferenceSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     execution: ExecutionSettings = ExecutionSettings()
-    seed: int = Field(1, ge=0, description="Seed of everything that is random")
+    seed: int = Field(1, ge=0, lt=2**63, description="Seed of everything that is random")
 
     @field_validator("sources")
     @classmethod
@@ -113,10 +113,25 @@ def _line(node: Any, location: list[int | str]) -> int:
 
 
 def _problems(error: ValidationError) -> list[Any]:
-    """The mistakes, but not that a list is too short where all in it is wrong: what is wrong in it is said."""
-    found = error.errors()
-    within = {problem["loc"][:end] for problem in found for end in range(len(problem["loc"]))}
-    return [problem for problem in found if problem["type"] != "too_short" or problem["loc"] not in within]
+    """The mistakes, each once.
+
+    A list that is too short is left out if all in it is wrong, which is said. A key that takes a word or a number has
+    one mistake, not one for each.
+    """
+    problems = error.errors()
+    within = {problem["loc"][:end] for problem in problems for end in range(len(problem["loc"]))}
+    words = {problem["loc"][:-1]: problem for problem in problems if str(problem["loc"][-1]).startswith("literal[")}
+    kept: list[Any] = []
+    for problem in problems:
+        place, number = problem["loc"][:-1], isinstance(problem["input"], int | float)
+        if problem["type"] == "too_short" and problem["loc"] in within:
+            continue
+        if place not in words:
+            kept.append(problem)
+        elif (problem is words[place]) != number:  # a number out of its range, or something else
+            message = problem["msg"] if number else f"{problem['msg']} or a number"
+            kept.append({**problem, "loc": place, "msg": message})
+    return kept
 
 
 class Place(NamedTuple):

@@ -2,21 +2,56 @@
 
 from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import Any, get_args
+from functools import cache
+from typing import Annotated, Any, Literal, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+# Ranges of numbers that many blocks have. A limit on sizes is about ten times what was ever published, so that it stops
+# a slip of the keyboard at load and nothing that anybody means.
+MAX_DOCUMENTS = 10**11  # a crawl of Common Crawl has 3 billion pages
+MAX_CHARACTERS = 10**10  # of the text that a filter learns from; all of it is in memory
+MAX_TOKENS = 10**15  # Qwen3 was trained on 36 trillion
+MAX_BATCH_TOKENS = 10**9  # Llama 3 405B: 16 million
+MAX_STEPS = 10**8  # Pythia: 143,000
+Share = Annotated[float, Field(ge=0, le=1)]
+Ratio = Annotated[float, Field(ge=0, le=1000)]  # of one count to another, such as symbols per word
+MAX_WEIGHT = 1000  # of how often text is drawn; Llama 1 repeats Wikipedia 2.45 times
+Weight = Annotated[float, Field(ge=0, le=MAX_WEIGHT)]
 
 
 class Settings(BaseModel):
     """Base of every block. Frozen, since a setting changed at run time would be missing from the fingerprint."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _on_and_off(cls, data: Any) -> Any:
+        """`on` and `off` where a key has these values: YAML 1.1 reads both as booleans."""
+        if not isinstance(data, dict):
+            return data
+        switches = {name for name in _switches(cls) if isinstance(data.get(name), bool)}
+        return data | {name: "on" if data[name] else "off" for name in switches}
 
 
 class StageSettings(Settings):
     """Base of the settings of a curation stage."""
 
     enabled: bool = Field(True, description="false: the stage keeps every document and reads no text")
+
+
+@cache
+def _switches(block: type[BaseModel]) -> tuple[str, ...]:
+    """The keys of a block that can be `on` or `off`."""
+    return tuple(name for name, field in block.model_fields.items() if {"on", "off"} <= _literals(field.annotation))
+
+
+def _literals(annotation: Any) -> set[Any]:
+    """All values that the literals of an annotation allow."""
+    if get_origin(annotation) is Literal:
+        return set(get_args(annotation))
+    return {value for argument in get_args(annotation) for value in _literals(argument)}
 
 
 def unknown_key(key: str, known: Iterable[str]) -> str:

@@ -1,8 +1,11 @@
 """The recipe: all mistakes at once, with lines and the closest known keys; nothing starts before it is valid."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Annotated, Any, get_args, get_origin
 
 import pytest
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from pipeline.errors import UserError
 from pipeline.recipe import Recipe, load, parse
@@ -152,3 +155,87 @@ def test_the_reference_page_is_what_the_settings_say():
     page = (ROOT / "docs" / "guide" / "recipe.md").read_text(encoding="utf-8")
     assert page == reference(), "run `slm recipe --reference > docs/guide/recipe.md`"
     assert "| `threshold` |" in page
+
+
+@pytest.mark.parametrize(
+    ("word", "value"), [("on", "on"), ("off", "off"), ("auto", "auto"), ("true", "on"), ("no", "off")]
+)
+@pytest.mark.parametrize("key", ["sharding", "compile"])
+def test_on_and_off_are_what_they_say_although_yaml_reads_booleans(key, word, value):
+    for block in ("pretraining", "sft", "preference"):
+        assert getattr(getattr(parse(f"{SMALL}{block}: {{{key}: {word}}}\n"), block), key) == value
+
+
+Number = tuple[str, Any, bool]  # where it is, its type with its range, whether it has a least and a greatest value
+
+
+def numbers(annotation: Any, metadata: list[Any], place: str) -> Iterator[Number]:
+    """All numbers that a recipe can hold, in blocks of every kind, in lists and in mappings."""
+    if get_origin(annotation) is Annotated:
+        inner = [of for field in get_args(annotation)[1:] for of in getattr(field, "metadata", [field])]
+        yield from numbers(get_args(annotation)[0], [*metadata, *inner], place)
+    elif annotation in (int, float):
+        least = any(getattr(of, "ge", None) is not None or getattr(of, "gt", None) is not None for of in metadata)
+        most = any(getattr(of, "le", None) is not None or getattr(of, "lt", None) is not None for of in metadata)
+        yield place, Annotated[annotation, *metadata] if metadata else annotation, least and most
+    elif isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        for name, field in annotation.model_fields.items():
+            yield from numbers(field.annotation, list(field.metadata), f"{place}.{name}")
+    else:
+        for argument in get_args(annotation):
+            yield from numbers(argument, metadata, place)
+
+
+def test_every_number_of_a_recipe_has_a_range():
+    every = list(numbers(Recipe, [], "recipe"))
+    places = {place for place, _, _ in every}
+    assert {"recipe.model.layers", "recipe.pretraining.betas", "recipe.pretraining.loss_chunk"} <= places
+    assert {"recipe.sources.segments", "recipe.pretraining.feed.curriculum.source_weights", "recipe.seed"} <= places
+    assert [place for place, _, bounded in every if not bounded] == []
+
+
+def test_no_number_of_a_recipe_can_be_absurd():
+    for place, kind, _ in numbers(Recipe, [], "recipe"):
+        for absurd in (10**20, -(10**20)):
+            with pytest.raises(ValidationError):
+                TypeAdapter(kind).validate_python(absurd)
+                pytest.fail(f"{place} takes {absurd}")
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("model: {layers: 10000}", "`model.layers`: Input should be less than or equal to 1000 (given: 10000)"),
+        ("model: {vocab_size: 1000000000}", "`model.vocab_size`: Input should be less than or equal to 1048576"),
+        ("model: {context: 100000000}", "`model.context`: Input should be less than or equal to 1048576"),
+        ("model: {norm_eps: .inf}", "`model.norm_eps`: Input should be a finite number"),
+        ("tokenizer: {vocab_size: 2000000}", "`tokenizer.vocab_size`: Input should be less than or equal to 1048576"),
+        ("pretraining: {loss_chunk: -5}", "`pretraining.loss_chunk`: Input should be greater than or equal to 0"),
+        (
+            "pretraining: {loss_chunk: few}",
+            "`pretraining.loss_chunk`: Input should be 'auto' or a number (given: 'few'",
+        ),
+        ("pretraining: {learning_rate: .nan}", "`pretraining.learning_rate`: Input should be a finite number"),
+        ("sft: {betas: [0.9, 1.0]}", "`sft.betas.1`: Input should be less than 1 (given: 1.0)"),
+        ("sft: {betas: [-0.1, 0.9]}", "`sft.betas.0`: Input should be greater than or equal to 0 (given: -0.1)"),
+        ("preference: {beta: 1000}", "`preference.beta`: Input should be less than or equal to 100"),
+        ("evaluation: {temperature: 100}", "`evaluation.temperature`: Input should be less than or equal to 10"),
+        (
+            "pretraining: {feed: {source_weights: {notes: -1}}}",
+            "`pretraining.feed.source_weights.notes`: Input should be greater than or equal to 0 (given: -1)",
+        ),
+    ],
+)
+def test_absurd_numbers_are_refused_in_one_sentence(text, sentence):
+    (mistake,) = mistakes(SMALL + text)
+    assert mistake.startswith(f"my.yaml:4: {sentence}")
+
+
+def test_the_reference_shows_the_range_of_a_number():
+    from pipeline.inspect.reference import reference
+
+    page = reference()
+    assert "| `layers` | whole number from 1 to 1,000 |" in page
+    assert "| `betas` | list of numbers at least 0, below 1 |" in page
+    assert "| `loss_chunk` | `auto` \\| whole number from 0 to 10^9 |" in page
+    assert "| `vocab_size` | whole number from 0 to 2^20 |" in page

@@ -1,11 +1,11 @@
 """A conversation in the terminal; answers are printed as they are generated.
 
-The prompt is always the whole conversation; if it no longer fits into the context, the oldest turns are dropped.
+The prompt is always the whole conversation; if it no longer fits into the context, the oldest turns are dropped, but
+never the system's, which says how to answer.
 """
 
 from __future__ import annotations
 
-import secrets
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,31 +13,31 @@ from functools import partial
 from pathlib import Path
 from typing import TextIO
 
-from model.serve.text import Reply, Sampling, TextModel, open_directory
+from model.serve.text import Reply, ReplyOptions, TextModel, open_directory
 
 HELP = "/reset starts a new conversation, /text on continues text instead of answering, /exit or Ctrl-D ends."
 
 
 def chat(
     directory: str | Path,
-    temperature: float = 0.8,
-    seed: int | None = None,
-    max_new: int = 512,
+    options: ReplyOptions,
+    system: str = "",
     plain: bool | None = None,
     read: Callable[[str], str] = input,
     out: TextIO | None = None,
 ) -> None:
     """Chat with the model in `directory` until the input ends.
 
-    plain: continue the input instead of answering it (by default, if the tokenizer has no tokens for conversations).
-    The same seed and questions give the same answers. Raises ValueError if there is no model.
+    system: the system's turn, before the conversation. plain: continue the input instead of answering it (by default,
+    if the tokenizer has no tokens for conversations). Each reply uses the next seed, so that the same first seed and
+    questions give the same answers. Raises ValueError if there is no model.
     """
     out = out or sys.stdout
     text_model = open_directory(directory)
-    sampling = Sampling(max_new, temperature, seed=secrets.randbits(31) if seed is None else seed)
     plain = not text_model.chats if plain is None else plain
     print(f"{text_model.network.parameters_count() / 1e6:.1f} M parameters. {HELP}", file=out)
-    messages: list[dict[str, str]] = []
+    start = [{"role": "system", "content": system}] if system.strip() else []
+    messages = start
     while True:
         try:
             line = read("> " if plain else "you> ").strip()
@@ -49,19 +49,18 @@ def chat(
         if line in ("/exit", "/quit"):
             return
         if line == "/reset":
-            messages = []
+            messages = start
         elif line in ("/text on", "/text off"):
             plain = line == "/text on" or not text_model.chats
         elif line.startswith("/"):
             print(HELP, file=out)
         elif plain:
-            _show(partial(text_model.continue_text, line, sampling), out)
+            _show(partial(text_model.continue_text, line, options), out)
         else:
-            messages.append({"role": "user", "content": line})
-            messages = _newest_turns(text_model, messages)
-            answer = _show(partial(text_model.answer, messages, sampling), out)
+            messages = _newest_turns(text_model, [*messages, {"role": "user", "content": line}])
+            answer = _show(partial(text_model.answer, messages, options), out)
             messages = [*messages, {"role": "assistant", "content": answer}] if answer is not None else messages[:-1]
-        sampling = replace(sampling, seed=sampling.seed + 1)
+        options = replace(options, sampling=replace(options.sampling, seed=(options.sampling.seed + 1) % 2**63))
 
 
 def _show(start: Callable[[], Reply], out: TextIO) -> str | None:
@@ -83,10 +82,13 @@ def _show(start: Callable[[], Reply], out: TextIO) -> str | None:
 
 
 def _newest_turns(text_model: TextModel, messages: list[dict[str, str]]) -> list[dict[str, str]]:
-    """The newest turns that leave a quarter of the context for the answer, but at least the last turn."""
+    """The system's turn and the newest others that leave a quarter of the context for the answer.
+
+    The last turn is always kept, and the first one after the system's is a user's.
+    """
     most = text_model.network.config.context * 3 // 4
-    while len(messages) > 1 and len(text_model.chat_ids(messages)) > most:
-        messages = messages[1:]
-    while len(messages) > 1 and messages[0]["role"] == "assistant":
-        messages = messages[1:]
-    return messages
+    system = messages[:1] if messages[0]["role"] == "system" else []
+    turns = messages[len(system) :]
+    while len(turns) > 1 and (turns[0]["role"] != "user" or len(text_model.chat_ids([*system, *turns])) > most):
+        turns = turns[1:]
+    return [*system, *turns]

@@ -18,51 +18,78 @@ from typing import Any, Literal
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, StreamingResponse
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from model.serve.text import Reply, Sampling, TextModel, open_directory
+from model.sampling import Sampling
+from model.serve.text import DEFAULT, Reply, ReplyOptions, TextModel, open_directory
 
 MAX_BYTES = 1_000_000  # per request; a context of 2,048 tokens is about 10 kB
 MAX_WAITING = 16
 
 
-class SamplingRequest(BaseModel):
-    """The fields that both kinds of request share. Other fields of OpenAI's API are ignored."""
+class Strict(BaseModel):
+    """Refuses unknown fields, so that no client takes for done what was ignored."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class SamplingRequest(Strict):
+    """The fields that both kinds of request share: OpenAI's, and vLLM's `top_k`, `min_p` and `repetition_penalty`."""
 
     model: str | None = None
     max_tokens: int | None = Field(None, ge=1)
     max_completion_tokens: int | None = Field(None, ge=1)
-    temperature: float = Field(0.8, ge=0, le=10)
-    top_p: float = Field(0.95, gt=0, le=1)
+    temperature: float = Field(DEFAULT.temperature, ge=0, le=10)
+    top_p: float = Field(DEFAULT.top_p, gt=0, le=1)
     top_k: int = Field(0, ge=0)
+    min_p: float = Field(0.0, ge=0, le=1)
+    repetition_penalty: float = Field(1.0, gt=0, le=10)
     seed: int | None = Field(None, ge=0, lt=2**63)
     stop: str | list[str] | None = None
     stream: bool = False
     n: Literal[1] = 1
 
-    def sampling(self) -> Sampling:
+    def options(self) -> ReplyOptions:
+        """The same for a reply. Raises ValueError for stop strings that are too many, empty or too long."""
         stop = [self.stop] if isinstance(self.stop, str) else self.stop or []
         if len(stop) > 4 or not all(0 < len(text) <= 100 for text in stop):
             raise ValueError("`stop` takes up to 4 strings of 1 to 100 characters.")
         most = self.max_completion_tokens or self.max_tokens or 512
         seed = secrets.randbits(31) if self.seed is None else self.seed
-        return Sampling(most, self.temperature, self.top_k, self.top_p, seed, tuple(stop))
+        sampling = Sampling(self.temperature, self.top_k, self.top_p, self.min_p, self.repetition_penalty, seed)
+        return ReplyOptions(sampling, most, tuple(stop))
 
 
 class CompletionRequest(SamplingRequest):
     prompt: str = Field(max_length=MAX_BYTES)
 
 
-class Turn(BaseModel):
+class Turn(Strict):
     role: Literal["system", "user", "assistant"]
     content: str = Field(max_length=MAX_BYTES)
 
 
 class ChatRequest(SamplingRequest):
     messages: list[Turn] = Field(min_length=1, max_length=1000)
+
+
+REQUESTS: dict[str, type[SamplingRequest]] = {
+    "/v1/completions": CompletionRequest,
+    "/v1/chat/completions": ChatRequest,
+}
+
+
+def _unknown_fields(path: str, error: RequestValidationError) -> str | None:
+    """A sentence that names the unknown fields of a request; None if there are none."""
+    unknown = [problem["loc"][1:] for problem in error.errors() if problem["type"] == "extra_forbidden"]
+    if not unknown:
+        return None
+    names = ", ".join(f"`{'.'.join(map(str, place))}`" for place in unknown)
+    fields = Turn.model_fields if len(unknown[0]) > 1 else REQUESTS[path].model_fields
+    return f"unknown {'fields' if len(unknown) > 1 else 'field'} {names}: use only {', '.join(fields)}."
 
 
 class LimitedBody:
@@ -131,7 +158,10 @@ def application(text_model: TextModel, name: str, host: str = "127.0.0.1", waiti
         return _error(404, f"{request.url.path} does not exist: use /v1/chat/completions or /v1/completions.")
 
     @app.exception_handler(RequestValidationError)
-    async def _unreadable(_: Request, error: RequestValidationError) -> JSONResponse:
+    async def _unreadable(request: Request, error: RequestValidationError) -> JSONResponse:
+        unknown = _unknown_fields(request.scope["path"], error)
+        if unknown:
+            return _error(400, unknown)
         first = error.errors()[0]
         where = ".".join(str(step) for step in first["loc"][1:])
         return _error(400, f"`{where or 'body'}`: {first['msg'][:1].lower()}{first['msg'][1:]}.")
@@ -187,13 +217,13 @@ def application(text_model: TextModel, name: str, host: str = "127.0.0.1", waiti
 
     @app.post("/v1/completions")
     async def completions(request: CompletionRequest) -> Any:
-        reply = await run_in_threadpool(text_model.continue_text, request.prompt, request.sampling())
+        reply = await run_in_threadpool(text_model.continue_text, request.prompt, request.options())
         return await respond(reply, request, chat=False)
 
     @app.post("/v1/chat/completions")
     async def chat_completions(request: ChatRequest) -> Any:
         messages = [{"role": turn.role, "content": turn.content} for turn in request.messages]
-        reply = await run_in_threadpool(text_model.answer, messages, request.sampling())
+        reply = await run_in_threadpool(text_model.answer, messages, request.options())
         return await respond(reply, request, chat=True)
 
     return app

@@ -10,28 +10,26 @@ from __future__ import annotations
 import codecs
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from model.conversation import END, START, encode_conversations
 from model.export import load
 from model.generate import generate
+from model.sampling import Sampling
 from model.transformer import Transformer
 
-START, END = "<|im_start|>", "<|im_end|>"
-ROLES = ("system", "user", "assistant")
+DEFAULT = Sampling(temperature=0.8, top_p=0.95)  # Holtzman et al. 2020, section 6.2, for top_p
 
 
 @dataclass(frozen=True)
-class Sampling:
-    """How to sample a reply; see `model.generate`. stop: strings that end the reply and are not part of it."""
+class ReplyOptions:
+    """How to sample a reply, its most tokens, and strings that end it and are not part of it."""
 
+    sampling: Sampling = DEFAULT
     max_new: int = 512
-    temperature: float = 0.8
-    top_k: int = 0
-    top_p: float = 0.95
-    seed: int = 0
     stop: tuple[str, ...] = ()
 
 
@@ -41,23 +39,18 @@ class Reply:
     Afterwards `finish` is the reason why it ended (stop or length), and `tokens` the number of its tokens.
     """
 
-    def __init__(self, text_model: TextModel, prompt: list[int], sampling: Sampling, stop_ids: Collection[int]) -> None:
-        room = max(0, min(sampling.max_new, text_model.network.config.context - len(prompt)))
+    def __init__(self, text_model: TextModel, prompt: list[int], options: ReplyOptions) -> None:
+        room = max(0, min(options.max_new, text_model.network.config.context - len(prompt)))
         self.prompt_tokens, self.tokens = len(prompt), 0
         self.finish = "length"
-        self._ids = generate(
-            text_model.network, prompt, room, sampling.temperature, sampling.top_k, sampling.top_p, sampling.seed
-        )
-        self._stop_ids, self._stop = stop_ids, sampling.stop
+        self._ids = generate(text_model.network, prompt, room, options.sampling, text_model.stop_ids)
+        self._room, self._stop = room, options.stop
         self._bytes = text_model.bytes_of
 
     def __iter__(self) -> Iterator[str]:
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
         held = ""  # the end of the text that may be the start of a stop string
         for token in self._ids:
-            if token in self._stop_ids:
-                self.finish = "stop"
-                break
             self.tokens += 1
             held += decoder.decode(self._bytes[token])
             at = min((position for stop in self._stop if (position := held.find(stop)) >= 0), default=-1)
@@ -70,6 +63,8 @@ class Reply:
             if safe:
                 yield held[:safe]
                 held = held[safe:]
+        if self.tokens < self._room:
+            self.finish = "stop"
         held += decoder.decode(b"", final=True)
         if held:
             yield held
@@ -114,25 +109,23 @@ class TextModel:
         """Ids of ordinary text."""
         return self.tokenizer.encode(text, add_special_tokens=False).ids
 
+    def _encode_all(self, texts: list[str]) -> list[list[int]]:
+        return [self.encode(text) for text in texts]
+
     def chat_ids(self, messages: Sequence[Mapping[str, str]]) -> list[int]:
         """Ids of a conversation in ChatML, up to the start of the assistant's answer."""
         if not self.chats:
             raise ValueError(f"this model's tokenizer has no {START} and {END}: request a completion instead.")
-        ids: list[int] = []
-        for message in messages:
-            if message["role"] not in ROLES:
-                raise ValueError(f"unknown role {message['role']!r}: use one of {', '.join(ROLES)}.")
-            ids += [self.special[START], *self.encode(f"{message['role']}\n"), *self.encode(message["content"])]
-            ids += [self.special[END], *self.encode("\n")]
-        return [*ids, self.special[START], *self.encode("assistant\n")]
+        (encoded,) = encode_conversations([messages], self._encode_all, self.special, answer_next=True)
+        return encoded[0].tolist()
 
-    def continue_text(self, prompt: str, sampling: Sampling) -> Reply:
+    def continue_text(self, prompt: str, options: ReplyOptions) -> Reply:
         """A continuation of `prompt` as the start of a document. Raises ValueError if the prompt fills the context."""
-        return Reply(self, [*self.before_document, *self.encode(prompt)], sampling, self.stop_ids)
+        return Reply(self, [*self.before_document, *self.encode(prompt)], options)
 
-    def answer(self, messages: Sequence[Mapping[str, str]], sampling: Sampling) -> Reply:
+    def answer(self, messages: Sequence[Mapping[str, str]], options: ReplyOptions) -> Reply:
         """The assistant's next turn. Raises ValueError for an unknown role or a conversation that fills the context."""
-        return Reply(self, self.chat_ids(messages), sampling, self.stop_ids)
+        return Reply(self, self.chat_ids(messages), options)
 
 
 def open_directory(directory: str | Path) -> TextModel:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import secrets
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -63,14 +65,44 @@ def plan(recipe_file: str | None, gpu: str | None, devices: int) -> None:
 
 @click.command()
 @click.argument("model", required=False)
-@click.option("--temperature", default=0.8, show_default=True)
-@click.option("--seed", type=int, help="The same seed gives the same answers.")
-def chat(model: str | None, temperature: float, seed: int | None) -> None:
+@click.option("--system", default="", help="The system's turn: how to answer. It is never dropped.")
+@click.option("--max-tokens", type=click.IntRange(1), default=512, show_default=True, help="Most tokens of an answer.")
+@click.option(
+    "--temperature", type=click.FloatRange(0, 10), default=0.8, show_default=True, help="0: always the likeliest token."
+)
+@click.option("--top-k", type=click.IntRange(0), default=0, show_default=True, help="Keep the k likeliest tokens.")
+@click.option(
+    "--top-p",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=0.95,
+    show_default=True,
+    help="Keep the likeliest tokens with this probability in total.",
+)
+@click.option(
+    "--min-p",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    show_default=True,
+    help="Keep tokens with this share of the highest probability.",
+)
+@click.option(
+    "--repetition-penalty",
+    type=click.FloatRange(0, 10, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="Above 1: earlier tokens become less likely.",
+)
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="The same seed gives the same answers.")
+def chat(model: str | None, system: str, max_tokens: int, seed: int | None, **sampling: Any) -> None:
     """Chat with MODEL in the terminal: an asset, a version or a folder; default: the newest model."""
+    from model.sampling import Sampling
     from model.serve.chat import chat as run_chat
+    from model.serve.text import ReplyOptions
 
     directory = _directory(model)
-    run_chat(directory, temperature=temperature, seed=seed, plain=True if _only_continues_text(directory) else None)
+    seed = secrets.randbits(31) if seed is None else seed
+    plain = True if _only_continues_text(directory) else None
+    run_chat(directory, ReplyOptions(Sampling(**sampling, seed=seed), max_tokens), system=system, plain=plain)
 
 
 @click.command()

@@ -23,7 +23,7 @@ from pipeline.ingest.json_files import nested
 from pipeline.ingest.records import Reading
 from pipeline.ingest.rows import Contents, RowSet, RowsInFiles, RowsOnTheHub, RowsOverHttp, files_by_default
 from pipeline.ingest.source_kind import Log, Origin
-from pipeline.settings import Settings
+from pipeline.settings import MAX_DOCUMENTS, Settings
 from pipeline.store.artifact import Artifact
 
 Row = dict[str, Any]
@@ -45,7 +45,9 @@ class ConversationBlock(Origin):
     license: str | None = Field(
         None, description="for the data card; left out, the file's own column `license` or `licence`"
     )
-    limit: int | None = Field(None, ge=1, description="at most this many rows, the first ones in the file's order")
+    limit: int | None = Field(
+        None, ge=1, le=MAX_DOCUMENTS, description="at most this many rows, the first ones in the file's order"
+    )
 
     def as_recorded(self) -> dict[str, Any]:
         """The settings as the fingerprint has them: without the place, since the same files elsewhere are the same."""

@@ -52,7 +52,7 @@ class Settings(Block):
     held_back: float = Field(
         0.05, ge=0, lt=1, description="share of first questions kept for the evaluation; the same as for sft"
     )
-    seed: int = Field(0, description="which other answer is taken as the rejected one")
+    seed: int = Field(0, ge=0, lt=2**63, description="which other answer is taken as the rejected one")
 
     @model_validator(mode="after")
     def _names(self) -> Settings:

@@ -27,7 +27,7 @@ class ExecutionSettings(Settings):
     executor: Literal["in_process", "processes", "ray"] = Field(
         "processes", description="Where work on fragments runs; the results are the same to the byte"
     )
-    workers: int = Field(0, ge=0, description="Worker processes; 0: one for each core")
+    workers: int = Field(0, ge=0, le=10_000, description="Worker processes; 0: one for each core")
     ray_address: str = Field("auto", description="Address of the Ray cluster, for `executor: ray`")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(
         "auto", description="Where the model is trained and evaluated"

@@ -1,7 +1,7 @@
 """Held-back questions: which of them to use, and how to encode them.
 
-Questions are encoded exactly as in training (with the tokenizer's chat template, up to the assistant's turn) and
-selected by hash, so that every model is asked the same ones.
+Questions are encoded exactly as in training (`model/conversation.py`, up to the assistant's turn) and selected by hash,
+so that every model is asked the same ones.
 """
 
 from __future__ import annotations
@@ -24,6 +24,6 @@ def sample_questions(held_back: pl.DataFrame, most: int) -> pl.DataFrame:
 
 
 def prompt_ids(tokenizer: Tokenizer, messages: Sequence[Mapping[str, Any]]) -> list[int]:
-    """Token ids of the conversation up to the start of the assistant's turn, as a separate document."""
+    """Token ids of the conversation up to the start of the assistant's turn."""
     ids, _ = tokenizer.encode_chat(messages, answer_next=True)
-    return [tokenizer.document_start, *map(int, ids)]
+    return ids.tolist()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from pipeline.settings import Settings
+from model.config import MAX_CONTEXT
+from pipeline.settings import MAX_BATCH_TOKENS, MAX_DOCUMENTS, MAX_TOKENS, Settings
 
 PROMPTS = (
     "Fellow citizens of the Senate and House of Representatives:",
@@ -21,15 +22,25 @@ class MeasureSettings(Settings):
     validation_tokens: int = Field(
         200_000,
         ge=1_000,
+        le=MAX_TOKENS,
         description="approximate number of validation tokens to score, shared evenly between sources",
     )
     answers: int = Field(
-        64, ge=0, description="number of held-back questions to answer, shared evenly between sources; 0: none"
+        64,
+        ge=0,
+        le=MAX_DOCUMENTS,
+        description="number of held-back questions to answer, shared evenly between sources; 0: none",
     )
-    answer_tokens: int = Field(64, ge=1, description="longest answer or continuation, in tokens")
-    preferences: int = Field(200, ge=0, description="number of held-back preference pairs to score; 0: none")
+    answer_tokens: int = Field(64, ge=1, le=MAX_CONTEXT, description="longest answer or continuation, in tokens")
+    preferences: int = Field(
+        200, ge=0, le=MAX_DOCUMENTS, description="number of held-back preference pairs to score; 0: none"
+    )
     prompts: tuple[str, ...] = Field(
         PROMPTS, description="fixed prompts, continued once greedily and once by random sampling"
     )
-    temperature: float = Field(0.8, gt=0, description="temperature of the sampled continuations; answers are greedy")
-    batch_tokens: int = Field(4_096, ge=256, description="tokens to score at once; lower it if memory is short")
+    temperature: float = Field(
+        0.8, gt=0, le=10, description="temperature of the sampled continuations; answers are greedy"
+    )
+    batch_tokens: int = Field(
+        4_096, ge=256, le=MAX_BATCH_TOKENS, description="tokens to score at once; lower it if memory is short"
+    )

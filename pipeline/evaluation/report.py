@@ -32,7 +32,7 @@ from pipeline.store.draft import Draft
 from pipeline.store.tables import write_table, write_whole
 from pipeline.training.model_facts import ModelFacts
 
-VERSION = "2"
+VERSION = "3"  # 3: conversations and pairs in the form of training (no <eos> before them, cut alike); another draw
 
 ConfiguredMeasure = tuple[Measure[Any], Settings]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import gzip
 from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import polars as pl
 from pydantic import Field, field_validator
@@ -35,7 +35,9 @@ class CommonCrawlSource(SourceBlock):
     content: Literal["wet", "warc"] = Field(
         "wet", description="wet = text as extracted by Common Crawl; warc = pages, extracted here"
     )
-    segments: list[int] = Field([0], description="which files of the crawl's list, counted from 0")
+    segments: list[Annotated[int, Field(ge=0, lt=10**6)]] = Field(
+        [0], description="which files of the crawl's list, counted from 0"
+    )
     url: Texts = Field([], description="another host than the official one")
 
     @field_validator("segments")

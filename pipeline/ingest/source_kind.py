@@ -17,7 +17,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from pipeline.ingest.open_files import Part
 from pipeline.ingest.records import Reading
-from pipeline.settings import Settings
+from pipeline.settings import MAX_DOCUMENTS, MAX_WEIGHT, Settings
 from pipeline.store.artifact import digest
 
 Log = Callable[[str], None]
@@ -107,8 +107,10 @@ class SourceBlock(Origin, populate_by_name=True):
     from_: str | None = Field(None, alias="from", description="an entry of recipes/catalog.yaml that sets the rest")
     lang: str | None = Field(None, description="language, where the records do not say: ko, en, code, ...")
     license: str | None = Field(None, description="licence, where the records do not say")
-    limit: int | None = Field(None, ge=1, description="at most this many documents, the first ones")
-    weight: float = Field(1.0, gt=0, description="how often a token of this source is drawn in training, against 1")
+    limit: int | None = Field(None, ge=1, le=MAX_DOCUMENTS, description="at most this many documents, the first ones")
+    weight: float = Field(
+        1.0, gt=0, le=MAX_WEIGHT, description="how often a token of this source is drawn in training, against 1"
+    )
 
     @field_validator("name")
     @classmethod

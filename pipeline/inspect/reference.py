@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import types
-from collections.abc import Iterator, Mapping
-from typing import Any, Literal, Union, get_args, get_origin
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -34,7 +35,7 @@ def _sections(place: str, fields: Mapping[str, FieldInfo]) -> Iterator[str]:
         where = f"{place}.{key}" if place else key
         blocks = blocks_of(field.annotation)
         if not blocks:
-            rows.append(_row(key, _type(field.annotation), _default(field), field))
+            rows.append(_row(key, _type(field.annotation, field.metadata), _default(field), field))
             continue
         inner.append((where + ("[]" if _is_list(field.annotation) else ""), field.annotation, blocks))
         if place or not any(block.model_fields for block in blocks.values()):
@@ -71,7 +72,7 @@ def _sections_of_kinds(place: str, about_kinds: str, blocks: Mapping[str, type[B
                 (inner[f"{place}.{name}"],) = found.values()
                 rows.append(_row(field.alias or name, f"block `{place}.{name}`", "", field))
             else:
-                rows.append(_row(field.alias or name, _type(field.annotation), _default(field), field))
+                rows.append(_row(field.alias or name, _type(field.annotation, field.metadata), _default(field), field))
         title = f"`{place}` of `kind: {'`, `'.join(having)}`"
         if len(having) == len(blocks):
             title = f"`{place}`, every kind"
@@ -107,18 +108,46 @@ def _is_list(annotation: Any) -> bool:
     return any(get_origin(of) in (list, tuple) for of in (annotation, *get_args(annotation)))
 
 
-def _type(annotation: Any) -> str:
+def _type(annotation: Any, metadata: Sequence[Any] = ()) -> str:
+    """What a key may hold. metadata: of the field or of an Annotated type, with the range of a number."""
     origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        inner = [of for field in arguments[1:] for of in getattr(field, "metadata", [field])]
+        return _type(arguments[0], [*metadata, *inner])
     if origin is Literal:
         return " \\| ".join(f"`{value}`" for value in arguments)
     if origin in (Union, types.UnionType):
-        return " \\| ".join(_type(argument) for argument in arguments if argument is not type(None))
+        return " \\| ".join(_type(argument, metadata) for argument in arguments if argument is not type(None))
     if origin in (list, tuple):
-        return f"list of {_type(arguments[0])}" if arguments else "list"
+        return f"list of {_plural(_type(arguments[0]))}" if arguments else "list"
     if origin is dict:
-        return f"mapping to {_type(arguments[1])}"
-    words = {"str": "text", "int": "whole number", "float": "number", "bool": "true or false"}
+        return f"mapping to {_plural(_type(arguments[1]))}"
+    if annotation in (int, float):
+        return " ".join(["whole number" if annotation is int else "number", *_range(metadata)])
+    words = {"str": "text", "bool": "true or false"}
     return words.get(getattr(annotation, "__name__", ""), str(annotation))
+
+
+def _plural(kind: str) -> str:
+    return kind.replace("number", "numbers")
+
+
+def _range(metadata: Sequence[Any]) -> list[str]:
+    """The range of a number in words, such as `from 0 to 1` or `above 0, below 1`."""
+    bounds = {name: getattr(of, name) for of in metadata for name in ("gt", "ge", "lt", "le") if hasattr(of, name)}
+    if bounds.keys() == {"ge", "le"}:
+        return [f"from {_number(bounds['ge'])} to {_number(bounds['le'])}"]
+    words = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
+    return [", ".join(f"{words[name]} {_number(bounds[name])}" for name in words if name in bounds)] if bounds else []
+
+
+def _number(value: float) -> str:
+    """A number as people write it: thousands with commas, large powers of 2 and 10 as such."""
+    for base in (10, 2):
+        power = round(math.log(value, base)) if value >= 2**20 else 0
+        if power and base**power == value:
+            return f"{base}^{power}"
+    return f"{value:,}" if value == int(value) and isinstance(value, int) else f"{value:g}"
 
 
 def _default(field: FieldInfo) -> str:

@@ -1,8 +1,9 @@
 """The same tokenizer as Hugging Face's files: `tokenizer.json`, `tokenizer_config.json`, the chat template.
 
-The ids are the same as the native tokenizer's; the report counts the documents on which this was checked. One
-difference cannot be expressed in these files: by default, `tokenizers` and `transformers` read `<eos>` in ordinary text
-as the special token. Encode untrusted text with `tokenizer.encode_special_tokens = True` or
+The ids are the same as the native tokenizer's; the report counts the documents on which this was checked. Two
+differences cannot be expressed in these files. A text for SentencePiece that itself begins with a line `user`, `system`
+or `assistant` is split after that line, as a turn is. And by default, `tokenizers` and `transformers` read `<eos>` in
+ordinary text as the special token: encode untrusted text with `tokenizer.encode_special_tokens = True` or
 `split_special_tokens=True`.
 """
 
@@ -12,8 +13,8 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+from model.conversation import ROLES, TEMPLATE
 from pipeline.tokens.byte_pair import BytePairEngine
-from pipeline.tokens.chat import TEMPLATE
 from pipeline.tokens.sentencepiece_model import SPACE, SentencePieceEngine, fields, varint
 
 # Hugging Face's unigram matches control symbols and `<0x41>` in text; this score keeps them out of every best path.
@@ -83,8 +84,7 @@ def _sentencepiece(engine: SentencePieceEngine) -> dict[str, Any]:
         "decoder": {"type": "Sequence", "decoders": [{"type": "ByteFallback"}, {"type": "Fuse"}]},
         "model": _sentencepiece_model(engine, names),
     }
-    if engine.pattern is not None:
-        parts["pre_tokenizer"] = _split(engine.pattern)
+    parts["pre_tokenizer"] = _after_role(engine.pattern)
     return parts
 
 
@@ -107,6 +107,7 @@ def _foreign_sentencepiece(engine: SentencePieceEngine) -> dict[str, Any]:
         decoders.append({"type": "Strip", "content": " ", "start": 1, "stop": 0})
     return {
         "normalizer": {"type": "Sequence", "normalizers": steps},
+        "pre_tokenizer": _after_role(None),
         "decoder": {"type": "Sequence", "decoders": decoders},
         "model": _sentencepiece_model(engine, engine.vocabulary),
     }
@@ -174,6 +175,16 @@ def byte_alphabet() -> list[str]:
     visible = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     others = iter(range(256, 512))
     return [chr(byte) if byte in visible else chr(next(others)) for byte in range(256)]
+
+
+def _after_role(pattern: str | None) -> dict[str, Any]:
+    """Splits the line of a turn's role from what is said, then by `pattern`.
+
+    SentencePiece's vocabularies have tokens that start with a line break, such as `\\n#`. In a rendered chat template
+    one could span the role's line and the first character of the content, which are encoded apart in training.
+    """
+    role = _split(rf"\A{SPACE}?(?:{'|'.join(ROLES)})\n")
+    return role if pattern is None else {"type": "Sequence", "pretokenizers": [role, _split(pattern)]}
 
 
 def is_unigram(model: bytes) -> bool:

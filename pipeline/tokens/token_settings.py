@@ -6,7 +6,8 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from pipeline.settings import Settings
+from model.config import MAX_VOCABULARY
+from pipeline.settings import Settings, Weight
 
 # Ids 0 to 5 of every tokenizer trained here, whatever its kind; reserved tokens and the 256 bytes follow.
 SPECIALS = ("<pad>", "<unk>", "<bos>", "<eos>", "<|im_start|>", "<|im_end|>")
@@ -21,7 +22,11 @@ class TokenizerSettings(Settings):
         "by tiktoken (about a tenth fewer tokens); existing: a tokenizer from a file",
     )
     vocab_size: int = Field(
-        32_000, ge=0, description="number of tokens with the special ones (Llama 2: 32,000); existing: 0 or its size"
+        32_000,
+        ge=0,
+        le=MAX_VOCABULARY,
+        description="number of tokens with the special ones (Llama 2: 32,000); existing: 0 or its size; at most 2^20 "
+        "(XLM-V, Liang et al. 2023: a million)",
     )
     algorithm: Literal["bpe", "unigram"] = Field(
         "bpe",
@@ -48,15 +53,18 @@ class TokenizerSettings(Settings):
     reserved: int = Field(
         10, ge=0, le=1000, description="unused special tokens `<|reserved_0|>`..., for later fine-tuning"
     )
-    source_weights: dict[str, float] = Field(
+    source_weights: dict[str, Weight] = Field(
         {},
         description="by source: how often its documents count in the training sample; default 1, 0 leaves it out",
     )
-    language_weights: dict[str, float] = Field(
+    language_weights: dict[str, Weight] = Field(
         {}, description="the same by language; {ko: 1.5} gives Korean words a larger part of the vocabulary"
     )
     sample_bytes: int = Field(
-        256 * 2**20, ge=1, description="most text to train on; more changes the vocabulary little and costs memory"
+        256 * 2**20,
+        ge=1,
+        le=2**40,
+        description="most text to train on; more changes the vocabulary little and costs memory",
     )
     held_back: float = Field(
         0.02,
@@ -120,6 +128,7 @@ class ShardSettings(Settings):
     row_group_tokens: int = Field(
         2**20,
         ge=1024,
+        le=2**30,
         description="tokens in a row group, the unit of reading and shuffling (a million take about 2 MB)",
     )
     near_duplicate: float = Field(

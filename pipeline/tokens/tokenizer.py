@@ -17,8 +17,8 @@ from typing import Any, Protocol
 import numpy as np
 import polars as pl
 
+from model.conversation import encode_conversations
 from pipeline.errors import UserError
-from pipeline.tokens import chat
 from pipeline.tokens.byte_pair import BytePairEngine, from_tiktoken
 from pipeline.tokens.encoding import list_series, smallest_unsigned, text_column
 from pipeline.tokens.sentencepiece_model import SentencePieceEngine
@@ -80,14 +80,14 @@ class Tokenizer:
     def encode_chat(
         self, messages: Sequence[Mapping[str, Any]], answer_next: bool = False
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Ids (int64) and loss mask (bool) of one conversation, a list of {role, content}; see chat.py."""
+        """Ids (int64) and loss mask (bool) of one conversation, a list of {role, content}; see `model.conversation`."""
         return self.encode_chats([messages], answer_next)[0]
 
     def encode_chats(
         self, conversations: Sequence[Sequence[Mapping[str, Any]]], answer_next: bool = False
     ) -> list[tuple[np.ndarray, np.ndarray]]:
         """The same for many conversations at once, which is much faster."""
-        return chat.encode_conversations(conversations, self.encode, self.ids, answer_next)
+        return encode_conversations(conversations, self.encode, self.ids, answer_next)
 
     # -- ids to text ---------------------------------------------------------------------------------------------------
 

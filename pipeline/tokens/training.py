@@ -26,7 +26,7 @@ from pipeline.tokens.token_settings import TokenizerSettings
 from pipeline.tokens.tokenizer import ABOUT, HUGGING_FACE, SENTENCEPIECE, TIKTOKEN, load
 
 ASSET = "tokenizer"
-VERSION = "2"
+VERSION = "3"  # 3: the chat template marks what the assistant says; SentencePiece splits after a role's line
 REPORT, PICTURE, CONFIG = "report.json", "vocabulary.png", "tokenizer_config.json"
 
 

@@ -202,8 +202,10 @@ class Loop:
         if self.scaler:
             self.scaler.update()
         if self.average:
+            updates = step + 1 - sum(skipped < step for skipped in self.skipped)  # with this one
+            decay = schedule.average_decay(updates, settings.ema)
             averages = list(self.average.values())
-            torch._foreach_lerp_(averages, [p.detach() for p in self.model.parameters()], 1 - settings.ema)
+            torch._foreach_lerp_(averages, [p.detach() for p in self.model.parameters()], 1 - decay)
         further_means = {name: value / max(units, 1.0) for name, value in zip(sums, totals[1:])}
         rate = self.optimiser.learning_rate * share
         self._log_step(

@@ -40,3 +40,13 @@ def scaling_law(flops: float) -> tuple[float, float]:
     learning_rate = 0.3118 * flops**-0.1250
     batch_tokens = 0.2920 * flops**0.3271
     return min(learning_rate, 1e-2), batch_tokens
+
+
+def average_decay(updates: int, limit: float) -> float:
+    """The decay of the running average of the weights at the `updates`-th update, from 1: it rises to `limit`.
+
+    min(limit, (1 + n) / (10 + n)) after n updates, as in TensorFlow's ExponentialMovingAverage with `num_updates`. The
+    average then covers about the last tenth of the updates, until `limit` covers fewer, and forgets the random start. A
+    bias correction (Kingma & Ba 2015, section 7.2) would weigh all updates alike in a run shorter than 1 / (1 - limit).
+    """
+    return min(limit, updates / (9 + updates))

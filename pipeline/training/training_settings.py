@@ -10,17 +10,25 @@ micro-batch; its result differs by rounding only.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from pipeline.settings import Settings
+from model.config import MAX_CONTEXT
+from pipeline.settings import MAX_BATCH_TOKENS, MAX_STEPS, MAX_TOKENS, Settings
 from pipeline.training.data.feed import FeedSettings
 
 NOT_IN_FINGERPRINT = (
     "sequences", "precision", "activation_checkpointing", "loss_chunk", "compile", "sharding", "checkpoint_every",
     "checkpoint_minutes", "keep_checkpoints", "samples_every", "sample_prompts", "sample_tokens",
 )  # fmt: skip
+
+
+MAX_SEQUENCES = 10**6  # in a micro-batch
+MAX_RANK = 65_536  # of LoRA's additions: more than the widest matrix has
+MAX_DECAY = 100  # of weights; arXiv 2509.14786 uses up to 30 times the usual 0.1 where data is scarce
+Beta = Annotated[float, Field(ge=0, lt=1)]
+Chunk = Annotated[int, Field(ge=0, le=MAX_BATCH_TOKENS)]
 
 
 class LoopSettings(Settings):
@@ -30,6 +38,7 @@ class LoopSettings(Settings):
     learning_rate: float = Field(
         0.0,
         ge=0,
+        le=1,
         description=(
             "highest learning rate; 0: by the scaling law of DeepSeek LLM (Bi et al. 2024, section 3.1), at most 1e-2"
         ),
@@ -69,32 +78,41 @@ class LoopSettings(Settings):
             "adamw, or muon for the matrices of the blocks and adamw for the rest (Jordan 2024; Liu et al. 2025)"
         ),
     )
-    betas: tuple[float, float] = Field(
-        (0.9, 0.95), description="decay rates of AdamW's two moments (GPT-3; Brown et al. 2020, appendix B)"
+    betas: tuple[Beta, Beta] = Field(
+        (0.9, 0.95),
+        description=(
+            "decay rates of AdamW's two moments (GPT-3; Brown et al. 2020, appendix B), below 1 (Kingma & Ba 2015,"
+            " algorithm 1)"
+        ),
     )
     momentum: float = Field(0.95, ge=0, lt=1, description="Muon's momentum (Jordan 2024)")
     weight_decay: float = Field(
         0.1,
         ge=0,
+        le=MAX_DECAY,
         description=(
             "applied to matrices, never to norms, biases and embeddings (GPT-3: 0.1; OLMo 2, section 3.2, excludes"
             " embeddings)"
         ),
     )
-    clip: float = Field(1.0, ge=0, description="largest gradient norm; 0: no clipping (GPT-3: 1.0)")
+    clip: float = Field(1.0, ge=0, le=1e6, description="largest gradient norm; 0: no clipping (GPT-3: 1.0)")
     ema: float = Field(
         0.0,
         ge=0,
         lt=1,
-        description="decay of a running average of the weights, which is evaluated and saved in their place; 0: none",
+        description=(
+            "decay of a running average of the weights, which is evaluated and saved in their place; it rises to this"
+            " value (TensorFlow's ExponentialMovingAverage: (1 + n) / (10 + n) after n updates); 0: none"
+        ),
     )
     z_loss: float = Field(
-        0.0, ge=0, description="weight of log(Z)^2, which keeps logits small (PaLM, section 5: 1e-4); 0: none"
+        0.0, ge=0, le=1, description="weight of log(Z)^2, which keeps logits small (PaLM, section 5: 1e-4); 0: none"
     )
     # -- memory and speed
     sequences: int = Field(
         0,
         ge=0,
+        le=MAX_SEQUENCES,
         description=(
             "sequences per micro-batch on one device; 0: 4,096 tokens on a CPU, the largest power of two that fits on a"
             " GPU according to the plan"
@@ -113,7 +131,7 @@ class LoopSettings(Settings):
             "recompute the blocks in the backward pass: about a third more compute, much less memory (Chen et al. 2016)"
         ),
     )
-    loss_chunk: Literal["auto"] | int = Field(
+    loss_chunk: Literal["auto"] | Chunk = Field(
         "auto",
         description=(
             "tokens whose logits are in memory at once in the loss; 0: all of a micro-batch; auto: enough for 4 million"
@@ -135,24 +153,30 @@ class LoopSettings(Settings):
         ),
     )
     # -- checkpoints, validation and samples
-    checkpoint_every: int = Field(0, ge=0, description="steps between checkpoints; 0: by time only")
-    checkpoint_minutes: float = Field(10.0, gt=0, description="longest time between checkpoints, in minutes")
-    keep_checkpoints: int = Field(
-        2, ge=1, description="number of newest checkpoints to keep, besides the best one by validation loss"
+    checkpoint_every: int = Field(0, ge=0, le=MAX_STEPS, description="steps between checkpoints; 0: by time only")
+    checkpoint_minutes: float = Field(
+        10.0, gt=0, le=10_080, description="longest time between checkpoints, in minutes, at most a week"
     )
-    evaluate_every: int = Field(0, ge=0, description="steps between validations; 0: ten in a run")
+    keep_checkpoints: int = Field(
+        2, ge=1, le=10_000, description="number of newest checkpoints to keep, besides the best one by validation loss"
+    )
+    evaluate_every: int = Field(0, ge=0, le=MAX_STEPS, description="steps between validations; 0: ten in a run")
     select: Literal["last", "best"] = Field(
         "last", description="which weights become the model: the last ones, or those with the lowest validation loss"
     )
     samples_every: int = Field(
-        0, ge=0, description="steps between samples, which are taken at validations; 0: at every second validation"
+        0,
+        ge=0,
+        le=MAX_STEPS,
+        description="steps between samples, which are taken at validations; 0: at every second validation",
     )
     sample_prompts: tuple[str, ...] = Field(("The ", "def ", "오늘 "), description="prompts that the samples continue")
-    sample_tokens: int = Field(48, ge=1, description="tokens per sample")
+    sample_tokens: int = Field(48, ge=1, le=MAX_CONTEXT, description="tokens per sample")
     # -- divergence
     spike_sigmas: float = Field(
         6.0,
         ge=0,
+        le=1000,
         description=(
             "a loss this many standard deviations above the mean of the last 128 steps is a spike (OLMo-core's"
             " SkipStepOptimizer: 6 and 128); 0: only NaN counts"
@@ -161,6 +185,7 @@ class LoopSettings(Settings):
     max_rollbacks: int = Field(
         5,
         ge=0,
+        le=1000,
         description="how often a run may roll back to its last checkpoint and skip a batch before it fails",
     )
 
@@ -189,6 +214,7 @@ class PretrainingSettings(LoopSettings):
     tokens: int = Field(
         0,
         ge=0,
+        le=MAX_TOKENS,
         description=(
             "tokens to train on; 0: 20 per parameter (Hoffmann et al. 2022), but at most `max_epochs` passes over the"
             " data"
@@ -197,6 +223,7 @@ class PretrainingSettings(LoopSettings):
     max_epochs: float = Field(
         4.0,
         gt=0,
+        le=10_000,
         description=(
             "limit on passes if `tokens` is 0 (Muennighoff et al. 2023: up to 4 are almost as good as new data)"
         ),
@@ -204,6 +231,7 @@ class PretrainingSettings(LoopSettings):
     batch_tokens: int = Field(
         0,
         ge=0,
+        le=MAX_BATCH_TOKENS,
         description=(
             "tokens per step over all devices; 0: by the scaling law of DeepSeek LLM (Bi et al. 2024, section 3.1)"
         ),
@@ -211,6 +239,7 @@ class PretrainingSettings(LoopSettings):
     validation_tokens: int = Field(
         0,
         ge=0,
+        le=MAX_TOKENS,
         description=(
             "tokens of the validation split to use during training; 0: 65,536, but at most 1.5 % of `tokens`, so that"
             " ten validations take a twentieth of the time. The final validation always uses all of them"
@@ -225,21 +254,25 @@ class SftSettings(LoopSettings):
     """Fine-tuning on conversations."""
 
     enabled: bool = Field(True, description="false: no fine-tuned model is made")
-    epochs: float = Field(3.0, gt=0, description="passes over the conversations (Alpaca, Tülu 3: 2-3)")
+    epochs: float = Field(3.0, gt=0, le=10_000, description="passes over the conversations (Alpaca, Tülu 3: 2-3)")
     batch_tokens: int = Field(
         8192,
         ge=1,
+        le=MAX_BATCH_TOKENS,
         description="tokens per step; some tens of conversations, as is usual (Tülu 3: 128 conversations)",
     )
-    context: int = Field(0, ge=0, description="length of a packed sequence; 0: the model's context")
+    context: int = Field(0, ge=0, le=MAX_CONTEXT, description="length of a packed sequence; 0: the model's context")
     method: Literal["full", "lora"] = Field(
         "full", description="train all weights, or low-rank additions that are merged at the end (Hu et al. 2021)"
     )
     lora_rank: int = Field(
-        16, ge=1, description="rank of the additions (Hu et al. 2021, section 7.2: 8 suffices; 16 leaves room)"
+        16,
+        ge=1,
+        le=MAX_RANK,
+        description="rank of the additions (Hu et al. 2021, section 7.2: 8 suffices; 16 leaves room)",
     )
     lora_alpha: float = Field(
-        32.0, gt=0, description="scale of the additions over their rank (twice the rank is common)"
+        32.0, gt=0, le=1e6, description="scale of the additions over their rank (twice the rank is common)"
     )
     select: Literal["last", "best"] = Field(
         "best",
@@ -251,12 +284,13 @@ class SftSettings(LoopSettings):
     learning_rate: float = Field(
         0.0,
         ge=0,
+        le=1,
         description=(
             "highest learning rate; 0: a tenth of what pretraining would use at this size; ten times that with LoRA (Hu"
             " et al. 2021, appendix D)"
         ),
     )
-    weight_decay: float = Field(0.0, ge=0, description="applied to matrices (Tülu 3: 0)")
+    weight_decay: float = Field(0.0, ge=0, le=MAX_DECAY, description="applied to matrices (Tülu 3: 0)")
     sample_prompts: tuple[str, ...] = Field(
         ("Hello!", "안녕하세요", "Write a function that adds two numbers."),
         description="questions that the samples answer",
@@ -267,12 +301,18 @@ class PreferenceSettings(LoopSettings):
     """Preference tuning (DPO) on pairs of answers."""
 
     enabled: bool = Field(True, description="false: no preference-tuned model is made")
-    epochs: float = Field(1.0, gt=0, description="passes over the pairs (Rafailov et al. 2023; Tülu 3: 1)")
+    epochs: float = Field(1.0, gt=0, le=10_000, description="passes over the pairs (Rafailov et al. 2023; Tülu 3: 1)")
     batch_pairs: int = Field(
-        16, ge=1, description="pairs per step (Rafailov et al. 2023, appendix B: 64; fewer for small data sets)"
+        16,
+        ge=1,
+        le=10**6,
+        description="pairs per step (Rafailov et al. 2023, appendix B: 64; fewer for small data sets)",
     )
     beta: float = Field(
-        0.1, gt=0, description="how strongly the model is held to the reference model (Rafailov et al. 2023: 0.1)"
+        0.1,
+        gt=0,
+        le=100,
+        description="how strongly the model is held to the reference model (Rafailov et al. 2023: 0.1)",
     )
     label_smoothing: float = Field(
         0.0,
@@ -290,6 +330,7 @@ class PreferenceSettings(LoopSettings):
     context: int = Field(
         0,
         ge=0,
+        le=MAX_CONTEXT,
         description=(
             "longest prompt and answer together, in tokens; 0: the model's context. Longer prompts lose their start,"
             " longer answers their end"
@@ -298,19 +339,20 @@ class PreferenceSettings(LoopSettings):
     method: Literal["full", "lora"] = Field(
         "full", description="train all weights, or low-rank additions that are merged at the end"
     )
-    lora_rank: int = Field(16, ge=1, description="rank of the additions")
-    lora_alpha: float = Field(32.0, gt=0, description="scale of the additions over their rank")
+    lora_rank: int = Field(16, ge=1, le=MAX_RANK, description="rank of the additions")
+    lora_alpha: float = Field(32.0, gt=0, le=1e6, description="scale of the additions over their rank")
     learning_rate: float = Field(
         0.0,
         ge=0,
+        le=1,
         description=(
             "highest learning rate; 0: a hundredth of what pretraining would use at this size; ten times that with LoRA"
         ),
     )
-    weight_decay: float = Field(0.0, ge=0, description="applied to matrices (Rafailov et al. 2023: 0)")
+    weight_decay: float = Field(0.0, ge=0, le=MAX_DECAY, description="applied to matrices (Rafailov et al. 2023: 0)")
     warmup: float = Field(0.1, ge=0, le=1, description="share of the steps over which the rate rises (Tülu 3: 0.1)")
     spike_sigmas: float = Field(
-        0.0, ge=0, description="off by default, since the loss naturally varies widely between pairs"
+        0.0, ge=0, le=1000, description="off by default, since the loss naturally varies widely between pairs"
     )
     sample_prompts: tuple[str, ...] = Field(
         ("Hello!", "안녕하세요", "Write a function that adds two numbers."),

@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from model import export
+from model.conversation import encode_conversations
 from pipeline.evaluation import report
 from pipeline.evaluation.evaluation_settings import EvaluationSettings
 from pipeline.store.artifact import Artifact
@@ -38,9 +39,10 @@ class Bytes:
         return bytes(i - 6 for i in map(int, ids) if i >= 6).decode(errors="replace")
 
     def encode_chat(self, messages, answer_next=False):
-        from pipeline.tokens import chat
+        return self.encode_chats([messages], answer_next)[0]
 
-        return chat.encode_conversations([messages], self.encode, self.ids, answer_next)[0]
+    def encode_chats(self, conversations, answer_next=False):
+        return encode_conversations(conversations, self.encode, self.ids, answer_next)
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from model.sampling import GREEDY
 from pipeline.evaluation.held_back import prompt_ids, sample_questions
 from pipeline.evaluation.measure import SAMPLE
 from pipeline.evaluation.measures import answers, samples
@@ -29,10 +30,10 @@ def questions(*pairs: tuple[str, str], lang: str = "en") -> pl.DataFrame:
 
 def test_the_prompt_ends_where_the_assistant_begins(tokenizer):
     ids = prompt_ids(tokenizer, [{"role": "user", "content": "hi"}])
-    assert ids[0] == tokenizer.document_start and ids[1] == tokenizer.ids["<|im_start|>"]
+    assert ids[0] == tokenizer.ids["<|im_start|>"]
     assert bytes(i - 6 for i in ids[-10:]).decode() == "assistant\n"
     whole, learned = tokenizer.encode_chat([{"role": "user", "content": "hi"}, {"role": "assistant", "content": "yo"}])
-    assert ids[1:] == whole[: int(np.argmax(learned))].tolist()  # what training saw before the first learned token
+    assert ids == whole[: int(np.argmax(learned))].tolist()  # what training saw before the first learned token
 
 
 @pytest.fixture
@@ -43,9 +44,9 @@ def scripted(monkeypatch, tokenizer):
     asked: list[list[int]] = []
 
     def script(said: str, end: bool = True):
-        def generate(model, ids, max_new, temperature, top_k, top_p, seed, stop):
+        def generate(model, ids, max_new, sampling=GREEDY, stop_ids=()):
             asked.append(list(ids))
-            assert temperature == 0 and tokenizer.ids["<|im_end|>"] in stop
+            assert sampling.temperature == 0 and tokenizer.ids["<|im_end|>"] in stop_ids
             out = tokenizer.encode([said])[0].tolist()
             return iter(out[:max_new] if end else (out * 100)[:max_new])
 

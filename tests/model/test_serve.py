@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import threading
 
@@ -12,9 +13,10 @@ from fastapi.testclient import TestClient
 
 from model import export
 from model.config import ModelConfig
+from model.sampling import Sampling
 from model.serve import server
 from model.serve.chat import chat
-from model.serve.text import Reply, Sampling, TextModel, byte_alphabet, open_directory, token_bytes
+from model.serve.text import Reply, ReplyOptions, TextModel, byte_alphabet, open_directory, token_bytes
 from model.transformer import Transformer
 
 SPECIALS = ["<pad>", "<unk>", "<bos>", "<eos>", "<|im_start|>", "<|im_end|>"]
@@ -87,7 +89,7 @@ def ask(**changes):
 
 
 def test_a_conversation_and_a_completion(client):
-    body = client.post("/v1/chat/completions", json=ask(frequency_penalty=0.5)).json()
+    body = client.post("/v1/chat/completions", json=ask(top_k=40, min_p=0.1)).json()
     assert body["choices"][0]["message"] == {"role": "assistant", "content": ANSWER}
     assert body["choices"][0]["finish_reason"] == "stop" and body["object"] == "chat.completion"
     assert body["usage"]["total_tokens"] == body["usage"]["prompt_tokens"] + body["usage"]["completion_tokens"]
@@ -144,6 +146,24 @@ def test_a_seed_makes_it_repeatable(client):
         ("/v1/chat/completions", ask(max_tokens=0), 400, "`max_tokens`"),
         ("/v1/chat/completions", ask(n=2), 400, "`n`"),
         ("/v1/chat/completions", ask(stop=["a"] * 5), 400, "`stop`"),
+        (
+            "/v1/chat/completions",
+            ask(frequency_penalty=0.5),
+            400,
+            "field `frequency_penalty`: use only model, ",
+        ),
+        ("/v1/chat/completions", ask(tools=[], logprobs=True), 400, "unknown fields `tools`, `logprobs`: use only"),
+        (
+            "/v1/chat/completions",
+            ask(messages=[{"role": "user", "content": "x", "name": "y"}]),
+            400,
+            "`messages.0.name`: use only role, content.",
+        ),
+        ("/v1/chat/completions", ask(top_p=0), 400, "`top_p`"),
+        ("/v1/chat/completions", ask(min_p=1.5), 400, "`min_p`"),
+        ("/v1/chat/completions", ask(top_k=-1), 400, "`top_k`"),
+        ("/v1/completions", {"prompt": "x", "repetition_penalty": 0}, 400, "`repetition_penalty`"),
+        ("/v1/completions", {"prompt": "x", "best_of": 3}, 400, "`best_of`: use only model, "),
         ("/v1/completions", {"prompt": "x" * 1_000_001}, 413, "1,000,000 bytes"),
         ("/v1/completions", {}, 400, "`prompt`"),
         ("/v1/nothing", {}, 404, "/v1/nothing"),
@@ -219,7 +239,7 @@ def test_bytes_of_tokens_spell_the_text(kind):
 
 
 def test_conversations_are_encoded_as_in_training(text_model):
-    from pipeline.tokens.chat import encode_conversations
+    from model.conversation import encode_conversations
 
     messages = [{"role": "system", "content": "짧게"}, {"role": "user", "content": "a <eos> 밥"}]
     trained = encode_conversations(
@@ -238,7 +258,7 @@ def test_a_chat_in_the_terminal(directory):
             raise EOFError from None
 
     out = io.StringIO()
-    chat(directory, temperature=0, seed=1, read=read, out=out)
+    chat(directory, ReplyOptions(Sampling(temperature=0.0)), read=read, out=out)
     lines = out.getvalue().splitlines()
     assert "parameters" in lines[0] and lines.count(ANSWER) == 2 and "라마바사" in lines
     assert lines[-1] == ""
@@ -246,16 +266,58 @@ def test_a_chat_in_the_terminal(directory):
 
 def test_a_long_conversation_loses_its_oldest_turns(directory):
     out, turns = io.StringIO(), iter(["안녕"] * 8 + ["x" * 300, "안녕", "/exit"])
-    chat(directory, temperature=0, seed=1, read=lambda _: next(turns), out=out)
+    chat(directory, ReplyOptions(Sampling(temperature=0.0)), read=lambda _: next(turns), out=out)
     lines = out.getvalue().splitlines()
     assert len(lines) >= 11 and sum("context holds 128" in line for line in lines) == 1
+
+
+def prompts(directory, monkeypatch, lines: list[str], **options) -> list[list[dict[str, str]]]:
+    """The messages of each prompt of a chat."""
+    seen = []
+    answer = TextModel.answer
+
+    def listening(self, messages, options):
+        seen.append(list(messages))
+        return answer(self, messages, options)
+
+    monkeypatch.setattr(TextModel, "answer", listening)
+    said = iter([*lines, "/exit"])
+    chat(
+        directory, ReplyOptions(Sampling(temperature=0.0), 30), read=lambda _: next(said), out=io.StringIO(), **options
+    )
+    return seen
+
+
+def test_the_systems_turn_is_never_dropped(directory, monkeypatch):
+    seen = prompts(directory, monkeypatch, ["안녕"] * 6 + ["/reset", "안녕"], system="짧게")
+    assert len(seen) == 7 and all(turns[0] == {"role": "system", "content": "짧게"} for turns in seen)
+    assert all(turns[1]["role"] == "user" and len(turns) < 6 for turns in seen), "older turns were dropped"
+    assert len(seen[-1]) == 2, "after /reset it is the first turn again"
+    assert prompts(directory, monkeypatch, ["안녕"])[0][0]["role"] == "user"
+
+
+def test_the_options_of_the_command_reach_the_sampler(directory, monkeypatch):
+    from click.testing import CliRunner
+
+    from model.serve import chat as terminal
+    from pipeline.cli import main
+
+    calls = []
+    monkeypatch.setattr(terminal, "chat", lambda *given, **named: calls.append((*given, named)))
+    options = "--system s --max-tokens 9 --temperature 0.5 --top-k 7 --top-p 0.6 --min-p 0.2 --repetition-penalty 1.3"
+    run = CliRunner().invoke(main, ["chat", str(directory), *options.split(), "--seed", "3"], catch_exceptions=False)
+    assert run.exit_code == 0
+    assert calls[0][1:] == (ReplyOptions(Sampling(0.5, 7, 0.6, 0.2, 1.3, 3), 9), {"system": "s", "plain": None})
+    for wrong in ("--top-p 0", "--min-p 2", "--top-k -1", "--max-tokens 0", "--repetition-penalty 0", "--seed -1"):
+        refused = CliRunner().invoke(main, ["chat", str(directory), *wrong.split()])
+        assert refused.exit_code == 2 and wrong.split()[0] in refused.output
 
 
 def test_pieces_are_whole_characters_even_if_the_model_spells_rubbish(text_model):
     class Fixed(Reply):
         def __init__(self, ids, stop=()):
-            super().__init__(text_model, [7], Sampling(stop=tuple(stop)), {3})
-            self._ids = iter(ids)
+            super().__init__(text_model, [7], ReplyOptions(stop=tuple(stop)))
+            self._ids = itertools.takewhile(lambda i: i != 3, ids)
 
     def spelt(data: bytes) -> list[int]:
         return [6 + byte for byte in data]

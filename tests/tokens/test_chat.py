@@ -62,6 +62,27 @@ def test_hugging_faces_template_gives_the_same_ids(tokenizers, artifacts, kind):
     assert (peer.pad_token_id, peer.eos_token_id) == (tokenizers[kind].ids["<pad>"], tokenizers[kind].ids["<eos>"])
 
 
+SAID = (
+    "# a comment", "#!/bin/sh", "(x)", "`code`", '"""doc', "1 + 1", "...", "- a list", "  indented", "\n\nafter",
+    "끝\n",    " \t", "", "각", "ㄱ", "🙂",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("said", SAID)
+def test_the_template_gives_the_same_ids_and_the_same_mask_whatever_a_turn_begins_with(
+    tokenizers, artifacts, kind, said
+):
+    transformers = pytest.importorskip("transformers")
+    peer = transformers.AutoTokenizer.from_pretrained(artifacts[kind].directory)
+    talk = [{"role": role, "content": said} for role in ("system", "user", "assistant", "user", "assistant")]
+    theirs = peer.apply_chat_template(talk, tokenize=True, return_dict=True, return_assistant_tokens_mask=True)
+    ours, learned = tokenizers[kind].encode_chat(talk)
+    assert theirs["input_ids"] == ours.tolist()
+    assert theirs["assistant_masks"] == learned.astype(int).tolist()
+    asked = peer.apply_chat_template(talk[:2], tokenize=True, return_dict=False, add_generation_prompt=True)
+    assert asked == ours[: len(asked)].tolist(), "what an answer follows is what it followed in training"
+
+
 def test_what_differs_in_hugging_faces_file(artifacts, kind):
     """By default it reads `<eos>` in text as the special token; docs/guide/tokens.md says so."""
     import tokenizers as library

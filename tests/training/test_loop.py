@@ -267,3 +267,26 @@ def test_checkpoints_hold_no_pickle_and_old_ones_go(tmp_path):
     assert files == {"model.safetensors", "optimiser.safetensors", "log.parquet", "state.json"}
     steps = sorted(path.name for path in (tmp_path / "c").iterdir())
     assert len(steps) <= 3 and steps[-1] == "step-00000012"
+
+
+def test_the_average_of_the_weights_forgets_the_random_start(tmp_path):
+    """With a constant decay of 0.999, 150 steps would leave 86 % of the random weights in the average."""
+    _, plain = toy.run(tmp_path / "plain", steps=150)
+    _, averaged = toy.run(tmp_path / "averaged", LoopSettings(ema=0.999), steps=150)
+    assert averaged.figures["validation_loss"] < plain.figures["validation_loss"] + 0.1
+
+
+def test_the_average_weighs_the_updates_as_its_source_says(tmp_path):
+    """By hand: the weights after each update, with the decay of TensorFlow's ExponentialMovingAverage."""
+    weights = []
+    for steps in range(1, 5):
+        settings = LoopSettings(schedule="wsd", warmup=0, decay=0)  # the rate does not depend on the number of steps
+        weights.append(toy.run(tmp_path / f"{steps}", settings, steps=steps)[0].state_dict())
+    expected = {name: tensor.clone() for name, tensor in toy.network().state_dict().items()}
+    for n, after in enumerate(weights):
+        decay = min(0.2, (1 + n) / (10 + n))
+        expected = {name: decay * average + (1 - decay) * after[name] for name, average in expected.items()}
+    settings = LoopSettings(schedule="wsd", warmup=0, decay=0, ema=0.2)
+    averaged, _ = toy.run(tmp_path / "averaged", settings, steps=4)
+    for name, tensor in averaged.state_dict().items():
+        assert torch.allclose(tensor, expected[name], atol=1e-6), name

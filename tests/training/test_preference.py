@@ -13,6 +13,7 @@ from pipeline.errors import UserError
 from pipeline.store.draft import Draft
 from pipeline.store.tables import write_table
 from pipeline.tokens.tokenizer import load
+from pipeline.training.data import pairs as pairs_of
 from pipeline.training.distributed import Ranks
 from pipeline.training.model_artifact import TrainingProcess
 from pipeline.training.model_facts import ModelFacts
@@ -62,9 +63,9 @@ def test_the_first_loss_is_ln_2_and_then_falls(store, base, preferences):
 
 
 def test_the_loss_is_the_formula_of_the_paper(network, loaded):
-    pairs = preference.encode_pairs(pl.concat([rows(), rows(chosen="well, yes", rejected="n")]), loaded, 64)
+    pairs = pairs_of.encode_pairs(pl.concat([rows(), rows(chosen="well, yes", rejected="n")]), loaded, 64)
     pairs.reference = np.array([[-20.0, -11.0], [-31.0, -9.0]], np.float32)
-    batch = preference.batch_of(pairs, np.array([0, 1]))
+    batch = pairs_of.batch_of(pairs, np.array([0, 1]))
     loss, figures = preference.dpo(network, batch, SETTINGS)
     expected = 0.0
     for pair, (ref_chosen, ref_rejected) in zip(pairs.pairs, pairs.reference.tolist()):
@@ -82,7 +83,7 @@ def test_the_loss_is_the_formula_of_the_paper(network, loaded):
 def test_the_start_is_measured_whatever_is_computed_together(network, loaded, store, monkeypatch):
     monkeypatch.setattr(preference, "SECONDS_BETWEEN_LINES", 0.0)
     answers = ["a long answer, longer than the others " * 2, "short", "neither long nor short, so to say"]
-    pairs = preference.encode_pairs(pl.concat([rows(chosen=answer) for answer in answers]), loaded, 64).pairs
+    pairs = pairs_of.encode_pairs(pl.concat([rows(chosen=answer) for answer in answers]), loaded, 64).pairs
     lines = []
     process = TrainingProcess(context(store, log=lines.append), Draft(store.root, list, str), Ranks(), "cpu")
     together = preference.reference_log_probabilities(network, pairs, 2, "fp32", SETTINGS, process)
@@ -97,8 +98,9 @@ def test_the_start_is_measured_whatever_is_computed_together(network, loaded, st
 
 
 def test_by_length_and_smoothed(network, loaded):
-    pairs = preference.encode_pairs(rows(), loaded, 64)
-    batch = preference.batch_of(pairs, np.array([0]))
+    pairs = pairs_of.encode_pairs(rows(), loaded, 64)
+    pairs.reference = np.zeros((1, 2), np.float32)
+    batch = pairs_of.batch_of(pairs, np.array([0]))
     sums = preference.log_probabilities(network, batch, SETTINGS)
     means = preference.log_probabilities(network, batch, PreferenceSettings(length_normalised=True))
     lengths = torch.tensor([len("good") + 1.0, len("bad") + 1.0])  # with <|im_end|>
@@ -114,8 +116,8 @@ def test_the_prompt_is_no_part_of_the_answer(loaded):
         {"role": "user", "content": "a"}, {"role": "assistant", "content": "an earlier answer"},
         {"role": "user", "content": "b"},
     ]  # fmt: skip
-    pairs = preference.encode_pairs(rows(prompt=talk), loaded, 128)
-    batch = preference.batch_of(pairs, np.array([0]))
+    pairs = pairs_of.encode_pairs(rows(prompt=talk), loaded, 128)
+    batch = pairs_of.batch_of(pairs, np.array([0]))
     for row, text in zip(batch["targets"], ("good", "bad")):
         assert loaded.decode(row[row != -100].numpy(), specials=True) == f"{text}<|im_end|>"
 
@@ -125,12 +127,12 @@ def test_the_prompt_is_no_part_of_the_answer(loaded):
     ({"chosen": "z" * 100 + "a", "rejected": "z" * 100 + "b"}, "same_tokens"),
 ])  # fmt: skip
 def test_pairs_that_teach_nothing_are_counted(loaded, changes, reason):
-    pairs = preference.encode_pairs(rows(**changes), loaded, 64)
-    assert pairs.pairs == [] and pairs.left_out[reason] == 1 and reason in preference.REASONS
+    pairs = pairs_of.encode_pairs(rows(**changes), loaded, 64)
+    assert pairs.pairs == [] and pairs.left_out[reason] == 1 and reason in pairs_of.REASONS
 
 
 def test_long_prompts_lose_their_start_for_both_answers(loaded):
-    pairs = preference.encode_pairs(rows(prompt=[{"role": "user", "content": "x" * 200 + "end"}]), loaded, 64)
+    pairs = pairs_of.encode_pairs(rows(prompt=[{"role": "user", "content": "x" * 200 + "end"}]), loaded, 64)
     (pair,) = pairs.pairs
     assert pairs.cut == 1 and len(pair.chosen) <= 64
     assert np.array_equal(pair.chosen[: pair.start], pair.rejected[: pair.start])

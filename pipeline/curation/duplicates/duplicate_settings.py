@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
@@ -13,6 +13,10 @@ from pipeline.settings import StageSettings
 TEXT_VERSION = "3"  # of what is computed from a text: its words, n-grams and signature
 
 
+MAX_PERMUTATIONS = 1024
+Rows = Annotated[int, Field(ge=1, le=MAX_PERMUTATIONS)]
+
+
 class Settings(StageSettings):
     """The block `curation.duplicates`."""
 
@@ -20,8 +24,10 @@ class Settings(StageSettings):
         0.8, gt=0, le=1, description="Least Jaccard similarity of near duplicates (Lee et al. 2022: 0.8)"
     )
     shingle: int = Field(5, ge=1, le=64, description="Words per n-gram (GPT-3, FineWeb and Lee et al. use 5)")
-    permutations: int = Field(112, ge=2, le=1024, description="Length of a MinHash signature (FineWeb: 14 x 8 = 112)")
-    bands: tuple[int, int] | None = Field(
+    permutations: int = Field(
+        112, ge=2, le=MAX_PERMUTATIONS, description="Length of a MinHash signature (FineWeb: 14 x 8 = 112)"
+    )
+    bands: tuple[Rows, Rows] | None = Field(
         None, description="(bands, rows per band); default: as many rows as reach `recall` at the threshold"
     )
     recall: float = Field(

@@ -38,7 +38,7 @@ from pipeline.documents.stage import (
     total_counts,
 )
 from pipeline.documents.view import Documents
-from pipeline.settings import StageSettings
+from pipeline.settings import MAX_DOCUMENTS, StageSettings
 from pipeline.store.artifact import Artifact, digest
 from pipeline.store.draft import Draft
 from pipeline.store.tables import in_batches, scan_tables, write_table
@@ -62,14 +62,19 @@ SENTENCE = ("row", "hash", "start", "after", "words")  # columns of a side table
 
 class Settings(StageSettings):
     max_documents: int = Field(
-        10, ge=1, description="A sentence may occur in this many documents; if it occurs in more, it is cut from all"
+        10,
+        ge=1,
+        le=MAX_DOCUMENTS,
+        description="A sentence may occur in this many documents; if it occurs in more, it is cut from all",
     )
     window: int = Field(
         1, ge=1, le=10, description="Consecutive sentences that count as one unit; C4 uses 3 (Raffel et al. 2020, 2.2)"
     )
-    min_bytes: int = Field(30, ge=1, description="Shorter sentences are never cut (30 letters, 10 Korean syllables)")
+    min_bytes: int = Field(
+        30, ge=1, le=10**6, description="Shorter sentences are never cut (30 letters, 10 Korean syllables)"
+    )
     keep_first: bool = Field(False, description="true: leave the sentence in the first document that contains it (C4)")
-    min_words_left: int = Field(10, ge=0, description="Remove a document if cuts leave fewer words than this")
+    min_words_left: int = Field(10, ge=0, le=10**9, description="Remove a document if cuts leave fewer words than this")
 
 
 def make(context: RunContext, inputs: Inputs, settings: Settings) -> Artifact:

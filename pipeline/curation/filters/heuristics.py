@@ -22,8 +22,8 @@ from pipeline.curation.filters.web_rules import markup_share, web_columns
 from pipeline.curation.rules import decided_by
 from pipeline.documents.reasons import meanings_of
 from pipeline.documents.stage import FragmentStage
+from pipeline.settings import Ratio, Share, StageSettings
 from pipeline.settings import Settings as Block
-from pipeline.settings import StageSettings
 from pipeline.text.characters import SCRIPTS, count_kinds
 from pipeline.text.code_lines import without_blocks
 from pipeline.text.kinds import detect_code, kinds_of_prose
@@ -38,20 +38,20 @@ CHUNK_BYTES = 4_000_000  # of text processed at once, which keeps memory small a
 
 class Gopher(Block):
     enabled: bool = Field(True, description="Gopher's quality rules (Rae et al. 2021, appendix A1.1)")
-    min_words: int = Field(50, ge=0, description="fewest words (Gopher: 50)")
+    min_words: int = Field(50, ge=0, le=10**9, description="fewest words (Gopher: 50)")
     min_words_ko: int = Field(
-        30, ge=0, description="fewest eojeol of a Korean text (one eojeol is about 1.6 English words)"
+        30, ge=0, le=10**9, description="fewest eojeol of a Korean text (one eojeol is about 1.6 English words)"
     )
-    max_words: int = Field(100_000, description="most words (Gopher: 100,000)")
-    word_length: tuple[float, float] = Field((3, 10), description="mean word length from, to (Gopher: 3 to 10)")
-    word_length_ko: tuple[float, float] = Field(
+    max_words: int = Field(100_000, ge=1, le=10**9, description="most words (Gopher: 100,000)")
+    word_length: tuple[Ratio, Ratio] = Field((3, 10), description="mean word length from, to (Gopher: 3 to 10)")
+    word_length_ko: tuple[Ratio, Ratio] = Field(
         (1.8, 7), description="mean length of an eojeol in syllables; prose has 3.2"
     )
-    max_symbols: float = Field(0.1, description="most hashes, and most ellipses, per word (Gopher: 0.1)")
-    max_bullet_lines: float = Field(0.9, description="largest share of lines that start with a bullet (Gopher: 0.9)")
-    max_ellipsis_lines: float = Field(0.3, description="largest share of lines that end in an ellipsis (Gopher: 0.3)")
-    min_alpha_words: float = Field(0.8, description="least share of words with a letter (Gopher: 0.8)")
-    min_alpha_words_ko: float = Field(
+    max_symbols: Ratio = Field(0.1, description="most hashes, and most ellipses, per word (Gopher: 0.1)")
+    max_bullet_lines: Share = Field(0.9, description="largest share of lines that start with a bullet (Gopher: 0.9)")
+    max_ellipsis_lines: Share = Field(0.3, description="largest share of lines that end in an ellipsis (Gopher: 0.3)")
+    min_alpha_words: Share = Field(0.8, description="least share of words with a letter (Gopher: 0.8)")
+    min_alpha_words_ko: Share = Field(
         0.7, description="the same for Korean text, where units follow numbers without a space"
     )
     min_stop_words: int = Field(
@@ -65,14 +65,14 @@ class Gopher(Block):
 
 class Repetition(Block):
     enabled: bool = Field(True, description="Gopher's repetition rules (Rae et al. 2021, table A1)")
-    dup_lines: float = Field(0.3, description="largest share of repeated lines (Gopher: 0.3)")
-    dup_line_chars: float = Field(0.2, description="largest share of characters in repeated lines (Gopher: 0.2)")
-    dup_paragraphs: float = Field(0.3, description="the same for paragraphs (Gopher: 0.3)")
-    dup_paragraph_chars: float = Field(0.2, description="the same for characters in paragraphs (Gopher: 0.2)")
-    top: tuple[float, float, float] = Field(
+    dup_lines: Share = Field(0.3, description="largest share of repeated lines (Gopher: 0.3)")
+    dup_line_chars: Share = Field(0.2, description="largest share of characters in repeated lines (Gopher: 0.2)")
+    dup_paragraphs: Share = Field(0.3, description="the same for paragraphs (Gopher: 0.3)")
+    dup_paragraph_chars: Share = Field(0.2, description="the same for characters in paragraphs (Gopher: 0.2)")
+    top: tuple[Share, Share, Share] = Field(
         (0.20, 0.18, 0.16), description="most characters in the most frequent 2-, 3- and 4-gram (Gopher: these)"
     )
-    duplicate: tuple[float, float, float, float, float, float] = Field(
+    duplicate: tuple[Share, Share, Share, Share, Share, Share] = Field(
         (0.15, 0.14, 0.13, 0.12, 0.11, 0.10), description="most characters in repeated 5- to 10-grams (Gopher: these)"
     )
 
@@ -83,25 +83,25 @@ class C4(Block):
     curly_bracket: bool = Field(
         False, description="remove documents that contain `{` (C4: yes; removes every page about programming)"
     )
-    min_sentences: int = Field(3, ge=0, description="fewest sentence ends (C4's code: 3, its paper: 5)")
+    min_sentences: int = Field(3, ge=0, le=10**9, description="fewest sentence ends (C4's code: 3, its paper: 5)")
 
 
 class FineWeb(Block):
     enabled: bool = Field(True, description="FineWeb's rules (Penedo et al. 2024, section 3.6)")
-    min_ended_lines: float = Field(0.12, description="least share of lines that end in punctuation (FineWeb: 0.12)")
-    max_short_lines: float = Field(
+    min_ended_lines: Share = Field(0.12, description="least share of lines that end in punctuation (FineWeb: 0.12)")
+    max_short_lines: Share = Field(
         0.67, description="largest share of lines of at most 30 characters, 15 of Korean (FineWeb: 0.67 and 30)"
     )
-    max_dup_line_chars: float = Field(0.1, description="most characters in repeated lines (FineWeb's paper: 0.1)")
-    max_newlines: float = Field(0.3, description="most line breaks per word (FineWeb: 0.3)")
-    max_newlines_ko: float = Field(0.45, description="the same per eojeol")
+    max_dup_line_chars: Share = Field(0.1, description="most characters in repeated lines (FineWeb's paper: 0.1)")
+    max_newlines: Ratio = Field(0.3, description="most line breaks per word (FineWeb: 0.3)")
+    max_newlines_ko: Ratio = Field(0.45, description="the same per eojeol")
 
 
 class Code(Block):
     enabled: bool = Field(True, description="StarCoder's rules for source code (Li et al. 2023, section 3.2)")
-    max_line: int = Field(1000, description="longest line in characters (StarCoder: 1,000)")
-    max_mean_line: float = Field(100, description="longest average line (StarCoder: 100)")
-    min_alnum: float = Field(0.25, description="least share of letters and digits (StarCoder: 0.25)")
+    max_line: int = Field(1000, ge=1, le=10**9, description="longest line in characters (StarCoder: 1,000)")
+    max_mean_line: float = Field(100, gt=0, le=10**9, description="longest average line (StarCoder: 100)")
+    min_alnum: Share = Field(0.25, description="least share of letters and digits (StarCoder: 0.25)")
     generated: bool = Field(True, description="remove files whose first lines say that they were generated")
 
 
@@ -115,7 +115,7 @@ class Settings(StageSettings):
     c4: C4 = C4()
     fineweb: FineWeb = FineWeb()
     code: Code = Code()
-    max_markup: float = Field(0.5, description="largest share of characters in tags")
+    max_markup: Share = Field(0.5, description="largest share of characters in tags")
 
 
 def signals(documents: pl.DataFrame, settings: Settings, models: dict[str, Path]) -> pl.DataFrame:

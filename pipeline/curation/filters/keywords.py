@@ -54,12 +54,16 @@ class Settings(StageSettings):
     )
     ignore: list[str] = Field([], description="phrases to remove before counting, in addition to the built-in ones")
     max_listed: float = Field(
-        15, ge=0, description="most words of your own list per 1,000 (50 words are added to the length)"
+        15, ge=0, le=1000, description="most words of your own list per 1,000 (50 words are added to the length)"
     )
-    max_slurs: float = Field(15, ge=0, description="most slurs per 1,000 words (50 are added to the length)")
-    max_sexual: float = Field(15, ge=0, description="most pornographic words per 1,000 (50 are added to the length)")
-    max_spam: float = Field(15, ge=0, description="most spam words per 1,000 (50 are added to the length)")
-    max_profanity: float = Field(15, ge=0, description="most profane words per 1,000 (50 are added to the length)")
+    max_slurs: float = Field(15, ge=0, le=1000, description="most slurs per 1,000 words (50 are added to the length)")
+    max_sexual: float = Field(
+        15, ge=0, le=1000, description="most pornographic words per 1,000 (50 are added to the length)"
+    )
+    max_spam: float = Field(15, ge=0, le=1000, description="most spam words per 1,000 (50 are added to the length)")
+    max_profanity: float = Field(
+        15, ge=0, le=1000, description="most profane words per 1,000 (50 are added to the length)"
+    )
 
 
 def signals(documents: pl.DataFrame, settings: Settings, models: dict[str, Path]) -> pl.DataFrame:

@@ -25,7 +25,7 @@ from pipeline.curation.rules import Limit, Rule, decided_by
 from pipeline.documents.reasons import meanings_of
 from pipeline.documents.stage import FragmentStage, TrainedFilter, stage_inputs
 from pipeline.errors import UserError
-from pipeline.settings import StageSettings
+from pipeline.settings import MAX_CHARACTERS, StageSettings
 from pipeline.store.artifact import Artifact
 from pipeline.store.draft import Draft
 from pipeline.store.tables import write_whole
@@ -56,9 +56,14 @@ class Settings(StageSettings):
         description="sources that the model is trained on; empty: a sample of all that the previous stages kept",
     )
     order: int = Field(4, ge=2, le=6, description="longest n-gram; Hangul counts by syllable (CCNet: 5, on subwords)")
-    characters: int = Field(4_000_000, gt=0, description="most characters of each language to train on")
+    characters: int = Field(
+        4_000_000, gt=0, le=MAX_CHARACTERS, description="most characters of each language to train on"
+    )
     min_characters: int = Field(
-        200_000, ge=0, description="documents in a language with less reference text than this are not judged"
+        200_000,
+        ge=0,
+        le=MAX_CHARACTERS,
+        description="documents in a language with less reference text than this are not judged",
     )
     max_percentile: float = Field(
         99, ge=0, le=100, description="no document below this percentile of the reference text's perplexity is removed"
@@ -66,6 +71,7 @@ class Settings(StageSettings):
     max_deviation: float = Field(
         5,
         ge=0,
+        le=1000,
         description="most deviation from the reference's median, in units of its upper spread (median to 84 %)",
     )
 

@@ -26,7 +26,7 @@ from pipeline.curation.filters.perplexity import check_reference
 from pipeline.curation.rules import Limit, Rule, decided_by
 from pipeline.documents.reasons import meanings_of
 from pipeline.documents.stage import FragmentStage, TrainedFilter, stage_inputs
-from pipeline.settings import StageSettings
+from pipeline.settings import MAX_CHARACTERS, MAX_DOCUMENTS, StageSettings
 from pipeline.store.artifact import Artifact
 from pipeline.store.draft import Draft
 from pipeline.store.tables import write_whole
@@ -83,10 +83,16 @@ class Settings(StageSettings):
         description="sources of good text; empty: documents well within the heuristics, against those that break one",
     )
     characters: int = Field(
-        10_000_000, gt=0, description="most characters of each language, for good and for poor text, to train on"
+        10_000_000,
+        gt=0,
+        le=MAX_CHARACTERS,
+        description="most characters of each language, for good and for poor text, to train on",
     )
     min_documents: int = Field(
-        20, ge=1, description="documents in a language with fewer good or poor examples than this are not judged"
+        20,
+        ge=1,
+        le=MAX_DOCUMENTS,
+        description="documents in a language with fewer good or poor examples than this are not judged",
     )
     min_quality: float = Field(
         0.05,

@@ -58,7 +58,7 @@ def answer(
         ids = prompt_ids(tokenizer, before)
         ids = ids[-max(model.config.context - most_new, model.config.context // 2) :]
         room = min(most_new, model.config.context - len(ids))
-        output = list(generate(model, ids, room, 0.0, 0, 1.0, 0, stop))
+        output = list(generate(model, ids, room, stop_ids=stop))
         rows.append({
             "kind": "answer", "source": row["source"], "lang": row["lang"], "prompt": before[-1]["content"],
             "output": tokenizer.decode(output), "reference": reference["content"], "ended": len(output) < room,

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from pipeline.evaluation.held_back import prompt_ids, sample_questions
+from pipeline.evaluation.held_back import sample_questions
 from pipeline.evaluation.measure import Headline, Measure, Result, Subject
 from pipeline.evaluation.measure_settings import MeasureSettings
 from pipeline.evaluation.scoring import nll_of_rows
+from pipeline.training.data.pairs import encode_pairs
 
 if TYPE_CHECKING:
     import torch
@@ -36,36 +37,25 @@ def run(subject: Subject, settings: MeasureSettings) -> Result:
 def preference_accuracy(
     model: Transformer, tokenizer: Tokenizer, pairs: pl.DataFrame, batch_tokens: int, device: torch.device
 ) -> dict[str, float]:
-    """Shares (0-1) of pairs (prompt, chosen, rejected) whose chosen answer is likelier (`whole`, `mean`), and `pairs`.
+    """Shares (0-1) of pairs (prompt, chosen, rejected) whose chosen answer is likelier (`whole`, `mean`), and counts.
 
-    A pair with an answer that does not fit into the context is skipped and counted as `too_long`.
+    Pairs are encoded, truncated to the context (counted as `cut`) and excluded (`left_out`) as in preference tuning.
     """
-
-    def assistant_turn(text: str) -> dict[str, str]:
-        return {"role": "assistant", "content": text}
-
-    rows: list[np.ndarray] = []
-    first: list[int] = []
-    too_long = 0
-    for pair in pairs.iter_rows(named=True):
-        start = len(prompt_ids(tokenizer, pair["prompt"]))
-        both = [
-            np.append(tokenizer.document_start, tokenizer.encode_chat([*pair["prompt"], assistant_turn(pair[side])])[0])
-            for side in ("chosen", "rejected")
-        ]
-        if max(len(ids) for ids in both) > model.config.context:
-            too_long += 1
-            continue
-        rows += both
-        first += [start, start]
-    if not rows:
-        return {"pairs": 0, "too_long": too_long}
+    encoded = encode_pairs(pairs, tokenizer, model.config.context)
+    counts: dict[str, float] = {
+        "pairs": len(encoded.pairs),
+        "cut": encoded.cut,
+        "left_out": sum(encoded.left_out.values()),
+    }
+    if not encoded.pairs:
+        return counts
+    rows = [ids for pair in encoded.pairs for ids in (pair.chosen, pair.rejected)]
+    first = [pair.start for pair in encoded.pairs for _ in range(2)]
     losses = nll_of_rows(model, rows, first, batch_tokens, device)
     sums = np.array([by_token.sum() for by_token in losses]).reshape(-1, 2)
     means = np.array([by_token.mean() for by_token in losses]).reshape(-1, 2)
     return {
-        "pairs": len(sums),
-        "too_long": too_long,
+        **counts,
         "whole": round(float((sums[:, 0] < sums[:, 1]).mean()), 4),
         "mean": round(float((means[:, 0] < means[:, 1]).mean()), 4),
     }

@@ -32,14 +32,15 @@ def continuations(
 ) -> pl.DataFrame:
     """Two rows per prompt, first all of kind `sampled`, then `greedy`, in the columns of SAMPLE, without reference."""
     from model.generate import generate
+    from model.sampling import GREEDY, Sampling
 
+    stop = (tokenizer.ids["<eos>"],)
     rows = []
-    for kind, kind_temperature in (("sampled", temperature), ("greedy", 0.0)):
+    for kind, sampling in (("sampled", Sampling(temperature, top_p=0.95, seed=seed)), ("greedy", GREEDY)):
         for prompt in prompts:
             ids = [tokenizer.document_start, *map(int, tokenizer.encode([prompt])[0])][: model.config.context - 1]
             room = min(most_new, model.config.context - len(ids))
-            top_p = 0.95 if kind_temperature else 1.0
-            output = list(generate(model, ids, room, kind_temperature, 0, top_p, seed, (tokenizer.ids["<eos>"],)))
+            output = list(generate(model, ids, room, sampling, stop))
             rows.append({
                 "kind": kind, "prompt": prompt, "output": tokenizer.decode(output), "ended": len(output) < room,
             })  # fmt: skip

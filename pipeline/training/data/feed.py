@@ -21,7 +21,7 @@ from pydantic import Field, model_validator
 
 from model.config import IGNORED
 from pipeline.errors import UserError
-from pipeline.settings import Settings
+from pipeline.settings import MAX_STEPS, MAX_TOKENS, Settings, Weight
 from pipeline.training.data.mixture import Mixture
 from pipeline.training.data.stream import Group, Stream, WindowCache
 
@@ -44,9 +44,9 @@ OPEN_FILES = 4
 class Phase(Settings):
     """Weights that apply from a step on."""
 
-    step: int = Field(ge=0, description="first step of the phase")
-    source_weights: dict[str, float] = Field({}, description="by source; default 1, and 0 excludes a source")
-    language_weights: dict[str, float] = Field({}, description="by language; multiplied by the weight of the source")
+    step: int = Field(ge=0, le=MAX_STEPS, description="first step of the phase")
+    source_weights: dict[str, Weight] = Field({}, description="by source; default 1, and 0 excludes a source")
+    language_weights: dict[str, Weight] = Field({}, description="by language; multiplied by the weight of the source")
 
 
 class FeedSettings(Settings):
@@ -60,15 +60,15 @@ class FeedSettings(Settings):
     mask_documents: bool = Field(
         False, description="a token attends only to its own document, and positions restart in each (Llama 3, 3.2)"
     )
-    source_weights: dict[str, float] = Field(
+    source_weights: dict[str, Weight] = Field(
         {}, description="by source: how often its tokens are drawn; 2 = twice as often as their share of the text"
     )
-    language_weights: dict[str, float] = Field(
+    language_weights: dict[str, Weight] = Field(
         {}, description="by language: the same; multiplied by the weight of the source"
     )
     curriculum: list[Phase] = Field([], description="weights that replace those above from the given steps on")
     window_tokens: int = Field(
-        2**20, ge=1, description="documents of a source and language are shuffled in windows of about this many tokens"
+        2**20, ge=1, le=MAX_TOKENS, description="documents of a source and language are shuffled in windows of about this many tokens"
     )
 
     @model_validator(mode="after")

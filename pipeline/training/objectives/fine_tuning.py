@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
+from model import conversation
 from pipeline.context import Inputs, RunContext
 from pipeline.errors import UserError
 from pipeline.store.artifact import Artifact
-from pipeline.tokens import chat
 from pipeline.training.data.packing import Packed, pack
 from pipeline.training.model_facts import ModelFacts
 from pipeline.training.objectives import pretraining, tuning
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pipeline.training.model_artifact import Training, TrainingProcess
     from pipeline.training.objectives.objective import Batch
 
-VERSION = "6"  # 6: facts count the tokens of all epochs
+VERSION = "7"  # 7: conversations are encoded behind their role's line; the average of the weights warms up
 ASSET = "sft_model"
 # Share of the learning rate that pretraining would use (Tülu 3: 5e-6 after 3e-4 for 8 B; smaller models need more).
 RATE_SHARE = 0.1
@@ -118,7 +118,7 @@ def prepare(process: TrainingProcess, base: Artifact, instructions: Artifact, se
         blocks={"sft": settings},
         new_network=lambda: tuning.load_base(base, settings, seed)[0],
         final_network=lambda network: tuning.merged(network, settings),
-        end=chat.END,
+        end=conversation.END,
     )
 
 

@@ -1,26 +1,25 @@
 """`preference_model`: a fine-tuned model, trained to prefer the better of two answers (DPO).
 
 Rafailov et al. 2023: raise the log-probability of the chosen answer relative to the rejected one, both measured against
-the reference model, which is the model before tuning. No reward model, no sampling. Common silent errors are caught
-before the first step: pairs of identical answers, prompts whose tokens differ between the two answers, prompts that are
-scored as part of the answer. The reference log-probabilities are computed once, by the function that training uses.
+the reference model, which is the model before tuning. No reward model, no sampling. The reference log-probabilities
+are computed once, by the function that training uses.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
+from model import conversation
 from model.config import IGNORED
 from pipeline.context import Inputs, RunContext
 from pipeline.errors import UserError
 from pipeline.store.artifact import Artifact
-from pipeline.tokens import chat
+from pipeline.training.data.pairs import Pair, Pairs, batch_of, encode_pairs, exclusions
 from pipeline.training.model_facts import ModelFacts
 from pipeline.training.objectives import tuning
 from pipeline.training.planning import budget as budgets
@@ -35,45 +34,11 @@ if TYPE_CHECKING:
     from pipeline.training.model_artifact import Training, TrainingProcess
     from pipeline.training.objectives.objective import Batch
 
-VERSION = "6"  # 6: facts count the tokens
+VERSION = "7"  # 7: conversations are encoded behind their role's line; the average of the weights warms up
 ASSET = "preference_model"
 RATE_SHARE = 0.01  # of the learning rate that pretraining would use (Rafailov et al. 2023: 1e-6 after about 1e-4)
 HELD_BACK_PAIRS = 512
 SECONDS_BETWEEN_LINES = 10.0
-ROUND_TO = 32  # batch lengths are multiples of this, so that few shapes occur
-
-REASONS = {
-    "same_answer": "chosen and rejected are the same",
-    "same_tokens": "chosen and rejected are the same tokens once truncated to the context",
-    "prompt_differs": "the prompt's tokens differ between the two answers",
-}
-
-
-@dataclass(frozen=True)
-class Pair:
-    """The token ids of a prompt with each of its two answers, and the index at which the answers start."""
-
-    chosen: np.ndarray
-    rejected: np.ndarray
-    start: int
-
-
-@dataclass
-class Pairs:
-    """Usable pairs, and counts of the others."""
-
-    pairs: list[Pair]
-    left_out: dict[str, int]
-    cut: int
-    reference: np.ndarray  # float32 [pairs, 2]: log-probability of (chosen, rejected) under the reference model
-
-    @property
-    def mean_tokens(self) -> float:
-        """Mean number of tokens per pair: both answers, each with its prompt."""
-        return sum(len(pair.chosen) + len(pair.rejected) for pair in self.pairs) / len(self.pairs)
-
-    def facts(self) -> dict[str, Any]:
-        return {"pairs": len(self.pairs), "left_out": self.left_out, "cut": self.cut}
 
 
 def make(context: RunContext, inputs: Inputs, settings: PreferenceSettings) -> Artifact:
@@ -117,7 +82,8 @@ def prepare(process: TrainingProcess, base: Artifact, preferences: Artifact, set
         )
     size = budgets.size(config, length)
     rate = tuning.learning_rate(config, settings, RATE_SHARE)
-    step_tokens = round(batching.step_rows * train.mean_tokens)
+    every = np.arange(len(train.pairs))
+    step_tokens = round(batching.step_rows * train.tokens(every) / len(every))
     objective = Objective(
         name="preference tuning",
         steps=batching.steps,
@@ -161,7 +127,7 @@ def prepare(process: TrainingProcess, base: Artifact, preferences: Artifact, set
         blocks={"preference": settings},
         new_network=lambda: tuning.load_base(base, settings, context.seed)[0],
         final_network=lambda network: tuning.merged(network, settings),
-        end=chat.END,
+        end=conversation.END,
     )
 
 
@@ -173,77 +139,13 @@ def usable_pairs(preferences: Artifact, tokenizer: Tokenizer, length: int) -> tu
     train, held_back = (
         encode_pairs(pl.read_parquet(preferences.table(split)), tokenizer, length) for split in ("train", "held_back")
     )
-    held_back.pairs = held_back.pairs[:HELD_BACK_PAIRS]
+    held_back = held_back.first(HELD_BACK_PAIRS)
     if not train.pairs:
         raise UserError(
             f"{preferences.asset} has no pair to learn from ({exclusions(train)}): add pairs, or set"
             " preference.enabled to false."
         )
     return train, held_back
-
-
-def encode_pairs(rows: pl.DataFrame, tokenizer: Tokenizer, context: int) -> Pairs:
-    """Token ids of every usable pair. A pair that teaches nothing is excluded and counted under its reason."""
-    prompts, chosen, rejected = (rows[name].to_list() for name in ("prompt", "chosen", "rejected"))
-    heads = tokenizer.encode_chats(prompts, answer_next=True)
-    answers = [
-        tokenizer.encode_chats(
-            [[*prompt, {"role": "assistant", "content": text}] for prompt, text in zip(prompts, texts)]
-        )
-        for texts in (chosen, rejected)
-    ]
-    pairs, cut = [], 0
-    left_out = dict.fromkeys(REASONS, 0)
-    for number, (head, _) in enumerate(heads):
-        # Up to <|im_end|>: fine-tuning does not train on the line break after it, either.
-        good, bad = (
-            ids[: np.flatnonzero(learned)[-1] + 1] for ids, learned in (answers[0][number], answers[1][number])
-        )
-        start = len(head)
-        if chosen[number].strip() == rejected[number].strip():
-            left_out["same_answer"] += 1
-            continue
-        if not (np.array_equal(good[:start], head) and np.array_equal(bad[:start], head)):
-            left_out["prompt_differs"] += 1
-            continue
-        # A pair that is too long loses the start of its prompt, the same for both answers, as long as half a context of
-        # prompt remains; then the ends of its answers.
-        excess = max(len(good), len(bad)) - context
-        if excess > 0:
-            cut += 1
-            drop = min(excess, max(0, start - context // 2))
-            good, bad, start = good[drop:][:context], bad[drop:][:context], start - drop
-            if start >= context or np.array_equal(good, bad):
-                left_out["same_tokens"] += 1
-                continue
-        pairs.append(Pair(good, bad, start))
-    return Pairs(pairs, left_out, cut, np.zeros((len(pairs), 2), np.float32))
-
-
-def exclusions(pairs: Pairs) -> str:
-    """How many pairs were excluded, with the reasons, and how many were truncated."""
-    reasons = [f"{count} excluded because {REASONS[reason]}" for reason, count in pairs.left_out.items() if count]
-    return ", ".join([*reasons, f"{pairs.cut} truncated to the context"])
-
-
-def batch_of(pairs: Pairs, numbers: np.ndarray) -> Batch:
-    """The pairs of these numbers: all chosen answers first, then all rejected ones; targets on the answers only."""
-    import torch
-
-    members = [pairs.pairs[number] for number in numbers]
-    rows = [(pair.chosen, pair.start) for pair in members] + [(pair.rejected, pair.start) for pair in members]
-    longest = max(len(ids) for ids, _ in rows) - 1
-    length = math.ceil(longest / ROUND_TO) * ROUND_TO
-    tokens = np.zeros((len(rows), length), np.int64)
-    targets = np.full((len(rows), length), IGNORED, np.int64)
-    for row, (ids, start) in enumerate(rows):
-        tokens[row, : len(ids) - 1] = ids[:-1]
-        targets[row, start - 1 : len(ids) - 1] = ids[start:]
-    return {
-        "tokens": torch.from_numpy(tokens),
-        "targets": torch.from_numpy(targets),
-        "reference": torch.from_numpy(pairs.reference[numbers]),
-    }
 
 
 # -- the loss ----------------------------------------------------------------------------------------------------------

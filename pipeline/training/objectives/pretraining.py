@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from pipeline.training.objectives.objective import Batch
     from pipeline.training.validation import Mask
 
-VERSION = "6"  # 6: neighbouring sequences of a document lie far apart in the run
+# 6: neighbouring sequences lie far apart; the average of the weights warms up; another rule of drawing
+VERSION = "6"
 ASSET = "pretrained_model"
 
 
@@ -198,6 +199,7 @@ def loss_of(settings: Any) -> Callable[[torch.nn.Module, Batch], tuple[torch.Ten
 def sampler(tokenizer: Tokenizer, settings: PretrainingSettings) -> Callable[[torch.nn.Module], str]:
     """A function that returns the network's continuations of the fixed prompts, each at the start of a document."""
     from model.generate import generate
+    from model.sampling import Sampling
 
     def sample(network: Any) -> str:
         lines = []
@@ -207,9 +209,7 @@ def sampler(tokenizer: Tokenizer, settings: PretrainingSettings) -> Callable[[to
                 network,
                 ids,
                 max_new=settings.sample_tokens,
-                temperature=0.8,
-                top_k=50,
-                seed=0,
+                sampling=Sampling(temperature=0.8, top_k=50),
                 stop_ids=(tokenizer.document_start,),
             )
             lines.append(f"{prompt}⏵{tokenizer.decode(list(continuation))}")

@@ -142,7 +142,6 @@ def answer_sampler(
                 network,
                 ids.tolist(),
                 max_new=settings.sample_tokens,
-                temperature=0.0,
                 stop_ids=(tokenizer.ids["<|im_end|>"],),
             )
             lines.append(f"user: {prompt}\nassistant: {tokenizer.decode(list(answer))}")
