@@ -83,7 +83,7 @@ def build(described: Described, node: Node, sources: Sequence[AssetKey] = ()) ->
         pool=DEVICE_POOL if described.on_device else None,
         output_required=not described.measures,
     )
-    def artifact_asset(context: AssetExecutionContext, config: config_type):  # type: ignore[valid-type]
+    def artifact_asset(context: AssetExecutionContext, config: config_type):  # type: ignore[valid-type,no-untyped-def]  # Dagster reads it
         given = {name: value for name, value in config.model_dump(mode="json").items() if value is not None}  # type: ignore[attr-defined]
         try:
             project = Project.open(log=context.log.info)

@@ -91,7 +91,7 @@ def removals_are_just(project: Project, artifact: Artifact) -> tuple[str, Mappin
     if not settings.enabled:
         return "", {"removed": 0}
     before = project.nodes[artifact.asset].inputs["previous"]
-    wrong = review.check(project["raw_documents"], project[before], artifact, settings)
+    wrong = review.verify_removals(project["raw_documents"], project[before], artifact, settings)
     figures = {"removed": artifact.counts["in"] - artifact.counts["kept"], "wrong": len(wrong)}
     return (f"{len(wrong)} removals are not just, the first: {wrong[0]}" if wrong else ""), figures
 

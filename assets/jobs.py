@@ -8,6 +8,7 @@ and evaluation, which start theirs.
 from collections.abc import Sequence
 
 from dagster import AssetKey, AssetSelection, define_asset_job, in_process_executor
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from assets.sources import key_of
 from pipeline.graph import enabled_assets, nodes_of
@@ -22,7 +23,7 @@ def with_inputs(recipe: Recipe, end: str) -> list[str]:
     return inputs_in_order(nodes, end) if nodes[end].enabled else []
 
 
-def jobs_of(recipe: Recipe) -> list:
+def jobs_of(recipe: Recipe) -> list[UnresolvedAssetJobDefinition]:
     """All jobs. Those that start with raw documents look at the sources first."""
     enabled = enabled_assets(recipe)
     models = [
@@ -43,7 +44,7 @@ def jobs_of(recipe: Recipe) -> list:
     return [_job(recipe, name, description, assets) for name, description, assets in made if assets]
 
 
-def _job(recipe: Recipe, name: str, description: str, assets: Sequence[str]):
+def _job(recipe: Recipe, name: str, description: str, assets: Sequence[str]) -> UnresolvedAssetJobDefinition:
     keys = [AssetKey(asset) for asset in assets]
     if "raw_documents" in assets:
         keys += [key_of(source) for source in recipe.sources]

@@ -59,7 +59,7 @@ def what_was_read(project: Project) -> dict[str, str]:
     default_status=DefaultSensorStatus.STOPPED,
     description="Starts tokenize_job, once, when an observation shows that a source has changed",
 )
-def sources_changed(context: SensorEvaluationContext):
+def sources_changed(context: SensorEvaluationContext) -> SensorResult | SkipReason:
     project = Project.open()
     now = digests(context.instance, project.recipe)
     if not now:
@@ -82,7 +82,7 @@ def sources_changed(context: SensorEvaluationContext):
     default_status=DefaultSensorStatus.RUNNING,
     description="Marks runs whose process died as failed, and frees what they held",
 )
-def lost_runs(context: SensorEvaluationContext):
+def lost_runs(context: SensorEvaluationContext) -> SkipReason:
     lost = reaper.reap(context.instance)
     return SkipReason(f"marked as failed: {', '.join(lost)}" if lost else "no run has lost its process")
 

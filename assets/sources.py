@@ -59,7 +59,7 @@ def observed(source: Source) -> AssetsDefinition:
     )
 
     @multi_observable_source_asset(name=f"observe_{re.sub('[^A-Za-z0-9]', '_', source.name)}", specs=[spec])
-    def source_asset(context: AssetExecutionContext):
+    def source_asset(context: AssetExecutionContext):  # type: ignore[no-untyped-def]  # Dagster would read it
         try:
             project = Project.open(log=context.log.info)
             with console.stopped_by_hand(context):
