@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 # On a CPU, smaller networks are trained in fp32: there, conversion costs as much as bf16 saves, so nothing is measured.
 BF16_PARAMETERS = 1_000_000  # docs/results/training-quality.md, "Precision on a CPU"
 DECODING_PARAMETERS = 5_000_000  # the same for generating, one token at a time
+USABLE = 0.95  # of free memory: a desktop takes a part, and so does fragmentation
 WORTH_IT = 1.25  # how many times as fast bf16 has to be: far from 1, so that no machine is on the edge
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pipeline.training.objectives.objective import Batch
     from pipeline.training.validation import Mask
 
-VERSION = "5"
+VERSION = "6"  # 6: on a CPU, the number format of Muon's rounds and of `precision: auto` follows a measurement
 ASSET = "pretrained_model"
 
 
@@ -65,7 +65,6 @@ def prepare(
 
     from model.transformer import Transformer
     from pipeline.tokens.tokenizer import load
-    from pipeline.training import machine
     from pipeline.training.data.feed import Feed
     from pipeline.training.model_artifact import Training
     from pipeline.training.objectives.objective import Objective
@@ -75,8 +74,8 @@ def prepare(
     config = plan.with_vocabulary(model, tokenizer)
     loaded = load(tokenizer.local_directory())
     size = budgets.size(config)
-    precision = machine.choose_precision(settings.precision, device, size.parameters)
-    fit = plan.fit(config, settings, precision, device, ranks.world)
+    precision = process.precision(settings.precision, config)
+    fit = plan.fit(config, settings, precision, device, ranks.world, process.memory_limit())
     available = plan.tokens_in(shards)
     run = budgets.budget(settings, size, config.context, available, fit.sequences, ranks.world)
     feed = Feed(shards, settings.feed, seed, config.context, run.sequences, ranks.rank, ranks.world, run.accumulation)
