@@ -39,7 +39,7 @@ def watched(reports: int, seconds: float) -> float:
 
     @asset
     def model(context: AssetExecutionContext) -> MaterializeResult:
-        training_process.run_in_process_of_its_own(context, "model", "", {})
+        training_process.run_in_own_process(context, "model", "", {})
         return MaterializeResult()
 
     with tempfile.TemporaryDirectory() as home:

@@ -176,7 +176,7 @@ def usable_pairs(preferences: Artifact, tokenizer: Tokenizer, length: int) -> tu
     held_back.pairs = held_back.pairs[:HELD_BACK_PAIRS]
     if not train.pairs:
         raise UserError(
-            f"{preferences.asset} holds no pair to learn from ({exclusions(train)}): add pairs, or set"
+            f"{preferences.asset} has no pair to learn from ({exclusions(train)}): add pairs, or set"
             " preference.enabled to false."
         )
     return train, held_back
