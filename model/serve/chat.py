@@ -19,7 +19,7 @@ HELP = "/reset starts a new conversation, /text on continues text instead of ans
 
 
 def chat(
-    directory: str | Path,
+    model: str | Path | TextModel,
     temperature: float = 0.8,
     seed: int | None = None,
     max_new: int = 512,
@@ -27,13 +27,13 @@ def chat(
     read: Callable[[str], str] = input,
     out: TextIO | None = None,
 ) -> None:
-    """Chat with the model in `directory` until the input ends.
+    """Chat with a model, or the one in a directory, until the input ends.
 
     plain: continue the input instead of answering it (by default, if the tokenizer has no tokens for conversations).
     The same seed and questions give the same answers. Raises ValueError if there is no model.
     """
     out = out or sys.stdout
-    text_model = open_directory(directory)
+    text_model = model if isinstance(model, TextModel) else open_directory(model)
     sampling = Sampling(max_new, temperature, seed=secrets.randbits(31) if seed is None else seed)
     plain = not text_model.chats if plain is None else plain
     print(f"{text_model.network.parameters_count() / 1e6:.1f} M parameters. {HELP}", file=out)

@@ -60,8 +60,8 @@ class Ranks:
     def every(self, find: Callable[[], T]) -> list[T]:
         """What `find` returned on each rank, in order, on every rank.
 
-        Raises RefusedByAll on every rank if `find` raised UserError on one of them, and StoppedByAll likewise. A rank that
-        fails before it comes to an exchange is heard in it (`together`), so none waits for an answer that never comes.
+        Raises RefusedByAll on every rank if `find` raised UserError on one of them, and StoppedByAll likewise. A rank
+        that fails before it comes to an exchange is heard in it (`together`), so none waits in vain.
         """
         if self.world == 1:
             return [find()]

@@ -16,7 +16,7 @@ import fcntl
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -177,7 +177,7 @@ def in_format(network: Any, dtype: torch.dtype) -> Any:
 
 
 def matrix_shapes(config: ModelConfig) -> list[list[int]]:
-    """[rows, columns, how many] of each kind of matrix that the network multiplies by, embeddings but for the output."""
+    """[rows, columns, how many] of each shape of matrix that the network multiplies by."""
     import torch
 
     from model.transformer import Transformer
@@ -254,5 +254,3 @@ def compared(run: Callable[[str], float | None]) -> Figures:
 def sentence(gain: float) -> str:
     """`bf16 2.1 times as fast as fp32 here, measured`."""
     return f"matrix products in bf16 are {gain:.1f} times as fast as in fp32 here, measured"
-
-

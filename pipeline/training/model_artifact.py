@@ -163,7 +163,7 @@ def muon_precision(process: TrainingProcess, training: Training) -> str:
     """The number format of Muon's rounds, the same on all ranks; fp32 where Muon is not used."""
     if training.settings.optimiser != "muon":
         return "fp32"
-    config = training.network.config  # type: ignore[assignment]
+    config: Any = training.network.config
     return process.ranks.agreed(lambda: machine.muon_precision(process.device, config, process.machine))
 
 

@@ -1,9 +1,9 @@
 """torch's Muon, but in the number format in which the device multiplies fastest.
 
 A Muon update is the momentum with all its singular values pushed towards 1, by five iterations of a matrix polynomial.
-torch always computes these in bf16. On a CPU without units for it that takes four times as long as in fp32, a third of a
-step of the demonstration (docs/results/training-speed.md); on one with them, a quarter as long. The format is measured
-once a machine (`machine.muon_precision`) and given to the optimiser.
+torch always computes these in bf16. On a CPU without units for it that takes four times as long as in fp32, a third of
+a step of the demonstration (docs/results/training-speed.md); on one with them, a quarter as long. The format is
+measured once a machine (`machine.muon_precision`) and given to the optimiser.
 """
 
 from __future__ import annotations

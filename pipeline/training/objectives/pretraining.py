@@ -79,7 +79,7 @@ def prepare(
     available = plan.tokens_in(shards)
     run = budgets.budget(settings, size, config.context, available, fit.sequences, ranks.world)
     feed = Feed(shards, settings.feed, seed, config.context, run.sequences, ranks.rank, ranks.world, run.accumulation)
-    early_tokens = settings.validation_tokens or min(65_536, int(0.015 * run.tokens))
+    early_tokens = settings.validation_tokens or budgets.default_validation_tokens(run.tokens)
     mask = None if config.causal else masker(config, settings, seed, loaded.ids["<unk>"])
     held_back = documents_of(shards, loaded.document_start)
     validation = Validation(held_back, config.context, run.sequences, early_tokens, mask)
