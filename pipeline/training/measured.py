@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from model.config import ModelConfig
 from pipeline.store.artifact import digest
+from pipeline.store.made_on import cpu_model
 from pipeline.store.tables import write_whole
 
 if TYPE_CHECKING:
@@ -110,24 +111,6 @@ def kind_of_machine() -> dict[str, str | int]:
     import torch
 
     return {"cpu": cpu_model(), "torch": torch.__version__, "threads": torch.get_num_threads()}
-
-
-def cpu_model() -> str:
-    """The processor's name, with what decides its speed in bf16: hypervisors often give every processor one name."""
-    import platform
-
-    name, flags = platform.processor() or platform.machine(), ""
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                name = line.partition(":")[2].strip()
-            elif line.startswith("flags"):
-                flags = line.partition(":")[2]
-                break
-    except OSError:
-        pass
-    units = [unit for unit in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if unit in flags.split()]
-    return " ".join([name, *units])
 
 
 # -- how much faster bf16 is -------------------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ from model.config import ModelConfig
 from pipeline import tracking
 from pipeline.context import RunContext
 from pipeline.errors import UserError
+from pipeline.store import made_on as noted
 from pipeline.store.artifact import MANIFEST, Artifact
 from pipeline.store.draft import Draft
 from pipeline.store.tables import put_in_place, write_table, write_whole
@@ -155,8 +156,21 @@ def train_and_write(process: TrainingProcess, training: Training) -> None:
             training.objective, training.network, training.settings, training.learning_rate, context.seed, options
         )
         network = training.final_network(gathered_network(training.network, training.new_network))
+        process.draft.made_on.update(made_on(options))
+        if run and ranks.first:
+            run.tags({f"{tracking.MADE_ON}{name}": value for name, value in made_on(options).items()})
         if ranks.first:
             write_model(process.draft, network, training, result, run)
+
+
+def made_on(options: RunOptions) -> dict[str, Any]:
+    """What the weights were made on, as their bytes depend on it; part of no identity."""
+    import torch
+
+    on_gpu = options.device.startswith("cuda")
+    device = {"device": torch.cuda.get_device_name(options.device)} if on_gpu else {}
+    formats = {"precision": options.precision, "muon_precision": options.muon_precision}
+    return {**noted.made_on(), **device, **formats, "processes": options.ranks.world}
 
 
 def muon_precision(process: TrainingProcess, training: Training) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pipeline.context import RunContext
 from pipeline.errors import UserError
+from pipeline.store.artifact import Artifact
 from pipeline.store.draft import Draft
 from pipeline.store.store import Store
 from pipeline.training import distributed, machine
@@ -21,6 +22,13 @@ from tests.training import toy
 
 LONG = toy.SHAPE.model_copy(update={"context": 1024, "width": 64, "vocab_size": 512})
 SETTINGS = PretrainingSettings(sharding="off")
+
+
+class Full(Store):
+    """A store that refuses before anything is trained."""
+
+    def make(self, asset: str, **given: object) -> Artifact:
+        raise UserError("SLM_DATA is not writable")
 
 
 def sentence(call) -> str:
@@ -66,9 +74,8 @@ def found_by(ranks: Ranks, place: Path) -> dict[str, object]:
 
 def refused_model(rank: int, place: Path, where: str) -> str:
     """The sentence of a training that one rank refuses while it prepares, or the store before that."""
-    context = RunContext(Store(place / "data", "toy"), log=lambda line: None, device="cpu")
-    if where == "in the store" and rank == 0:
-        (place / "data").write_text("a file where the store should be")
+    store = Full(place / "data", "toy") if where == "in the store" and rank == 0 else Store(place / "data", "toy")
+    context = RunContext(store, log=lambda line: None, device="cpu")
 
     def prepare(process: TrainingProcess):
         if process.ranks.rank == 1:
