@@ -3,17 +3,10 @@
     python -m benchmarks.step [--size demo|10m|100m] [--threads 2] [--optimiser muon] [--precision bf16]
         [--muon-precision bf16] [--busy 1]
 
-<<<<<<< HEAD
-The batch is 4,096 tokens, for the demonstration all of a step's; larger networks take more of them by default, so for
-them the time of the optimiser counts, and its share is far less than the one printed.
-`--busy` starts as many programs that do nothing but compute; GOMP_SPINCOUNT, set outside, says how long threads spin.
-`--muon-precision` is the number format of Muon's rounds of multiplications.
-=======
 The batch is 4,096 tokens: a whole step of the demonstration. Larger networks take more by default, so for them only the
 optimiser's time counts; its share is then far smaller than the one printed. `--busy` starts that many programs that do
-nothing but compute; set GOMP_SPINCOUNT to choose how long threads spin. `--without-amx` runs Muon in fp32, as a CPU
-without AMX does.
->>>>>>> main
+nothing but compute; set GOMP_SPINCOUNT to choose how long threads spin. `--muon-precision` is
+the number format of Muon's multiplications.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ def main() -> None:
     known = json.loads(RECORD.read_text()) if RECORD.exists() else {}
     with tempfile.TemporaryDirectory() as place:
         copy = copied(Path(place) / "checkout")
-        copy.run("slm", "make", LAST, SLM_TRACKING="off")
+        copy.run("python", "-m", "pipeline.cli", "make", LAST, SLM_TRACKING="off")
         # Records of other Pythons are out of date with this one.
         kept = {standard_library(): digests(copy.folder / "data")}
     dropped = [kind for kind in known if kind not in kept]
