@@ -5,8 +5,8 @@
 
 The batch is 4,096 tokens: a whole step of the demonstration. Larger networks take more by default, so for them only the
 optimiser's time counts; its share is then far smaller than the one printed. `--busy` starts that many programs that do
-nothing but compute; set GOMP_SPINCOUNT to choose how long threads spin. `--muon-precision` is
-the number format of Muon's multiplications.
+nothing but compute; set GOMP_SPINCOUNT to choose how long threads spin. `--muon-precision` is the number format of
+Muon's multiplications.
 """
 
 from __future__ import annotations
