@@ -53,11 +53,18 @@ class Machine:
         """The file beside the artifacts of a store (of one in object storage: in its local mirror)."""
         return Machine(store.root / FOLDER)
 
-    def recall(self, question: str, shape: Any, measure: Callable[[], Figures]) -> Figures:
-        """The recorded answer to `question` for `shape` (a JSON value), or else what `measure` finds, recorded.
+    def recall(
+        self,
+        question: str,
+        shape: Any,
+        measure: Callable[[], Figures],
+        keep: Callable[[Figures], bool] = lambda found: True,
+    ) -> Figures:
+        """The recorded answer to `question` for `shape` (a JSON value), or else what `measure` finds.
 
-        One process measures at a time; another that asks the same then reads the answer. Where the folder cannot be
-        written, the answer is kept in this process.
+        That is recorded if `keep` says so, as it must for whatever decides how a run is carried out. One process measures
+        at a time; another that asks the same then reads the answer. Where the folder cannot be written, the answer is
+        kept in this process.
         """
         name = f"{question} {digest(shape)[:16]}"
         if name in self.kept:
@@ -68,7 +75,7 @@ class Machine:
                 found = known.get(name)
                 if found is None:
                     found = measure()
-                    if path:
+                    if path and keep(found):
                         kind = {"machine": kind_of_machine(), "measured": {**known, name: found}}
                         write_whole(path, json.dumps(kind, indent=1, sort_keys=True) + "\n")
         except OSError:

@@ -155,7 +155,7 @@ def test_out_of_memory_is_answered_with_numbers():
 
 
 def test_on_a_cpu_the_plan_leads_with_this_machine_as_it_was_measured(monkeypatch):
-    monkeypatch.setattr(step_time, "measure", lambda *given: {"micro": 2.0, "update": 0.5})
+    monkeypatch.setattr(step_time, "measure", lambda *given: {"micro": 2.0, "update": 0.5, "free": 0.9})
     monkeypatch.setattr(measured, "compared", lambda run: {"fp32": 2.1, "bf16": 1.0})
     settings = PretrainingSettings(tokens=4096 * 100, batch_tokens=8192, validation_tokens=4096)
     shape = SMALL.model_copy(update={"width": 256, "vocab_size": 4096})
@@ -173,7 +173,7 @@ def test_a_deep_network_is_timed_by_two_shallow_ones(monkeypatch):
         return step_time.StepTime(sequences * (1.0 + 0.5 * config.layers), 0.1 * config.layers)
 
     monkeypatch.setattr(step_time, "timed", timed)
-    expected = {"micro": pytest.approx(16 * 7.0), "update": pytest.approx(1.2)}
+    expected = {"micro": pytest.approx(16 * 7.0), "update": pytest.approx(1.2), "free": 1.0}
     given = (HUNDRED, PretrainingSettings(), "fp32", "fp32", 16)
     assert step_time.measure(*given) == expected
     monkeypatch.setattr(step_time, "FLOPS_AT_ONCE", 1e18)
@@ -182,7 +182,17 @@ def test_a_deep_network_is_timed_by_two_shallow_ones(monkeypatch):
 
 def test_a_step_is_timed_with_the_real_network():
     found = step_time.measure(SMALL, PretrainingSettings(), "fp32", "fp32", 4)
-    assert found["micro"] > found["update"] > 0
+    assert found["micro"] > found["update"] > 0 and 0 < found["free"] <= 1
+
+
+def test_a_step_that_was_timed_on_a_busy_machine_is_told_and_timed_again(monkeypatch, tmp_path):
+    free = iter([0.4, 0.9, 0.9])
+    monkeypatch.setattr(step_time, "measure", lambda *given: {"micro": 2.0, "update": 0.5, "free": next(free)})
+    settings = PretrainingSettings(tokens=4096 * 100)
+    lines = [plan.lines(plan.plan(SMALL, settings, 10**6, here=measured.Machine(tmp_path)))[0] for _ in range(3)]
+    assert lines[0].endswith("while other programs took 60% of the processors: plan again when it is idle")
+    assert lines[1] == lines[2] and lines[1].endswith("s a step")
+    assert next(free) == 0.9  # the second time was kept
 
 
 @pytest.mark.parametrize(("name", "card"), [

@@ -26,7 +26,7 @@ from pipeline.training.measured import Machine
 from pipeline.training.planning import budget as budgets
 from pipeline.training.planning import memory
 from pipeline.training.planning.memory import Step
-from pipeline.training.planning.step_time import step_time
+from pipeline.training.planning.step_time import QUIET, step_time
 from pipeline.training.training_settings import LoopSettings, PretrainingSettings
 
 VERSION = "6"  # 6: more cards; hours for a card in a format that it lacks
@@ -37,7 +37,7 @@ ASSET = "training_plan"
 # cautious for one card with bf16 and compilation; cards without bf16 lack the fused attention kernels that this needs.
 EXPECTED_MFU = {"bf16": 0.40, "fp16": 0.25, "fp32": 0.50}
 # What depends on the moment or on the machine: shown, but no part of the artifact.
-OF_THE_MACHINE = ("memory_free_mib", "machine", "bf16_gain", "seconds_a_step", "hours_here", "unknown_card")
+OF_THE_MACHINE = ("memory_free_mib", "machine", "bf16_gain", "seconds_a_step", "free", "hours_here", "unknown_card")
 
 
 @dataclass(frozen=True)
@@ -216,6 +216,7 @@ def on_this_cpu(
     muon = machine.muon_precision("cpu", config, here) if settings.optimiser == "muon" else "fp32"
     found = step_time(here, config, settings, precision, muon, run.sequences)
     figures["seconds_a_step"] = float(f"{found.step(run.accumulation):.3g}")
+    figures["free"] = round(found.free, 2)
     validation = settings.validation_tokens or budgets.default_validation_tokens(run.tokens)
     figures["hours_here"] = round(found.run(run, validation, config.context) / 3600, 5)
     return figures
@@ -276,6 +277,8 @@ def lines_of_machine(found: dict[str, Any]) -> list[str]:
         )
     elif "hours_here" in found:
         how = f", measured at {found['seconds_a_step']:.3g} s a step" if "seconds_a_step" in found else ""
+        if found.get("free", 1.0) < QUIET:
+            how += f" while other programs took {1 - found['free']:.0%} of the processors: plan again when it is idle"
         text.append(f"{found['machine']}: {in_words(found['hours_here'])}{how}")
     if "bf16_gain" in found:
         text.append(measured.sentence(found["bf16_gain"]))

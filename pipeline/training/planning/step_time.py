@@ -2,11 +2,13 @@
 
 The real network runs forward, backward and through the optimiser in the format that the training will use. Where one
 micro-batch would take many seconds, fewer sequences are timed, since the time per sequence is nearly constant, and then
-two shallow networks in place of the deep one, since all blocks are alike. The result is kept in the machine's file.
+two shallow networks in place of the deep one, since all blocks are alike. The result is kept in the machine's file,
+unless other programs took part of the machine meanwhile.
 """
 
 from __future__ import annotations
 
+import os
 import statistics
 import time
 from dataclasses import dataclass
@@ -17,6 +19,7 @@ from pipeline.training.planning import budget as budgets
 from pipeline.training.planning.budget import Budget
 from pipeline.training.training_settings import PretrainingSettings
 
+QUIET = 0.75  # a time is kept if this share of the processors was free for it, or more
 FLOPS_AT_ONCE = 5e11  # in the longest micro-batch that is timed: 2 to 10 seconds
 DEPTHS = (1, 3)  # of the two networks that stand for a deep one
 ROUNDS, SECONDS = 8, 6.0  # at most so many micro-batches, or so long, after one that does not count
@@ -31,6 +34,7 @@ class StepTime:
 
     micro: float
     update: float
+    free: float = 1.0  # the share of the processors that other programs left, while this was measured
 
     def step(self, accumulation: int) -> float:
         return accumulation * self.micro + self.update
@@ -53,8 +57,13 @@ def step_time(
         "model": config.model_dump(mode="json"), "sequences": sequences, "precision": precision, "muon": muon,
         "optimiser": settings.optimiser, "checkpointing": settings.activation_checkpointing, "chunk": settings.chunk,
     }  # fmt: skip
-    found = here.recall("step", shape, lambda: measure(config, settings, precision, muon, sequences))
-    return StepTime(found["micro"], found["update"])
+    found = here.recall(
+        "step",
+        shape,
+        lambda: measure(config, settings, precision, muon, sequences),
+        keep=lambda found: found["free"] >= QUIET,
+    )
+    return StepTime(**found)
 
 
 def measure(config: ModelConfig, settings: PretrainingSettings, precision: str, muon: str, sequences: int) -> Figures:
@@ -72,8 +81,9 @@ def measure(config: ModelConfig, settings: PretrainingSettings, precision: str, 
         whole = StepTime(
             few.micro + steps * max(0.0, more.micro - few.micro),
             few.update + steps * max(0.0, more.update - few.update),
+            min(few.free, more.free),
         )
-    return {"micro": whole.micro * sequences / at_once, "update": whole.update}
+    return {"micro": whole.micro * sequences / at_once, "update": whole.update, "free": whole.free}
 
 
 def timed(config: ModelConfig, settings: PretrainingSettings, precision: str, muon: str, sequences: int) -> StepTime:
@@ -95,7 +105,7 @@ def timed(config: ModelConfig, settings: PretrainingSettings, precision: str, mu
         optimiser = Optimiser(network, settings, 1e-4, muon)
         tokens = torch.randint(config.vocab_size, (sequences, config.context))
         micro, update = [], []
-        began = time.monotonic()
+        began, busy = time.monotonic(), busy_elsewhere()
         for _ in range(1 + ROUNDS):
             started = time.perf_counter()
             with machine.autocast("cpu", precision):
@@ -109,7 +119,17 @@ def timed(config: ModelConfig, settings: PretrainingSettings, precision: str, mu
             update.append(time.perf_counter() - computed)
             if len(micro) > 2 and time.monotonic() - began > SECONDS:
                 break
-    return StepTime(faster_half(micro[1:]), faster_half(update[1:]))
+    seconds = (time.monotonic() - began) * (os.cpu_count() or 1)
+    free = 1 - (busy_elsewhere() - busy) / seconds
+    return StepTime(faster_half(micro[1:]), faster_half(update[1:]), min(1.0, max(0.01, free)))
+
+
+def busy_elsewhere() -> float:
+    """CPU-seconds that all other programs of the machine have taken since it was started."""
+    import psutil
+
+    everything = psutil.cpu_times()
+    return float(sum(everything) - everything.idle - getattr(everything, "iowait", 0.0)) - time.process_time()
 
 
 def faster_half(seconds: list[float]) -> float:
