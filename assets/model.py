@@ -39,7 +39,9 @@ def show_model(project: Project, artifact: Artifact) -> Mapping[str, Any]:
         shown["time and speed"] = display.table([{"what": name, "value": value} for name, value in timings.items()])
     planned = project.store.current("training_plan")
     if planned is not None:
-        shown["plan against measured"] = display.table(compared(planned.facts, {**artifact.facts, **timings}))
+        seconds = planned.manifest["seconds"].get("planned_training")  # on a CPU, and on a card that is known
+        expected = {**planned.facts, **({"training": seconds} if seconds else {})}
+        shown["plan against measured"] = display.table(compared(expected, {**artifact.facts, **timings}))
     run = tracking.find(artifact.manifest["fingerprint"])
     if run:
         shown["MLflow run"] = MetadataValue.url(tracking.link(run))

@@ -92,8 +92,8 @@ def main() -> None:
                 mean = statistics.fmean(found)
                 base = base or mean
                 print(
-                    f"| {name} | {packing} | {'yes' if masks else 'no'} | {mean:.4f} | {min(found):.4f} - {max(found):.4f}"
-                    f" | {mean / base - 1:+.1%} |",
+                    f"| {name} | {packing} | {'yes' if masks else 'no'} | {mean:.4f} "
+                    f"| {min(found):.4f} - {max(found):.4f} | {mean / base - 1:+.1%} |",
                     flush=True,
                 )
 

@@ -1,12 +1,12 @@
 """One training step of the demonstration, or of a larger network: its time, and the optimiser's share of it.
 
     python -m benchmarks.step [--size demo|10m|100m] [--threads 2] [--optimiser muon] [--precision bf16]
-        [--without-amx] [--busy 1]
+        [--muon-precision bf16] [--busy 1]
 
 The batch is 4,096 tokens: a whole step of the demonstration. Larger networks take more by default, so for them only the
 optimiser's time counts; its share is then far smaller than the one printed. `--busy` starts that many programs that do
-nothing but compute; set GOMP_SPINCOUNT to choose how long threads spin. `--without-amx` runs Muon in fp32, as a CPU
-without AMX does.
+nothing but compute; set GOMP_SPINCOUNT to choose how long threads spin. `--muon-precision` is the number format of
+Muon's multiplications.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def busy_programs(number: int) -> Iterator[None]:
             process.wait()
 
 
-def step_of(size: str, optimiser_name: str, precision: str) -> Callable[[], float]:
+def step_of(size: str, optimiser_name: str, precision: str, muon_precision: str) -> Callable[[], float]:
     """A function that takes one step of a network; it returns the optimiser's seconds of wall time."""
     import torch
 
@@ -53,7 +53,7 @@ def step_of(size: str, optimiser_name: str, precision: str) -> Callable[[], floa
     demo = recipe.model.model_copy(update={"vocab_size": 4096})
     network = Transformer(demo) if size == "demo" else our_network(SIZES[size])
     settings = recipe.pretraining.model_copy(update={"optimiser": optimiser_name})
-    optimiser = Optimiser(network, settings, 1e-3)
+    optimiser = Optimiser(network, settings, 1e-3, muon_precision)
     tokens = torch.randint(0, 4096, (BATCH // network.config.context, network.config.context))
 
     def step() -> float:
@@ -74,7 +74,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--optimiser", choices=["muon", "adamw"], default="muon")
     parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
-    parser.add_argument("--without-amx", action="store_true")
+    parser.add_argument("--muon-precision", choices=["fp32", "bf16"], default="fp32")
     parser.add_argument("--busy", type=int, default=0)
     return parser
 
@@ -83,12 +83,8 @@ def main() -> None:
     given = arguments().parse_args()
     import torch
 
-    from pipeline.training import machine
-
-    if given.without_amx:
-        machine.bf16_is_fast = lambda device: False
     torch.set_num_threads(given.threads)
-    step = step_of(given.size, given.optimiser, given.precision)
+    step = step_of(given.size, given.optimiser, given.precision, given.muon_precision)
     rows = []
     with busy_programs(given.busy), allocator.kept_memory():
         for _ in range(WARM + STEPS):

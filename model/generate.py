@@ -51,8 +51,10 @@ def _continue(
     try:
         step = tokens
         for _ in range(room - len(tokens)):
-            hidden = model.hidden(torch.tensor([step], device=device), cache=cache)
-            logits = model.logits(hidden[0, -1]).float().cpu()
+            # In the format of the weights: converting them for each token takes longer than multiplying by them.
+            with torch.autocast(device.type, enabled=False):
+                hidden = model.hidden(torch.tensor([step], device=device), cache=cache)
+                logits = model.logits(hidden[0, -1]).float().cpu()
             token = sample_token(penalise(logits, seen, sampling.repetition_penalty), sampling, generator)
             if token in stop_ids:
                 return

@@ -32,6 +32,7 @@ SYSTEM_SECONDS = 15.0
 # Tags that identify runs.
 RECIPE, KIND, FINGERPRINT, DAGSTER_RUN = "slm.recipe", "slm.kind", "slm.fingerprint", "dagster.run_id"
 PID, STARTED = "slm.pid", "slm.written_since"  # the writing process; lost runs are detected by it
+MADE_ON = "slm.made_on."  # and what: processor, libraries, threads
 PARENT = "mlflow.parentRunId"
 
 _logger = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ import zlib
 import polars as pl
 import pytest
 
-from pipeline.store.artifact import MANIFEST
+from pipeline.store.artifact import MANIFEST, Artifact
 from pipeline.store.draft import Draft
 from pipeline.store.remote import RemoteStore, open_store
 from pipeline.store.store import Store
@@ -130,3 +130,31 @@ def test_an_address_that_nothing_opens_is_told_in_one_sentence():
 
     with pytest.raises(UserError, match="SLM_DATA=nosuch://x cannot be opened"):
         open_store("nosuch://x", "r")
+
+
+def test_of_two_makings_of_one_version_the_first_stays_and_the_second_is_told(address, tmp_path, monkeypatch):
+    def make(store: Store, content: str, meanwhile=lambda: None) -> tuple[Artifact, list[str]]:
+        lines: list[str] = []
+
+        def build(draft: Draft) -> None:
+            meanwhile()
+            draft.made_on["threads"] = len(content)
+            write_whole(draft.path("model.safetensors"), content)
+
+        made = store.make("weights", code_version="1", settings={}, inputs={}, build=build, log=lines.append)
+        return made, lines
+
+    here = open_store(address, "r")
+    monkeypatch.setenv("SLM_CACHE", str(tmp_path / "other machine"))
+    there = open_store(address, "r")
+    made, lines = make(here, "aa", meanwhile=lambda: make(there, "bbbb"))
+    assert made.file("model.safetensors").read_text() == "bbbb"  # everyone reads the same bytes
+    (told,) = [line for line in lines if "twice" in line]
+    assert "they were made with threads 2 and 4" in told and told.endswith("which was complete first, stays")
+    assert not list(here.other_makings("weights")) and not list(here.verify("weights"))
+
+    # A mirror that holds another making all the same, such as one that an older version left.
+    manifest = made.directory / MANIFEST
+    manifest.write_text(manifest.read_text().replace(made.manifest["files"]["model.safetensors"]["sha256"], "0" * 64))
+    (told,) = here.other_makings("weights")
+    assert f"Delete {made.directory} to use the one in {address}" in told

@@ -12,9 +12,11 @@ import polars as pl
 import pytest
 
 from pipeline.errors import UserError
-from pipeline.store.artifact import Artifact
+from pipeline.store import made_on
+from pipeline.store import store as stores
+from pipeline.store.artifact import RUN_SPECIFIC, Artifact
 from pipeline.store.draft import Draft
-from pipeline.store.store import NotMade, Store, differences
+from pipeline.store.store import NotMade, Store, differences, two_makings
 from pipeline.store.tables import write_whole
 
 
@@ -62,7 +64,7 @@ def test_two_empty_stores_give_the_same_bytes(tmp_path):
     assert one.version == two.version and one.digest == two.digest
     for name in one.manifest["files"]:
         assert one.file(name).read_bytes() == two.file(name).read_bytes()
-    strip = [{k: v for k, v in a.manifest.items() if k not in ("seconds", "fragments")} for a in (one, two)]
+    strip = [{k: v for k, v in a.manifest.items() if k not in RUN_SPECIFIC} for a in (one, two)]
     assert strip[0] == strip[1]
 
 
@@ -219,3 +221,64 @@ def test_a_full_disk_ends_in_one_sentence_and_the_same_command_goes_on(tmp_path)
         assert json.loads(json.dumps(run("64m").manifest["files"])).keys() == {f"n-{i}.parquet" for i in range(8)}
     finally:
         subprocess.run(["umount", "-l", disk], check=True)
+
+
+def make_weights(store: Store, content: str, log=quiet) -> Artifact:
+    """One version with other bytes each time, as weights are on another kind of machine."""
+
+    def build(draft: Draft) -> None:
+        draft.made_on["threads"] = len(content)
+        write_whole(draft.path("model.safetensors"), content)
+
+    return store.make("weights", code_version="1", settings={}, inputs={}, build=build, log=log)
+
+
+def test_what_an_artifact_was_made_on_is_noted_outside_of_its_identity(tmp_path, monkeypatch):
+    first = make_numbers(Store(tmp_path / "a", "r"))
+    assert first.manifest["made_on"]["cpu"] == made_on.cpu_model()
+    assert {"python", "polars"} <= first.manifest["made_on"].keys()
+    monkeypatch.setattr(stores, "made_on", lambda: {"cpu": "another"})
+    second = make_numbers(Store(tmp_path / "b", "r"))
+    assert second.manifest["made_on"] == {"cpu": "another"}
+    assert (first.version, first.digest) == (second.version, second.digest)
+    assert two_makings(first, second, "there") is None
+    assert "another" not in json.dumps(second.manifest["made_of"])
+
+
+def test_a_process_that_loaded_torch_notes_its_threads_and_what_multiplies():
+    import torch
+
+    noted = made_on.made_on()
+    assert noted["torch"] == torch.__version__ and noted["threads"] == torch.get_num_threads()
+    assert torch.backends.cpu.get_cpu_capability() in noted["blas"]
+
+
+def test_two_makings_of_one_version_with_other_bytes_are_told_with_what_they_were_made_on(tmp_path):
+    one, two = make_weights(Store(tmp_path / "a", "r"), "aa"), make_weights(Store(tmp_path / "b", "r"), "bbbb")
+    assert one.version == two.version
+    (said,) = Store(tmp_path / "a", "r").other_makings("weights", Store(tmp_path / "b", "r"))
+    assert said.startswith(f"weights/{one.version} was made twice with other bytes, here and in {tmp_path / 'b'}")
+    assert said.endswith("(model.safetensors): they were made with threads 2 and 4")
+    assert not list(Store(tmp_path / "a", "r").other_makings("weights"))
+
+
+def test_an_input_that_is_another_making_of_its_version_is_told(tmp_path):
+    store, other = Store(tmp_path / "a", "r"), Store(tmp_path / "b", "r")
+    make_weights(store, "aa")
+
+    def tuned(draft: Draft) -> None:
+        write_whole(draft.path("model.safetensors"), "tuned")
+
+    given = {"weights": make_weights(other, "bbbb")}
+    made = store.make("tuned", code_version="1", settings={}, inputs=given, build=tuned, log=quiet)
+    (said,) = store.other_makings("tuned")
+    assert said.startswith(f"tuned/{made.version} was made from another making of weights/{given['weights'].version}")
+
+
+@pytest.mark.parametrize(("one", "two", "said"), [
+    ({"cpu": "A", "torch": "1"}, {"cpu": "B", "torch": "1"}, "they were made with cpu A and B"),
+    ({"cpu": "A"}, {"cpu": "A"}, "both were made on the same kind of machine (A)"),
+    ({"cpu": "A"}, None, "one of them was made before manifests noted on what"),
+])  # fmt: skip
+def test_the_difference_of_two_machines_in_words(one, two, said):
+    assert made_on.explained(one, two) == said

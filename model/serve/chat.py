@@ -19,21 +19,21 @@ HELP = "/reset starts a new conversation, /text on continues text instead of ans
 
 
 def chat(
-    directory: str | Path,
+    model: str | Path | TextModel,
     options: ReplyOptions,
     system: str = "",
     plain: bool | None = None,
     read: Callable[[str], str] = input,
     out: TextIO | None = None,
 ) -> None:
-    """Chat with the model in `directory` until the input ends.
+    """Chat with a model, or the one in a directory, until the input ends.
 
     system: the system's turn, before the conversation. plain: continue the input instead of answering it (by default,
     if the tokenizer has no tokens for conversations). Each reply uses the next seed, so that the same first seed and
     questions give the same answers. Raises ValueError if there is no model.
     """
     out = out or sys.stdout
-    text_model = open_directory(directory)
+    text_model = model if isinstance(model, TextModel) else open_directory(model)
     plain = not text_model.chats if plain is None else plain
     print(f"{text_model.network.parameters_count() / 1e6:.1f} M parameters. {HELP}", file=out)
     start = [{"role": "system", "content": system}] if system.strip() else []

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from model.conversation import END, START, encode_conversations
 from model.export import load
 from model.generate import generate
@@ -128,10 +130,13 @@ class TextModel:
         return Reply(self, self.chat_ids(messages), options)
 
 
-def open_directory(directory: str | Path) -> TextModel:
-    """The model and `tokenizer.json` in `directory`. Raises ValueError if either is missing or damaged."""
+def open_directory(directory: str | Path, dtype: torch.dtype | None = None) -> TextModel:
+    """The model and `tokenizer.json` in `directory`; `dtype` converts its weights.
+
+    Raises ValueError if either is missing or damaged.
+    """
     path = Path(directory) / "tokenizer.json"
-    model = load(directory)
+    model = load(directory, dtype)
     if not path.exists():
         raise ValueError(
             f"there is no tokenizer.json in {directory}: add the tokenizer that the model was trained with."

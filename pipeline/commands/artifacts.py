@@ -86,20 +86,25 @@ def store_list() -> None:
 
 
 @store.command("verify")
-def store_verify() -> None:
-    """Rehash every file of every artifact, and list those that have changed or are missing."""
+@click.option("--against", help="Another SLM_DATA: also compare the versions that both stores have.")
+def store_verify(against: str | None) -> None:
+    """Rehash every file of every artifact; list those that changed, and versions that exist with other bytes."""
+    from pipeline.store.remote import open_store
+
     artifacts = project().store
-    checked, damaged = 0, []
+    other = open_store(against, artifacts.recipe) if against else None
+    checked, damaged, differ = 0, [], []
     for asset in artifacts.assets():
         checked += sum(len(artifact.manifest["files"]) for artifact in artifacts.versions(asset))
         damaged += list(artifacts.verify(asset))
-    for line in damaged:
+        differ += list(artifacts.other_makings(asset, other))
+    for line in (*damaged, *differ):
         click.echo(line)
     if damaged:
         raise UserError(
             f"{len(damaged)} of {checked:,} files are damaged: delete these versions and run the job again."
         )
-    click.echo(f"all {checked:,} files are intact")
+    click.echo(f"all {checked:,} files are intact{f'; {len(differ)} version(s) differ, see above' if differ else ''}")
 
 
 @store.command("prune")

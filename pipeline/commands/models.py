@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import secrets
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pipeline.commands import project
 from pipeline.errors import UserError
 from pipeline.store.artifact import MANIFEST
+
+if TYPE_CHECKING:
+    import torch
 
 
 def _directory(model: str | None) -> Path:
@@ -41,14 +44,31 @@ def _only_continues_text(directory: Path) -> bool:
     return model is not None and not model.answers
 
 
+def _generating_format(directory: Path) -> torch.dtype:
+    """The number format in which this machine generates fastest with the model of the folder."""
+    from model.export import load
+    from pipeline.training import machine
+    from pipeline.training.measured import Machine
+
+    try:
+        here = Machine.beside(project().store)
+    except UserError:  # a folder needs no recipe
+        here = Machine()
+    return machine.for_generation(load(directory), here).output_weight.dtype
+
+
 @click.command()
 @click.argument("recipe_file", metavar="[RECIPE]", required=False, type=click.Path(dir_okay=False))
 @click.option("--gpu", help="Plan for this card (such as 3090, 4090, a100, h100) instead of this machine.")
+@click.option("--tflops", type=click.FloatRange(min=0.1), help="Of a card that is not known: its peak in bf16, dense.")
+@click.option("--memory", type=click.FloatRange(min=0.1), help="Of a card that is not known: its memory in GB.")
 @click.option("--devices", default=1, show_default=True, help="Number of devices.")
-def plan(recipe_file: str | None, gpu: str | None, devices: int) -> None:
+def plan(recipe_file: str | None, gpu: str | None, tflops: float | None, memory: float | None, devices: int) -> None:
     """Estimate memory, time and loss of the pretraining of RECIPE, before anything runs."""
     from pipeline.graph import Project
     from pipeline.training import machine
+    from pipeline.training.cards import find_card
+    from pipeline.training.measured import Machine
     from pipeline.training.planning.plan import lines, tokens_in
     from pipeline.training.planning.plan import plan as planned
 
@@ -57,9 +77,13 @@ def plan(recipe_file: str | None, gpu: str | None, devices: int) -> None:
     shape = recipe.model
     if not shape.vocab_size:
         shape = shape.model_copy(update={"vocab_size": recipe.tokenizer.vocab_size})
-    device = "cuda" if gpu else machine.choose_device(recipe.execution.device)
+    given = gpu or tflops or memory
+    card = find_card(gpu or "given", tflops or 0.0, memory or 0.0) if given else None
+    device = "cuda" if card else machine.choose_device(recipe.execution.device)
     available = tokens_in(shards) if shards else None
-    for line in lines(planned(shape, recipe.pretraining, available, gpu=gpu, device=device, world=devices)):
+    here = Machine.beside(opened.store)
+    figures = planned(shape, recipe.pretraining, available, card=card, device=device, world=devices, here=here)
+    for line in lines(figures):
         click.echo(line)
 
 
@@ -97,12 +121,13 @@ def chat(model: str | None, system: str, max_tokens: int, seed: int | None, **sa
     """Chat with MODEL in the terminal: an asset, a version or a folder; default: the newest model."""
     from model.sampling import Sampling
     from model.serve.chat import chat as run_chat
-    from model.serve.text import ReplyOptions
+    from model.serve.text import ReplyOptions, open_directory
 
     directory = _directory(model)
+    opened = open_directory(directory, _generating_format(directory))
     seed = secrets.randbits(31) if seed is None else seed
     plain = True if _only_continues_text(directory) else None
-    run_chat(directory, ReplyOptions(Sampling(**sampling, seed=seed), max_tokens), system=system, plain=plain)
+    run_chat(opened, ReplyOptions(Sampling(**sampling, seed=seed), max_tokens), system=system, plain=plain)
 
 
 @click.command()
@@ -113,7 +138,8 @@ def serve(model: str | None, host: str, port: int) -> None:
     """Serve MODEL over HTTP with OpenAI's API (/v1/chat/completions, /v1/completions)."""
     from model.serve.server import serve as run
 
-    run(_directory(model), host=host, port=port)
+    directory = _directory(model)
+    run(directory, host=host, port=port, dtype=_generating_format(directory))
 
 
 @click.command()

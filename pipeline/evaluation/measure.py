@@ -41,7 +41,8 @@ SAMPLE: dict[str, pl.DataType | type[pl.DataType]] = {
 class Subject:
     """The model to measure, and what to measure it with."""
 
-    network: Transformer  # on `device`, in evaluation mode
+    network: Transformer  # on `device`, in evaluation mode; what it computes is in bf16 where that is faster
+    generating: Transformer  # the same network to generate with, its weights in the format that is fastest for it
     tokenizer: Tokenizer
     device: torch.device
     inputs: Inputs  # the artifacts that `Measure.needs` names, by role

@@ -15,6 +15,7 @@ from typing import Any
 from pipeline.evaluation.figures import headline_figures
 from pipeline.evaluation.measure import Measure
 from pipeline.evaluation.measures import MEASURES
+from pipeline.store.made_on import words
 from pipeline.trained_models import bases_of
 
 Manifests = Mapping[str, Mapping[str, Any]]
@@ -96,8 +97,17 @@ def model_card(
         "advice.",
         "## Fingerprints",
         _fingerprints(manifests),
+        _made_on(manifest),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _made_on(manifest: Mapping[str, Any]) -> str:
+    """What the weights were made on, which explains other bytes of the same version."""
+    made = manifest.get("made_on")
+    if not made:
+        return ""
+    return f"The weights were made on {words(made)}. On another kind of machine the same version has other bytes."
 
 
 def _sources(manifests: Manifests) -> str:

@@ -33,6 +33,7 @@ def compared(names: tuple[str, ...] | list[str], picture: Path | None = None) ->
     heads = [f"{run.info.run_name} {run.info.run_id[:ID_CHARACTERS]}" for run in runs]
     parts = [
         "settings that differ\n" + aligned(["", *heads], differing([run.data.params for run in runs])),
+        *made_on(runs, heads),
         "figures\n" + aligned(["", *heads], side_by_side([run.data.metrics for run in runs])),
     ]
     if picture is not None and draw(client, runs, heads, picture):
@@ -64,6 +65,27 @@ def find(client: MlflowClient, names: tuple[str, ...] | list[str]) -> list[Run]:
 
 def fingerprint(run: Run) -> str:
     return run.data.tags.get(tracking.FINGERPRINT, "")
+
+
+def made_on(runs: list[Run], heads: list[str]) -> list[str]:
+    """What the runs were made on, where it differs, and which of them are makings of one version."""
+    tags = [
+        {n.removeprefix(tracking.MADE_ON): v for n, v in run.data.tags.items() if n.startswith(tracking.MADE_ON)}
+        for run in runs
+    ]
+    parts = []
+    if any(tags) and any(found != tags[0] for found in tags):
+        names = sorted({name for found in tags for name in found})
+        rows = [[name, *(found.get(name, "-") for found in tags)] for name in names]
+        parts.append("made on\n" + aligned(["", *heads], [row for row in rows if len(set(row[1:])) > 1]))
+    for fingerprints in sorted({fingerprint(run) for run in runs} - {""}):
+        same = [head for run, head in zip(runs, heads, strict=True) if fingerprint(run) == fingerprints]
+        if len(same) > 1:
+            parts.append(
+                f"{' and '.join(same)} are makings of one version: where their figures differ, so does what they were"
+                " made on"
+            )
+    return parts
 
 
 def differing(settings: list[dict[str, str]]) -> list[list[str]]:

@@ -14,7 +14,7 @@ from typing import Any
 
 MANIFEST = "manifest.json"
 # Manifest keys that describe the run rather than the artifact; ignored when two manifests are compared.
-RUN_SPECIFIC = ("seconds", "fragments")
+RUN_SPECIFIC = ("seconds", "fragments", "made_on")
 
 
 def digest(value: Any) -> str:

@@ -30,6 +30,7 @@ class Draft:
         self.counts: dict[str, Any] = {}
         self.facts: dict[str, Any] = {}
         self.timings: dict[str, float] = {}  # seconds by part; not part of the identity
+        self.made_on: dict[str, Any] = {}  # added to what the store notes of the machine; not part of the identity
         self.computed = self.reused = 0
         self._earlier = earlier
         self._records = directory / ".records"

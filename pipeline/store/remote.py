@@ -2,7 +2,8 @@
 
 Object storage has no rename, so the order of uploads makes a version atomic: its files first, its manifest last, as
 one object. A version without a manifest does not exist. Since a version is named by the fingerprint of what it is made
-from, two machines that make the same version upload the same bytes, and no lock between machines is needed.
+from, no lock between machines is needed: where two machines make the same version, the first that is complete stays,
+and if the bytes of the second differ, as weights made on another kind of processor do, a sentence says so.
 
 Work is done in a mirror on the local disk (`SLM_CACHE`, default `~/.cache/slm`); files are downloaded to it when they
 are first read. The mirror can be deleted at any time; unfinished work then starts again.
@@ -11,14 +12,17 @@ are first read. The mirror can be deleted at any time; unfinished work then star
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pipeline.errors import UserError
 from pipeline.store.artifact import MANIFEST, Artifact
-from pipeline.store.store import Store
+from pipeline.store.store import Store, two_makings
 from pipeline.store.tables import put_in_place
 
 
@@ -105,10 +109,28 @@ class RemoteStore(Store):
         address = f"{self.address}/{self.recipe}/{asset}/{version}"
         return RemoteArtifact(asset, version, directory, found.manifest, address=address)
 
-    def _publish(self, asset: str, version: str) -> None:
-        """Upload a version, its manifest last; files that an earlier version holds are copied within the storage."""
+    def _stored(self, asset: str, version: str) -> Artifact | None:
+        """The version as the storage has it, whatever the mirror holds."""
+        text = self._text(f"{asset}/{version}/{MANIFEST}")
+        return None if text is None else Artifact(asset, version, Path(self.address), json.loads(text))
+
+    def _publish(self, asset: str, version: str) -> str | None:
+        """Upload a version, its manifest last; files that an earlier version holds are copied within the storage.
+
+        A version that another machine has completed meanwhile stays as it is, and replaces the one in the mirror;
+        returns a sentence if they differ.
+        """
         local = super()._read(asset, version)
         assert local is not None
+        stored = self._stored(asset, version)
+        if stored is not None:
+            differ = two_makings(local, stored, f"in {self.address}")
+            if differ:
+                discarded = local.directory.with_name(f".{version}.doomed")
+                local.directory.rename(discarded)
+                shutil.rmtree(discarded)
+                differ += f". The one in {self.address}, which was complete first, stays"
+            return differ
         folder = f"{self._root}/{self.recipe}/{asset}"
         uploaded: dict[str, str] = {}
         for earlier in self.versions(asset):
@@ -121,6 +143,16 @@ class RemoteStore(Store):
             else:
                 self._files.put_file(str(local.directory / name), f"{folder}/{version}/{name}")
         self._files.put_file(str(local.directory / MANIFEST), f"{folder}/{version}/{MANIFEST}")
+        return None
+
+    def other_makings(self, asset: str, other: Store | None = None) -> Iterator[str]:
+        """As of a local store; also the versions that the mirror holds with other bytes than the storage."""
+        yield from super().other_makings(asset, other)
+        for artifact in self.versions(asset):
+            stored = self._stored(asset, artifact.version)
+            differ = stored and two_makings(artifact, stored, f"in {self.address}")
+            if differ:
+                yield f"{differ}. Delete {artifact.directory} to use the one in {self.address}"
 
     def _set_current(self, asset: str, version: str) -> None:
         if self._text(f"{asset}/{version}/{MANIFEST}") is None:  # killed between the local rename and the upload

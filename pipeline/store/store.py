@@ -28,6 +28,7 @@ from typing import Any
 from pipeline.errors import UserError
 from pipeline.store.artifact import MANIFEST, Artifact, canonical, digest, file_digest
 from pipeline.store.draft import Draft
+from pipeline.store.made_on import explained, made_on
 from pipeline.store.tables import write_whole
 
 
@@ -174,12 +175,15 @@ class Store:
             "facts": draft.facts,
             "fragments": {"computed": draft.computed, "reused": draft.reused},
             "seconds": seconds,
+            "made_on": {**made_on(), **draft.made_on},
         }  # fmt: skip
         write_whole(directory / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False, sort_keys=True) + "\n")
         flush_directory(directory)
         os.replace(directory, place / version)
         flush_directory(place)
-        self._publish(asset, version)
+        told = self._publish(asset, version)
+        if told:
+            log(told)
         self._set_current(asset, version)
         log(f"{asset}: made in {seconds['total']:.1f} s ({version})")
         made = self._read(asset, version)
@@ -209,6 +213,31 @@ class Store:
                     yield f"{asset}/{artifact.version}/{name} is missing"
                 elif file_digest(path) != entry["sha256"]:
                     yield f"{asset}/{artifact.version}/{name} has changed since it was written"
+
+    def other_makings(self, asset: str, other: Store | None = None) -> Iterator[str]:
+        """Yields one sentence for each version that is known with other bytes than this store has.
+
+        Those are inputs of the asset's versions, and the versions themselves in the store `other`.
+        """
+        for artifact in self.versions(asset):
+            yield from self._other_inputs(artifact)
+            there = other.version(asset, artifact.version) if other else None
+            differ = there and other and two_makings(artifact, there, f"in {other.root}")
+            if differ:
+                yield differ
+
+    def _other_inputs(self, artifact: Artifact) -> Iterator[str]:
+        for given in artifact.manifest["inputs"].values():
+            found = self._read(given["asset"], given["version"]) if isinstance(given, dict) else None
+            # A reference to some tables of an artifact has a digest of its own (`Artifact.only`).
+            if found is None or all(name.endswith(".parquet") for name in found.manifest["files"]):
+                continue
+            if found.digest != given["digest"]:
+                yield (
+                    f"{artifact.asset}/{artifact.version} was made from another making of"
+                    f" {found.asset}/{found.version} than the one in this store, which has other bytes: make"
+                    f" {artifact.asset} again, or copy the first {found.asset} back"
+                )
 
     def prune(self, asset: str, keep: int) -> list[tuple[str, int]]:
         """Delete all versions except the one in force and the `keep` newest others; returns (version, bytes freed)."""
@@ -243,8 +272,9 @@ class Store:
         if not pointer.exists() or pointer.read_text().strip() != version:
             write_whole(pointer, version + "\n")
 
-    def _publish(self, asset: str, version: str) -> None:
-        """Hook: called when a version is complete on this disk, before it is put in force."""
+    def _publish(self, asset: str, version: str) -> str | None:
+        """Hook: called when a version is complete on this disk, before it is put in force; returns what to tell."""
+        return None
 
     @contextmanager
     def _locked(self, asset: str, log: Callable[[str], None]) -> Iterator[None]:
@@ -268,6 +298,24 @@ class Store:
             for doomed in place.glob(".*.doomed"):
                 shutil.rmtree(doomed, ignore_errors=True)
             yield
+
+
+def two_makings(here: Artifact, there: Artifact, where: str) -> str | None:
+    """The sentence about two makings of one version with other bytes; None if they are the same.
+
+    where: where the second one is.
+    """
+    if here.digest == there.digest:
+        return None
+    ours, others = here.manifest["files"], there.manifest["files"]
+    names = [name for name in sorted({*ours, *others}) if _digest_in(ours, name) != _digest_in(others, name)]
+    listed = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    why = explained(here.manifest.get("made_on"), there.manifest.get("made_on"))
+    return f"{here.asset}/{here.version} was made twice with other bytes, here and {where} ({listed}): {why}"
+
+
+def _digest_in(files: dict[str, Any], name: str) -> str | None:
+    return files[name]["sha256"] if name in files else None
 
 
 class NotMade(Exception):

@@ -11,16 +11,28 @@ that no GPU has to wait.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pipeline.errors import UserError
+from pipeline.training.stopping import Stopped
 
 if TYPE_CHECKING:
     import torch
 
 Tensors = dict[str, "torch.Tensor"]
+T = TypeVar("T")
+
+
+class RefusedByAll(UserError):
+    """A mistake that one rank found and all have heard of, so that all end with its sentence."""
+
+
+class StoppedByAll(Stopped):
+    """One rank was asked to stop, and all have heard of it."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +56,53 @@ class Ranks:
         tensor = torch.tensor(values, dtype=torch.float64)
         torch.distributed.all_reduce(tensor)
         return tensor.tolist()
+
+    def every(self, find: Callable[[], T]) -> list[T]:
+        """What `find` returned on each rank, in order, on every rank.
+
+        Raises RefusedByAll on every rank if `find` raised UserError on one of them, and StoppedByAll likewise. A rank
+        that fails before it comes to an exchange is heard in it (`together`), so none waits in vain.
+        """
+        if self.world == 1:
+            return [find()]
+        value: Any = None
+        refusal: tuple[str, str] | None = None
+        try:
+            value = find()
+        except (RefusedByAll, StoppedByAll):  # the others know already
+            raise
+        except (UserError, Stopped) as error:
+            refusal = ("stopped" if isinstance(error, Stopped) else "refused", str(error))
+        return self._exchange(value, refusal)
+
+    def refuse(self, error: UserError) -> None:
+        """Have all other ranks, which wait in an exchange, end with the sentence of `error`."""
+        if self.world > 1:
+            with suppress(RefusedByAll):
+                self._exchange(None, ("refused", str(error)))
+
+    def together(self, prepare: Callable[[], T]) -> T:
+        """`prepare()` of this rank, once it has succeeded on all; what one rank refuses, all refuse (see `every`)."""
+        kept: list[T] = []
+        self.every(lambda: kept.append(prepare()))
+        return kept[0]
+
+    def least(self, find: Callable[[], float]) -> float:
+        """The smallest of what `find` returned on each rank."""
+        return min(self.every(find))
+
+    def agreed(self, find: Callable[[], T]) -> T:
+        """Rank 0's answer, on every rank, where machines might answer differently."""
+        return self.every(find)[0]
+
+    def _exchange(self, value: Any, refusal: tuple[str, str] | None) -> list[Any]:
+        import torch
+
+        heard: list[Any] = [None] * self.world
+        torch.distributed.all_gather_object(heard, (value, refusal))
+        for kind, sentence in (told for _, told in heard if told is not None):
+            raise (StoppedByAll if kind == "stopped" else RefusedByAll)(sentence)
+        return [found for found, _ in heard]
 
     def broadcast(self, value: Any) -> Any:
         """Rank 0's value, on every rank."""

@@ -35,7 +35,7 @@ from pipeline.training.objectives.objective import (
 from pipeline.training.optimiser import Optimiser
 from pipeline.training.reporting import Reporter, RunOptions
 from pipeline.training.stopping import Stopped, stop_requests
-from pipeline.training.throughput import Clock
+from pipeline.training.throughput import Clock, Peak
 from pipeline.training.training_settings import LoopSettings
 
 SPIKE_WINDOW = 128  # steps over which the usual loss is computed (OLMo-core, SkipStepOptimizer)
@@ -96,7 +96,7 @@ class Loop:
         if self.sharded:  # before the weights go to the device, where they may not fit unsharded
             distributed.shard(model, device, self.precision)
         self.model = model.to(device)
-        self.optimiser = Optimiser(model, settings, learning_rate)
+        self.optimiser = Optimiser(model, settings, learning_rate, options.muon_precision)
         self.scaler = torch.amp.GradScaler(device.split(":")[0]) if self.precision == "fp16" else None
         self.average = {n: p.detach().clone() for n, p in model.named_parameters()} if settings.ema else {}
         self.forward: torch.nn.Module = LossModule(model, objective.loss)
@@ -108,10 +108,8 @@ class Loop:
         if machine.worth_compiling(settings.compile, device, flops):
             self.log("compiling the network; this takes about a minute")
             self.forward = torch.compile(self.forward, dynamic=False)  # type: ignore[assignment]
-        peak = machine.peak_flops(device, self.precision) * ranks.world if ranks.first else 0.0
-        speed = (objective.step_tokens, objective.flops_per_token, peak)
         self.clock = Clock()
-        self.reporter = Reporter(objective, self.clock, speed, options)
+        self.reporter = Reporter(objective, self.clock, Peak(device, self.precision, ranks.world), options)
 
         self.step = 0
         self.rows: list[dict[str, Any]] = []

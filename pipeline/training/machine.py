@@ -1,73 +1,31 @@
 """What the machine can do: its device, number formats, peak speed and memory.
 
-Peak rates of GPUs are the dense ones with fp32 accumulation from the manufacturer's data sheets, as training uses
-them; on a CPU the peak is measured with a matrix multiplication, where training spends most of its time.
+Peak rates of GPUs are those of `cards.py`; on a CPU the peak is measured with a matrix multiplication, where training
+spends most of its time. Which number format is faster on a CPU is measured, too (`measured.py`).
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from model.config import ModelConfig
 from pipeline.errors import UserError
+from pipeline.training import cards
+from pipeline.training.measured import Machine, bf16_gain, decoding_gain, muon_gain
 
 if TYPE_CHECKING:
     import torch
 
 
-BF16_PARAMETERS = 1_000_000  # from this size, `auto` is bf16 on a CPU with AMX (docs/results/training-quality.md)
-
-
-@dataclass(frozen=True)
-class Card:
-    """One kind of GPU. `tflops`: peak rate by number format; `memory_gib`: approximately as the driver reports it."""
-
-    name: str
-    memory_gib: float
-    tflops: dict[str, float]
-
-    @property
-    def precision(self) -> str:
-        """The number format that `auto` is on this card."""
-        return "bf16" if "bf16" in self.tflops else "fp16"
-
-
-# NVIDIA's data sheets and architecture white papers (Turing, Ampere GA102, Ada, Hopper), dense tensor-core rates with
-# fp32 accumulation. GeForce cards reach half their fp16-accumulation rate here; the white papers list both.
-CARDS = {
-    "t4": Card("Tesla T4", 15.0, {"fp16": 65.0, "fp32": 8.1}),
-    "v100": Card("Tesla V100", 16.0, {"fp16": 125.0, "fp32": 15.7}),
-    "2080ti": Card("GeForce RTX 2080 Ti", 11.0, {"fp16": 53.8, "fp32": 13.4}),
-    "3060": Card("GeForce RTX 3060", 12.0, {"bf16": 25.5, "fp16": 25.5, "fp32": 12.7}),
-    "3090": Card("GeForce RTX 3090", 24.0, {"bf16": 71.0, "fp16": 71.0, "fp32": 35.6}),
-    "4060ti": Card("GeForce RTX 4060 Ti", 16.0, {"bf16": 44.1, "fp16": 44.1, "fp32": 22.1}),
-    "4070tisuper": Card("GeForce RTX 4070 Ti SUPER", 16.0, {"bf16": 88.2, "fp16": 88.2, "fp32": 44.1}),
-    "4080": Card("GeForce RTX 4080", 16.0, {"bf16": 97.5, "fp16": 97.5, "fp32": 48.7}),
-    "4090": Card("GeForce RTX 4090", 24.0, {"bf16": 165.2, "fp16": 165.2, "fp32": 82.6}),
-    "a10": Card("A10", 23.0, {"bf16": 125.0, "fp16": 125.0, "fp32": 31.2}),
-    "a100": Card("A100", 40.0, {"bf16": 312.0, "fp16": 312.0, "fp32": 19.5}),
-    "a100-80": Card("A100 80GB", 80.0, {"bf16": 312.0, "fp16": 312.0, "fp32": 19.5}),
-    "l4": Card("L4", 22.5, {"bf16": 121.0, "fp16": 121.0, "fp32": 30.3}),
-    "l40s": Card("L40S", 45.0, {"bf16": 362.0, "fp16": 362.0, "fp32": 91.6}),
-    "h100": Card("H100", 80.0, {"bf16": 989.0, "fp16": 989.0, "fp32": 67.0}),
-}
-
-
-def find_card(name: str) -> Card:
-    """The card called `name` (`3090`, `rtx 3090`, `A100-80`). Raises UserError, listing the known cards."""
-    import difflib
-
-    key = (
-        name.lower().replace("rtx", "").replace("geforce", "").replace("nvidia", "").replace(" ", "").replace("_", "-")
-    )
-    if key in CARDS:
-        return CARDS[key]
-    near = difflib.get_close_matches(key, CARDS, 1)
-    hint = f"did you mean {near[0]}? " if near else ""
-    raise UserError(f"The card `{name}` is not in the table: {hint}the known cards are {', '.join(CARDS)}.")
+# On a CPU, smaller networks are trained in fp32: there, conversion costs as much as bf16 saves, so nothing is measured.
+BF16_PARAMETERS = 1_000_000  # docs/results/training-quality.md, "Precision on a CPU"
+DECODING_PARAMETERS = 5_000_000  # the same for generating, one token at a time
+USABLE = 0.95  # of free memory: a desktop takes a part, and so does fragmentation
+WORTH_IT = 1.25  # how many times as fast bf16 has to be: far from 1, so that no machine is on the edge
 
 
 def choose_device(setting: str) -> str:
@@ -84,10 +42,10 @@ def choose_device(setting: str) -> str:
     return setting
 
 
-def choose_precision(setting: str, device: str, parameters: int) -> str:
+def choose_precision(setting: str, device: str, config: ModelConfig, here: Machine) -> str:
     """The number format that `setting` stands for; `auto` is the fastest one in which training on `device` is stable.
 
-    Raises UserError for a format that the device does not support.
+    On a CPU, `auto` follows what was measured `here`. Raises UserError for a format that the device does not support.
     """
     import torch
 
@@ -99,16 +57,47 @@ def choose_precision(setting: str, device: str, parameters: int) -> str:
     if setting == "fp16":
         raise UserError("precision: fp16 needs a GPU; on a CPU use auto, fp32 or bf16.")
     if setting == "auto":
-        # With AMX, bf16 is 1.2 times as fast at 1 M parameters and twice as fast at 18 M; below, conversion costs more.
-        return "bf16" if bf16_is_fast(device) and parameters >= BF16_PARAMETERS else "fp32"
+        return "bf16" if large_enough(config) and bf16_gain(here, config) >= WORTH_IT else "fp32"
     return setting
 
 
-def bf16_is_fast(device: str) -> bool:
-    """Whether the device multiplies matrices faster in bf16 than in fp32; a CPU without AMX does not."""
+def large_enough(config: ModelConfig) -> bool:
+    """Whether bf16 may pay for training a network of this size on a CPU."""
+    from pipeline.training.planning.budget import size
+
+    return size(config).parameters >= BF16_PARAMETERS
+
+
+def muon_precision(device: str, config: ModelConfig, here: Machine) -> str:
+    """The number format in which Muon's rounds multiply on `device`: bf16 on a GPU, what is faster on a CPU."""
+    if not device.startswith("cpu"):
+        return "bf16"
+    return "bf16" if large_enough(config) and muon_gain(here, config) >= WORTH_IT else "fp32"
+
+
+def evaluation_precision(device: str, config: ModelConfig, here: Machine) -> str:
+    """The number format in which a finished model is measured: that of training, without the scaling of fp16."""
+    precision = choose_precision("auto", device, config, here)
+    return "fp32" if precision == "fp16" else precision
+
+
+def for_generation(network: Any, here: Machine) -> Any:
+    """The network to generate with, one text at a time: a copy in bf16 where that was measured to be faster on a CPU.
+
+    On a GPU, and for small networks, the network itself.
+    """
+    import copy
+
     import torch
 
-    return not device.startswith("cpu") or torch.cpu._is_amx_tile_supported()
+    from pipeline.training.measured import in_format
+
+    weight = network.output_weight
+    if weight.device.type != "cpu" or weight.dtype != torch.float32 or not network.config.causal:
+        return network
+    if network.parameters_count() < DECODING_PARAMETERS or decoding_gain(here, network) < WORTH_IT:
+        return network
+    return in_format(copy.deepcopy(network), torch.bfloat16)
 
 
 def autocast(device: str, precision: str) -> AbstractContextManager[Any]:
@@ -134,8 +123,6 @@ def worth_compiling(setting: str, device: str, flops: float) -> bool:
 
 def make_deterministic(device: str) -> None:
     """Use deterministic kernels. CPU kernels are deterministic anyway."""
-    import os
-
     import torch
 
     if device.startswith("cuda"):
@@ -145,17 +132,12 @@ def make_deterministic(device: str) -> None:
 
 
 def peak_flops(device: str, precision: str) -> float:
-    """Peak FLOP/s of one device; 0 if unknown."""
+    """Peak FLOP/s of one device, now; 0 for a GPU that is not in the table."""
     import torch
 
     if device.startswith("cuda"):
-        name = torch.cuda.get_device_name(device)
-        matching = [
-            card for card in CARDS.values() if card.name.removeprefix("GeForce ").removeprefix("Tesla ") in name
-        ]
-        if not matching:
-            return 0.0
-        return max(matching, key=lambda card: len(card.name)).tflops.get(precision, 0.0) * 1e12
+        card = cards.match(torch.cuda.get_device_name(device))
+        return card.tflops.get(precision, 0.0) * 1e12 if card else 0.0
     return measured_peak(torch.bfloat16 if precision == "bf16" else torch.float32)
 
 
@@ -185,7 +167,10 @@ def memory_used(device: str) -> float:
 
 
 def free_memory(device: str) -> float:
-    """Free memory of the device in bytes, within the limit of the container."""
+    """Memory of the device that this process may use, in bytes: what is free, within the limit of the container.
+
+    Processes of one run that share a machine's memory (torchrun on a CPU) divide it.
+    """
     import torch
 
     if device.startswith("cuda"):
@@ -194,7 +179,8 @@ def free_memory(device: str) -> float:
 
     available = float(psutil.virtual_memory().available)
     limit = container_limit()
-    return min(available, limit) if limit else available
+    sharers = max(1, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    return (min(available, limit) if limit else available) / sharers
 
 
 def container_limit() -> float:

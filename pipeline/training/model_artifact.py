@@ -21,14 +21,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from model.config import ModelConfig
 from pipeline import tracking
 from pipeline.context import RunContext
+from pipeline.errors import UserError
+from pipeline.store import made_on as noted
 from pipeline.store.artifact import MANIFEST, Artifact
 from pipeline.store.draft import Draft
 from pipeline.store.tables import put_in_place, write_table, write_whole
 from pipeline.tokens.tokenizer import ABOUT
 from pipeline.training import distributed, machine
 from pipeline.training.checkpoint import Checkpoints, log_table
+from pipeline.training.machine import USABLE
+from pipeline.training.measured import Machine
 from pipeline.training.reporting import RunOptions
 
 if TYPE_CHECKING:
@@ -53,6 +58,19 @@ class TrainingProcess:
     draft: Draft
     ranks: Ranks
     device: str  # of this process
+
+    @property
+    def machine(self) -> Machine:
+        """What was measured on this machine."""
+        return Machine.beside(self.context.store)
+
+    def precision(self, setting: str, config: ModelConfig) -> str:
+        """The number format to train a network in: one for all ranks, that of the first."""
+        return self.ranks.agreed(lambda: machine.choose_precision(setting, self.device, config, self.machine))
+
+    def memory_limit(self) -> float:
+        """Bytes that every rank may use: what the one with the least has."""
+        return self.ranks.least(lambda: machine.free_memory(self.device) * USABLE)
 
     def log(self, line: str) -> None:
         """Log `line`, on the first rank only."""
@@ -84,25 +102,35 @@ def make_on_all_ranks(
 ) -> Artifact:
     """`store.make` for a trained model, when several processes may train it. `prepare` is called in each of them.
 
-    Ranks other than the first write into a temporary directory, which is discarded.
+    Ranks other than the first write into a temporary directory, which is discarded. What one rank refuses while it
+    prepares, all refuse with the same sentence.
     """
     with distributed.process_group(machine.choose_device(context.device)) as (ranks, device):
+
+        def train(draft: Draft) -> None:
+            process = TrainingProcess(context, draft, ranks, device)
+            train_and_write(process, ranks.together(lambda: prepare(process)))
+
         if not ranks.first:  # rank 0 tells whether the store needs the model to be trained
-            while ranks.broadcast(None):
+            while ranks.agreed(lambda: False):
                 with tempfile.TemporaryDirectory() as directory:
-                    process = TrainingProcess(context, Draft(Path(directory), list, lambda line: None), ranks, device)
-                    train_and_write(process, prepare(process))
+                    train(Draft(Path(directory), list, lambda line: None))
             return context.store.require(asset)
+        asked = []
 
         def build(draft: Draft) -> None:
             if not draft.path(FINISHED).exists():
-                ranks.broadcast(True)
-                process = TrainingProcess(context, draft, ranks, device)
-                train_and_write(process, prepare(process))
+                asked.append(ranks.agreed(lambda: True))
+                train(draft)
             shutil.rmtree(draft.directory / CHECKPOINTS, ignore_errors=True)
 
-        artifact = context.store.make(asset, build=build, log=context.log, **identity)
-        ranks.broadcast(False)
+        try:
+            artifact = context.store.make(asset, build=build, log=context.log, **identity)
+        except UserError as error:
+            if not asked:  # the others still wait to hear whether there is anything to train
+                ranks.refuse(error)
+            raise
+        ranks.agreed(lambda: False)
         return artifact
 
 
@@ -116,6 +144,7 @@ def train_and_write(process: TrainingProcess, training: Training) -> None:
             directory=process.draft.directory / CHECKPOINTS,
             device=process.device,
             precision=training.precision,
+            muon_precision=muon_precision(process, training),
             ranks=ranks,
             sharded=training.sharded,
             run=run,
@@ -127,8 +156,29 @@ def train_and_write(process: TrainingProcess, training: Training) -> None:
             training.objective, training.network, training.settings, training.learning_rate, context.seed, options
         )
         network = training.final_network(gathered_network(training.network, training.new_network))
+        process.draft.made_on.update(made_on(options))
+        if run and ranks.first:
+            run.tags({f"{tracking.MADE_ON}{name}": value for name, value in made_on(options).items()})
         if ranks.first:
             write_model(process.draft, network, training, result, run)
+
+
+def made_on(options: RunOptions) -> dict[str, Any]:
+    """What the weights were made on, as their bytes depend on it; part of no identity."""
+    import torch
+
+    on_gpu = options.device.startswith("cuda")
+    device = {"device": torch.cuda.get_device_name(options.device)} if on_gpu else {}
+    formats = {"precision": options.precision, "muon_precision": options.muon_precision}
+    return {**noted.made_on(), **device, **formats, "processes": options.ranks.world}
+
+
+def muon_precision(process: TrainingProcess, training: Training) -> str:
+    """The number format of Muon's rounds, the same on all ranks; fp32 where Muon is not used."""
+    if training.settings.optimiser != "muon":
+        return "fp32"
+    config: Any = training.network.config
+    return process.ranks.agreed(lambda: machine.muon_precision(process.device, config, process.machine))
 
 
 # Always logged to MLflow, so that its page that compares two runs has both values.

@@ -1,8 +1,9 @@
 """torch's Muon, but in the number format in which the device multiplies fastest.
 
 A Muon update is the momentum with all its singular values pushed towards 1, by five iterations of a matrix polynomial.
-torch always computes these in bf16, which takes four times as long as fp32 on a CPU without AMX: a third of a step of
-the demonstration (docs/results/training-speed.md).
+torch always computes these in bf16. On a CPU without units for it that takes four times as long as in fp32, a third of
+a step of the demonstration (docs/results/training-speed.md); on one with them, a quarter as long. The format is
+measured once a machine (`machine.muon_precision`) and given to the optimiser.
 """
 
 from __future__ import annotations
@@ -13,8 +14,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-
-from pipeline.training import machine
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # Jordan 2024: steepest at 0, singular values end between 0.7 and 1.2
 ROUNDS = 5
@@ -27,12 +26,14 @@ class Muon(torch.optim.Muon):
     Updates are scaled to the size of AdamW's (Liu et al. 2025, Moonlight, section 2.2), so both use one learning rate.
     """
 
+    multiplies_in: torch.dtype = torch.float32  # the number format of its rounds of multiplications
+
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
         """Update the weights by the orthogonalised Nesterov momentum of their gradients."""
         for group in self.param_groups:
             for weights in batched_by_shape([weight for weight in group["params"] if weight.grad is not None]):
-                dtype = fast_format(weights[0].device)
+                dtype = self.multiplies_in
                 updates = orthogonal(
                     torch.stack([self.nesterov(weight, group["momentum"]).to(dtype) for weight in weights])
                 )
@@ -57,14 +58,14 @@ def batched_by_shape(weights: list[Tensor]) -> list[list[Tensor]]:
         by_shape.setdefault((weight.shape, weight.device), []).append(weight)
     groups = []
     for group in by_shape.values():
-        size = max(2, BATCH_ELEMENTS // group[0].numel())
+        size = batch_size(group[0].numel())
         groups += [group[at : at + size] for at in range(0, len(group), size)]
     return groups
 
 
-def fast_format(device: torch.device) -> torch.dtype:
-    """fp32 on a CPU without AMX, bf16 elsewhere."""
-    return torch.bfloat16 if machine.bf16_is_fast(device.type) else torch.float32
+def batch_size(elements: int) -> int:
+    """How many weights of so many elements are updated by one batched product."""
+    return max(2, BATCH_ELEMENTS // elements)
 
 
 def orthogonal(matrices: Tensor) -> Tensor:

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 class Optimiser:
     """One or two torch optimisers with a common interface."""
 
-    def __init__(self, model: torch.nn.Module, settings: LoopSettings, learning_rate: float):
+    def __init__(
+        self, model: torch.nn.Module, settings: LoopSettings, learning_rate: float, muon_precision: str = "fp32"
+    ):
+        """muon_precision: the format that Muon's rounds multiply in, as `machine.muon_precision` returns it."""
         import torch
 
         named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
@@ -36,7 +39,9 @@ class Optimiser:
                 raise UserError("optimiser: muon needs unsharded matrices: set sharding: off, or optimiser: adamw.")
             hidden = [p for p in matrices if all(p is not q for q in head)]
             decay = settings.weight_decay
-            self.parts.append(Muon(hidden, lr=learning_rate, weight_decay=decay, momentum=settings.momentum))
+            muon = Muon(hidden, lr=learning_rate, weight_decay=decay, momentum=settings.momentum)
+            muon.multiplies_in = torch.bfloat16 if muon_precision == "bf16" else torch.float32
+            self.parts.append(muon)
             matrices = head
         groups = [
             {"params": matrices, "weight_decay": settings.weight_decay},

@@ -15,7 +15,7 @@ from pipeline.context import Log, Progress
 from pipeline.tracking import AnyRun
 from pipeline.training import machine
 from pipeline.training.distributed import Ranks
-from pipeline.training.throughput import Clock
+from pipeline.training.throughput import Clock, Peak
 
 if TYPE_CHECKING:
     import torch
@@ -33,6 +33,7 @@ class RunOptions:
     directory: Path  # for checkpoints; only rank 0 uses it
     device: str = "cpu"
     precision: str = "fp32"  # as `machine.choose_precision` returns it
+    muon_precision: str = "fp32"  # as `machine.muon_precision` returns it
     ranks: Ranks = field(default_factory=Ranks)
     sharded: bool = False
     run: AnyRun | None = None  # of MLflow
@@ -42,13 +43,18 @@ class RunOptions:
 
 
 class Reporter:
-    """Sends the reports of a run. `speed`: the arguments of `Clock.recent` (step tokens, FLOPs/token, peak FLOP/s)."""
+    """Sends the reports of a run."""
 
-    def __init__(self, objective: Objective, clock: Clock, speed: tuple[int, float, float], options: RunOptions):
-        self.objective, self.clock, self.speed = objective, clock, speed
+    def __init__(self, objective: Objective, clock: Clock, peak: Peak, options: RunOptions):
+        self.objective, self.clock, self.peak = objective, clock, peak
         self.device, self.first = options.device, options.ranks.first
         self.run, self.log, self.progress = options.run, options.log, options.progress
         self.bar: Any = None
+
+    @property
+    def speed(self) -> tuple[int, float, float]:
+        """The arguments of `Clock.recent`: tokens of a step, FLOPs per token, peak FLOP/s."""
+        return self.objective.step_tokens, self.objective.flops_per_token, self.peak.flops
 
     def begin(self, step: int) -> None:
         from tqdm import tqdm
@@ -63,6 +69,8 @@ class Reporter:
         """After a step: update the bar, log the metrics, report the progress."""
         if not self.first:
             return
+        with self.clock.paused():
+            self.peak.measure_again()
         self.bar.update(step - self.bar.n)
         row = rows[-1] if rows else {}
         if row.get("loss") is None:  # skipped, or rolled back to the start

@@ -5,13 +5,41 @@ Kept apart from the log of the run, since artifacts must not contain times.
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from pipeline.training import machine
+
 WINDOW = 20  # steps over which the current throughput is measured
 REPORT_SECONDS = 2.0
+PEAK_SECONDS = 5.0  # between two measurements of a CPU's peak, each of which takes some 20 ms
+
+
+class Peak:
+    """The peak FLOP/s of all devices together: a GPU's from the table, a CPU's measured during the run.
+
+    A CPU is shared, and what it can do changes from minute to minute, so its peak is the median of measurements between
+    the steps. A share of a peak that was measured once at the start may exceed 1.
+    """
+
+    def __init__(self, device: str, precision: str, world: int = 1):
+        self.device, self.precision, self.world = device, precision, world
+        self._found = [machine.peak_flops(device, precision)]
+        self._measured = time.monotonic()
+
+    @property
+    def flops(self) -> float:
+        """0 if unknown."""
+        return statistics.median(self._found) * self.world
+
+    def measure_again(self) -> None:
+        """Measure a CPU's peak once more, if PEAK_SECONDS have passed."""
+        if self.device.startswith("cpu") and time.monotonic() - self._measured > PEAK_SECONDS:
+            self._found.append(machine.peak_flops(self.device, self.precision))
+            self._measured = time.monotonic()
 
 
 class Clock:

@@ -16,6 +16,7 @@ TINY = """
 name: demo
 sources:
   - {name: speeches, kind: bundled, dataset: sotu, limit: 40}
+  - {name: library, kind: bundled, dataset: python-stdlib, limit: 20}
   - {name: messages, kind: bundled, dataset: jupyterlab-ko}
   - {name: notes, kind: files, path: ../notes/*.txt, lang: en, license: own}
 curation: {duplicates: {enabled: false}}

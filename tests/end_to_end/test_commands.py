@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.end_to_end import demonstration
 from tests.end_to_end.conftest import NOTE, Copy
 
 JOB = ("dagster", "job", "execute", "-j")
@@ -44,6 +45,19 @@ def test_pretrain_job_makes_everything_up_to_an_evaluated_model(pretrained: Copy
     shown = pretrained.run("slm", "summary").stdout
     for expected in ("raw_documents", "bits per byte", "data/demo/pretrained_model/", "slm chat", "messages"):
         assert expected in shown
+
+
+def test_its_data_artifacts_are_those_that_were_recorded_on_another_machine(pretrained: Copy) -> None:
+    recorded = json.loads(demonstration.RECORD.read_text())
+    kind = demonstration.standard_library()
+    if kind not in recorded:
+        pytest.skip(
+            f"recorded for the standard library of {', '.join(recorded)}; this one is {kind}, so its text differs"
+        )
+    assert demonstration.digests(pretrained.folder / "data") == recorded[kind], (
+        "the demonstration's data is other data now; where that is meant, run"
+        " `python -m tests.end_to_end.demonstration`"
+    )
 
 
 def test_the_run_is_seen_afterwards(pretrained: Copy) -> None:

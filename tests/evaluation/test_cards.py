@@ -87,6 +87,12 @@ def test_cards_of_little_are_short_and_whole():
     assert "Made from" not in text and "Measured" not in text and "3,000,000" in text
 
 
+def test_the_model_card_says_on_what_the_weights_were_made():
+    model = MANIFESTS["pretrained_model"] | {"made_on": {"cpu": "AMD EPYC avx512_bf16", "threads": 2, "torch": "2.13"}}
+    text = cards.model_card("pretrained_model", {"pretrained_model": model})
+    assert "The weights were made on AMD EPYC avx512_bf16, threads 2, torch 2.13." in text
+
+
 def test_a_bar_in_a_name_does_not_break_the_table():
     manifests = {
         "raw_documents": {"facts": {"sources": {"a|b": {"documents": 1, "licenses": {"x\ny": 1}, "languages": {}}}}}

@@ -38,8 +38,12 @@ def test_a_resumed_run_has_every_step_once(tmp_path: Path) -> None:
     other = write(range(4), model={"layers": 3, "width": 8})
     parents = {client.get_run(of).data.tags[tracking.PARENT] for of in (first, other)}
     assert len(parents) == 1 and client.get_run(parents.pop()).data.tags[tracking.KIND] == "recipe"
+    for of, cpu in ((first, "one CPU"), (other, "another CPU")):
+        client.set_tag(of, f"{tracking.MADE_ON}cpu", cpu)
     said = compared([first[:10], other], tmp_path / "curves.png")
     assert "model.width" in said and "train/loss" in said
+    assert "are makings of one version" in said  # both runs were written with one fingerprint
+    assert "made on" in said and "another CPU" in said
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(UserError, match="No MLflow run matches `zzz`"):
         compared(["zzz"])

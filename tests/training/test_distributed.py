@@ -86,3 +86,39 @@ def test_killed_with_9_at_five_random_places(tmp_path, processes):
     assert curve(tmp_path / "whole") == curve(tmp_path / "killed")
     weights = [load_file(tmp_path / name / "model.safetensors") for name in ("whole", "killed")]
     assert all(bool((weights[0][name] == weights[1][name]).all()) for name in weights[0])
+
+
+def told(place: Path, where: str) -> list[dict[str, object]]:
+    """What two processes of `ranks_program` found."""
+    command = [
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node=2",
+        "-m",
+        "tests.training.ranks_program",
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run([sys.executable, *command, str(place), where], cwd=ROOT, env=environment, check=True, timeout=200)
+    return [json.loads((place / f"found-{rank}.json").read_text()) for rank in range(2)]
+
+
+@pytest.mark.timeout(300)
+def test_ranks_agree_on_what_fits_the_one_with_the_least_memory(tmp_path):
+    first, second = told(tmp_path, "alone")
+    assert first == second
+    assert first["one has less"] == 1 < first["both have much"]
+    assert str(first["one has too little"]).startswith("UserError: One micro-batch of 1 sequences of 1024 tokens needs")
+    assert first["one fails early"] == "RefusedByAll: no file on rank 1"
+    assert first["one is stopped"] == "StoppedByAll: stop"
+    assert first["the first decides"] == "rank 0" and first["after all that"] == 5.0
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    ("where", "message"), [("while it prepares", "rank 1 has no room"), ("in the store", "is not writable")]
+)
+def test_what_one_rank_refuses_all_refuse_with_the_same_sentence(tmp_path, where, message):
+    first, second = told(tmp_path, where)
+    refusals = [str(found["model"]).partition(": ")[2] for found in (first, second)]
+    assert refusals[0] == refusals[1] and message in refusals[0]

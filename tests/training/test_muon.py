@@ -5,16 +5,20 @@ import torch
 
 from pipeline.training import muon
 from pipeline.training.muon import Muon, orthogonal
+from pipeline.training.optimiser import Optimiser
+from pipeline.training.training_settings import LoopSettings
 
 SHAPES = [(24, 24), (40, 16), (16, 40)]
 WEIGHTS = [(24, 24), (40, 16), (16, 40), (40, 16), (24, 24), (40, 16), (16, 40)]  # alike in pairs and threes
 SETTINGS = {"lr": 0.02, "weight_decay": 0.1, "momentum": 0.95}
 
 
-def trained(kind, steps=3, **more):
+def trained(kind, steps=3, multiplies_in=None, **more):
     torch.manual_seed(0)
     weights = [torch.nn.Parameter(torch.randn(shape)) for shape in WEIGHTS]
     optimiser = kind(weights, **SETTINGS, **more)
+    if multiplies_in is not None:
+        optimiser.multiplies_in = multiplies_in
     for _ in range(steps):
         for weight in weights:
             weight.grad = torch.randn(weight.shape) * 0.01
@@ -22,18 +26,16 @@ def trained(kind, steps=3, **more):
     return weights, optimiser
 
 
-def test_in_bf16_its_bits_are_those_of_torch(monkeypatch):
-    monkeypatch.setattr(muon, "fast_format", lambda device: torch.bfloat16)
-    ours, optimiser = trained(Muon)
+def test_in_bf16_its_bits_are_those_of_torch():
+    ours, optimiser = trained(Muon, multiplies_in=torch.bfloat16)
     theirs, reference = trained(torch.optim.Muon, adjust_lr_fn="match_rms_adamw")
     for mine, other in zip(ours, theirs, strict=True):
         assert torch.equal(mine, other)
         assert torch.equal(optimiser.state[mine]["momentum_buffer"], reference.state[other]["momentum_buffer"])
 
 
-def test_in_fp32_it_takes_nearly_the_same_way(monkeypatch):
-    monkeypatch.setattr(muon, "fast_format", lambda device: torch.float32)
-    ours, _ = trained(Muon)
+def test_in_fp32_it_takes_nearly_the_same_way():
+    ours, _ = trained(Muon, multiplies_in=torch.float32)
     theirs, _ = trained(torch.optim.Muon, adjust_lr_fn="match_rms_adamw")
     start, _ = trained(Muon, steps=0)
     for mine, other, before in zip(ours, theirs, start, strict=True):
@@ -50,18 +52,17 @@ def test_an_update_has_singular_values_near_one(shape):
 
 @pytest.mark.parametrize("numbers", [1, 1000, 2**20])
 def test_how_many_are_taken_together_changes_no_bit(monkeypatch, numbers):
-    monkeypatch.setattr(muon, "fast_format", lambda device: torch.bfloat16)
-    expected, _ = trained(Muon)
+    expected, _ = trained(Muon, multiplies_in=torch.bfloat16)
     monkeypatch.setattr(muon, "BATCH_ELEMENTS", numbers)
-    for mine, other in zip(trained(Muon)[0], expected, strict=True):
+    for mine, other in zip(trained(Muon, multiplies_in=torch.bfloat16)[0], expected, strict=True):
         assert torch.equal(mine, other)
 
 
-@pytest.mark.parametrize(("amx", "format"), [(True, torch.bfloat16), (False, torch.float32)])
-def test_the_format_follows_the_processor(monkeypatch, amx, format):
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
-    assert muon.fast_format(torch.device("cpu")) == format
-    assert muon.fast_format(torch.device("cuda")) == torch.bfloat16
+@pytest.mark.parametrize(("precision", "dtype"), [("bf16", torch.bfloat16), ("fp32", torch.float32)])
+def test_the_optimiser_multiplies_in_the_format_that_it_is_given(precision, dtype):
+    settings = LoopSettings(optimiser="muon")
+    optimiser = Optimiser(torch.nn.Linear(8, 8), settings, 1e-3, precision)
+    assert [part.multiplies_in for part in optimiser.parts if isinstance(part, Muon)] == [dtype]
 
 
 def test_a_weight_without_a_gradient_stays():

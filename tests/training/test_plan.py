@@ -9,8 +9,8 @@ import torch
 from model.config import ModelConfig
 from model.transformer import Transformer
 from pipeline.errors import UserError
-from pipeline.training import machine, schedule
-from pipeline.training.planning import budget, memory, plan
+from pipeline.training import cards, measured, schedule
+from pipeline.training.planning import budget, memory, plan, step_time
 from pipeline.training.planning.memory import Step
 from pipeline.training.training_settings import PretrainingSettings
 
@@ -117,7 +117,7 @@ def test_the_plan_agrees_with_a_real_peak():
 
 
 def test_a_hundred_million_parameters_train_in_16_gb():
-    found = plan.plan(HUNDRED, PretrainingSettings(), 2_000_000_000, gpu="4080")
+    found = plan.plan(HUNDRED, PretrainingSettings(), 2_000_000_000, card=cards.CARDS["4080"])
     assert 95e6 < found["parameters"] < 105e6
     assert found["memory_mib"]["total"] < 15.2 * 1024 and found["sequences"] == 8 and found["precision"] == "bf16"
     assert found["batch_tokens"] == found["sequences"] * found["accumulation"] * 2048
@@ -133,7 +133,7 @@ def test_a_hundred_million_parameters_train_in_16_gb():
 ])  # fmt: skip
 def test_a_misfit_is_refused_with_the_cheapest_remedy(settings, message):
     with pytest.raises(UserError, match=message):
-        plan.plan(HUNDRED, PretrainingSettings(**settings), None, gpu="4080")
+        plan.plan(HUNDRED, PretrainingSettings(**settings), None, card=cards.CARDS["4080"])
 
 
 def test_where_one_sequence_is_too_much_recomputation_is_the_remedy():
@@ -154,10 +154,84 @@ def test_out_of_memory_is_answered_with_numbers():
     assert "activation_checkpointing: true" in plan.advice(SMALL, PretrainingSettings(), "fp32", "cpu", 1)
 
 
-def test_cards_by_name():
-    assert machine.find_card("RTX 3090").memory_gib == 24.0
-    with pytest.raises(UserError, match="did you mean 3090"):
-        machine.find_card("3099")
+def test_on_a_cpu_the_plan_leads_with_this_machine_as_it_was_measured(monkeypatch):
+    monkeypatch.setattr(step_time, "measure", lambda *given: {"micro": 2.0, "update": 0.5, "free": 0.9})
+    monkeypatch.setattr(measured, "compared", lambda run: {"fp32": 2.1, "bf16": 1.0})
+    settings = PretrainingSettings(tokens=4096 * 100, batch_tokens=8192, validation_tokens=4096)
+    shape = SMALL.model_copy(update={"width": 256, "vocab_size": 4096})
+    found = plan.plan(shape, settings, 10**6)
+    assert found["precision"] == "bf16" and found["accumulation"] == 2 and found["steps"] == 50
+    # 50 steps of two micro-batches and an update, and ten validations of a micro-batch each, forward only.
+    assert found["hours_here"] * 3600 == pytest.approx(50 * 4.5 + 10 * 2.0 / 3, rel=0.01)
+    first, second, *_ = plan.lines(found)
+    assert first.startswith(measured.cpu_model()) and first.endswith("3 min 52 s, measured at 4.5 s a step")
+    assert "bf16 are 2.1 times as fast as in fp32 here, measured" in second
+
+
+def test_a_deep_network_is_timed_by_two_shallow_ones(monkeypatch):
+    def timed(config, settings, precision, muon, sequences):
+        return step_time.StepTime(sequences * (1.0 + 0.5 * config.layers), 0.1 * config.layers)
+
+    monkeypatch.setattr(step_time, "timed", timed)
+    expected = {"micro": pytest.approx(16 * 7.0), "update": pytest.approx(1.2), "free": 1.0}
+    given = (HUNDRED, PretrainingSettings(), "fp32", "fp32", 16)
+    assert step_time.measure(*given) == expected
+    monkeypatch.setattr(step_time, "FLOPS_AT_ONCE", 1e18)
+    assert step_time.measure(*given) == expected
+
+
+def test_a_step_is_timed_with_the_real_network():
+    found = step_time.measure(SMALL, PretrainingSettings(), "fp32", "fp32", 4)
+    assert found["micro"] > found["update"] > 0 and 0 < found["free"] <= 1
+
+
+def test_a_step_that_was_timed_on_a_busy_machine_is_told_and_timed_again(monkeypatch, tmp_path):
+    free = iter([0.4, 0.9, 0.9])
+    monkeypatch.setattr(step_time, "measure", lambda *given: {"micro": 2.0, "update": 0.5, "free": next(free)})
+    settings = PretrainingSettings(tokens=4096 * 100)
+    lines = [plan.lines(plan.plan(SMALL, settings, 10**6, here=measured.Machine(tmp_path)))[0] for _ in range(3)]
+    assert lines[0].endswith("while other programs took 60% of the processors: plan again when it is idle")
+    assert lines[1] == lines[2] and lines[1].endswith("s a step")
+    assert next(free) == 0.9  # the second time was kept
+
+
+@pytest.mark.parametrize(("name", "card"), [
+    ("RTX 3090", "3090"), ("NVIDIA GeForce RTX 3080 Ti", "3080ti"), ("NVIDIA GeForce RTX 3080", "3080"),
+    ("NVIDIA L4", "l4"), ("NVIDIA L40", "l40"), ("NVIDIA L40S", "l40s"), ("NVIDIA A10G", "a10g"),
+    ("NVIDIA H100 PCIe", "h100-pcie"), ("NVIDIA H100 80GB HBM3", "h100"), ("NVIDIA H200", "h200"),
+    ("NVIDIA A100-SXM4-80GB", "a100-80"), ("NVIDIA A100-SXM4-40GB", "a100"), ("A100-80", "a100-80"),
+    ("NVIDIA GeForce RTX 4070 Ti SUPER", "4070tisuper"), ("4080super", "4080super"), ("rtx_5090", "5090"),
+    ("NVIDIA GeForce RTX 5070 Ti", "5070ti"), ("NVIDIA B200", "b200"), ("Tesla V100-SXM2-16GB", "v100"),
+    *((name, name) for name in cards.CARDS),
+])  # fmt: skip
+def test_a_card_is_known_by_all_words_of_its_name(name, card):
+    assert cards.match(name) is cards.CARDS[card]
+
+
+@pytest.mark.parametrize("name", [
+    "NVIDIA GeForce RTX 4090 Laptop GPU", "Tesla V100-SXM2-32GB", "NVIDIA GH200 480GB", "L40G", "H100 NVL",
+    "NVIDIA GeForce RTX 3080 12GB", "NVIDIA RTX 4000 Ada Generation", "NVIDIA GeForce RTX 5090 D", "",
+])  # fmt: skip
+def test_a_card_with_another_word_in_its_name_is_another_card(name):
+    assert cards.match(name) is None
+
+
+def test_an_unknown_card_is_planned_by_its_speed_and_memory():
+    with pytest.raises(UserError, match=r"did you mean 3090\?.*--tflops and its memory in GB with --memory"):
+        cards.find_card("3099")
+    card = cards.find_card("B300", 2500.0, 270.0)
+    found = plan.plan(HUNDRED, PretrainingSettings(), 2_000_000_000, card=card)
+    known = plan.plan(HUNDRED, PretrainingSettings(), 2_000_000_000, card=cards.CARDS["h100"])
+    assert found["device"] == "B300"
+    assert found["hours_here"] / known["hours_here"] == pytest.approx(989 / 2500, rel=0.05)
+
+
+def test_a_card_in_this_machine_that_is_not_known_is_named_with_the_remedy(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA L40G")
+    found = plan.on_a_card(None, "cuda", 1e18, "bf16", 1)
+    assert "hours_here" not in found
+    (line,) = plan.lines_of_machine(found)
+    assert line.startswith("NVIDIA L40G is not in the table of cards: give --tflops")
 
 
 def test_schedules():

@@ -32,7 +32,7 @@ def run(subject: Subject, settings: MeasureSettings) -> Result:
     questions = sample_questions(held_back, settings.answers)
     subject.log(f"answering {questions.height:,} held-back questions")
     answered = answer(
-        subject.network,
+        subject.generating,
         subject.tokenizer,
         questions,
         settings.answer_tokens,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def run(subject: Subject, settings: MeasureSettings) -> Result:
     """Continuations of `settings.prompts`; no figures."""
     continued = continuations(
-        subject.network,
+        subject.generating,
         subject.tokenizer,
         settings.prompts,
         settings.answer_tokens,

@@ -32,12 +32,8 @@ if TYPE_CHECKING:
 
 TRAIN = "train"
 LEFT_OUT = "checks/near_validation.parquet"
-<<<<<<< HEAD
-CACHE_BYTES = 64 * 2**20  # of cached windows, for a corpus of any size
-=======
-CACHE_BYTES = 96 * 2**20  # of windows held in memory, whatever the size of the corpus
-WINDOWS_AT_ONCE = 3  # of a component, that a block of its sequences may lie in
->>>>>>> feed
+CACHE_BYTES = 96 * 2**20  # of cached windows, for a corpus of any size
+WINDOWS_AT_ONCE = 3  # of a component: those that a block of its sequences may touch
 OPEN_FILES = 4
 
 
@@ -229,26 +225,14 @@ class Feed:
         for component, sequences in enumerate(self._mixture.count(step * self.step_sequences).tolist()):
             stream = self._streams[component]
             source, lang = self.components[component]
-<<<<<<< HEAD
-            complete = stream.complete_passes(sequences)
-            started = {window: (number, units) for window, number, units in stream.windows_before(sequences)}
+            complete, begun = stream.begun(sequences)
             for window, groups in enumerate(stream.windows):
                 if fragments is not None and fragments.isdisjoint(group.fragment for group in groups):
                     continue
-                number, units = started.get(window, (complete, 0))
-                ids, rows = self._documents_in(stream, number, window, [(0, units)])
+                ids, _ = self._reader.ids(groups)
                 passes = np.full(len(ids), complete)
-                passes[rows] += 1
-=======
-            whole, begun = stream.begun(sequences)
-            for window, groups in enumerate(stream.windows):
-                if fragments is not None and fragments.isdisjoint(group.fragment for group in groups):
-                    continue
-                ids, _ = self._files.ids(groups)
-                passes = np.full(len(ids), whole)
                 for number, parts in begun.get(window, {}).items():
-                    passes[self._behind(stream, number, window, parts)[1]] += 1
->>>>>>> feed
+                    passes[self._documents_in(stream, number, window, parts)[1]] += 1
                 frame = pl.DataFrame({"doc_id": ids, "passes": passes}).filter(pl.col("passes") > 0)
                 if frame.height:
                     yield frame.select("doc_id", pl.lit(source).alias("source"), pl.lit(lang).alias("lang"), "passes")

@@ -1,18 +1,12 @@
 """The endless stream of one component's sequences: the documents of one source and language, pass after pass.
 
-<<<<<<< HEAD
 Row groups of the shards are grouped into fixed windows. Each pass shuffles the order of the windows and the order of
 the documents in each window. The number of sequences in a window follows from its counts of tokens and documents alone,
 so locating the n-th sequence is arithmetic, and only its window has to be read.
-=======
-Row groups of the shards are put together to windows, once and for all. Each pass takes the windows in another order
-and the documents of a window in another order. How many sequences a window gives follows from its counts of tokens
-and documents alone; so where a sequence lies is arithmetic, and only its window is read.
 
-Sequences that follow one another in the stream are pieces of the same document, and a batch of them teaches little: so
-they are dealt out. The sequences of a pass are taken in blocks of about a window, and within a block neighbours are
-given out far apart (`dealt`). Which sequence is the n-th to be given out is arithmetic too.
->>>>>>> feed
+Consecutive sequences of the stream are pieces of the same document, and a batch of them teaches little, so they are
+dealt out: the sequences of a pass form blocks of about a window, and within a block neighbours are issued far apart
+(`dealt`). Which sequence is issued as the n-th is arithmetic too.
 
 In the stream each document is preceded by `<eos>`, which is thus also the token after its last one.
 """
@@ -119,16 +113,8 @@ class Stream:
         """How many passes over the component `sequences` of its sequences are."""
         return sequences * self._step / self.pass_units
 
-<<<<<<< HEAD
-    def complete_passes(self, sequences: int) -> int:
-        return sequences * self._step // self.pass_units
-
-    def parts(self, sequence: int) -> Iterator[tuple[int, int, int, int]]:
-        """Where a sequence lies: (pass, window, first unit, end) for each window that it touches, in order.
-=======
     def parts(self, nth: int) -> Iterator[tuple[int, int, int, int]]:
         """Where the n-th sequence lies: (pass, window, first unit, end) for each window that it touches, in order.
->>>>>>> feed
 
         Units are tokens for `cut`, and sequences of the window for `best_fit`.
         """
@@ -170,21 +156,13 @@ class Stream:
             self._latest = number, order, np.cumsum(units) - units
         return self._latest[1], self._latest[2]
 
-<<<<<<< HEAD
-    def windows_before(self, sequences: int) -> Iterator[tuple[int, int, int]]:
-        """(window, pass, units used by the first `sequences` sequences) for each window of the unfinished pass."""
-        number, offset = divmod(sequences * self._step, self.pass_units)
-        order, begin = self._order(number)
-        for window, first in zip(order.tolist(), begin.tolist(), strict=True):
-=======
     def begun(self, sequences: int) -> tuple[int, dict[int, dict[int, list[tuple[int, int]]]]]:
-        """What the first `sequences` sequences took: (whole passes, window -> pass -> units from, to beyond these)."""
+        """What the first `sequences` sequences used: (complete passes, window -> pass -> [(first unit, end)])."""
         low, order = self._block_of(sequences)
         number, offset = divmod(low * self._step, self.pass_units)
         taken: dict[int, dict[int, list[tuple[int, int]]]] = {}
         windows, begin = self._order(number)
         for window, first in zip(windows.tolist(), begin.tolist(), strict=True):
->>>>>>> feed
             if first < offset:
                 end = min(offset - first, int(self._units[window]))
                 taken.setdefault(window, {}).setdefault(number, []).append((0, end))
@@ -251,13 +229,8 @@ def windows_of(groups: list[Group], window_tokens: int, key: int) -> Iterator[li
         yield window
 
 
-<<<<<<< HEAD
-def best_fit(start: np.ndarray, context: int, key: int) -> tuple[np.ndarray, int]:
-    """Pack documents into rows of `context`, cutting few, in no more rows than `cut` would need.
-=======
 def best_fit(start: np.ndarray, context: int) -> tuple[np.ndarray, int]:
-    """Lay documents into rows of `context` so that few are cut, and into no more rows than cutting would need.
->>>>>>> feed
+    """Pack documents into rows of `context`, cutting few, in no more rows than `cut` would need.
 
     start: where each document begins in the stretch, and the end. Returns `place` [rows, context] (see Layout) and
     the number of tokens in documents that were cut although they fit into a row.
@@ -302,19 +275,15 @@ def best_fit(start: np.ndarray, context: int) -> tuple[np.ndarray, int]:
         tokens = np.repeat(piece_at[cut] - (np.cumsum(piece_length[cut]) - piece_length[cut]), piece_length[cut])
         tokens += np.arange(len(tokens))
         flat[np.flatnonzero(flat < 0)[: len(tokens)]] = tokens
-<<<<<<< HEAD
-    order = shuffled(rows, key)
-    return place[order], int(piece_length[cut & short].sum())
-=======
-    return place, int(piece_length[left & short].sum())
+    return place, int(piece_length[cut & short].sum())
 
 
 def dealt(count: int, key: int) -> np.ndarray:
     """The numbers below `count` in an order in which neighbours lie far apart (int64).
 
     They are dealt like cards to about sqrt(count) hands, and the hands are laid down one after another, each in an order
-    that `key` decides: in a hand no two numbers are closer than the number of hands. Neighbouring hands are laid down a
-    golden section apart, so that numbers that differ little are far apart in the order: by 1, more than a third of it.
+    that `key` decides: no two numbers of a hand are closer than the number of hands. Neighbouring hands are laid down a
+    golden section apart, so that numbers that differ by 1 are more than a third of the order apart.
     """
     hands = max(1, math.isqrt(count))
     stride = next(s for s in range(max(1, round(hands * 0.618034)), hands + 1) if math.gcd(s, hands) == 1)
@@ -323,7 +292,6 @@ def dealt(count: int, key: int) -> np.ndarray:
     place_in_hand = np.empty(count, dtype=np.int64)
     place_in_hand[shuffled(count, key)] = number
     return np.lexsort((place_in_hand, turn))
->>>>>>> feed
 
 
 class Room:

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from pipeline.training.objectives.objective import Batch
     from pipeline.training.validation import Mask
 
-# 6: neighbouring sequences lie far apart; the average of the weights warms up; another rule of drawing
+# 6: neighbouring sequences lie far apart; the average of the weights warms up; another rule of drawing; on a CPU
+# `precision: auto` and Muon's rounds follow a measurement
 VERSION = "6"
 ASSET = "pretrained_model"
 
@@ -66,7 +67,6 @@ def prepare(
 
     from model.transformer import Transformer
     from pipeline.tokens.tokenizer import load
-    from pipeline.training import machine
     from pipeline.training.data.feed import Feed
     from pipeline.training.model_artifact import Training
     from pipeline.training.objectives.objective import Objective
@@ -76,12 +76,12 @@ def prepare(
     config = plan.with_vocabulary(model, tokenizer)
     loaded = load(tokenizer.local_directory())
     size = budgets.size(config)
-    precision = machine.choose_precision(settings.precision, device, size.parameters)
-    fit = plan.fit(config, settings, precision, device, ranks.world)
+    precision = process.precision(settings.precision, config)
+    fit = plan.fit(config, settings, precision, device, ranks.world, process.memory_limit())
     available = plan.tokens_in(shards)
     run = budgets.budget(settings, size, config.context, available, fit.sequences, ranks.world)
     feed = Feed(shards, settings.feed, seed, config.context, run.sequences, ranks.rank, ranks.world, run.accumulation)
-    early_tokens = settings.validation_tokens or min(65_536, int(0.015 * run.tokens))
+    early_tokens = settings.validation_tokens or budgets.default_validation_tokens(run.tokens)
     mask = None if config.causal else masker(config, settings, seed, loaded.ids["<unk>"])
     held_back = documents_of(shards, loaded.document_start)
     validation = Validation(held_back, config.context, run.sequences, early_tokens, mask)

@@ -16,7 +16,6 @@ import numpy as np
 from model.config import ModelConfig
 from pipeline.errors import UserError
 from pipeline.store.artifact import Artifact
-from pipeline.training import machine
 from pipeline.training.planning import budget as budgets
 from pipeline.training.planning import plan
 from pipeline.training.training_settings import PreferenceSettings, SftSettings
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from model.transformer import Transformer
     from pipeline.tokens.tokenizer import Tokenizer
     from pipeline.training.distributed import Ranks
+    from pipeline.training.model_artifact import TrainingProcess
 
 
 @dataclass(frozen=True)
@@ -108,16 +108,11 @@ def fit(
     context: int,
     settings: SftSettings | PreferenceSettings,
     precision: str,
-    device: str,
-    world: int,
+    process: TrainingProcess,
 ) -> plan.Fit:
-    """How many rows of `context` tokens fit into a micro-batch."""
-    return plan.fit(config.model_copy(update={"context": context}), settings, precision, device, world)
-
-
-def choose_precision(config: ModelConfig, settings: SftSettings | PreferenceSettings, device: str) -> str:
-    """The number format to train in on this device."""
-    return machine.choose_precision(settings.precision, device, budgets.size(config).parameters)
+    """How many rows of `context` tokens fit into a micro-batch, on every rank."""
+    shortened = config.model_copy(update={"context": context})
+    return plan.fit(shortened, settings, precision, process.device, process.ranks.world, process.memory_limit())
 
 
 def learning_rate(config: ModelConfig, settings: SftSettings | PreferenceSettings, share: float) -> float:

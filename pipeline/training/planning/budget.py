@@ -110,6 +110,11 @@ def budget(
     )
 
 
+def default_validation_tokens(tokens: int) -> int:
+    """Tokens of one validation during a run of `tokens` tokens, unless the recipe sets them."""
+    return min(65_536, int(0.015 * tokens))
+
+
 def best_rate(sized: Size) -> float:
     """The peak learning rate of compute-optimal pretraining for a network of this size."""
     return schedule.scaling_law(sized.flops_per_token * TOKENS_A_PARAMETER * sized.parameters)[0]

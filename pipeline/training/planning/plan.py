@@ -1,8 +1,8 @@
 """`training_plan`: the cost of pretraining, computed before it starts.
 
-Memory by part; the largest batch that fits, or the cheapest change that makes a run fit; hours on common GPUs; tokens
-compared with the compute-optimal number and with the data available; the expected loss. A run that cannot fit is
-refused here, with the numbers.
+Memory by part; the largest batch that fits, or the cheapest change that makes a run fit; hours on this machine, on a
+CPU measured, and on common GPUs; tokens compared with the compute-optimal number and with the data available; the
+expected loss. A run that cannot fit is refused here, with the numbers.
 """
 
 from __future__ import annotations
@@ -19,21 +19,25 @@ from pipeline.printing import binary_size, duration
 from pipeline.store.artifact import Artifact
 from pipeline.store.draft import Draft
 from pipeline.store.tables import write_whole
-from pipeline.training import machine
+from pipeline.training import cards, machine, measured
+from pipeline.training.cards import Card
+from pipeline.training.machine import USABLE
+from pipeline.training.measured import Machine
 from pipeline.training.planning import budget as budgets
 from pipeline.training.planning import memory
 from pipeline.training.planning.memory import Step
+from pipeline.training.planning.step_time import QUIET, step_time
 from pipeline.training.training_settings import LoopSettings, PretrainingSettings
 
-VERSION = "5"
+VERSION = "6"  # 6: more cards; hours for a card in a format that it lacks
 ASSET = "training_plan"
 
 # Model FLOPs utilisation: the share of the peak that training reaches. nanoGPT reports 30 % on eight A100s (its README:
 # four days) and 55 % on a 4090 (karpathy/nanoGPT issue 182), nanochat 73 % on an A100 (pull request 147). 40 % is
 # cautious for one card with bf16 and compilation; cards without bf16 lack the fused attention kernels that this needs.
 EXPECTED_MFU = {"bf16": 0.40, "fp16": 0.25, "fp32": 0.50}
-# Some memory of a card is never usable: the desktop takes a part, and so does fragmentation.
-USABLE = 0.95
+# What depends on the moment or on the machine: shown, but no part of the artifact.
+OF_THE_MACHINE = ("memory_free_mib", "machine", "bf16_gain", "seconds_a_step", "free", "hours_here", "unknown_card")
 
 
 @dataclass(frozen=True)
@@ -148,8 +152,8 @@ def expected_loss(parameters: int, tokens: int) -> float | None:
     return 1.8172 + 482.01 / parameters**0.3478 + 2085.43 / tokens**0.3658
 
 
-def hours(flops: float, card: machine.Card, precision: str, cards: int = 1) -> float:
-    return flops / (card.tflops[precision] * 1e12 * EXPECTED_MFU[precision] * cards) / 3600
+def hours(flops: float, card: Card, precision: str, devices: int = 1) -> float:
+    return flops / (card.rate(precision) * 1e12 * EXPECTED_MFU[precision] * devices) / 3600
 
 
 def plan(
@@ -157,36 +161,33 @@ def plan(
     settings: PretrainingSettings,
     available: int | None,
     *,
-    gpu: str | None = None,
+    card: Card | None = None,
     device: str = "cpu",
     world: int = 1,
-    context: int = 0,
+    here: Machine | None = None,
 ) -> dict[str, Any]:
-    """The plan as plain figures. `gpu` names a card of the table; without it, the plan is for `device`.
+    """The plan as plain figures, for `world` devices: cards of this kind, or else this machine's `device`.
 
-    `available`: tokens of text; None if not known yet. Raises UserError if nothing fits.
+    available: tokens of text; None if not known yet. here: what was measured on this machine. Raises UserError if
+    nothing fits.
     """
     sized = budgets.size(config)
-    if gpu:
-        card = machine.find_card(gpu)
+    here = here or Machine()
+    if card:
+        device, limit = "cuda", card.memory_gib * 2**30 * USABLE
         precision: str = card.precision if settings.precision == "auto" else settings.precision
-        limit = card.memory_gib * 2**30 * USABLE
-        fitted = fit(config, settings, precision, "cuda", world, limit)
-        device_name = card.name
     else:
-        precision = machine.choose_precision(settings.precision, device, sized.parameters)
-        fitted = fit(config, settings, precision, device, world)
-        device_name = device
+        precision, limit = machine.choose_precision(settings.precision, device, config, here), 0.0
+    fitted = fit(config, settings, precision, device, world, limit)
     optimal = budgets.TOKENS_A_PARAMETER * sized.parameters
     run = budgets.budget(
         settings, sized, config.context, available or max(optimal, settings.tokens), fitted.sequences, world
     )
     step = Step.of(settings, run.sequences, precision, world if fitted.sharded else 1)
-    needed = memory.of_step(config, replace(step, accumulates=run.accumulation > 1), "cuda" if gpu else device)
+    needed = memory.of_step(config, replace(step, accumulates=run.accumulation > 1), device)
     flops = sized.flops_per_token * run.tokens
-    cards = {card.name: round(hours(flops, card, card.precision), 4) for card in machine.CARDS.values()}
     figures: dict[str, Any] = {
-        "device": device_name, "devices": world, "precision": precision,
+        "device": card.name if card else device, "devices": world, "precision": precision,
         "parameters": sized.parameters, "parameters_of_embeddings": sized.embeddings,
         "tokens": run.tokens, "steps": run.steps, "batch_tokens": run.step_tokens,
         "sequences": run.sequences, "accumulation": run.accumulation,
@@ -197,18 +198,47 @@ def plan(
         "compute_optimal_tokens": optimal,
         "tokens_available": available, "epochs": round(run.epochs, 2) if available else None,
         "expected_loss": expected_loss(sized.parameters, run.tokens),
-        "hours": cards,
+        "hours": {known.name: round(hours(flops, known, known.precision), 4) for known in cards.CARDS.values()},
     }  # fmt: skip
-    if gpu:
-        figures["hours_here"] = round(hours(flops, machine.find_card(gpu), precision, world), 2)
+    if device.startswith("cpu"):
+        return figures | on_this_cpu(config, settings, run, precision, here)
+    return figures | on_a_card(card, device, flops, precision, world)
+
+
+def on_this_cpu(
+    config: ModelConfig, settings: PretrainingSettings, run: budgets.Budget, precision: str, here: Machine
+) -> dict[str, Any]:
+    """Measured figures: hours of the run on this machine's CPU, and how much faster bf16 is."""
+    kind = measured.kind_of_machine()
+    figures: dict[str, Any] = {"machine": f"{kind['cpu']}, {kind['threads']} thread(s)"}
+    if machine.large_enough(config):
+        figures["bf16_gain"] = round(measured.bf16_gain(here, config), 2)
+    muon = machine.muon_precision("cpu", config, here) if settings.optimiser == "muon" else "fp32"
+    found = step_time(here, config, settings, precision, muon, run.sequences)
+    figures["seconds_a_step"] = float(f"{found.step(run.accumulation):.3g}")
+    figures["free"] = round(found.free, 2)
+    validation = settings.validation_tokens or budgets.default_validation_tokens(run.tokens)
+    figures["hours_here"] = round(found.run(run, validation, config.context) / 3600, 5)
     return figures
 
 
+def on_a_card(card: Card | None, device: str, flops: float, precision: str, world: int) -> dict[str, Any]:
+    """Hours on cards of this kind, or of the kind in this machine; without hours if that is not known."""
+    import torch
+
+    name = card.name if card else torch.cuda.get_device_name(device)
+    card = card or cards.match(name)
+    if card is None:
+        return {"machine": name, "unknown_card": name}
+    return {"machine": name, "hours_here": round(hours(flops, card, precision, world), 2)}
+
+
 def lines(found: dict[str, Any]) -> list[str]:
-    """The plan in words, a few lines."""
+    """The plan in words, a few lines; the time on this machine or on the chosen card comes first."""
     parts = found["memory_mib"]
     named = ", ".join(f"{name} {parts[name]:,}" for name in parts if name != "total" and parts[name])
     text = [
+        *lines_of_machine(found),
         (
             f"{found['parameters'] / 1e6:.1f} M parameters ({found['parameters_of_embeddings'] / 1e6:.1f} M in"
             f" embeddings), {found['tokens'] / 1e6:,.1f} M tokens, {found['flops']:.3g} FLOPs"
@@ -228,14 +258,35 @@ def lines(found: dict[str, Any]) -> list[str]:
         text.append(f"{found['tokens_available'] / 1e6:,.1f} M tokens of text: {found['epochs']:.2f} epochs")
     if found["expected_loss"] is not None:
         text.append(f"expected loss about {found['expected_loss']:.2f} nats per token (web text, Hoffmann et al. 2022)")
-    times = {
-        name: duration(3600 * hours) if hours >= 1 / 60 else "under a minute" for name, hours in found["hours"].items()
-    }
+    times = {name: in_words(hours) for name, hours in found["hours"].items()}
     by_card = ", ".join(f"{name} {time}" for name, time in times.items())
     text.append(
-        f"time: {by_card if len(set(times.values())) > 1 else next(iter(times.values())) + ' on any of the cards'}"
+        "expected on one card:"
+        f" {by_card if len(set(times.values())) > 1 else next(iter(times.values())) + ' on any of those known'}"
     )
     return text
+
+
+def lines_of_machine(found: dict[str, Any]) -> list[str]:
+    """What the plan says of this machine, or of the chosen card."""
+    text = []
+    if "unknown_card" in found:
+        text.append(
+            f"{found['unknown_card']} is not in the table of cards: give --tflops (its peak in bf16, dense) and"
+            " --memory (GB) for its hours"
+        )
+    elif "hours_here" in found:
+        how = f", measured at {found['seconds_a_step']:.3g} s a step" if "seconds_a_step" in found else ""
+        if found.get("free", 1.0) < QUIET:
+            how += f" while other programs took {1 - found['free']:.0%} of the processors: plan again when it is idle"
+        text.append(f"{found['machine']}: {in_words(found['hours_here'])}{how}")
+    if "bf16_gain" in found:
+        text.append(measured.sentence(found["bf16_gain"]))
+    return text
+
+
+def in_words(hours: float) -> str:
+    return duration(3600 * hours) if hours >= 1 / 60 else "under a minute"
 
 
 def make(context: RunContext, inputs: Inputs, settings: Pretraining) -> Artifact:
@@ -247,14 +298,17 @@ def make(context: RunContext, inputs: Inputs, settings: Pretraining) -> Artifact
     device = machine.choose_device(context.device)
 
     def build(draft: Draft) -> None:
+        config = with_vocabulary(settings.model, tokenizer)
         figures = plan(
-            with_vocabulary(settings.model, tokenizer), settings.pretraining, tokens_in(shards), device=device
+            config, settings.pretraining, tokens_in(shards), device=device, here=Machine.beside(context.store)
         )
-        del figures["memory_free_mib"]  # changes from moment to moment
-        write_whole(draft.path("plan.json"), json.dumps(figures, indent=1, sort_keys=True) + "\n")
-        draft.facts.update(figures)
         for line in lines(figures):
             context.log(line)
+        if "hours_here" in figures:
+            draft.timings["planned_training"] = round(3600 * figures["hours_here"], 1)
+        figures = {name: value for name, value in figures.items() if name not in OF_THE_MACHINE}
+        write_whole(draft.path("plan.json"), json.dumps(figures, indent=1, sort_keys=True) + "\n")
+        draft.facts.update(figures)
 
     return context.store.make(
         ASSET,
