@@ -18,6 +18,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
 Tensors = dict[str, "torch.Tensor"]
@@ -44,6 +45,16 @@ class Ranks:
         tensor = torch.tensor(values, dtype=torch.float64)
         torch.distributed.all_reduce(tensor)
         return tensor.tolist()
+
+    def total_of(self, array: np.ndarray) -> np.ndarray:
+        """The sum of an array (float64) over all ranks."""
+        if self.world == 1:
+            return array
+        import torch
+
+        tensor = torch.from_numpy(array.copy())
+        torch.distributed.all_reduce(tensor)
+        return tensor.numpy()
 
     def broadcast(self, value: Any) -> Any:
         """Rank 0's value, on every rank."""

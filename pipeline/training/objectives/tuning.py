@@ -1,6 +1,7 @@
 """What fine-tuning and preference tuning share: the base network, rows shuffled by epoch, and sample answers.
 
-The rows of an epoch are shuffled by (seed, epoch), so that a batch is a pure function of the step here, too.
+The rows of an epoch are shuffled by (seed, epoch), so that a batch is a pure function of the step here, too. Rows of
+different lengths are also sorted within windows (`data/by_length.py`).
 """
 
 from __future__ import annotations
@@ -8,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from model.config import ModelConfig
 from pipeline.errors import UserError
 from pipeline.store.artifact import Artifact
 from pipeline.training import machine
+from pipeline.training.data.by_length import LengthBatches, shuffled_rows
 from pipeline.training.planning import budget as budgets
 from pipeline.training.planning import plan
 from pipeline.training.training_settings import PreferenceSettings, SftSettings
@@ -39,17 +40,16 @@ class Batching:
     micro_rows: int  # per micro-batch, on one rank
     accumulation: int
     seed: int
+    by_length: LengthBatches | None = None  # if set, it chooses the rows of a step
 
     def row_numbers(self, step: int, micro: int, ranks: Ranks) -> np.ndarray:
         """The rows of a micro-batch of this rank, int64 [micro_rows]."""
-        first = step * self.step_rows + (micro * ranks.world + ranks.rank) * self.micro_rows
+        within = (micro * ranks.world + ranks.rank) * self.micro_rows
+        if self.by_length is not None:
+            return self.by_length.rows(step)[within : within + self.micro_rows]
+        first = step * self.step_rows + within
         positions = range(first, first + self.micro_rows)  # in the run, over all epochs
         return np.array([shuffled_rows(self.rows, self.seed, at // self.rows)[at % self.rows] for at in positions])
-
-
-@lru_cache(maxsize=4)
-def shuffled_rows(rows: int, seed: int, epoch: int) -> np.ndarray:
-    return np.random.default_rng([seed, epoch]).permutation(rows)
 
 
 def batching(rows: int, epochs: float, step_rows: int, sequences: int, seed: int, world: int) -> Batching:

@@ -1,0 +1,129 @@
+"""Preference pairs as token ids: one prompt, two answers, and what is wrong with those that teach nothing.
+
+Common silent errors are caught here, before the first step: pairs of identical answers, prompts whose tokens differ
+between the two answers, prompts that are scored as part of the answer.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from model.config import IGNORED
+
+if TYPE_CHECKING:
+    from pipeline.tokens.tokenizer import Tokenizer
+    from pipeline.training.objectives.objective import Batch
+
+ROUND_TO = 32  # batch lengths are multiples of this, so that few shapes occur
+
+REASONS = {
+    "same_answer": "chosen and rejected are the same",
+    "same_tokens": "chosen and rejected are the same tokens once truncated to the context",
+    "prompt_differs": "the prompt's tokens differ between the two answers",
+}
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The token ids of a prompt with each of its two answers, and the index at which the answers start."""
+
+    chosen: np.ndarray
+    rejected: np.ndarray
+    start: int
+
+
+@dataclass
+class Pairs:
+    """Usable pairs, and counts of the others."""
+
+    pairs: list[Pair]
+    left_out: dict[str, int]
+    cut: int
+    # float32 [pairs, 2]: log-probability of (chosen, rejected) under the reference model; NaN where it is not needed,
+    # so that a pair that was forgotten cannot pass unseen.
+    reference: np.ndarray
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Tokens of the longer answer of each pair with its prompt, int64 [pairs]: what a batch is padded to."""
+        return np.array([max(len(pair.chosen), len(pair.rejected)) for pair in self.pairs], dtype=np.int64)
+
+    def tokens(self, numbers: np.ndarray) -> int:
+        """Tokens of these pairs: both answers, each with its prompt."""
+        return sum(len(self.pairs[number].chosen) + len(self.pairs[number].rejected) for number in numbers)
+
+    def first(self, most: int) -> Pairs:
+        """The same with at most the first `most` pairs."""
+        return replace(self, pairs=self.pairs[:most], reference=self.reference[:most])
+
+    def facts(self) -> dict[str, Any]:
+        return {"pairs": len(self.pairs), "left_out": self.left_out, "cut": self.cut}
+
+
+def encode_pairs(rows: pl.DataFrame, tokenizer: Tokenizer, context: int) -> Pairs:
+    """Token ids of every usable pair. A pair that teaches nothing is excluded and counted under its reason."""
+    prompts, chosen, rejected = (rows[name].to_list() for name in ("prompt", "chosen", "rejected"))
+    heads = tokenizer.encode_chats(prompts, answer_next=True)
+    answers = [
+        tokenizer.encode_chats(
+            [[*prompt, {"role": "assistant", "content": text}] for prompt, text in zip(prompts, texts)]
+        )
+        for texts in (chosen, rejected)
+    ]
+    pairs, cut = [], 0
+    left_out = dict.fromkeys(REASONS, 0)
+    for number, (head, _) in enumerate(heads):
+        # Up to <|im_end|>: fine-tuning does not train on the line break after it, either.
+        good, bad = (
+            ids[: np.flatnonzero(learned)[-1] + 1] for ids, learned in (answers[0][number], answers[1][number])
+        )
+        start = len(head)
+        if chosen[number].strip() == rejected[number].strip():
+            left_out["same_answer"] += 1
+            continue
+        if not (np.array_equal(good[:start], head) and np.array_equal(bad[:start], head)):
+            left_out["prompt_differs"] += 1
+            continue
+        # A pair that is too long loses the start of its prompt, the same for both answers, as long as half a context of
+        # prompt remains; then the ends of its answers.
+        excess = max(len(good), len(bad)) - context
+        if excess > 0:
+            cut += 1
+            drop = min(excess, max(0, start - context // 2))
+            good, bad, start = good[drop:][:context], bad[drop:][:context], start - drop
+            if start >= context or np.array_equal(good, bad):
+                left_out["same_tokens"] += 1
+                continue
+        pairs.append(Pair(good, bad, start))
+    return Pairs(pairs, left_out, cut, np.full((len(pairs), 2), np.nan, np.float32))
+
+
+def exclusions(pairs: Pairs) -> str:
+    """How many pairs were excluded, with the reasons, and how many were truncated."""
+    reasons = [f"{count} excluded because {REASONS[reason]}" for reason, count in pairs.left_out.items() if count]
+    return ", ".join([*reasons, f"{pairs.cut} truncated to the context"])
+
+
+def batch_of(pairs: Pairs, numbers: np.ndarray) -> Batch:
+    """The pairs of these numbers: all chosen answers first, then all rejected ones; targets on the answers only."""
+    import torch
+
+    members = [pairs.pairs[number] for number in numbers]
+    rows = [(pair.chosen, pair.start) for pair in members] + [(pair.rejected, pair.start) for pair in members]
+    longest = max(len(ids) for ids, _ in rows) - 1
+    length = math.ceil(longest / ROUND_TO) * ROUND_TO
+    tokens = np.zeros((len(rows), length), np.int64)
+    targets = np.full((len(rows), length), IGNORED, np.int64)
+    for row, (ids, start) in enumerate(rows):
+        tokens[row, : len(ids) - 1] = ids[:-1]
+        targets[row, start - 1 : len(ids) - 1] = ids[start:]
+    return {
+        "tokens": torch.from_numpy(tokens),
+        "targets": torch.from_numpy(targets),
+        "reference": torch.from_numpy(pairs.reference[numbers]),
+    }
