@@ -1,4 +1,4 @@
-# The commands of the project. `make pretrain` on a fresh machine is all it takes; see README.md.
+# The commands of the project. On a new machine, `make pretrain` is all you need; see README.md.
 SHELL := /bin/bash
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -7,17 +7,17 @@ export VENV
 .PHONY: help setup pretrain sft full test test-fast check ui reindex reap code-versions
 
 help:
-	@echo "make setup     make the environment (.venv) and prepare the instance; quick when it is there"
-	@echo "make pretrain  set up, then train a small model from text to evaluation and show what came of it"
+	@echo "make setup     create the environment (.venv) and prepare the instance; fast if they exist"
+	@echo "make pretrain  set up, then train a small model, from text to evaluation, and show a summary"
 	@echo "make sft       the same, up to the fine-tuned model"
-	@echo "make full      everything: pretraining, fine-tuning, preferences, evaluation"
-	@echo "make ui        Dagster and MLflow in the browser (PORT=3000 MLFLOW_PORT=5000 HOST=127.0.0.1)"
-	@echo "make test      set up, then all tests"
-	@echo "make test-fast the tests that take no time, in under two minutes"
-	@echo "make check     style and types: ruff format, ruff, mypy"
-	@echo "make code-versions  record the code that each stage runs, after raising its VERSION or where nothing changed"
-	@echo "make reap      mark runs whose process died as failed and free what they held"
-	@echo "make reindex   show what lies in the store in Dagster again, after its history was lost"
+	@echo "make full      everything: pretraining, fine-tuning, preference tuning, evaluation"
+	@echo "make ui        run the web UIs of Dagster and MLflow (PORT=3000 MLFLOW_PORT=5000 HOST=127.0.0.1)"
+	@echo "make test      set up, then run all tests"
+	@echo "make test-fast run the fast tests, in under two minutes"
+	@echo "make check     check style and types: ruff format, ruff, mypy"
+	@echo "make code-versions  record the code of each stage, after raising its VERSION or if its results are unchanged"
+	@echo "make reap      mark runs whose process died as failed and free their slots"
+	@echo "make reindex   rebuild Dagster's history from the store"
 
 setup:
 	@scripts/setup.sh

@@ -1,9 +1,9 @@
-"""Dagster's side of the project: assets, checks, jobs, sensors, and what a person sees of them."""
+"""The Dagster layer of the project: assets, checks, jobs, sensors, and their pages in the UI."""
 
 import warnings
 
 from dagster import BetaWarning, PreviewWarning
 
-# Links to source lines, pools and column lineage are marked beta in the pinned version; a person cannot act on that.
+# Code references, pools and column lineage are beta features in the pinned version; users cannot act on the warnings.
 warnings.filterwarnings("ignore", category=BetaWarning)
 warnings.filterwarnings("ignore", category=PreviewWarning)

@@ -1,8 +1,8 @@
-"""An artifact of the graph as a Dagster asset: the one place where the two meet.
+"""Turns an artifact of the graph into a Dagster asset; nothing else connects the two.
 
-The idea: `pipeline/graph.py` says what an artifact is made of and makes it; the files beside this one say what a person
-reads about it (description, figures, checks). An asset calls one function, asks the store nothing that the function did
-not, and shows what came of it. There is no IO manager: the store writes, and says itself whether anything was to do.
+`pipeline/graph.py` defines what an artifact is made of and makes it; the other files of this folder define its page in
+the UI (description, figures, checks). An asset calls one function and shows the result. There is no IO manager: the
+store writes artifacts, and decides whether one has to be made.
 """
 
 import inspect
@@ -28,7 +28,7 @@ from dagster import (
 
 from assets import console, display
 from assets.overrides import overridden, overrides_of
-from assets.training_process import run_in_process_of_its_own
+from assets.training_process import run_in_own_process
 from pipeline.errors import UserError
 from pipeline.graph import Node, Project
 from pipeline.store.artifact import Artifact
@@ -40,7 +40,7 @@ DEVICE_POOL = "gpu"  # one slot, set by scripts/prepare_instance.py: two trainin
 
 @dataclass(frozen=True)
 class Check:
-    """A blocking check: what comes after does not run where `test` gives a problem (a sentence; "" is a pass)."""
+    """A blocking check: if `test` returns a problem (a sentence; "" means passed), later assets do not run."""
 
     name: str
     description: str
@@ -48,23 +48,23 @@ class Check:
 
 
 @dataclass(frozen=True)
-class Described:
-    """What a person reads about an artifact."""
+class AssetDescription:
+    """An artifact's page in the UI, and how its asset runs."""
 
     name: str
     description: str
     kinds: tuple[str, ...]
-    version: str  # of the code that makes it, as its fingerprint holds it
-    made_by: Callable[..., Any]  # where to read on
+    version: str  # the code version in its fingerprint
+    made_by: Callable[..., Any]  # linked as its source code
     show: Callable[[Project, Artifact], Mapping[str, Any]]
     checks: Sequence[Check]
     settings: str = ""  # block of the recipe that can be overridden in the Launchpad
-    on_device: bool = False  # trains or evaluates: takes the pool, and runs in a process of its own
-    measures: str = ""  # the model that this measures; where there is none, there is nothing to do
+    on_device: bool = False  # trains or evaluates: uses the device pool, and runs in a separate process
+    measures: str = ""  # the model that this evaluates; without that model, the asset is skipped
 
 
-def build(described: Described, node: Node, sources: Sequence[AssetKey] = ()) -> AssetsDefinition:
-    """The Dagster asset of an artifact; `sources` are what it reads besides other artifacts."""
+def build(described: AssetDescription, node: Node, sources: Sequence[AssetKey] = ()) -> AssetsDefinition:
+    """The Dagster asset of an artifact; `sources` are further inputs besides artifacts."""
     config_type = overrides_of(described.settings) if described.settings else Config
 
     @asset(
@@ -83,46 +83,50 @@ def build(described: Described, node: Node, sources: Sequence[AssetKey] = ()) ->
         pool=DEVICE_POOL if described.on_device else None,
         output_required=not described.measures,
     )
-    def artifact_asset(context: AssetExecutionContext, config: config_type):  # type: ignore[valid-type]
-        given = {name: value for name, value in config.model_dump(mode="json").items() if value is not None}  # type: ignore[attr-defined]
+    def artifact_asset(context: AssetExecutionContext, config: config_type):  # type: ignore[valid-type,no-untyped-def]
+        overrides = {name: value for name, value in config.model_dump(mode="json").items() if value is not None}  # type: ignore[attr-defined]
         try:
             project = Project.open(log=context.log.info)
             if described.measures and project.store.current(described.measures) is None:
                 yield from nothing_to_measure(context, described)
                 return
-            if given:
-                project = replace(project, recipe=overridden(project.recipe, described.settings, given))
-            with console.stopped_by_hand(context):
-                artifact = made(context, project, described, given)
-            yield result(project, described, artifact, shown_before(context, artifact))
+            if overrides:
+                project = replace(project, recipe=overridden(project.recipe, described.settings, overrides))
+            with console.cancelled_at_terminal(context):
+                artifact = make_artifact(context, project, described, overrides)
+            yield result(project, described, artifact, previous_metadata(context, artifact))
         except UserError as error:
             raise Failure(description=str(error), allow_retries=False) from None
 
     return artifact_asset
 
 
-def nothing_to_measure(context: AssetExecutionContext, described: Described) -> Iterator[AssetCheckResult]:
-    """Leaves an evaluation out whose model was not made yet: nothing is materialised, and its checks say why."""
-    why = f"there is no {described.measures} yet, so there is nothing to measure"
-    context.log.info(why)
+def nothing_to_measure(context: AssetExecutionContext, described: AssetDescription) -> Iterator[AssetCheckResult]:
+    """Skips an evaluation whose model does not exist yet: nothing is materialised, and its checks give the reason."""
+    reason = f"there is no {described.measures} yet, so there is nothing to measure"
+    context.log.info(reason)
     for check in described.checks:
-        yield AssetCheckResult(check_name=check.name, passed=False, severity=AssetCheckSeverity.WARN, description=why)
+        yield AssetCheckResult(
+            check_name=check.name, passed=False, severity=AssetCheckSeverity.WARN, description=reason
+        )
 
 
-def made(context: AssetExecutionContext, project: Project, described: Described, given: Mapping[str, Any]) -> Artifact:
-    """The artifact, from the store or made now; training and evaluation run in a process of their own."""
+def make_artifact(
+    context: AssetExecutionContext, project: Project, described: AssetDescription, overrides: Mapping[str, Any]
+) -> Artifact:
+    """The artifact, from the store or made now; training and evaluation run in a separate process."""
     if not described.on_device:
         return project.make(described.name)
-    known = up_to_date(project, described.name)
-    if known is not None:
-        project.log(f"{described.name}: up to date ({known.version})")
-        return known
-    run_in_process_of_its_own(context, described.name, described.settings, given)
+    existing = up_to_date(project, described.name)
+    if existing is not None:
+        project.log(f"{described.name}: up to date ({existing.version})")
+        return existing
+    run_in_own_process(context, described.name, described.settings, overrides)
     return replace(project.store.require(described.name), made=True)
 
 
 def up_to_date(project: Project, name: str) -> Artifact | None:
-    """The artifact in force where it is the one that would be made now; nothing is made to find out."""
+    """The artifact in force, if it is up to date; else None. Makes nothing."""
     store = project.store.explaining()
     try:
         artifact = replace(project, store=store, log=lambda line: None).make(name)
@@ -132,11 +136,11 @@ def up_to_date(project: Project, name: str) -> Artifact | None:
 
 
 def result(
-    project: Project, described: Described, artifact: Artifact, shown: Mapping[str, Any] | None = None
+    project: Project, described: AssetDescription, artifact: Artifact, shown: Mapping[str, Any] | None = None
 ) -> MaterializeResult:
-    """What Dagster is told: data version, metadata and the blocking checks. `make reindex` asks for it too.
+    """The materialisation of an asset: data version, metadata and blocking checks. `make reindex` uses it too.
 
-    shown: metadata of this very artifact from an earlier run, which is not made again.
+    shown: metadata of the same artifact from an earlier run, to use instead of creating it again.
     """
     if not shown:
         shown = {**display.of_artifact(artifact), **described.show(project, artifact)}
@@ -144,20 +148,22 @@ def result(
         asset_key=AssetKey(described.name),
         data_version=DataVersion(artifact.digest[:16]),
         metadata={**shown, "state": display.state_of(artifact)},
-        check_results=[checked(check, project, artifact) for check in described.checks],
+        check_results=[run_check(check, project, artifact) for check in described.checks],
     )
 
 
-def shown_before(context: AssetExecutionContext, artifact: Artifact) -> Mapping[str, Any]:
-    """The metadata of the last materialisation, if it was of this artifact and drawn by this code: pictures cost more
-    than looking it up."""
+def previous_metadata(context: AssetExecutionContext, artifact: Artifact) -> Mapping[str, Any]:
+    """The metadata of the last materialisation, if it is of this artifact and was created by the current code.
+
+    Looking it up is cheaper than drawing the pictures again.
+    """
     event = context.instance.get_latest_materialization_event(AssetKey(artifact.asset))
-    known = event.asset_materialization.metadata if event is not None and event.asset_materialization else {}
-    drawn = tuple(known[name].value for name in ("version", "drawn by") if name in known)
-    return known if not artifact.made and drawn == (artifact.version, display.code()) else {}
+    metadata = event.asset_materialization.metadata if event is not None and event.asset_materialization else {}
+    drawn = tuple(metadata[name].value for name in ("version", "drawn by") if name in metadata)
+    return metadata if not artifact.made and drawn == (artifact.version, display.code_digest()) else {}
 
 
-def checked(check: Check, project: Project, artifact: Artifact) -> AssetCheckResult:
+def run_check(check: Check, project: Project, artifact: Artifact) -> AssetCheckResult:
     problem, figures = check.test(project, artifact)
     return AssetCheckResult(
         check_name=check.name,
@@ -169,8 +175,8 @@ def checked(check: Check, project: Project, artifact: Artifact) -> AssetCheckRes
     )
 
 
-def code_reference(described: Described) -> CodeReferencesMetadataValue:
-    """Link to the function that makes the artifact."""
+def code_reference(described: AssetDescription) -> CodeReferencesMetadataValue:
+    """A link to the function that makes the artifact."""
     function = described.made_by
     file, line = inspect.getsourcefile(function) or "", inspect.getsourcelines(function)[1]
     label = f"{function.__module__}.{function.__qualname__}"

@@ -1,7 +1,7 @@
-"""The blocking checks: what must hold of an artifact before anything is made from it.
+"""The blocking checks: conditions that an artifact must meet before anything is made from it.
 
-Each test looks at the artifact alone, gives a problem as one sentence ("" where all is well) and the figures that it
-looked at. They read manifests, columns' statistics and a few rows, never all text again.
+Each check returns a problem in one sentence ("" if it passed) and the figures that it examined. Checks read manifests,
+column statistics and a few rows, never the full text.
 """
 
 import math
@@ -23,11 +23,11 @@ ROUND_TRIP_TEXTS = 200
 
 def not_empty(project: Project, artifact: Artifact) -> Answer:
     rows = display.rows_in(artifact)
-    return ("" if rows else f"{artifact.asset} holds no rows"), {"rows": rows, "tables": len(artifact.fragments)}
+    return ("" if rows else f"{artifact.asset} has no rows"), {"rows": rows, "tables": len(artifact.fragments)}
 
 
-def whole(project: Project, artifact: Artifact) -> Answer:
-    """Every file of the manifest is there in the length that was written, and at least one is not empty."""
+def files_complete(project: Project, artifact: Artifact) -> Answer:
+    """Every file of the manifest exists with its recorded size, and at least one is not empty."""
     files = artifact.manifest["files"]
     wrong = [
         name
@@ -35,19 +35,20 @@ def whole(project: Project, artifact: Artifact) -> Answer:
         if not artifact.file(name).exists() or artifact.file(name).stat().st_size != entry["bytes"]
     ]
     size = sum(entry["bytes"] for entry in files.values())
-    problem = f"not as they were written: {', '.join(wrong[:5])}" if wrong else "" if size else "all files are empty"
+    problem = f"missing or changed: {', '.join(wrong[:5])}" if wrong else "" if size else "all files are empty"
     return problem, {"files": len(files), "bytes": size}
 
 
 def sources_all_there(project: Project, artifact: Artifact) -> Answer:
-    """Every source of the recipe gave documents."""
-    counts = {name: of.get("kept", of.get("in", 0)) for name, of in artifact.counts.get("by_source", {}).items()}
+    """Every source of the recipe has documents."""
+    by_source = artifact.counts.get("by_source", {})
+    counts = {name: source.get("kept", source.get("in", 0)) for name, source in by_source.items()}
     missing = [source.name for source in project.recipe.sources if not counts.get(source.name)]
-    return (f"no document came from {', '.join(missing)}" if missing else ""), {"documents by source": counts}
+    return (f"no documents from {', '.join(missing)}" if missing else ""), {"documents by source": counts}
 
 
 def adds_up(project: Project, artifact: Artifact) -> Answer:
-    """Documents in = kept + removed, and in = what the stage before kept."""
+    """Documents in = kept + removed, and in = kept by the previous stage."""
     counts = artifact.counts
     removed = sum(counts["removed"].values())
     figures = {"in": counts["in"], "kept": counts["kept"], "removed": removed}
@@ -55,14 +56,14 @@ def adds_up(project: Project, artifact: Artifact) -> Answer:
         return f"{counts['in']} documents in, but {counts['kept']} kept and {removed} removed", figures
     before = _stage_before(project, artifact.asset)
     if before is not None:
-        given = before.counts.get("kept", before.counts.get("in"))
-        if given is not None and before.asset != "raw_documents" and given != counts["in"]:
-            return f"{before.asset} kept {given} documents, but {counts['in']} were looked at here", figures
+        kept = before.counts.get("kept", before.counts.get("in"))
+        if kept is not None and before.asset != "raw_documents" and kept != counts["in"]:
+            return f"{before.asset} kept {kept} documents, but {counts['in']} were examined here", figures
     return "", figures
 
 
 def one_row_a_document(project: Project, artifact: Artifact) -> Answer:
-    """A decision for each raw document, in tables of the same names and lengths."""
+    """One decision for each raw document, in tables of the same names and lengths."""
     raw = project["raw_documents"]
     wrong = [name for name in raw.fragments if name not in artifact.fragments]
     wrong += [name for name in artifact.fragments if name not in wrong and _rows(artifact, name) != _rows(raw, name)]
@@ -76,14 +77,14 @@ def _rows(artifact: Artifact, fragment: str) -> int | None:
 
 
 def _stage_before(project: Project, name: str) -> Artifact | None:
-    """What a stage starts from: the decisions of the stage before it, of curated documents those of the last one."""
+    """The decisions that a stage starts from: those of the previous stage, or of the last one for curated documents."""
     inputs = project.nodes[name].inputs
     before = list(inputs)[-1] if name == CURATED else inputs.get("previous")
     return project.store.current(before) if before else None
 
 
 def round_trip(project: Project, artifact: Artifact) -> Answer:
-    """The tokenizer gives back every character of a few hundred curated documents, and never one of its own signs."""
+    """Encoding and decoding reproduces a few hundred curated documents, and text that looks like special tokens."""
     from pipeline.tokens import tokenizer
 
     documents = project["curated_documents"]
@@ -94,7 +95,7 @@ def round_trip(project: Project, artifact: Artifact) -> Answer:
     texts += ["", " ", "  two  spaces \n\n and a\ttab ", "한국어와 English 😀", "<bos><|im_start|>"]
     loaded = tokenizer.load(artifact.directory)
     wrong = [text for text, ids in zip(texts, loaded.encode(texts), strict=True) if loaded.decode(ids) != text]
-    problem = f"{len(wrong)} of {len(texts)} texts are not given back, the first: {wrong[0][:80]!r}" if wrong else ""
+    problem = f"{len(wrong)} of {len(texts)} texts are not reproduced, the first: {wrong[0][:80]!r}" if wrong else ""
     return problem, {"texts": len(texts), "vocabulary": loaded.vocab_size}
 
 
@@ -105,19 +106,19 @@ def no_shard_empty(project: Project, artifact: Artifact) -> Answer:
 
 
 def ids_within_vocabulary(project: Project, artifact: Artifact) -> Answer:
-    """Smallest and largest token id, from the statistics that Parquet keeps beside the columns."""
+    """The smallest and largest token id are in the vocabulary, according to Parquet's column statistics."""
     from pipeline.tokens import tokenizer
 
     vocabulary = tokenizer.load(project["tokenizer"].directory).vocab_size
     extremes = [_extremes(artifact, name) for name in tables(artifact)]
-    low = min((of[0] for of in extremes), default=0)
-    high = max((of[1] for of in extremes), default=0)
+    low = min((lowest for lowest, _ in extremes), default=0)
+    high = max((highest for _, highest in extremes), default=0)
     problem = "" if low >= 0 and high < vocabulary else f"token ids {low} to {high} in a vocabulary of {vocabulary}"
     return problem, {"smallest id": low, "largest id": high, "vocabulary": vocabulary}
 
 
 def tables(artifact: Artifact) -> list[str]:
-    """Names of all Parquet files that hold tokens, at whatever depth."""
+    """Names of all Parquet files with tokens, in all subfolders."""
     names = [name for name in artifact.manifest["files"] if name.endswith(".parquet")]
     return [name for name in names if "tokens" in pl.read_parquet_schema(artifact.file(name))]
 
@@ -125,16 +126,16 @@ def tables(artifact: Artifact) -> list[str]:
 def _extremes(artifact: Artifact, name: str) -> tuple[int, int]:
     metadata = pq.read_metadata(artifact.file(name))
     index = next(i for i in range(metadata.num_columns) if metadata.schema.column(i).path.startswith("tokens"))
-    found = [metadata.row_group(group).column(index).statistics for group in range(metadata.num_row_groups)]
-    if found and all(of is not None and of.has_min_max for of in found):
-        return min(of.min for of in found), max(of.max for of in found)
+    statistics = [metadata.row_group(group).column(index).statistics for group in range(metadata.num_row_groups)]
+    if statistics and all(group is not None and group.has_min_max for group in statistics):
+        return min(group.min for group in statistics), max(group.max for group in statistics)
     tokens = pl.scan_parquet(artifact.file(name)).select(pl.col("tokens").explode())
     low, high = tokens.select(pl.min("tokens").alias("low"), pl.max("tokens").alias("high")).collect().row(0)
     return int(low or 0), int(high or 0)
 
 
 def learned(project: Project, artifact: Artifact) -> Answer:
-    """Every loss is a number, and the last tenth lies below the first."""
+    """Every loss is finite, and the mean of the last tenth is below the first loss."""
     log = pl.read_parquet(artifact.file("log.parquet"), columns=["loss"]).drop_nulls()
     losses = log["loss"]
     if losses.is_empty():
@@ -143,34 +144,34 @@ def learned(project: Project, artifact: Artifact) -> Answer:
     first, last = float(losses[0]), float(losses.tail(tenth).mean() or 0.0)  # type: ignore[arg-type]
     figures = {"first loss": first, "mean of the last tenth": last, "steps": len(losses)}
     if not losses.is_finite().all():
-        return "the loss is not a number at some step", figures
+        return "the loss is not finite at some step", figures
     if len(losses) > 1 and last >= first:
         return f"the loss did not fall: {first:.4f} at first, {last:.4f} at the end", figures
     return "", figures
 
 
 def finite(project: Project, artifact: Artifact) -> Answer:
-    """No loss of any step is NaN or infinite (a preference loss need not fall)."""
+    """Every loss is finite (a preference loss need not fall)."""
     losses = pl.read_parquet(artifact.file("log.parquet"), columns=["loss"]).drop_nulls()["loss"]
-    whole = bool(losses.is_finite().all())
-    return ("" if whole else "the loss is not a number at some step"), {"steps": len(losses)}
+    all_finite = bool(losses.is_finite().all())
+    return ("" if all_finite else "the loss is not finite at some step"), {"steps": len(losses)}
 
 
 def figures_are_numbers(project: Project, artifact: Artifact) -> Answer:
-    """Every figure of the report is a number."""
+    """Every figure of the report is finite."""
     known = figures_of(artifact)
     wrong = [name for name, value in known.items() if not math.isfinite(value)]
-    return (f"not a number: {', '.join(wrong[:5])}" if wrong else ""), {"figures": len(known)}
+    return (f"not finite: {', '.join(wrong[:5])}" if wrong else ""), {"figures": len(known)}
 
 
-ADDS_UP = Check("adds_up", "Documents in = kept + removed, and in = what the stage before kept", adds_up)
+ADDS_UP = Check("adds_up", "Documents in = kept + removed, and in = kept by the previous stage", adds_up)
 ONE_ROW = Check("one_row_a_document", "One decision for each raw document, table by table", one_row_a_document)
 NOT_EMPTY = Check("not_empty", "There is at least one row", not_empty)
-WHOLE = Check("whole", "Every file is there as it was written", whole)
-SOURCES = Check("sources_all_there", "Every source of the recipe gave documents", sources_all_there)
-ROUND_TRIP = Check("round_trip", "Decoding what was encoded gives the same text", round_trip)
-NO_SHARD_EMPTY = Check("no_shard_empty", "Every shard holds documents", no_shard_empty)
+FILES_COMPLETE = Check("files_complete", "Every file exists with its recorded size", files_complete)
+SOURCES = Check("sources_all_there", "Every source of the recipe has documents", sources_all_there)
+ROUND_TRIP = Check("round_trip", "Encoding and decoding a text reproduces it", round_trip)
+NO_SHARD_EMPTY = Check("no_shard_empty", "Every shard has documents", no_shard_empty)
 IDS = Check("ids_within_vocabulary", "Every token id is one of the tokenizer's", ids_within_vocabulary)
 LEARNED = Check("learned", "The loss is finite, and lower at the end than at the start", learned)
 FINITE = Check("finite", "The loss is finite at every step", finite)
-NUMBERS = Check("figures_are_numbers", "Every figure of the report is a number", figures_are_numbers)
+NUMBERS = Check("figures_are_numbers", "Every figure of the report is finite", figures_are_numbers)

@@ -1,6 +1,6 @@
-"""What the stages that compare documents show beside the rest: clusters, similarities, diffs; evaluation items found.
+"""Extra metadata of the stages that compare documents: clusters, similarities, diffs, evaluation items found.
 
-A threshold is understood by the pairs on both sides of it, so these are shown word for word (personal data masked).
+A threshold is best judged by the pairs on both sides of it, so these are shown in full (with personal data masked).
 """
 
 from collections.abc import Callable, Mapping
@@ -25,7 +25,7 @@ ITEMS = 20
 
 
 def with_duplicates(show: Show) -> Show:
-    """`show`, and clusters by size, the spread of verified similarities, the pairs nearest to the threshold."""
+    """Adds to `show`: clusters by size, a histogram of verified similarities, the pairs nearest to the threshold."""
 
     def shown(project: Project, artifact: Artifact) -> Mapping[str, Any]:
         found = dict(show(project, artifact))
@@ -47,7 +47,7 @@ def with_duplicates(show: Show) -> Show:
 
 
 def _similarities(similar: pl.DataFrame, threshold: float) -> Any:
-    """How many pairs were found how similar, on both sides of the threshold."""
+    """A histogram of the similarity of pairs, on both sides of the threshold."""
     figure, (axis,) = figure_of(1, 1)
     width = 1 / similar.height
     for label, colour, part in (
@@ -65,13 +65,13 @@ def _similarities(similar: pl.DataFrame, threshold: float) -> Any:
 
 def _diff(project: Project, pair: Mapping[str, Any]) -> str:
     lines = review.side_by_side(project["raw_documents"], pair["left"], pair["right"]).splitlines()
-    # The first two lines are the documents' ids, which look like telephone numbers now and then.
+    # The first two lines are the documents' ids, which sometimes look like telephone numbers.
     text = "\n".join([*lines[:2], display.masked("\n".join(line[:200] for line in lines[2:DIFF_LINES]))])
     return f"{pair['jaccard']:.4f}\n```diff\n{text}\n```"
 
 
 def with_items(show: Show) -> Show:
-    """`show`, and the evaluation items that the training text holds most of."""
+    """Adds to `show`: the evaluation items that the training text covers most."""
 
     def shown(project: Project, artifact: Artifact) -> Mapping[str, Any]:
         found = dict(show(project, artifact))
@@ -85,15 +85,17 @@ def with_items(show: Show) -> Show:
 
 
 def removals_are_just(project: Project, artifact: Artifact) -> tuple[str, Mapping[str, Any]]:
-    """Each removed copy names a document that is kept, and is as similar to it as the decision says."""
+    """Checks that each removed copy names a document that is kept, with the similarity that the decision states."""
     settings = project.recipe.curation.of(near.STAGE)
     assert isinstance(settings, Settings)
     if not settings.enabled:
         return "", {"removed": 0}
     before = project.nodes[artifact.asset].inputs["previous"]
-    wrong = review.check(project["raw_documents"], project[before], artifact, settings)
+    wrong = review.verify_removals(project["raw_documents"], project[before], artifact, settings)
     figures = {"removed": artifact.counts["in"] - artifact.counts["kept"], "wrong": len(wrong)}
     return (f"{len(wrong)} removals are not just, the first: {wrong[0]}" if wrong else ""), figures
 
 
-JUST = Check("removals_are_just", "Every removed copy names a kept one of the stated similarity", removals_are_just)
+JUST = Check(
+    "removals_are_just", "Every removed copy names a kept document of the stated similarity", removals_are_just
+)

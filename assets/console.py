@@ -1,7 +1,7 @@
-"""What a run prints: one short line for what matters, instead of every event of the engine.
+"""The console output of a run: short lines for what matters, instead of every event of Dagster's engine.
 
-The idea: the event log keeps everything for the UI; a person at a terminal wants to see which asset is at work, what
-it says, and, where it fails, the one sentence that says why.
+The event log has everything for the UI. At a terminal, a user wants to see which asset is running, its log lines and,
+if it fails, one sentence with the reason.
 """
 
 import logging
@@ -14,20 +14,20 @@ from typing import Any, TextIO
 from dagster import AssetExecutionContext, DagsterRunStatus, InitLoggerContext, logger
 from dagster._core.errors import DagsterExecutionInterruptedError
 
-# A run in the process of the command itself: no daemon looks after it, and Ctrl-C is how it is stopped.
-AT_A_TERMINAL = sys.argv[1:3] in (["job", "execute"], ["asset", "materialize"])
+# The run is in the process of the command itself: no daemon monitors it, and Ctrl-C stops it.
+AT_TERMINAL = sys.argv[1:3] in (["job", "execute"], ["asset", "materialize"])
 
-# Events that a person wants to see beside what assets say themselves.
+# Events to show besides the assets' own log lines.
 SHOWN = {
     "PIPELINE_FAILURE": "the run failed",
     "PIPELINE_CANCELED": "the run was stopped",
     "PIPELINE_SUCCESS": "the run is done",
 }
 
-OF_THE_ENGINE = ("Dependencies for step", "[pipes] external process successfully opened")
+ENGINE_MESSAGES = ("Dependencies for step", "[pipes] external process successfully opened")
 
 
-class Line(logging.Formatter):
+class LineFormatter(logging.Formatter):
     """`12:34:56  asset  message`."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -47,59 +47,59 @@ class Line(logging.Formatter):
         return beginning + text.replace("\n", "\n" + " " * len(beginning))
 
 
-class Worthwhile(logging.Filter):
+class RelevantEvents(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         event = (getattr(record, "dagster_meta", None) or {}).get("dagster_event")
-        if event is None:  # said by an asset; or by the engine, of each step that comes after one that failed
-            said = record.getMessage().rpartition(" - ")[2]
-            return record.levelno >= logging.INFO and not said.startswith(OF_THE_ENGINE)
+        if event is None:  # logged by an asset, or by the engine for each step after a failed one
+            message = record.getMessage().rpartition(" - ")[2]
+            return record.levelno >= logging.INFO and not message.startswith(ENGINE_MESSAGES)
         if event.event_type_value == "ASSET_CHECK_EVALUATION":
             return not event.event_specific_data.passed
         return event.event_type_value in SHOWN or event.event_type_value == "STEP_FAILURE"
 
 
 def failure(event: Any) -> str:
-    """Why a step failed: the sentence of a Failure, else the whole error."""
+    """Why a step failed: the description of a Failure, or else the full error."""
     data = event.event_specific_data
-    told = getattr(data, "user_failure_data", None)
-    if told is not None and told.description:
-        return f"FAILED: {told.description}"
+    user_failure = getattr(data, "user_failure_data", None)
+    if user_failure is not None and user_failure.description:
+        return f"FAILED: {user_failure.description}"
     error = getattr(data, "error_display_string", None)
     if error and "DagsterExecutionInterruptedError" in error:
-        return "STOPPED: the same command goes on from here"
+        return "STOPPED: the same command resumes from here"
     return f"FAILED: {error or event.message}"
 
 
-@logger(None, description="One short line for what matters; the event log keeps the rest")
+@logger(None, description="Short lines for what matters; the event log has the rest")
 def console(context: InitLoggerContext) -> logging.Logger:
-    made = logging.Logger("slm", level=logging.DEBUG)
-    handler = logging.StreamHandler(terminal() if AT_A_TERMINAL else sys.stderr)
-    handler.setFormatter(Line())
-    handler.addFilter(Worthwhile())
-    made.addHandler(handler)
-    return made
+    console_logger = logging.Logger("slm", level=logging.DEBUG)
+    handler = logging.StreamHandler(terminal() if AT_TERMINAL else sys.stderr)
+    handler.setFormatter(LineFormatter())
+    handler.addFilter(RelevantEvents())
+    console_logger.addHandler(handler)
+    return console_logger
 
 
 def terminal() -> TextIO:
-    """The terminal itself, to be asked for before a step begins.
+    """The terminal itself; call this before a step starts.
 
-    While a step runs, Dagster writes what comes on stderr to a file and lets `tail` repeat it at the terminal; it ends
-    `tail` with the step, and the last lines, which say why the step failed, are lost where `tail` was late.
+    While a step runs, Dagster redirects stderr to a file and has `tail` copy it to the terminal. It kills `tail` when
+    the step ends, so the last lines, which give the reason for a failure, may be lost.
     """
     return os.fdopen(os.dup(2), "w", buffering=1, encoding=sys.stderr.encoding, errors="backslashreplace")
 
 
 @contextmanager
-def stopped_by_hand(context: AssetExecutionContext) -> Iterator[None]:
-    """Ctrl-C at a terminal ends the run as CANCELED, as Terminate in the UI does.
+def cancelled_at_terminal(context: AssetExecutionContext) -> Iterator[None]:
+    """Makes Ctrl-C at a terminal end the run as CANCELED, like Terminate in the UI.
 
-    Dagster takes an interruption for a failure unless the run was asked to stop before; so that is noted first. A run
-    that the daemon started is left alone: a signal that nobody asked for there (a machine that goes down) is a failure.
+    Dagster treats an interruption as a failure unless the run is already CANCELING, so that state is reported first.
+    Runs started by the daemon are left alone: an unexpected signal there (such as a shutdown) is a failure.
     """
     try:
         yield
     except (DagsterExecutionInterruptedError, KeyboardInterrupt):
         run = context.instance.get_run_by_id(context.run_id)
-        if AT_A_TERMINAL and run is not None and run.status == DagsterRunStatus.STARTED:
+        if AT_TERMINAL and run is not None and run.status == DagsterRunStatus.STARTED:
             context.instance.report_run_canceling(run, "Stopped at the terminal")
         raise

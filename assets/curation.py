@@ -1,13 +1,13 @@
-"""Group `curation`: from raw documents, stage by stage, to the documents that a model learns from.
+"""Group `curation`: the stages from raw documents to the documents that models are trained on.
 
-Each stage's asset shows what it removed and why; the raw text itself is never changed (see pipeline/documents/).
+Each stage's asset shows what it removed and why; raw text is never changed (see pipeline/documents/).
 """
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from assets import checks, comparisons, display
-from assets.asset import Check, Described
+from assets.asset import AssetDescription, Check
 from pipeline.curation import curated
 from pipeline.curation.duplicates import near
 from pipeline.curation.stages import stages_of
@@ -19,7 +19,7 @@ from pipeline.recipe import Recipe
 from pipeline.store.artifact import Artifact
 
 DOCUMENTS = ("python", "polars", "parquet")
-# What a stage's page shows beside what every stage's shows, and what is checked of it, by the name of its asset.
+# Further metadata and checks of single stages, by asset name.
 FURTHER: dict[str, Callable[[comparisons.Show], comparisons.Show]] = {
     "duplicate_decisions": comparisons.with_duplicates,
     "contamination_decisions": comparisons.with_items,
@@ -28,7 +28,7 @@ FURTHER_CHECKS: dict[str, tuple[Check, ...]] = {near.STAGE.name: (comparisons.JU
 
 
 def decisions(stage: Stage) -> Callable[[Project, Artifact], Mapping[str, Any]]:
-    """Builder of the metadata of a stage."""
+    """A function that builds the metadata of a stage."""
 
     def show(project: Project, artifact: Artifact) -> Mapping[str, Any]:
         settings = project.recipe.curation.of(stage)
@@ -44,7 +44,7 @@ def decisions(stage: Stage) -> Callable[[Project, Artifact], Mapping[str, Any]]:
 
 def show_raw(project: Project, artifact: Artifact) -> Mapping[str, Any]:
     return {
-        **display.fragment_task(artifact),
+        **display.of_documents(artifact),
         **display.of_facts(artifact),
         "removed by reason": display.removals(artifact.counts, SKIP_REASONS),
     }
@@ -57,20 +57,20 @@ def show_model(project: Project, artifact: Artifact) -> Mapping[str, Any]:
 def show_curated(project: Project, artifact: Artifact) -> Mapping[str, Any]:
     columns = artifact.fragments and ["doc_id", "text", "source", "source_id", "lang", "url", "license", "meta"]
     return {
-        **display.fragment_task(artifact),
+        **display.of_documents(artifact),
         "languages": display.picture(display.bar_chart(artifact.counts["languages"], "documents")),
         "removed by reason": display.removals(artifact.counts, curated.RULES),
         "dagster/column_lineage": display.document_lineage("raw_documents", columns or ()),
     }
 
 
-def described_stage(stage: Stage) -> list[Described]:
-    """A stage's asset, after those of the small models that it judges by."""
+def described_stage(stage: Stage) -> list[AssetDescription]:
+    """A stage's asset, after those of the models that it filters with."""
     show = decisions(stage)
     made_by = stage.signals if isinstance(stage, FragmentStage) else getattr(stage, "run", stage.make)
     return [
         *(described_filter(model) for model in stage.filters),
-        Described(
+        AssetDescription(
             name=stage.name,
             description=stage.description,
             kinds=stage.kinds,
@@ -82,24 +82,24 @@ def described_stage(stage: Stage) -> list[Described]:
     ]
 
 
-def described_filter(model: TrainedFilter) -> Described:
-    return Described(
+def described_filter(model: TrainedFilter) -> AssetDescription:
+    return AssetDescription(
         name=model.name,
         description=model.description,
         kinds=model.kinds,
         version=model.version,
         made_by=model.make,
         show=show_model,
-        checks=(checks.WHOLE,),
+        checks=(checks.FILES_COMPLETE,),
     )
 
 
-def described(recipe: Recipe) -> list[Described]:
-    raw = Described(
+def described(recipe: Recipe) -> list[AssetDescription]:
+    raw = AssetDescription(
         name=RAW,
         description=(
-            "All documents of all sources, as they came, one row a document in fragments that are never rewritten. "
-            "The id of a document is a hash of its text, so the same text has the same id wherever it came from."
+            "All documents of all sources, unchanged, one row per document, in fragments that are never rewritten. "
+            "The id of a document is a hash of its text, so the same text has the same id in every source."
         ),
         kinds=DOCUMENTS,
         version=raw_documents.VERSION,
@@ -107,11 +107,11 @@ def described(recipe: Recipe) -> list[Described]:
         show=show_raw,
         checks=(checks.NOT_EMPTY, checks.SOURCES),
     )
-    text = Described(
+    text = AssetDescription(
         name=CURATED,
         description=(
-            "The documents that every stage kept, with all edits of all stages applied at once. "
-            "This is the text that the tokenizer and the models learn from."
+            "The documents that every stage kept, with the edits of all stages applied at once. "
+            "The tokenizer and the models are trained on this text."
         ),
         kinds=DOCUMENTS,
         version=curated.VERSION,
@@ -119,4 +119,5 @@ def described(recipe: Recipe) -> list[Described]:
         show=show_curated,
         checks=(checks.NOT_EMPTY, checks.ADDS_UP),
     )
-    return [raw, *(of for stage in stages_of(recipe.curation) for of in described_stage(stage)), text]
+    stages = [description for stage in stages_of(recipe.curation) for description in described_stage(stage)]
+    return [raw, *stages, text]

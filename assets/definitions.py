@@ -1,4 +1,4 @@
-"""Everything that Dagster sees, merged: `DAGSTER_MODULE_NAME=assets.definitions`."""
+"""All Dagster definitions of the project (`DAGSTER_MODULE_NAME=assets.definitions`)."""
 
 import os
 import sys
@@ -12,12 +12,12 @@ from pipeline.recipe import load
 try:
     recipe = load()
 except UserError as error:
-    if console.AT_A_TERMINAL:  # the sentence alone, without the way through the code
+    if console.AT_TERMINAL:  # the message alone, without a traceback
         sys.exit(f"{error}")
     raise
 
-if console.AT_A_TERMINAL and os.environ.get("DAGSTER_HOME"):
-    # No daemon looks after these runs: what an earlier one held when it was killed would be waited for here.
+if console.AT_TERMINAL and os.environ.get("DAGSTER_HOME"):
+    # No daemon monitors these runs: without this, a run would wait for slots that a killed run still holds.
     with DagsterInstance.get() as instance:
         reaper.reap(instance, always_mlflow=False)
 
@@ -30,5 +30,5 @@ defs = Definitions(
     sensors=sensors.SENSORS,
     schedules=sensors.SCHEDULES,
     loggers={"console": console.console},
-    executor=in_process_executor,  # also for what is materialised by hand: a process a step costs 5 s
+    executor=in_process_executor,  # for materialising assets by hand, too: a process per step costs 5 s each
 )

@@ -1,8 +1,8 @@
-"""What an asset shows in the UI: tables and small pictures, made from its manifest and a few rows.
+"""The metadata of an asset in the UI: tables and small pictures, from its manifest and a few rows.
 
-The idea: nothing here decides anything, and nothing here reads more than a few fragments. Every builder takes a
-finished artifact, so that `make reindex` can show an old one again. Pictures are drawn with matplotlib's Agg canvas
-(no window, no global state), stand in the metadata itself, and stay under 200 kB.
+Every builder takes a finished artifact, so that `make reindex` can show an old one again, and reads a few fragments at
+most. Pictures are drawn with matplotlib's Agg canvas (no window, no global state), embedded in the metadata, and
+smaller than 200 kB.
 """
 
 import base64
@@ -42,11 +42,11 @@ from pipeline.store.artifact import Artifact
 LARGEST_PICTURE = 200_000  # bytes; the event log keeps every picture of every run
 EXCERPT = 160  # characters of a sample
 SAMPLES = 5
-FRAGMENTS_READ = 4  # fragments that samples and histograms are taken from
+FRAGMENTS_READ = 4  # for samples and histograms
 
 
 def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None) -> TableMetadataValue:
-    """Rows as a table of the UI; figures stay figures, everything else becomes text."""
+    """Rows as a table for the UI; numbers stay numbers, everything else becomes text."""
     names = list(columns or (rows[0] if rows else ()))
     kinds = {name: _kind([row.get(name) for row in rows]) for name in names}
     schema = TableSchema(columns=[TableColumn(name, kinds[name]) for name in names])
@@ -73,8 +73,8 @@ def _cell(value: Any) -> Any:
 
 
 @functools.cache
-def code() -> str:
-    """Digest of what draws pages, the rules among it: what others drew is drawn again, though the artifact stayed."""
+def code_digest() -> str:
+    """Digest of the code and rules that pages depend on: metadata from other code is created again."""
     files = [*sorted(Path(__file__).parent.glob("*.py")), Path(review.__file__), Path(curves.__file__)]
     content = b"".join(path.read_bytes() for path in files) + rules_reference.page().encode()
     return hashlib.sha256(content).hexdigest()[:16]
@@ -84,15 +84,15 @@ def code() -> str:
 
 
 def of_artifact(artifact: Artifact) -> dict[str, Any]:
-    """What every asset shows: where it lies, what it was made of, how it came about, its columns and rows."""
+    """The metadata of every asset: its path, what it was made of and how long that took, its columns and rows."""
     manifest = artifact.manifest
     shown: dict[str, Any] = {
         "state": state_of(artifact),
         "path": MetadataValue.path(str(artifact.directory)),
         "version": MetadataValue.text(artifact.version),
-        "drawn by": MetadataValue.text(code()),
+        "drawn by": MetadataValue.text(code_digest()),
         "seconds": MetadataValue.float(float(manifest["seconds"].get("total", 0.0))),
-        "size (MB)": MetadataValue.float(round(sum(f["bytes"] for f in manifest["files"].values()) / 1e6, 3)),
+        "size (MB)": MetadataValue.float(round(sum(file["bytes"] for file in manifest["files"].values()) / 1e6, 3)),
         "fragments": MetadataValue.json(manifest["fragments"]),
         "made of": MetadataValue.json(manifest["made_of"]),
     }
@@ -114,13 +114,13 @@ def rows_in(artifact: Artifact) -> int:
 
 
 def rows_of(artifact: Artifact, name: str) -> int:
-    """Rows of one table: noted in the manifest, else from the table's own foot."""
+    """Rows of one table, from the manifest or else from the table's footer."""
     rows = artifact.manifest["files"][name].get("rows")
     return pq.read_metadata(artifact.file(name)).num_rows if rows is None else rows
 
 
 def lineage(dependencies: Mapping[str, Sequence[tuple[str, str]]]) -> TableColumnLineage:
-    """Column lineage: for each column the (asset, column) pairs that it is made from."""
+    """Column lineage: for each column, the (asset, column) pairs that it is made from."""
     return TableColumnLineage(
         deps_by_column={
             name: [TableColumnDep(asset_key=AssetKey(asset), column_name=column) for asset, column in sources]
@@ -134,34 +134,34 @@ def document_lineage(upstream: str, columns: Iterable[str]) -> TableColumnLineag
 
 
 def decision_lineage(artifact: Artifact, previous: str | None) -> TableColumnLineage:
-    """A decision's columns come from the text; whether a document is still there, also from the stage before."""
+    """The columns of decisions depend on the text, and `keep` also on the previous stage."""
     names = pl.read_parquet_schema(artifact.table(artifact.fragments[0])) if artifact.fragments else {}
-    made: dict[str, list[tuple[str, str]]] = {name: [("raw_documents", "text")] for name in names}
-    made["doc_id"] = [("raw_documents", "doc_id")]
+    dependencies: dict[str, list[tuple[str, str]]] = {name: [("raw_documents", "text")] for name in names}
+    dependencies["doc_id"] = [("raw_documents", "doc_id")]
     if previous:
-        made["keep"] = [("raw_documents", "text"), (previous, "keep")]
-    return lineage(made)
+        dependencies["keep"] = [("raw_documents", "text"), (previous, "keep")]
+    return lineage(dependencies)
 
 
 # -- documents and decisions ------------------------------------------------------------------------------------------
 
 
-def fragment_task(artifact: Artifact) -> dict[str, Any]:
-    """Documents by source and a few of them."""
+def of_documents(artifact: Artifact) -> dict[str, Any]:
+    """Documents by source, and a few examples."""
     shown: dict[str, Any] = {}
     by_source = artifact.counts.get("by_source", {})
     if by_source:
-        rows = [{"source": name, **_flat(counts)} for name, counts in by_source.items()]
+        rows = [{"source": name, **_row(counts)} for name, counts in by_source.items()]
         shown["by source"] = table(rows)
     if artifact.fragments:
         names = ("source", "source_id", "lang", "license", "text")
-        frame = pl.concat([_head(artifact, fragment, names, 3) for fragment in _spread(artifact.fragments)])
+        frame = pl.concat([_head(artifact, fragment, names, 3) for fragment in _across_sources(artifact.fragments)])
         shown["sample"] = table([{**row, "text": excerpt(row["text"])} for row in frame.head(8).to_dicts()])
     return shown
 
 
 def of_decisions(artifact: Artifact, raw: Artifact, rules: Sequence[Reason], settings: StageSettings) -> dict[str, Any]:
-    """What a curation stage did: removals by reason and source, its signals, and rows that went and that stayed."""
+    """The effect of a curation stage: removals by reason and source, its signals, samples removed and kept."""
     counts = artifact.counts
     shown: dict[str, Any] = {
         "documents in": MetadataValue.int(counts["in"]),
@@ -171,7 +171,7 @@ def of_decisions(artifact: Artifact, raw: Artifact, rules: Sequence[Reason], set
     }
     by_source = counts.get("by_source", {})
     if by_source:
-        shown["by source"] = table([_source_row(name, of) for name, of in by_source.items()])
+        shown["by source"] = table([_source_row(name, source) for name, source in by_source.items()])
     if counts.get("edits"):
         shown["edits by label"] = table([{"label": name, "edits": number} for name, number in counts["edits"].items()])
     if counts["removed"] and by_source:
@@ -180,15 +180,15 @@ def of_decisions(artifact: Artifact, raw: Artifact, rules: Sequence[Reason], set
     drawn = signals.drawing(frame, rules, settings)
     if drawn is not None:
         shown["signals"] = picture(drawn)
-    for label, wanted in (("sample removed", ~pl.col("keep")), ("sample kept", pl.col("keep"))):
-        chosen = _spread_over_reasons(frame.filter(wanted))
-        if chosen:
-            shown[label] = table(chosen)
+    for label, condition in (("sample removed", ~pl.col("keep")), ("sample kept", pl.col("keep"))):
+        samples = _samples_by_reason(frame.filter(condition))
+        if samples:
+            shown[label] = table(samples)
     return shown
 
 
 def removals(counts: Mapping[str, Any], reasons: Iterable[Reason]) -> TableMetadataValue:
-    """Documents that were left out, by reason. An artifact of older code may hold a reason that is no more."""
+    """Removed documents by reason. An artifact of older code may have a reason that no longer exists."""
     documents, words = max(counts["in"], 1), meanings_of(reasons)
     rows = [
         {"reason": name, "documents": number, "share": number / documents, "meaning": words.get(name, "")}
@@ -204,9 +204,9 @@ def _source_row(name: str, counts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _decisions(artifact: Artifact, raw: Artifact) -> pl.DataFrame:
-    """Rows of a few fragments: decisions beside the start of the text that they are about."""
+    """Rows of a few fragments: decisions with the start of the document's text."""
     frames = []
-    for fragment in _spread(artifact.fragments):
+    for fragment in _across_sources(artifact.fragments):
         decided = pl.read_parquet(artifact.table(fragment))
         texts = pl.read_parquet(raw.table(fragment), columns=["source", "lang", "text"])
         texts = texts.with_columns(pl.col("text").str.slice(0, 4 * EXCERPT))
@@ -214,26 +214,26 @@ def _decisions(artifact: Artifact, raw: Artifact) -> pl.DataFrame:
     return pl.concat(frames, how="diagonal_relaxed") if frames else pl.DataFrame(schema=DECISION_SCHEMA)
 
 
-def _spread_over_reasons(frame: pl.DataFrame) -> list[dict[str, Any]]:
-    """A few rows, of as many reasons as there are."""
+def _samples_by_reason(frame: pl.DataFrame) -> list[dict[str, Any]]:
+    """A few rows for each of several reasons."""
     if frame.is_empty():
         return []
-    chosen = frame.group_by("reason", maintain_order=True).head(2).head(2 * SAMPLES)
+    samples = frame.group_by("reason", maintain_order=True).head(2).head(2 * SAMPLES)
     extra = [name for name in ("label", "confidence", "kept_id", "jaccard", "item", "span") if name in frame.columns]
-    rows = chosen.select("reason", "score", "source", "doc_id", *extra, "text").to_dicts()
+    rows = samples.select("reason", "score", "source", "doc_id", *extra, "text").to_dicts()
     return [{**row, "text": excerpt(row["text"])} for row in rows]
 
 
 def excerpt(text: str, length: int = EXCERPT) -> str:
-    """The start of a text on one line, with what looks like personal data masked, also before that stage has run."""
+    """The start of a text on one line, with anything that looks like personal data masked."""
     shown = masked(" ".join(text[: 4 * length].split()))
     return shown if len(shown) <= length else shown[: length - 1] + "…"
 
 
 def masked(text: str) -> str:
-    """Text with e-mail addresses and long numbers (telephone, card, identity) blotted out.
+    """Text with e-mail addresses and long numbers (telephone, card, identity) masked.
 
-    Cruder than the stage `personal_data_edits`, on purpose: it costs nothing, and may hide too much.
+    Deliberately cruder than the stage `personal_data_edits`: it is cheap, and may mask too much.
     """
     return _series_masked(pl.Series([text]))[0]
 
@@ -243,38 +243,41 @@ def _series_masked(texts: pl.Series) -> pl.Series:
     return hidden.str.replace_all(r"\+?\d[\d\-. ()]{6,}\d", "<number>")
 
 
-def _spread(fragments: list[str]) -> list[str]:
-    """A few fragments, from as many sources as possible."""
+def _across_sources(fragments: list[str]) -> list[str]:
+    """A few fragments, of as many sources as possible."""
     by_source: dict[str, list[str]] = {}
     for fragment in fragments:
         by_source.setdefault(fragment.rpartition("-")[0], []).append(fragment)
-    firsts = [names[0] for names in by_source.values()]
+    first = [names[0] for names in by_source.values()]
     rest = [name for names in by_source.values() for name in names[1:]]
-    return (firsts + rest)[: max(FRAGMENTS_READ, len(firsts)) if len(firsts) <= 12 else 12]
+    return (first + rest)[: max(FRAGMENTS_READ, len(first)) if len(first) <= 12 else 12]
 
 
 def _head(artifact: Artifact, fragment: str, columns: Sequence[str], rows: int) -> pl.DataFrame:
     return pl.read_parquet(artifact.table(fragment), columns=list(columns), n_rows=rows)
 
 
-def _flat(counts: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: of if isinstance(of, int | float | str) else json.dumps(of) for name, of in counts.items()}
+def _row(counts: Mapping[str, Any]) -> dict[str, Any]:
+    """A table row of `counts`, with nested values as JSON."""
+    return {
+        name: value if isinstance(value, int | float | str) else json.dumps(value) for name, value in counts.items()
+    }
 
 
 # -- tokens, models, evaluation ---------------------------------------------------------------------------------------
 
 
 def of_facts(artifact: Artifact) -> dict[str, Any]:
-    """Small figures of the manifest: plain ones by name, tables of figures as tables."""
+    """The counts and facts of the manifest: plain values by name, mappings as tables."""
     shown: dict[str, Any] = {}
     for name, value in {**artifact.counts, **artifact.facts}.items():
         label = name.replace("_", " ")
         if isinstance(value, bool | int | float | str):
             shown[label] = value
-        elif isinstance(value, dict) and value and all(isinstance(of, int | float) for of in value.values()):
-            shown[label] = table([{label: key, "value": of} for key, of in value.items()])
-        elif isinstance(value, dict) and value and all(isinstance(of, dict) for of in value.values()):
-            shown[label] = table([{label: key, **_flat(of)} for key, of in value.items()])
+        elif isinstance(value, dict) and value and all(isinstance(item, int | float) for item in value.values()):
+            shown[label] = table([{label: key, "value": item} for key, item in value.items()])
+        elif isinstance(value, dict) and value and all(isinstance(item, dict) for item in value.values()):
+            shown[label] = table([{label: key, **_row(item)} for key, item in value.items()])
         elif value not in (None, {}, []):
             shown[label] = MetadataValue.json(value)
     return shown
@@ -289,7 +292,7 @@ def bar_chart(values: Mapping[str, float], label: str) -> Any:
 
 
 def _removals_chart(by_source: Mapping[str, Mapping[str, Any]]) -> Any:
-    """One bar a source, cut by reason."""
+    """One bar per source, divided by reason."""
     sources = sorted(by_source, key=lambda name: by_source[name]["kept"] - by_source[name]["in"])[:20]
     reasons = sorted({reason for source in sources for reason in by_source[source].get("removed", {})})
     figure, axes = figure_of(1, 1, height=1.0 + 0.3 * len(sources))
@@ -298,7 +301,7 @@ def _removals_chart(by_source: Mapping[str, Mapping[str, Any]]) -> Any:
     left = [0.0] * len(sources)
     for index, reason in enumerate(reasons):
         counts = [by_source[source] for source in sources]
-        share = [of.get("removed", {}).get(reason, 0) / max(of["in"], 1) for of in counts]
+        share = [count.get("removed", {}).get(reason, 0) / max(count["in"], 1) for count in counts]
         axes[0].barh(sources, share, left=left, label=reason, color=colormaps["tab20"](index % 20))
         left = [start + width for start, width in zip(left, share, strict=True)]
     axes[0].invert_yaxis()
@@ -308,7 +311,7 @@ def _removals_chart(by_source: Mapping[str, Mapping[str, Any]]) -> Any:
 
 
 def png(figure: Any) -> bytes:
-    """The figure as a PNG of less than 200 kB: drawn again more coarsely where it is too large."""
+    """The figure as a PNG of less than 200 kB, at a lower resolution if necessary."""
     for dots in (96, 72, 50, 36):
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=dots, metadata={"Software": None})

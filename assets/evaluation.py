@@ -1,4 +1,4 @@
-"""Group `evaluation`: what each model can do, in figures and in samples, beside its version before."""
+"""Group `evaluation`: figures and samples of each model, compared with its previous evaluation."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,7 +7,7 @@ import polars as pl
 from dagster import MetadataValue
 
 from assets import checks, display
-from assets.asset import Described
+from assets.asset import AssetDescription
 from pipeline import tracking
 from pipeline.evaluation import report
 from pipeline.evaluation.measure import Measure
@@ -17,15 +17,15 @@ from pipeline.store.artifact import Artifact
 from pipeline.trained_models import TRAINED_MODELS, TrainedModel
 
 MOST_FIGURES = 200
-MOST_ROWS = 20  # of a measure's table
-# What stands above a table, where it is not the table's name.
+MOST_ROWS = 20  # shown of a measure's table
+# Titles of tables that are not shown under their own name.
 TITLES = {"covered_items": "evaluation items in the training text"}
 
 
 def show_report(project: Project, artifact: Artifact) -> Mapping[str, Any]:
-    """The figures beside those of the version before, samples, and the run in MLflow."""
+    """The figures compared with those of the previous evaluation, samples, tables, and the link to the MLflow run."""
     now = report.figures_of(artifact)
-    before = earlier(project, artifact)
+    before = previous_figures(project, artifact)
     rows = [
         {
             "figure": name,
@@ -52,20 +52,20 @@ def show_report(project: Project, artifact: Artifact) -> Mapping[str, Any]:
     return shown
 
 
-def earlier(project: Project, artifact: Artifact) -> dict[str, float]:
-    """The figures of the evaluation that was made last before this one; none where this is the first."""
-    others = [of for of in project.store.versions(artifact.asset) if of.version != artifact.version]
-    others = [of for of in others if "report.json" in of.manifest["files"]]
-    made = [(of.file("manifest.json").stat().st_mtime, of) for of in others]
-    return report.figures_of(max(made, key=lambda pair: pair[0])[1]) if made else {}
+def previous_figures(project: Project, artifact: Artifact) -> dict[str, float]:
+    """The figures of the newest other version of this evaluation; empty if there is none."""
+    others = [other for other in project.store.versions(artifact.asset) if other.version != artifact.version]
+    others = [other for other in others if "report.json" in other.manifest["files"]]
+    by_time = [(other.file("manifest.json").stat().st_mtime, other) for other in others]
+    return report.figures_of(max(by_time, key=lambda pair: pair[0])[1]) if by_time else {}
 
 
-def evaluation(model: TrainedModel, measures: Sequence[Measure[Any]]) -> Described:
+def evaluation(model: TrainedModel, measures: Sequence[Measure[Any]]) -> AssetDescription:
     """The asset of a trained model's evaluation."""
-    return Described(
+    return AssetDescription(
         name=model.evaluation,
         description=(
-            f"What the {model.adjective} model can do, beside the version before: "
+            f"The evaluation of the {model.adjective} model, compared with the previous one: "
             f"{'; '.join(measure.description for measure in measures)}."
         ),
         kinds=("python", "pytorch", "mlflow"),
@@ -79,6 +79,6 @@ def evaluation(model: TrainedModel, measures: Sequence[Measure[Any]]) -> Describ
     )
 
 
-def described(recipe: Recipe) -> list[Described]:
+def described(recipe: Recipe) -> list[AssetDescription]:
     measures = recipe.evaluation.measures()
     return [evaluation(model, measures) for model in TRAINED_MODELS]

@@ -1,7 +1,7 @@
 """Groups `model` and `tuning_data`: the plan, the models, and the data that they are tuned on.
 
-A training runs in a process of its own (see training_process.py), notes its progress as observations of its asset, and
-leaves its curves in MLflow.
+A training runs in a separate process (see training_process.py), reports its progress as observations of its asset, and
+logs its curves to MLflow.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ import polars as pl
 from dagster import MetadataValue
 
 from assets import checks, display
-from assets.asset import Described
+from assets.asset import AssetDescription
 from pipeline import tracking
 from pipeline.conversations import instruction_data, preference_data
 from pipeline.graph import Project
@@ -29,7 +29,7 @@ def show_plan(project: Project, artifact: Artifact) -> Mapping[str, Any]:
 
 
 def show_model(project: Project, artifact: Artifact) -> Mapping[str, Any]:
-    """The loss curve, samples, the plan against what was measured, and where the run is in MLflow."""
+    """The loss curve, timings, the plan compared with the measurements, and the link to the MLflow run."""
     shown = dict(display.of_facts(artifact))
     curve = loss_curve(artifact)
     if curve is not None:
@@ -39,15 +39,15 @@ def show_model(project: Project, artifact: Artifact) -> Mapping[str, Any]:
         shown["time and speed"] = display.table([{"what": name, "value": value} for name, value in timings.items()])
     planned = project.store.current("training_plan")
     if planned is not None:
-        shown["plan against measured"] = display.table(against(planned.facts, {**artifact.facts, **timings}))
+        shown["plan against measured"] = display.table(compared(planned.facts, {**artifact.facts, **timings}))
     run = tracking.find(artifact.manifest["fingerprint"])
     if run:
         shown["MLflow run"] = MetadataValue.url(tracking.link(run))
     return shown
 
 
-def against(planned: Mapping[str, Any], measured: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What the plan said beside what came of it, for every figure that both have; and the planned memory."""
+def compared(planned: Mapping[str, Any], measured: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Planned and measured values of every figure that both have, and of memory."""
     rows = [
         {"what": name, "planned": str(value), "measured": str(measured[name])}
         for name, value in planned.items()
@@ -59,7 +59,7 @@ def against(planned: Mapping[str, Any], measured: Mapping[str, Any]) -> list[dic
 
 
 def show_examples(project: Project, artifact: Artifact) -> Mapping[str, Any]:
-    """Conversations or preferences: how many of which source, and a few of them."""
+    """Conversations or preferences: their number by source, and a few examples."""
     shown = dict(display.of_facts(artifact))
     if "train.parquet" in artifact.manifest["files"]:
         frame = pl.read_parquet(artifact.file("train.parquet"), n_rows=6)
@@ -70,34 +70,36 @@ def show_examples(project: Project, artifact: Artifact) -> Mapping[str, Any]:
 
 def _text(value: Any) -> str:
     if isinstance(value, list):
-        return " | ".join(f"{of['role']}: {of['content']}" if isinstance(of, dict) else str(of) for of in value)
+        return " | ".join(
+            f"{turn['role']}: {turn['content']}" if isinstance(turn, dict) else str(turn) for turn in value
+        )
     return "" if value is None else str(value)
 
 
-PLAN = Described(
+PLAN = AssetDescription(
     name="training_plan",
     description=(
-        "What the pretraining will cost before it starts: parameters, memory, steps, time and learning rate on the "
-        "device at hand."
+        "The cost of pretraining, computed before it starts: parameters, memory, steps, time and learning rate on this "
+        "machine's device."
     ),
     kinds=("python", "pytorch"),
     version=plan.VERSION,
     made_by=plan.make,
     show=show_plan,
-    checks=(checks.WHOLE,),
+    checks=(checks.FILES_COMPLETE,),
 )
-INSTRUCTIONS = Described(
+INSTRUCTIONS = AssetDescription(
     name="instruction_data",
-    description="Conversations to fine-tune on, with some held back to measure by.",
+    description="Conversations to fine-tune on, with some held back for evaluation.",
     kinds=("python", "polars", "parquet"),
     version=instruction_data.VERSION,
     made_by=instruction_data.make,
     show=show_examples,
     checks=(checks.NOT_EMPTY,),
 )
-PREFERENCES = Described(
+PREFERENCES = AssetDescription(
     name="preference_data",
-    description="Pairs of answers of which one is better, to tune preferences by, with some held back.",
+    description="Pairs of a better and a worse answer for preference tuning, with some held back for evaluation.",
     kinds=("python", "polars", "parquet"),
     version=preference_data.VERSION,
     made_by=preference_data.make,
@@ -106,9 +108,9 @@ PREFERENCES = Described(
 )
 
 
-def trained(model: TrainedModel) -> Described:
+def trained(model: TrainedModel) -> AssetDescription:
     """The asset of a trained model."""
-    return Described(
+    return AssetDescription(
         name=model.name,
         description=model.description,
         kinds=TRAINED,
@@ -121,5 +123,5 @@ def trained(model: TrainedModel) -> Described:
     )
 
 
-def described(recipe: Recipe) -> list[Described]:
+def described(recipe: Recipe) -> list[AssetDescription]:
     return [INSTRUCTIONS, PREFERENCES, PLAN, *map(trained, TRAINED_MODELS)]

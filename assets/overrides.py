@@ -1,7 +1,7 @@
-"""Settings of the recipe that can be changed for one run in the Launchpad.
+"""Settings of the recipe that can be overridden for one run in the Launchpad.
 
-A form is made from the settings' own class: the same names, types and descriptions, each empty, which means "as the
-recipe says". What is given is checked by the settings' class itself, so the Launchpad cannot say what a recipe may not.
+A form is derived from the settings class, with the same names, types and descriptions. Empty fields keep the recipe's
+value. The settings class validates the values, so the Launchpad accepts exactly what a recipe does.
 """
 
 import types
@@ -34,9 +34,9 @@ def overrides_of(block: str) -> type[Config]:
 
 
 def _form_type(block: str, name: str, annotation: Any) -> Any:
-    """The type that Dagster's forms know for a setting's type; None for nested blocks, which stay with the recipe."""
+    """The type of a setting in Dagster's form; None for nested blocks, which cannot be overridden."""
     origin = typing.get_origin(annotation)
-    arguments = [of for of in typing.get_args(annotation) if of is not type(None)]
+    arguments = [argument for argument in typing.get_args(annotation) if argument is not type(None)]
     if annotation in PLAIN:
         return annotation
     if origin is Literal:
@@ -44,19 +44,19 @@ def _form_type(block: str, name: str, annotation: Any) -> Any:
             return Enum(f"{block}_{name}", {choice: choice for choice in arguments})
         return type(arguments[0])
     if origin in (Union, types.UnionType):
-        kinds = [_form_type(block, name, of) for of in arguments]
+        kinds = [_form_type(block, name, argument) for argument in arguments]
         return str if str in kinds else float if float in kinds else kinds[0]
     if origin in (list, tuple):
         return list[arguments[0]] if arguments and arguments[0] in PLAIN else None  # type: ignore[valid-type]
     return None
 
 
-def overridden(recipe: Recipe, block: str, given: dict[str, Any]) -> Recipe:
-    """The recipe with `given` in a block. Raises UserError naming each value that the settings do not allow."""
+def overridden(recipe: Recipe, block: str, overrides: dict[str, Any]) -> Recipe:
+    """The recipe with `overrides` in a block. Raises UserError naming each invalid value."""
     settings = getattr(recipe, block)
     try:
-        changed = type(settings).model_validate({**settings.model_dump(mode="json"), **given})
+        changed = type(settings).model_validate({**settings.model_dump(mode="json"), **overrides})
     except ValidationError as error:
-        wrong = "; ".join(f"`{block}.{'.'.join(map(str, e['loc']))}`: {e['msg']}" for e in error.errors())
-        raise UserError(f"The Launchpad's settings cannot be used: {wrong}.") from None
+        mistakes = "; ".join(f"`{block}.{'.'.join(map(str, e['loc']))}`: {e['msg']}" for e in error.errors())
+        raise UserError(f"The settings in the Launchpad are invalid: {mistakes}.") from None
     return recipe.model_copy(update={block: changed})

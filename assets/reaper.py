@@ -1,11 +1,10 @@
-"""Clears up after a crash: runs that nobody runs any more, the slots that they hold, and their MLflow runs.
+"""Cleans up after a crash: lost runs, the slots that they hold, and their MLflow runs.
 
-The idea: a run is lost where the process that wrote its log is gone. The process's number stands in the log of the
-run itself, so nothing has to be written down in advance, and `kill -9` of anything is found out afterwards. A number
-that was given to another process since is told by that one's start. Runs of other machines are left alone.
+A run is lost if the process that wrote its log is gone. The run's log has the process id, so nothing else has to be
+recorded, and `kill -9` of any process is detected. If the id was reused, the start time of the process shows it. Runs
+of other machines are left alone.
 
-Runs by itself as a sensor of the daemon, before each `dagster job execute`, at the start of `make ui`, and by hand
-(`make reap`).
+It runs as a sensor of the daemon, before each `dagster job execute`, at the start of `make ui`, and with `make reap`.
 """
 
 import datetime
@@ -17,24 +16,24 @@ from dagster import DagsterEventType, DagsterInstance, DagsterRun, DagsterRunSta
 from pipeline import tracking
 
 UNFINISHED = [DagsterRunStatus.STARTING, DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING]
-SECONDS_TO_START = 120  # a run without a process in its log may still be on its way
-SECONDS_OF_DOUBT = 5  # clocks of the log and of the kernel differ a little
+SECONDS_TO_START = 120  # a run without a process in its log may still be starting
+CLOCK_TOLERANCE = 5  # seconds by which the clocks of the log and of the kernel may differ
 
 
 def reap(instance: DagsterInstance, always_mlflow: bool = True) -> list[str]:
-    """Ids of the runs that were lost and are now marked failed.
+    """Mark lost runs as failed, and return their ids.
 
-    always_mlflow: look through MLflow's runs even where no run of Dagster was lost (loading MLflow takes seconds).
+    always_mlflow: check MLflow's runs even if no Dagster run was lost (loading MLflow takes seconds).
     """
     lost = []
     for record in instance.get_run_records(RunsFilter(statuses=UNFINISHED)):
         run = record.dagster_run
-        why = reason(instance, run, record.create_timestamp)
-        if why:
+        problem = reason(instance, run, record.create_timestamp)
+        if problem:
             if run.status == DagsterRunStatus.CANCELING:
-                instance.report_run_canceled(run, f"{why}; it had been asked to stop.")
+                instance.report_run_canceled(run, f"{problem}, after it was asked to stop.")
             else:
-                instance.report_run_failed(run, f"{why}. The same command goes on from where it was.")
+                instance.report_run_failed(run, f"{problem}. The same command resumes where it stopped.")
             lost.append(run.run_id)
     free_slots(instance)
     if lost or always_mlflow:
@@ -43,21 +42,21 @@ def reap(instance: DagsterInstance, always_mlflow: bool = True) -> list[str]:
 
 
 def reason(instance: DagsterInstance, run: DagsterRun, created: datetime.datetime) -> str:
-    """Why a run counts as lost; "" where it does not."""
-    found = process_of(instance, run.run_id)
-    if found is None:
+    """Why a run is considered lost; "" if it is not."""
+    process = process_of(instance, run.run_id)
+    if process is None:
         waited = time.time() - created.timestamp()
         if run.status == DagsterRunStatus.STARTING and waited > SECONDS_TO_START:
             return f"The run did not start within {waited:.0f} s"
         return ""
-    pid, host, at = found
+    pid, host, seen_at = process
     if host and host != socket.gethostname():
         return ""
-    return "" if runs_still(pid, at) else f"Process {pid}, which ran this, is gone"
+    return "" if runs_still(pid, seen_at) else f"Process {pid}, which ran this, is gone"
 
 
 def process_of(instance: DagsterInstance, run_id: str) -> tuple[int, str, float] | None:
-    """Number and host of the process that last wrote of itself in the run's log, and when it did."""
+    """(process id, host, timestamp) of the last entry in the run's log with a process id."""
     records = instance.get_records_for_run(
         run_id,
         of_type={DagsterEventType.ENGINE_EVENT, DagsterEventType.RUN_START, DagsterEventType.STEP_WORKER_STARTED},
@@ -72,18 +71,18 @@ def process_of(instance: DagsterInstance, run_id: str) -> tuple[int, str, float]
 
 
 def runs_still(pid: int, seen_at: float) -> bool:
-    """Whether the process `pid` that was there at `seen_at` (seconds since 1970) is there now."""
+    """Whether the process `pid` that existed at `seen_at` (seconds since 1970) is still running."""
     import psutil
 
     try:
         process = psutil.Process(pid)
-        return process.create_time() <= seen_at + SECONDS_OF_DOUBT and process.status() != psutil.STATUS_ZOMBIE
+        return process.create_time() <= seen_at + CLOCK_TOLERANCE and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
 
 
 def free_slots(instance: DagsterInstance) -> None:
-    """Frees the slots of pools that finished runs still hold."""
+    """Free pool slots held by finished runs."""
     storage = instance.event_log_storage
     if not storage.supports_global_concurrency_limits:
         return
@@ -99,7 +98,7 @@ def free_slots(instance: DagsterInstance) -> None:
 
 
 def writer_is_gone(tags: dict[str, str]) -> bool:
-    """Whether the process that writes an MLflow run of this machine is gone."""
+    """Whether an MLflow run with these tags was written by a process of this machine that is gone."""
     host, _, number = tags.get(tracking.PID, "").rpartition(":")
     started = float(tags.get(tracking.STARTED, "inf"))
     return bool(number) and host == socket.gethostname() and not runs_still(int(number), started)

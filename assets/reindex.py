@@ -1,8 +1,8 @@
-"""Shows what lies in the store in Dagster again, after its history was deleted (`make reindex`).
+"""Rebuilds Dagster's history from the store, after it was deleted (`make reindex`).
 
-The idea: the manifests are the record and Dagster's history is a copy of it. Each artifact in force is reported as a
-materialisation without a run, with the data, code and input versions that a run would have given it, so that what was
-up to date is shown as up to date.
+The manifests are the record, and Dagster's history is a copy. Each artifact in force is reported as a materialisation
+without a run, with the data, code and input versions that a run would have recorded, so that Dagster shows up-to-date
+assets as up to date.
 """
 
 from dagster import AssetCheckEvaluation, AssetKey, AssetMaterialization, DagsterInstance
@@ -12,27 +12,27 @@ from dagster._core.definitions.data_version import (
     get_input_data_version_tag,
 )
 
-from assets.asset import Described, result
+from assets.asset import AssetDescription, result
 from assets.groups import described
 from pipeline.graph import Project
 from pipeline.store.artifact import Artifact
 
 
 def reindex(instance: DagsterInstance, project: Project) -> list[str]:
-    """Reports every artifact in force; returns their names, in the order of the graph."""
+    """Report every artifact in force; returns their names, in the order of the graph."""
     reported = []
-    known = described(project.recipe)
+    descriptions = described(project.recipe)
     for name in project.nodes:
         artifact = project.store.current(name)
         if artifact is None:
             continue
-        shown = result(project, known[name], artifact)
+        shown = result(project, descriptions[name], artifact)
         assert shown.metadata is not None
         instance.report_runless_asset_event(
             AssetMaterialization(
                 asset_key=AssetKey(name),
                 metadata={**shown.metadata, "state": "found in the store by `make reindex`"},
-                tags=versions(project, known[name], artifact),
+                tags=versions(project, descriptions[name], artifact),
             )
         )
         for check in shown.check_results or []:
@@ -51,13 +51,13 @@ def reindex(instance: DagsterInstance, project: Project) -> list[str]:
     return reported
 
 
-def versions(project: Project, described: Described, artifact: Artifact) -> dict[str, str]:
-    """The tags by which Dagster tells what is out of date."""
+def versions(project: Project, described: AssetDescription, artifact: Artifact) -> dict[str, str]:
+    """The tags by which Dagster determines what is out of date."""
     tags = {DATA_VERSION_TAG: artifact.digest[:16], CODE_VERSION_TAG: described.version}
-    for given in project.nodes[described.name].inputs.values():
-        before = project.store.current(given)
-        if before is not None:
-            tags[get_input_data_version_tag(AssetKey(given))] = before.digest[:16]
+    for name in project.nodes[described.name].inputs.values():
+        made_from = project.store.current(name)
+        if made_from is not None:
+            tags[get_input_data_version_tag(AssetKey(name))] = made_from.digest[:16]
     return tags
 
 
@@ -65,7 +65,7 @@ def main() -> None:
     project = Project.open()
     with DagsterInstance.get() as instance:
         names = reindex(instance, project)
-    print(f"{len(names)} artifacts of `{project.recipe.name}` are shown again: {', '.join(names) or 'none'}")
+    print(f"{len(names)} artifacts of `{project.recipe.name}` are back in Dagster: {', '.join(names) or 'none'}")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""What starts by itself: looking at the sources, making tokens again where they changed, and clearing up after crashes.
+"""Automation: observing the sources, making tokens again if they have changed, and cleaning up after crashes.
 
-All but the clearing up are off until they are switched on in the UI (Automation). A change is acted on once: the
-cursor holds the digest of each source, and the run's key is made of them, so neither a restart nor a second daemon
-starts the same work twice.
+All but the clean-up are off until they are turned on in the UI (Automation). Each change starts one run: the cursor has
+the digest of each source, and the run key is derived from them, so neither a restart nor a second daemon starts the
+same work twice.
 """
 
 import hashlib
@@ -26,63 +26,63 @@ from assets.sources import data_version, key_of
 from pipeline.graph import Project
 from pipeline.recipe import Recipe
 
-SECONDS_BETWEEN_LOOKS = 30
-# A run that was started by itself is started again where its process died, and not where the work itself failed.
-OF_ITSELF = {"dagster/max_retries": "2", "dagster/retry_on_asset_or_op_failure": "false"}
-# New text does not retrain the tokenizer by itself: other tokens would void every shard, and every model that reads
-# them. It is trained anew where a person starts a job, or changes the recipe and does so.
-TOKENIZER_STAYS = {"ops": {"tokenizer": {"config": {"frozen": True}}}, "loggers": {"console": {}}}
+SECONDS_BETWEEN_CHECKS = 30
+# An automatic run is retried if its process died, but not if the work itself failed.
+AUTOMATIC_RUN = {"dagster/max_retries": "2", "dagster/retry_on_asset_or_op_failure": "false"}
+# New text alone does not retrain the tokenizer, since new tokens would invalidate all shards and all models trained on
+# them. A job that a user starts retrains it.
+KEEP_TOKENIZER = {"ops": {"tokenizer": {"config": {"frozen": True}}}, "loggers": {"console": {}}}
 
 
 def digests(instance: DagsterInstance, recipe: Recipe) -> dict[str, str]:
-    """What each source held when it was last observed; sources that never were are left out."""
-    found = {}
+    """The data version of each source at its last observation; sources that were never observed are omitted."""
+    by_source = {}
     for source in recipe.sources:
         records = instance.fetch_observations(key_of(source), limit=1).records
         if records and records[0].asset_observation is not None:
             version = records[0].asset_observation.data_version
             if version:
-                found[source.name] = version
-    return found
+                by_source[source.name] = version
+    return by_source
 
 
-def what_was_read(project: Project) -> dict[str, str]:
-    """What each source held when `raw_documents` was made: where the sensor starts from."""
+def digests_read(project: Project) -> dict[str, str]:
+    """The data version of each source when `raw_documents` was made, from which the sensor starts."""
     raw = project.store.current("raw_documents")
-    told = raw.facts.get("sources", {}) if raw is not None else {}
-    return {name: data_version(of["observed"]["digest"]) for name, of in told.items()}
+    sources = raw.facts.get("sources", {}) if raw is not None else {}
+    return {name: data_version(facts["observed"]["digest"]) for name, facts in sources.items()}
 
 
 @sensor(
     job_name="tokenize_job",
-    minimum_interval_seconds=SECONDS_BETWEEN_LOOKS,
+    minimum_interval_seconds=SECONDS_BETWEEN_CHECKS,
     default_status=DefaultSensorStatus.STOPPED,
-    description="Starts tokenize_job, once, when an observation shows that a source has changed",
+    description="Starts tokenize_job once when an observation shows that a source has changed",
 )
-def sources_changed(context: SensorEvaluationContext):
+def sources_changed(context: SensorEvaluationContext) -> SensorResult | SkipReason:
     project = Project.open()
     now = digests(context.instance, project.recipe)
     if not now:
-        return SkipReason("no source has been observed yet: switch on the schedule `observe_sources`")
-    before = json.loads(context.cursor) if context.cursor else what_was_read(project)
+        return SkipReason("no source has been observed yet: turn on the schedule `observe_sources`")
+    before = json.loads(context.cursor) if context.cursor else digests_read(project)
     changed = sorted(name for name, digest in now.items() if before.get(name) != digest)
     if not changed:
         return SkipReason("no source has changed")
     state = json.dumps({**before, **now}, sort_keys=True)
     request = RunRequest(
         run_key="sources:" + hashlib.sha256(state.encode()).hexdigest()[:24],
-        tags={"slm/sources": ",".join(changed)[:200], **OF_ITSELF},
-        run_config=TOKENIZER_STAYS,
+        tags={"slm/sources": ",".join(changed)[:200], **AUTOMATIC_RUN},
+        run_config=KEEP_TOKENIZER,
     )
     return SensorResult(run_requests=[request], cursor=state)
 
 
 @sensor(
-    minimum_interval_seconds=SECONDS_BETWEEN_LOOKS,
+    minimum_interval_seconds=SECONDS_BETWEEN_CHECKS,
     default_status=DefaultSensorStatus.RUNNING,
-    description="Marks runs whose process died as failed, and frees what they held",
+    description="Marks runs whose process died as failed, and frees their slots",
 )
-def lost_runs(context: SensorEvaluationContext):
+def lost_runs(context: SensorEvaluationContext) -> SkipReason:
     lost = reaper.reap(context.instance)
     return SkipReason(f"marked as failed: {', '.join(lost)}" if lost else "no run has lost its process")
 
@@ -95,15 +95,15 @@ SCHEDULES = [
         job_name="observe_job",
         cron_schedule="*/15 * * * *",
         default_status=DefaultScheduleStatus.STOPPED,
-        description="Looks at every source each quarter of an hour",
+        description="Observes every source every 15 minutes",
     ),
     ScheduleDefinition(
         name="tokens_nightly",
         job_name="tokenize_job",
         cron_schedule="30 3 * * *",
-        tags=OF_ITSELF,
-        run_config=TOKENIZER_STAYS,
+        tags=AUTOMATIC_RUN,
+        run_config=KEEP_TOKENIZER,
         default_status=DefaultScheduleStatus.STOPPED,
-        description="Each night, whatever was missed by day; what is up to date costs seconds",
+        description="Runs tokenize_job every night, in case a change was missed; takes seconds if nothing has changed",
     ),
 ]

@@ -1,4 +1,4 @@
-"""Histograms of a stage's signals, what was kept beside what was removed, with a line at each limit in force."""
+"""Histograms of a stage's signals, for kept and removed documents, with a line at each limit in force."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -13,25 +13,25 @@ from pipeline.documents.reasons import Reason
 from pipeline.inspect.curves import ACCENT, KEPT, REMOVED, figure_of
 from pipeline.settings import StageSettings
 
-MOST = 30  # histograms; those of figures that a rule limits come first and are all drawn
-FAR = 4  # a limit beyond so many times the largest figure is named in the title: a line would leave the bars no room
+MOST_HISTOGRAMS = 30  # except that figures limited by a rule come first and are all drawn
+FAR = 4  # a limit above this multiple of the largest figure goes into the title: a line would squeeze the bars
 BINS = 30
-BESIDE = {*DECISION_SCHEMA, "source", "text", "declared_lang"}  # columns of the page that are no signals
+NOT_SIGNALS = {*DECISION_SCHEMA, "source", "text", "declared_lang"}  # other columns of the table
 
 
 @dataclass
 class Histogram:
-    """A figure of the documents, and the limits that rules set to it."""
+    """A figure of the documents, and the limits that rules set on it."""
 
     name: str
     figure: pl.Expr
-    lines: list[tuple[float, str]] = field(default_factory=list)  # where, and for which documents ("": all)
+    lines: list[tuple[float, str]] = field(default_factory=list)  # (limit, which documents it applies to; "": all)
 
 
 def histograms(frame: pl.DataFrame, rules: Sequence[Reason], settings: StageSettings) -> list[Histogram]:
-    """What is worth drawing of a table of decisions: figures that a rule in force limits, then other numbers.
+    """The histograms of a decision table: figures limited by a rule in force, then other numeric columns.
 
-    A column of which a limited figure is made is not drawn as well: a limit of words in 1,000 says nothing of a count.
+    Columns that a limited figure is computed from are not drawn: a limit per 1,000 words does not apply to the count.
     """
     limited: dict[str, Histogram] = {}
     parts: set[str] = set()
@@ -46,15 +46,15 @@ def histograms(frame: pl.DataFrame, rules: Sequence[Reason], settings: StageSett
     others = [
         Histogram(name, pl.col(name))
         for name, dtype in frame.schema.items()
-        if name not in BESIDE | parts and dtype.is_numeric() and frame[name].drop_nulls().n_unique() > 1
+        if name not in NOT_SIGNALS | parts and dtype.is_numeric() and frame[name].drop_nulls().n_unique() > 1
     ]
     if not limited and not others and "score" in frame.columns and frame["score"].drop_nulls().n_unique() > 1:
         others = [Histogram("score", pl.col("score"))]
-    return [*limited.values(), *others[: max(0, MOST - len(limited))]]
+    return [*limited.values(), *others[: max(0, MOST_HISTOGRAMS - len(limited))]]
 
 
 def _limits(rules: Sequence[Reason], settings: StageSettings) -> Iterator[tuple[Limit, str]]:
-    """The limits in force, and the documents that one applies to where the rule has set another to others."""
+    """The limits in force, each with its scope in words if the rule has other limits for other documents."""
     for rule in in_force(rules, settings):
         for limit in rule.limits:
             twins = [other for other in rule.limits if (other.signal, other.removes) == (limit.signal, limit.removes)]
@@ -62,22 +62,26 @@ def _limits(rules: Sequence[Reason], settings: StageSettings) -> Iterator[tuple[
 
 
 def drawing(frame: pl.DataFrame, rules: Sequence[Reason], settings: StageSettings) -> Any:
-    """All histograms of a table of decisions (with `keep`) as one figure; None where there is nothing to draw."""
-    wanted = [(of, values) for of in histograms(frame, rules, settings) if (values := _values(frame, of)).height]
-    if not wanted:
+    """All histograms of a decision table (with `keep`) in one figure; None if there is nothing to draw."""
+    drawn = [
+        (histogram, values)
+        for histogram in histograms(frame, rules, settings)
+        if (values := _values(frame, histogram)).height
+    ]
+    if not drawn:
         return None
-    across = min(3, len(wanted))
-    figure, axes = figure_of(math.ceil(len(wanted) / across), across)
-    for axis, (histogram, values) in zip(axes, wanted, strict=False):
+    across = min(3, len(drawn))
+    figure, axes = figure_of(math.ceil(len(drawn) / across), across)
+    for axis, (histogram, values) in zip(axes, drawn, strict=False):
         _draw(axis, histogram, values)
-    for axis in axes[len(wanted) :]:
+    for axis in axes[len(drawn) :]:
         axis.set_visible(False)
     axes[0].legend(frameon=False, fontsize=6)
     return figure
 
 
 def _values(frame: pl.DataFrame, histogram: Histogram) -> pl.DataFrame:
-    """`value` (f64, finite) and `keep` of the documents that have the figure."""
+    """`value` (float64, finite) and `keep` of the documents that have the figure."""
     values = frame.select(histogram.figure.cast(pl.Float64).alias("value"), "keep").drop_nulls()
     return values.filter(pl.col("value").is_finite())
 

@@ -1,7 +1,7 @@
-"""Group `sources`: one node for each source of the recipe, observed and never copied.
+"""Group `sources`: one node for each source of the recipe, which is observed but never copied.
 
-An observation notes a digest of what the source holds now. Where that differs from what `raw_documents` was made from,
-Dagster shows everything after it as out of date, and the sensor `sources_changed` can start what is to be made again.
+An observation records a digest of the source's current contents. If it differs from the one that `raw_documents` was
+made from, Dagster shows everything downstream as out of date, and the sensor `sources_changed` can start a run.
 """
 
 import re
@@ -46,23 +46,23 @@ def observed(source: Source) -> AssetsDefinition:
     spec = AssetSpec(
         key_of(source),
         group_name=GROUP,
-        description=f"Text from {source.describe()}. Read again where it differs from what was read before.",
+        description=f"Text from {source.describe()}. It is read again only if it has changed.",
         owners=OWNERS,
         kinds={source.icon},
         metadata={
             "kind": source.kind,
-            "language": source.lang or "as its records say",
-            "licence": source.license or "as its records say",
+            "language": source.lang or "as declared by its records",
+            "licence": source.license or "as declared by its records",
             "limit": source.limit or 0,
             "weight": source.weight,
         },
     )
 
     @multi_observable_source_asset(name=f"observe_{re.sub('[^A-Za-z0-9]', '_', source.name)}", specs=[spec])
-    def source_asset(context: AssetExecutionContext):
+    def source_asset(context: AssetExecutionContext):  # type: ignore[no-untyped-def]  # Dagster would read it
         try:
             project = Project.open(log=context.log.info)
-            with console.stopped_by_hand(context):
+            with console.cancelled_at_terminal(context):
                 state = raw_documents.observe(source, project.store, context.log.info)
         except UserError as error:
             raise Failure(description=str(error), allow_retries=False) from None
@@ -70,7 +70,7 @@ def observed(source: Source) -> AssetsDefinition:
         yield ObserveResult(
             asset_key=key_of(source),
             data_version=DataVersion(data_version(state["digest"])),
-            metadata={**metadata, "state": MetadataValue.text("as it is now; nothing was copied")},
+            metadata={**metadata, "state": MetadataValue.text("observed; nothing was copied")},
         )
 
     return source_asset
@@ -83,7 +83,7 @@ def data_version(digest: str) -> str:
 OBSERVE_JOB = define_asset_job(
     "observe_job",
     selection=AssetSelection.groups(GROUP, include_sources=True),
-    description="Looks at each source, and notes what it holds now",
+    description="Observes each source, and records a digest of its contents",
     executor_def=in_process_executor,
     config={"loggers": {"console": {}}},  # as in assets/jobs.py
 )

@@ -1,10 +1,10 @@
-"""Group `tokens`: from curated text to the numbers that a model reads."""
+"""Group `tokens`: the tokenizer and the curated documents as tokens."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from assets import checks, display
-from assets.asset import Described
+from assets.asset import AssetDescription
 from pipeline.graph import Project
 from pipeline.recipe import Recipe
 from pipeline.store.artifact import Artifact
@@ -17,9 +17,9 @@ def show_tokenizer(project: Project, artifact: Artifact) -> Mapping[str, Any]:
     shown = dict(display.of_facts(artifact))
     languages = artifact.facts.get("report", {}).get("languages", {})
     if languages:
-        shown["by language"] = display.table([{"language": name, **of} for name, of in languages.items()])
-        by_language = {name: of["bytes_per_token"] for name, of in languages.items()}
-        shown["bytes a token, by language"] = display.picture(display.bar_chart(by_language, "bytes a token"))
+        shown["by language"] = display.table([{"language": name, **figures} for name, figures in languages.items()])
+        by_language = {name: figures["bytes_per_token"] for name, figures in languages.items()}
+        shown["bytes per token, by language"] = display.picture(display.bar_chart(by_language, "bytes per token"))
     return shown
 
 
@@ -40,11 +40,11 @@ def show_shards(project: Project, artifact: Artifact) -> Mapping[str, Any]:
 
 
 DESCRIBED = (
-    Described(
+    AssetDescription(
         name="tokenizer",
         description=(
-            "How text becomes tokens, learned from the curated documents. Every byte can be written in it, so nothing "
-            "is unknown; the signs of a conversation are single tokens that ordinary text can never become."
+            "Splits text into tokens, learned from the curated documents. It can encode every byte, so no text is "
+            "unknown. The markers of a conversation are single tokens, which ordinary text never produces."
         ),
         kinds=("python", "sentencepiece"),
         version=tokenizer.VERSION,
@@ -53,9 +53,11 @@ DESCRIBED = (
         checks=(checks.ROUND_TRIP,),
         settings="tokenizer",
     ),
-    Described(
+    AssetDescription(
         name="token_shards",
-        description=("The curated documents as tokens, each beside its document's id: each token has a source."),
+        description=(
+            "The curated documents as tokens, with their document ids: every token can be traced to its source."
+        ),
         kinds=("python", "polars", "parquet"),
         version=token_shards.VERSION,
         made_by=token_shards.make,
@@ -65,5 +67,5 @@ DESCRIBED = (
 )
 
 
-def described(recipe: Recipe) -> list[Described]:
+def described(recipe: Recipe) -> list[AssetDescription]:
     return list(DESCRIBED)

@@ -1,8 +1,8 @@
-"""Training and evaluation in a process of their own, watched through Dagster Pipes.
+"""Runs training and evaluation in a separate process, monitored through Dagster Pipes.
 
-Why a process: torch's memory goes with it, `torchrun` can take its place on several devices, and a run that is
-terminated ends it by SIGINT, on which the training writes a checkpoint. What it reports comes back while it runs: log
-lines, and an observation of the asset with the loss now and then (the event log keeps each, so at most a few hundred).
+Its memory is released when it ends, `torchrun` can start it on several devices, and terminating the run sends it
+SIGINT, on which the training writes a checkpoint. While it runs, it reports log lines, and now and then an observation
+of the asset with the loss (at most a few hundred, since the event log keeps each of them).
 """
 
 import os
@@ -28,15 +28,15 @@ from model import allocator
 from pipeline.errors import UserError
 
 PROGRAM = "assets.training_program"
-SECONDS_TO_STOP = 120.0  # for the checkpoint of a large model, after SIGINT
+SECONDS_TO_STOP = 120.0  # after SIGINT: enough to write the checkpoint of a large model
 POLL_SECONDS = 0.2
-# Exit codes of the program, beside 0.
+# Exit codes of the program, besides 0.
 WRONG_INPUT, STOPPED = 3, 4
 
 
-def run_in_process_of_its_own(context: AssetExecutionContext, asset: str, block: str, given: Mapping[str, Any]) -> None:
-    """Makes one artifact in a child process. Raises UserError with the child's sentence, Failure if it broke down."""
-    extras = {"asset": asset, "block": block, "overrides": dict(given), "parent": os.getpid()}
+def run_in_own_process(context: AssetExecutionContext, asset: str, block: str, overrides: Mapping[str, Any]) -> None:
+    """Make one artifact in a child process. Raises UserError with the child's message, Failure if it crashed."""
+    extras = {"asset": asset, "block": block, "overrides": dict(overrides), "parent": os.getpid()}
     with open_pipes_session(
         context=context,
         extras=extras,
@@ -60,16 +60,16 @@ def run_in_process_of_its_own(context: AssetExecutionContext, asset: str, block:
         raise UserError(sentence)
     if process.returncode == STOPPED:
         raise Failure(
-            description=f"{asset} was stopped; the same command goes on from its checkpoint.", allow_retries=False
+            description=f"{asset} was stopped; the same command resumes from its checkpoint.", allow_retries=False
         )
     if process.returncode != 0:
         raise Failure(
-            description=f"The process that makes `{asset}` ended with {_ending(process.returncode)}; see above."
+            description=f"The process that makes `{asset}` ended with {_exit_status(process.returncode)}; see above."
         )
 
 
 def command() -> list[str]:
-    """The child's command: one process on one device, `torchrun` where SLM_PROCESSES asks for several."""
+    """The child's command: one process, or `torchrun` if SLM_PROCESSES is more than one."""
     processes = int(os.environ.get("SLM_PROCESSES") or 1)
     if processes > 1:
         return [
@@ -85,7 +85,7 @@ def command() -> list[str]:
 
 
 def _watch(context: AssetExecutionContext, session: Any, process: subprocess.Popen[bytes], asset: str) -> None:
-    """Waits for the child, and notes what it reports as observations of the asset."""
+    """Wait for the child, and log its progress reports as observations of the asset."""
     seen = 0
     running = True
     while running:
@@ -109,5 +109,5 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
             process.wait()
 
 
-def _ending(code: int) -> str:
+def _exit_status(code: int) -> str:
     return f"signal {signal.Signals(-code).name}" if code < 0 else f"code {code}"

@@ -1,7 +1,7 @@
-"""The child process of a training or an evaluation: makes one artifact and reports to the asset that started it.
+"""The child process of a training or evaluation: makes one artifact and reports to the asset that started it.
 
-Kept in assets/ so that pipeline/ knows nothing of Dagster: all that the training is given is a function to call with
-its progress, and one to ask whether it should stop.
+It is in assets/ so that pipeline/ does not depend on Dagster: the training only receives a function to report its
+progress to, and one that tells it to stop.
 """
 
 import os
@@ -22,11 +22,11 @@ from pipeline.printing import duration
 from pipeline.training.stopping import Stopped
 
 SECONDS_BETWEEN_REPORTS = 10.0
-MOST_REPORTS = 300  # of one run: after each hundred, the pause doubles
+MOST_REPORTS = 300  # approximate limit per run: after every hundred reports, the interval doubles
 
 
 class Progress:
-    """Passes on progress, seldom enough that the event log stays small however long the run is."""
+    """Forwards progress reports, limiting their number so that the event log stays small in long runs."""
 
     def __init__(self, pipes: PipesContext):
         self._pipes = pipes
@@ -44,12 +44,12 @@ class Progress:
             self._pause *= 2
         plain = {name: value for name, value in figures.items() if isinstance(value, bool | int | float | str)}
         self._pipes.report_custom_message({"progress": plain})
-        if line := in_words(plain):
+        if line := progress_line(plain):
             self._pipes.log.info(line)
 
 
-def in_words(figures: dict[str, Any]) -> str:
-    """One line of progress for a person; nothing for what the training has told in a line of its own."""
+def progress_line(figures: dict[str, Any]) -> str:
+    """One line of progress for the log; "" for reports that the training logs itself."""
     if "part" in figures:
         done, of = figures["done"], figures["of"]
         return f"{bar(done / max(of, 1))}  {figures['part']}: {done:,} of {of:,}"
@@ -72,28 +72,28 @@ def bar(share: float, width: int = 20) -> str:
 def main() -> int:
     stop = False
 
-    def ask_to_stop(number: int, frame: Any) -> None:
+    def request_stop(number: int, frame: Any) -> None:
         nonlocal stop
         stop = True
 
-    signal.signal(signal.SIGINT, ask_to_stop)
-    signal.signal(signal.SIGTERM, ask_to_stop)
+    signal.signal(signal.SIGINT, request_stop)
+    signal.signal(signal.SIGTERM, request_stop)
     with open_dagster_pipes() as pipes:
         parent = int(pipes.get_extra("parent"))
-        name, block, given = pipes.get_extra("asset"), pipes.get_extra("block"), pipes.get_extra("overrides")
+        name, block, overrides = pipes.get_extra("asset"), pipes.get_extra("block"), pipes.get_extra("overrides")
         os.environ["SLM_DAGSTER_RUN"] = pipes.run_id  # for the tags of the MLflow run
 
         def should_stop() -> bool:
-            return stop or not alive(parent)
+            return stop or not is_alive(parent)
 
         try:
             project = Project.open(log=pipes.log.info)
-            if given:
-                project = replace(project, recipe=overridden(project.recipe, block, given))
+            if overrides:
+                project = replace(project, recipe=overridden(project.recipe, block, overrides))
             project = replace(project, progress=Progress(pipes), should_stop=should_stop)
             artifact = project.make(name)
             if os.environ.get("RANK", "0") == "0":
-                registry.note(project.recipe, project.store, artifact, project.log)
+                registry.record(project.recipe, project.store, artifact, project.log)
         except UserError as error:
             pipes.report_custom_message({"user_error": str(error)})
             return WRONG_INPUT
@@ -109,8 +109,8 @@ def main() -> int:
     return 0
 
 
-def alive(pid: int) -> bool:
-    """Whether a process is there: a run that was killed leaves its child behind, which then stops by itself."""
+def is_alive(pid: int) -> bool:
+    """Whether a process is running. The child of a run that was killed notices with this that it has to stop."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

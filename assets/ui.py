@@ -1,8 +1,8 @@
-"""`make ui`: Dagster and MLflow in the browser, started together, once, and stopped together.
+"""`make ui`: starts the servers of Dagster and MLflow together, only once, and stops them together.
 
-The idea: two daemons on one instance start every scheduled run twice, so a lock stands before them. The kernel drops it
-with its holders, however they end. What a supervisor started is written down beside the lock, so that after a kill the
-next one ends what is left before it starts servers of its own.
+Two daemons on one instance would start every scheduled run twice, so a file lock prevents it. The kernel releases the
+lock when its holders end, however that happens. The supervisor records the process groups that it started in a file
+next to the lock, so that after a kill the next supervisor ends what remains before it starts its own servers.
 """
 
 import argparse
@@ -20,23 +20,23 @@ from pathlib import Path
 from typing import Any
 
 SECONDS_TO_STOP = 30.0
-SECONDS_BETWEEN_LOOKS = 15.0
+SECONDS_BETWEEN_CHECKS = 15.0
 
 
-class Refused(Exception):
-    """A sentence for the person at the terminal."""
+class CannotStart(Exception):
+    """Why the UI cannot start, in one sentence for the user."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    options = parsed(arguments)
+    options = parse_arguments(arguments)
     home = Path(os.environ["DAGSTER_HOME"]) if os.environ.get("DAGSTER_HOME") else Path.cwd() / "dagster_home"
     home.mkdir(parents=True, exist_ok=True)
     try:
         lock = acquire(home)
         for port in (options.port, options.mlflow_port):
-            refuse_taken(options.host, port)
-    except Refused as refusal:
-        print(refusal, file=sys.stderr)
+            require_free_port(options.host, port)
+    except CannotStart as problem:
+        print(problem, file=sys.stderr)
         return 1
 
     from dagster import DagsterInstance
@@ -47,17 +47,17 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ["DAGSTER_HOME"] = str(home)
     with DagsterInstance.get() as instance:
         for run_id in reaper.reap(instance):
-            print(f"the run {run_id[:8]} had lost its process and is marked as failed")
+            print(f"the process of run {run_id[:8]} is gone; the run is marked as failed")
     os.environ["SLM_MLFLOW_UI"] = f"http://{options.host}:{options.mlflow_port}"
-    # A database on this machine is shown as it is; of a server elsewhere, only the link is.
+    # A local database needs an MLflow server of our own; a remote tracking server has one already.
     with_mlflow = not tracking.tracking_uri().startswith("http")
     return serve(commands(options, tracking.tracking_uri() if with_mlflow else None), home, lock, options)
 
 
-def parsed(arguments: list[str] | None) -> argparse.Namespace:
+def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make ui", description="Dagster and MLflow in the browser")
     parser.add_argument(
-        "--host", default="127.0.0.1", help="address to listen at; other machines see nothing by default"
+        "--host", default="127.0.0.1", help="address to listen on; by default, other machines cannot connect"
     )
     parser.add_argument("--port", type=int, default=3000, help="Dagster's port")
     parser.add_argument("--mlflow-port", type=int, default=5000, help="MLflow's port")
@@ -66,27 +66,27 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
 
 def commands(options: argparse.Namespace, mlflow_uri: str | None) -> dict[str, list[str]]:
     binaries = Path(sys.executable).parent
-    found = {"dagster": [str(binaries / "dagster"), "dev", "-h", options.host, "-p", str(options.port)]}
+    servers = {"dagster": [str(binaries / "dagster"), "dev", "-h", options.host, "-p", str(options.port)]}
     if mlflow_uri:
-        found["mlflow"] = [
+        servers["mlflow"] = [
             str(binaries / "mlflow"), "ui", "--backend-store-uri", mlflow_uri, "--workers", "1",
             "--host", options.host, "--port", str(options.mlflow_port),
         ]  # fmt: skip
-    return found
+    return servers
 
 
 def serve(servers: dict[str, list[str]], home: Path, lock: int, options: argparse.Namespace) -> int:
-    """Starts the servers, waits for a signal or for one of them to end, and ends all."""
+    """Start the servers, wait for a signal or for one of them to end, and end all of them."""
     stop = False
 
-    def ask_to_stop(number: int, frame: Any) -> None:
+    def request_stop(number: int, frame: Any) -> None:
         nonlocal stop
         stop = True
 
-    signal.signal(signal.SIGINT, ask_to_stop)
-    signal.signal(signal.SIGTERM, ask_to_stop)
-    # Groups of their own: what a server starts is ended with it, and Ctrl-C reaches them through this process alone.
-    # MLflow's server would start eight more processes (2 GB) for jobs that nothing here uses.
+    signal.signal(signal.SIGINT, request_stop)
+    signal.signal(signal.SIGTERM, request_stop)
+    # Each in its own process group: a server's children end with it, and Ctrl-C reaches them only through this process.
+    # MLflow's server would start eight more processes (2 GB) for jobs, which are not used here.
     environment = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", **os.environ}
     processes = {
         name: subprocess.Popen(command, start_new_session=True, pass_fds=(lock,), env=environment)
@@ -98,29 +98,30 @@ def serve(servers: dict[str, list[str]], home: Path, lock: int, options: argpars
     site = f"http://{options.host}"
     print(f"Dagster: {site}:{options.port}   MLflow: {site}:{options.mlflow_port}   (Ctrl-C ends both)", flush=True)
     ended = ""
-    looked = time.monotonic()
+    last_check = time.monotonic()
     while not stop and not ended:
         time.sleep(0.2)
         ended = next((name for name, process in processes.items() if process.poll() is not None), "")
-        if time.monotonic() - looked > SECONDS_BETWEEN_LOOKS and not ended:
-            watch(processes["dagster"].pid, f"{site}:{options.port}")
-            looked = time.monotonic()
+        if time.monotonic() - last_check > SECONDS_BETWEEN_CHECKS and not ended:
+            monitor(processes["dagster"].pid, f"{site}:{options.port}")
+            last_check = time.monotonic()
     end_groups([process.pid for process in processes.values()])
     for process in processes.values():
         process.wait()
     (home / "ui.json").unlink(missing_ok=True)
     if ended:
         print(
-            f"{ended} ended by itself (code {processes[ended].returncode}), so the rest was ended too", file=sys.stderr
+            f"{ended} exited unexpectedly (code {processes[ended].returncode}), so all servers were stopped",
+            file=sys.stderr,
         )
         return 1
     return 0
 
 
-def watch(dagster: int, address: str) -> None:
-    """Marks lost runs, and has a code server that died started again: `dagster dev` itself leaves it dead.
+def monitor(dagster: int, address: str) -> None:
+    """Mark lost runs as failed, and restart a code server that died, which `dagster dev` does not do.
 
-    Without a code server no sensor runs, so the sensor that marks lost runs is no help then.
+    Sensors need a code server, so the sensor that marks lost runs does not help here.
     """
     import psutil
     from dagster import DagsterInstance
@@ -130,37 +131,39 @@ def watch(dagster: int, address: str) -> None:
     try:
         with DagsterInstance.get() as instance:
             for run_id in reaper.reap(instance, always_mlflow=False):
-                print(f"the run {run_id[:8]} has lost its process and is marked as failed", flush=True)
-        below = [" ".join(of.cmdline()) for of in psutil.Process(dagster).children(recursive=True)]
+                print(f"the process of run {run_id[:8]} is gone; the run is marked as failed", flush=True)
+        children = [" ".join(child.cmdline()) for child in psutil.Process(dagster).children(recursive=True)]
     except (psutil.NoSuchProcess, OSError):
         return
-    if any("dagster_webserver" in of for of in below) and not any("dagster api grpc" in of for of in below):
+    if any("dagster_webserver" in line for line in children) and not any(
+        "dagster api grpc" in line for line in children
+    ):
         query = json.dumps({"query": "mutation { reloadWorkspace { __typename } }"}).encode()
         request = urllib.request.Request(f"{address}/graphql", query, {"Content-Type": "application/json"})
-        with contextlib.suppress(OSError):  # it is not up yet, or busy with just that: next time
+        with contextlib.suppress(OSError):  # not up yet, or already restarting: try again at the next check
             urllib.request.urlopen(request, timeout=30).read()
-            print("the code server had died and is started again", flush=True)
+            print("the code server died and was restarted", flush=True)
 
 
 def acquire(home: Path) -> int:
-    """The lock, held from now on; ends what a killed supervisor left behind. Raises Refused where one is at work."""
+    """Acquire the lock, after ending the servers of a killed supervisor. Raises CannotStart if another one runs."""
     lock = os.open(home / "ui.lock", os.O_RDWR | os.O_CREAT, 0o644)
-    held = not locked(lock)
-    left = noted(home)
-    if held and (left is None or is_supervisor(left["supervisor"])):
-        raise Refused("The UI is running already for this folder; end it first (Ctrl-C where it was started).")
-    if left is not None:  # a supervisor that ends by itself takes its note away
-        print("an earlier UI was killed; ending what it left behind", flush=True)
-        end_groups([group for group in left["groups"] if is_ours(group)])
+    held = not try_lock(lock)
+    note = read_note(home)
+    if held and (note is None or is_supervisor(note["supervisor"])):
+        raise CannotStart("The UI is already running for this folder; stop it first (Ctrl-C where it was started).")
+    if note is not None:  # a supervisor that exits normally removes its note
+        print("an earlier UI was killed; stopping its servers", flush=True)
+        end_groups([group for group in note["groups"] if is_ours(group)])
     deadline = time.monotonic() + SECONDS_TO_STOP
-    while not locked(lock):
+    while not try_lock(lock):
         if time.monotonic() > deadline:
-            raise Refused(f"Processes of an earlier UI still hold {home / 'ui.lock'}; end them first.")
+            raise CannotStart(f"Processes of an earlier UI still hold {home / 'ui.lock'}; stop them first.")
         time.sleep(0.2)
     return lock
 
 
-def locked(lock: int) -> bool:
+def try_lock(lock: int) -> bool:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return True
@@ -168,7 +171,7 @@ def locked(lock: int) -> bool:
         return False
 
 
-def noted(home: Path) -> dict[str, Any] | None:
+def read_note(home: Path) -> dict[str, Any] | None:
     try:
         return json.loads((home / "ui.json").read_text())
     except (FileNotFoundError, ValueError):
@@ -185,7 +188,7 @@ def is_supervisor(pid: int) -> bool:
 
 
 def is_ours(group: int) -> bool:
-    """Whether the processes of a group are servers that a UI started, and not others that were given its number."""
+    """Whether a process group has servers that a UI started, and is no other group that reused the id."""
     import psutil
 
     for process in psutil.process_iter(["pid", "cmdline"]):
@@ -198,7 +201,7 @@ def is_ours(group: int) -> bool:
 
 
 def end_groups(groups: list[int]) -> None:
-    """Ends the process groups: asks first, and insists after a while. Runs that go on are ended through Dagster."""
+    """End the process groups with SIGINT, then SIGTERM, then SIGKILL. Dagster ends the runs that are still going."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
         alive = [group for group in groups if group_alive(group)]
         for group in alive:
@@ -225,13 +228,13 @@ def group_alive(group: int) -> bool:
         return False
 
 
-def refuse_taken(host: str, port: int) -> None:
+def require_free_port(host: str, port: int) -> None:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
         except OSError as error:
-            raise Refused(
+            raise CannotStart(
                 f"Port {port} cannot be used ({error.strerror}); choose another: make ui PORT=… MLFLOW_PORT=…"
             ) from None
 

@@ -12,18 +12,33 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
-import sys
 import tempfile
-import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+# Everything else is imported where it is used, so that nanoGPT's crops are measured without Polars and Arrow.
+from benchmarks.measuring import cpu_of, output_of, peak_memory, program
+
+if TYPE_CHECKING:
+    from pipeline.store.artifact import Artifact
+    from pipeline.store.draft import Draft
 
 ROUNDS = 2
 VOCABULARY = 32_000
 DOCUMENTS = 20_000  # a fragment: about 10 M tokens
 MEASURED = 20_000_000  # tokens of each measurement
+BATCH = 16  # sequences
+CONTEXTS = (256, 2048)
+SETTINGS: dict[str, dict[str, object]] = {
+    "cut": {},
+    "cut, documents masked": {"mask_documents": True},
+    "best fit": {"packing": "best_fit"},
+    "best fit, documents masked": {"packing": "best_fit", "mask_documents": True},
+}
+RECIPE, CROPS = "made", "crops.bin"
 
 PEER = """
 import json, sys, time, itertools
@@ -48,23 +63,23 @@ print(json.dumps({"rate": done / seconds, "peak": peak / 1024}))
 """
 
 
-def make_shards(root: Path, fragments: int):
+def make_shards(root: Path, fragments: int) -> Artifact:
     """A store with token shards of `fragments` tables, and the same tokens in one file for memory-mapped crops."""
     import polars as pl
 
+    from benchmarks.making import quiet, write_tokens
     from pipeline.store.store import Store
     from pipeline.tokens.encoding import list_series
-    from pipeline.tokens.shards import row_groups, write_shard
 
-    rng = np.random.default_rng(0)
+    draw = np.random.default_rng(0)
     shares = 1 / np.arange(1, VOCABULARY - 9)
     cumulated = np.cumsum(shares / shares.sum())
 
-    def build(draft):
-        with open(root / "crops.bin", "wb") as crops:
+    def build(draft: Draft) -> None:
+        with open(root / CROPS, "wb") as crops:
             for number in range(fragments):
-                lengths = np.maximum(rng.lognormal(5.7, 1.0, DOCUMENTS).astype(np.int64), 1)
-                tokens = (10 + np.searchsorted(cumulated, rng.random(lengths.sum()))).astype(np.uint16)
+                lengths = np.maximum(draw.lognormal(5.7, 1.0, DOCUMENTS).astype(np.int64), 1)
+                tokens = (10 + np.searchsorted(cumulated, draw.random(lengths.sum()))).astype(np.uint16)
                 tokens.tofile(crops)
                 frame = pl.DataFrame(
                     {
@@ -78,100 +93,113 @@ def make_shards(root: Path, fragments: int):
                     }
                 )
                 fragment = f"made-{number:04x}"
-                groups = list(row_groups(frame, 2**20))
-                write_shard(frame, groups, draft.path(f"{fragment}.parquet"))
-                parts = [frame[a:b] for a, b in groups]
-                listed = [["train", "en", part.height, int(part["length"].sum()), 0] for part in parts]
-                facts = {"source": "made", "groups": listed}
+                facts = write_tokens(frame, draft.path(f"{fragment}.parquet"))
                 draft.record(fragment, {"n": number}, rows=frame.height, facts=facts)
         draft.facts |= {"dtype": "uint16", "tokenizer": {"document_start": 3, "pad": 0}}
 
-    return Store(root, "made").make(
-        "token_shards", code_version="1", settings={"n": fragments}, inputs={}, build=build, log=lambda line: None
-    )
+    return Store(root, RECIPE).make(
+        "token_shards", code_version="1", settings={"n": fragments}, inputs={}, build=build, log=quiet
+    )  # fmt: skip
 
 
-def feed(root: Path, context: int, batch: int, tokens: int, settings: str) -> float:
+# -- loaders: each reads `count` batches -------------------------------------------------------------------------------
+
+
+def read_feed(root: Path, context: int, count: int, settings: str) -> Callable[[], None]:
     from pipeline.store.store import Store
     from pipeline.training.data.feed import Feed, FeedSettings
 
-    shards = Store(root, "made").require("token_shards")
-    loader = Feed(shards, FeedSettings(**json.loads(settings)), 1, context, batch)
-    count = tokens // (context * batch)
-    started = time.process_time()
-    for number in range(count):
-        loader.batch(number)
-    return count * context * batch / (time.process_time() - started)
+    shards = Store(root, RECIPE).require("token_shards")
+    loader = Feed(shards, FeedSettings(**json.loads(settings)), 1, context, BATCH)
+
+    def read() -> None:
+        for number in range(count):
+            loader.batch(number)
+
+    return read
 
 
-def crops(root: Path, context: int, batch: int, tokens: int, settings: str) -> float:
+def read_crops(root: Path, context: int, count: int, settings: str) -> Callable[[], None]:
     """nanoGPT's `get_batch`, in numpy."""
-    rng = np.random.default_rng(1)
-    count = tokens // (context * batch)
-    started = time.process_time()
-    for _ in range(count):
-        data = np.memmap(root / "crops.bin", dtype=np.uint16, mode="r")
-        at = rng.integers(0, len(data) - context, batch)
-        np.stack([data[i : i + context].astype(np.int64) for i in at])
-        np.stack([data[i + 1 : i + 1 + context].astype(np.int64) for i in at])
-    return count * context * batch / (time.process_time() - started)
+    draw = np.random.default_rng(1)
+
+    def read() -> None:
+        for _ in range(count):
+            data = np.memmap(root / CROPS, dtype=np.uint16, mode="r")
+            at = draw.integers(0, len(data) - context, BATCH)
+            np.stack([data[i : i + context].astype(np.int64) for i in at])
+            np.stack([data[i + 1 : i + 1 + context].astype(np.int64) for i in at])
+
+    return read
 
 
-def measured(command: list[str]) -> dict[str, float]:
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        raise SystemExit(done.stderr)
-    return json.loads(done.stdout.splitlines()[-1])
+LOADERS = {"feed": read_feed, "crops": read_crops}
+
+
+def measure(loader: str, root: Path, context: int, settings: str) -> dict[str, float]:
+    """Tokens a CPU second, and the peak memory of this process in MB."""
+    count = MEASURED // (context * BATCH)
+    _, seconds = cpu_of(LOADERS[loader](root, context, count, settings))
+    return {"rate": count * context * BATCH / seconds, "peak": peak_memory()}
+
+
+# -- all of them -------------------------------------------------------------------------------------------------------
+
+
+def commands(root: Path, shards: Artifact, context: int, peers: str | None) -> dict[str, list[str]]:
+    """The command line of each loader's process, by name."""
+    found = {
+        name: program("feed", "--one", "feed", root, context, json.dumps(settings))
+        for name, settings in SETTINGS.items()
+    }
+    found["nanoGPT's crops"] = program("feed", "--one", "crops", root, context, "{}")
+    if peers:
+        tokens = str(MEASURED // 10)
+        found["datasets, streaming"] = [peers, "-c", PEER, str(shards.directory), str(context), str(BATCH), tokens]
+    return found
+
+
+def compare(fragments: int, peers: str | None) -> None:
+    """Print a row for each loader and context."""
+    with tempfile.TemporaryDirectory() as folder:
+        shards = make_shards(Path(folder), fragments)
+        size = sum(group[3] for name in shards.fragments for group in shards.entry(name)["facts"]["groups"]) / 1e6
+        for context in CONTEXTS:
+            runs = commands(Path(folder), shards, context, peers)
+            found: dict[str, list[dict[str, float]]] = {name: [] for name in runs}
+            for _ in range(ROUNDS):
+                for name, command in runs.items():
+                    found[name].append(json.loads(output_of(command).splitlines()[-1]))
+            for name, results in found.items():
+                rates = [f"{result['rate'] / 1e6:.1f}" for result in results]
+                best = max(rates, key=float)
+                peak = max(result["peak"] for result in results)
+                print(f"| {name} | {size:.0f} | {context} | {best} ({', '.join(rates)}) | {peak:.0f} |", flush=True)
+
+
+def arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--peers", help="a Python that has `datasets`")
+    parser.add_argument(
+        "--fragments",
+        type=int,
+        nargs="*",
+        default=[4, 40],
+        help="sizes of the corpus, in fragments of some 10 M tokens",
+    )
+    parser.add_argument("--one", nargs=4, metavar=("LOADER", "FOLDER", "CONTEXT", "SETTINGS"), help=argparse.SUPPRESS)
+    return parser
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--peers", help="a Python that has `datasets`")
-    parser.add_argument("--one", nargs=5, help=argparse.SUPPRESS)
-    given = parser.parse_args()
+    given = arguments().parse_args()
     if given.one:
-        kind, root, context, batch, settings = given.one
-        rate = {"feed": feed, "crops": crops}[kind](Path(root), int(context), int(batch), MEASURED, settings)
-        # Not getrusage's figure: that starts with the memory of the process that started this one.
-        lines = Path("/proc/self/status").read_text().splitlines()
-        peak = next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
-        print(json.dumps({"rate": rate, "peak": peak / 1024}))
+        loader, root, context, settings = given.one
+        print(json.dumps(measure(loader, Path(root), int(context), settings)))
         return
-    me = [sys.executable, "-m", "benchmarks.feed", "--one"]
     print("| loader | corpus, M tokens | context | M tokens/cpu-s (best, all) | peak MB |\n|---|---|---|---|---|")
-    for fragments in (4, 40):
-        with tempfile.TemporaryDirectory() as place:
-            shards = make_shards(Path(place), fragments)
-            size = sum(group[3] for name in shards.fragments for group in shards.entry(name)["facts"]["groups"]) / 1e6
-            for context in (256, 2048):
-                settings = {
-                    "cut": {},
-                    "cut, documents masked": {"mask_documents": True},
-                    "best fit": {"packing": "best_fit"},
-                    "best fit, documents masked": {"packing": "best_fit", "mask_documents": True},
-                }
-                runs = {name: [*me, "feed", place, str(context), "16", json.dumps(of)] for name, of in settings.items()}
-                runs["nanoGPT's crops"] = [*me, "crops", place, str(context), "16", "{}"]
-                if given.peers:
-                    folder = str(shards.directory)
-                    runs["datasets, streaming"] = [
-                        given.peers,
-                        "-c",
-                        PEER,
-                        folder,
-                        str(context),
-                        "16",
-                        str(MEASURED // 10),
-                    ]
-                found: dict[str, list[dict[str, float]]] = {name: [] for name in runs}
-                for _ in range(ROUNDS):
-                    for name, command in runs.items():
-                        found[name].append(measured(command))
-                for name, results in found.items():
-                    rates = [f"{result['rate'] / 1e6:.1f}" for result in results]
-                    best = max(rates, key=float)
-                    peak = max(result["peak"] for result in results)
-                    print(f"| {name} | {size:.0f} | {context} | {best} ({', '.join(rates)}) | {peak:.0f} |", flush=True)
+    for fragments in given.fragments:
+        compare(fragments, given.peers)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Filters beside datatrove: documents a CPU second and where the decisions differ, in one run on the same texts.
 
-    python benchmarks/filters_vs_peers.py --texts 'DIR/*.parquet' --peer PEER_VENV/bin/python [--limit 1500]
+    python -m benchmarks.filters_vs_peers --texts 'DIR/*.parquet' --peer PEER_VENV/bin/python [--limit 1500]
 
 PEER is the Python of an environment with `datatrove`, `spacy`, `nltk` and `polars`; datatrove never comes into the
 project's own. Both sides read the same English texts; ours are held to the settings that datatrove has by default, on
@@ -12,17 +12,16 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import tempfile
-import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 os.environ.setdefault("POLARS_MAX_THREADS", "1")
 
 import polars as pl
 
+from benchmarks.measuring import cpu_of, output_of
 from pipeline.curation.filters import heuristic_rules, heuristics, keywords, language
 from pipeline.curation.filters.gopher_quality import quality_columns
 from pipeline.curation.filters.gopher_repetition import repetition_columns
@@ -52,9 +51,9 @@ json.dump(out, open(sys.argv[2], "w"))
 
 
 def timed(work: Callable[[], pl.DataFrame]) -> tuple[pl.DataFrame, float]:
+    """The second result of `work`, and its CPU seconds: the first one also pays for what is made once."""
     work()
-    started = time.process_time()
-    return work(), time.process_time() - started
+    return cpu_of(work)
 
 
 def ours(texts: pl.Series) -> dict[str, tuple[list[str | None], float]]:
@@ -90,44 +89,61 @@ def ours(texts: pl.Series) -> dict[str, tuple[list[str | None], float]]:
     return found
 
 
-def main() -> None:
+def theirs(texts: pl.Series, python: str) -> dict[str, tuple[list[str | None], float]]:
+    """Reasons and CPU seconds of datatrove's filters."""
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = Path(folder) / "texts.parquet", Path(folder) / "peer.json"
+        texts.alias("text").to_frame().write_parquet(source)
+        output_of([python, "-c", PEER, str(source), str(target)])
+        found = json.loads(target.read_text())
+    return {name: (of["reasons"], of["seconds"]) for name, of in found.items()}
+
+
+def row(name: str, mine: tuple[list[str | None], float], other: tuple[list[str | None], float] | None) -> str:
+    """A row of the table; the right of it stays empty where there is nothing to compare with."""
+    reasons, seconds = mine
+    cells = [name, f"{len(reasons) / seconds:,.0f}", "", "", "", "", ""]
+    if other is not None:
+        pairs = list(zip(reasons, other[0], strict=True))
+        same = sum((a is None) == (b is None) for a, b in pairs) / len(pairs)
+        only_mine = most_frequent(a for a, b in pairs if a and not b)
+        only_other = most_frequent(b for a, b in pairs if b and not a)
+        cells[2:] = [
+            f"{len(reasons) / other[1]:,.0f}",
+            f"{other[1] / seconds:.0f}",
+            f"{same:.1%}",
+            only_mine,
+            only_other,
+        ]
+    return "| " + " | ".join(cells) + " |"
+
+
+def most_frequent(reasons: Iterable[str]) -> str:
+    return ", ".join(f"{reason} {count}" for reason, count in Counter(reasons).most_common(4)) or "-"
+
+
+def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--texts", required=True, help="glob of Parquet files with a column `text` (and `lang`)")
     parser.add_argument("--peer", help="Python of an environment with datatrove; without it only ours is measured")
     parser.add_argument("--limit", type=int, default=1500)
     parser.add_argument("--lang", default="en", help="only documents that declare this language")
-    given = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    given = arguments().parse_args()
     table = pl.read_parquet(given.texts)
     if "lang" in table.columns and given.lang:
         table = table.filter(pl.col("lang") == given.lang)
     texts = table["text"].drop_nulls().head(given.limit)
     print(f"{len(texts):,} documents, {texts.str.len_bytes().sum() / 1e6:.1f} MB")
     mine = ours(texts)
-    theirs: dict[str, dict] = {}
-    if given.peer:
-        with tempfile.TemporaryDirectory() as folder:
-            source, target = Path(folder) / "texts.parquet", Path(folder) / "peer.json"
-            texts.alias("text").to_frame().write_parquet(source)
-            subprocess.run([given.peer, "-c", PEER, str(source), str(target)], check=True, stdout=subprocess.DEVNULL)
-            theirs = json.loads(target.read_text())
+    others = theirs(texts, given.peer) if given.peer else {}
     print("| | ours, docs/cpu-s | datatrove | ratio | same decision | only ours removes | only datatrove |")
     print("|---|---|---|---|---|---|---|")
-    for name, (reasons, seconds) in mine.items():
-        row = [name, f"{len(texts) / seconds:,.0f}", "", "", "", "", ""]
-        if name in theirs:
-            other = theirs[name]["reasons"]
-            pairs = list(zip(reasons, other, strict=True))
-            same = sum((a is None) == (b is None) for a, b in pairs) / len(pairs)
-            row[2] = f"{len(texts) / theirs[name]['seconds']:,.0f}"
-            row[3] = f"{theirs[name]['seconds'] / seconds:.0f}"
-            row[4] = f"{same:.1%}"
-            row[5] = most_frequent(a for a, b in pairs if a and not b)
-            row[6] = most_frequent(b for a, b in pairs if b and not a)
-        print("| " + " | ".join(row) + " |")
-
-
-def most_frequent(reasons) -> str:
-    return ", ".join(f"{reason} {count}" for reason, count in Counter(reasons).most_common(4)) or "-"
+    for name, measured in mine.items():
+        print(row(name, measured, others.get(name)))
 
 
 if __name__ == "__main__":

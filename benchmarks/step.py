@@ -16,24 +16,31 @@ import statistics
 import subprocess
 import sys
 import time
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import model  # noqa: F401  (before torch: it says how threads wait)
+from benchmarks.measuring import ROOT
 from model import allocator
 
 STEPS, WARM = 12, 3
 BATCH = 4096
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", choices=["demo", "10m", "100m"], default="demo")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--optimiser", choices=["muon", "adamw"], default="muon")
-    parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
-    parser.add_argument("--without-amx", action="store_true")
-    parser.add_argument("--busy", type=int, default=0)
-    options = parser.parse_args()
+@contextmanager
+def busy_programs(number: int) -> Iterator[None]:
+    """So many programs that do nothing but compute."""
+    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(number)]
+    try:
+        yield
+    finally:
+        for process in busy:
+            process.kill()
+            process.wait()
+
+
+def step_of(size: str, optimiser_name: str, precision: str) -> Callable[[], float]:
+    """A function that takes one step of a network; it returns the optimiser's seconds of wall time."""
     import torch
 
     from benchmarks.training_vs_peers import SIZES, ours
@@ -42,42 +49,58 @@ def main() -> int:
     from pipeline.training import machine
     from pipeline.training.optimiser import Optimiser
 
-    if options.without_amx:
-        machine.bf16_is_fast = lambda device: False
-    torch.set_num_threads(options.threads)
-    recipe = load(Path(__file__).parent.parent / "recipes" / "demo.yaml")
-    if options.size == "demo":
-        network = Transformer(recipe.model.model_copy(update={"vocab_size": 4096}))
-    else:
-        network = ours(SIZES[options.size])
-    settings = recipe.pretraining.model_copy(update={"optimiser": options.optimiser})
+    recipe = load(ROOT / "recipes" / "demo.yaml")
+    demo = recipe.model.model_copy(update={"vocab_size": 4096})
+    network = Transformer(demo) if size == "demo" else ours(SIZES[size])
+    settings = recipe.pretraining.model_copy(update={"optimiser": optimiser_name})
     optimiser = Optimiser(network, settings, 1e-3)
     tokens = torch.randint(0, 4096, (BATCH // network.config.context, network.config.context))
-    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(options.busy)]
+
+    def step() -> float:
+        with machine.autocast("cpu", precision):
+            total, count = network(tokens, tokens)
+        (total / count).backward()
+        computed = time.perf_counter()
+        optimiser.step(1.0)
+        optimiser.zero_grad()
+        return time.perf_counter() - computed
+
+    return step
+
+
+def arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", choices=["demo", "10m", "100m"], default="demo")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--optimiser", choices=["muon", "adamw"], default="muon")
+    parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
+    parser.add_argument("--without-amx", action="store_true")
+    parser.add_argument("--busy", type=int, default=0)
+    return parser
+
+
+def main() -> None:
+    given = arguments().parse_args()
+    import torch
+
+    from pipeline.training import machine
+
+    if given.without_amx:
+        machine.bf16_is_fast = lambda device: False
+    torch.set_num_threads(given.threads)
+    step = step_of(given.size, given.optimiser, given.precision)
     rows = []
-    try:
-        with allocator.kept_memory():
-            for _ in range(WARM + STEPS):
-                started, cpu = time.perf_counter(), time.process_time()
-                with machine.autocast("cpu", options.precision):
-                    total, count = network(tokens, tokens)
-                (total / count).backward()
-                computed = time.perf_counter()
-                optimiser.step(1.0)
-                optimiser.zero_grad()
-                ended = time.perf_counter()
-                rows.append((ended - started, time.process_time() - cpu, ended - computed))
-    finally:
-        for process in busy:
-            process.kill()
-            process.wait()
+    with busy_programs(given.busy), allocator.kept_memory():
+        for _ in range(WARM + STEPS):
+            started, cpu = time.perf_counter(), time.process_time()
+            update = step()
+            rows.append((time.perf_counter() - started, time.process_time() - cpu, update))
     wall, cpu, update = (statistics.median(column) for column in zip(*rows[WARM:], strict=True))
     print(
-        f"{options.size}, {options.precision}, {options.optimiser}, {options.threads} thread(s), {options.busy} busy:"
+        f"{given.size}, {given.precision}, {given.optimiser}, {given.threads} thread(s), {given.busy} busy:"
         f" {wall:.3f} s a step, {cpu:.3f} CPU-s, optimiser {1000 * update:.0f} ms, {update / wall:.1%}"
     )
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -1,6 +1,6 @@
 """Tokenizers: how short they make text, and how fast, beside the native libraries and Hugging Face's.
 
-    nice python -m benchmarks.tokenizers_vs_peers [folder of parquet files with `id`, `text`, `lang`]
+    nice python -m benchmarks.tokenizers_vs_peers FOLDER [--unigram]    # Parquet files with `id`, `text`, `lang`
 
 Trains on nine tenths of the documents (by hash of the id), measures on the tenth; three such splits, since one holds
 few documents. Rates are for a second of CPU time over all threads, the best of the interleaved rounds.
@@ -8,15 +8,16 @@ few documents. Rates are for a second of CPU time over all threads, the best of 
 
 from __future__ import annotations
 
-import os
-import sys
-import time
+import argparse
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import xxhash
 
+from benchmarks.measuring import cpu_of
 from pipeline.tokens import byte_pair, sentencepiece_model
 from pipeline.tokens.byte_pair import BytePairEngine
 from pipeline.tokens.hugging_face import tokenizer_json
@@ -33,8 +34,11 @@ SETTINGS = {
 }
 
 
-def trained(settings: TokenizerSettings, texts: list[str]):
-    """A function that gives the engine, with or without memory of pieces."""
+Engine = BytePairEngine | SentencePieceEngine
+
+
+def trained(settings: TokenizerSettings, texts: list[str]) -> Callable[[bool], Engine]:
+    """A function that gives the trained engine, with or without memory of pieces."""
     if settings.kind == "bpe":
         tokens = byte_pair.train(iter(texts), settings)
         specials = {name: i for i, name in enumerate(settings.special_tokens)}
@@ -44,13 +48,8 @@ def trained(settings: TokenizerSettings, texts: list[str]):
     return lambda cache: SentencePieceEngine(model, lossless=True, cache=cache)
 
 
-def clocked(function, *arguments):
-    started = time.process_time()
-    found = function(*arguments)
-    return found, time.process_time() - started
-
-
 def compression(frame: pl.DataFrame) -> None:
+    """Print the bytes a token of each language that the tokenizer was not trained on, once for each split."""
     print("\n| trained on | Korean text counts | split | ko | code | en | train CPU-s |\n|---|---|---|---|---|---|---|")
     for name in ("sentencepiece", "bpe"):
         for weight in (1, 2):
@@ -59,7 +58,7 @@ def compression(frame: pl.DataFrame) -> None:
                 rest = frame.filter(pl.col("part") != split)
                 again = rest.filter(pl.col("lang") == "ko") if weight == 2 else rest.clear()
                 texts = pl.concat([rest, again])["text"].to_list()
-                make, seconds = clocked(trained, SETTINGS[name], texts)
+                make, seconds = cpu_of(partial(trained, SETTINGS[name], texts))
                 engine = make(True)
                 sizes = []
                 for lang in LANGUAGES:
@@ -70,6 +69,7 @@ def compression(frame: pl.DataFrame) -> None:
 
 
 def speed(frame: pl.DataFrame, kinds: list[str]) -> None:
+    """Print M tokens a CPU second of each kind, beside its native library and Hugging Face's `encode_batch`."""
     import tokenizers
 
     print("\n| kind | here, first time | here, pieces known | native | encode_batch | same ids | ratio |")
@@ -84,10 +84,10 @@ def speed(frame: pl.DataFrame, kinds: list[str]) -> None:
         best = dict.fromkeys(("first", "known", "native", "peer"), 0.0)
         for _ in range(ROUNDS):
             engine, native = make(True), make(False)
-            (ids, lengths), first = clocked(engine.encode, column)
-            _, known = clocked(engine.encode, column)
-            _, alone = clocked(native.encode, column)
-            theirs, other = clocked(peer.encode_batch, texts)
+            (ids, lengths), first = cpu_of(partial(engine.encode, column))
+            _, known = cpu_of(partial(engine.encode, column))
+            _, alone = cpu_of(partial(native.encode, column))
+            theirs, other = cpu_of(partial(peer.encode_batch, texts))
             for what, seconds in (("first", first), ("known", known), ("native", alone), ("peer", other)):
                 best[what] = max(best[what], len(ids) / seconds / 1e6)
         parts = np.split(ids, np.cumsum(lengths)[:-1])
@@ -99,17 +99,24 @@ def speed(frame: pl.DataFrame, kinds: list[str]) -> None:
         )
 
 
+def arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("text", type=Path, help="folder of Parquet files with the columns id, text, lang")
+    parser.add_argument("--unigram", action="store_true", help="measure the speed of this algorithm too")
+    parser.add_argument("--limit", type=int, help="only so many documents of each file")
+    return parser
+
+
 def main() -> None:
-    folder = Path(sys.argv[1] if len(sys.argv) > 1 else os.environ.get("SLM_SHARED_DATA", "../shared/data") + "/text")
-    frame = pl.concat(
-        [pl.read_parquet(path, columns=["id", "text", "lang"]) for path in sorted(folder.glob("*.parquet"))]
-    )
+    given = arguments().parse_args()
+    files = [pl.read_parquet(path, columns=["id", "text", "lang"]) for path in sorted(given.text.glob("*.parquet"))]
+    frame = pl.concat([file.head(given.limit or file.height) for file in files])
     parts = [xxhash.xxh3_64_intdigest(name.encode()) % 10 for name in frame["id"]]
     frame = frame.with_columns(pl.Series("part", parts))
     print(f"{frame.height} documents, {frame['text'].str.len_bytes().sum() / 1e6:.1f} MB; vocabulary 32,000")
     compression(frame)
     print("\nM tokens for a second of CPU time:")
-    speed(frame, ["sentencepiece", "bpe", *(["unigram"] if "--unigram" in sys.argv else [])])
+    speed(frame, ["sentencepiece", "bpe", *(["unigram"] if given.unigram else [])])
 
 
 if __name__ == "__main__":

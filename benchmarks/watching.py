@@ -1,6 +1,6 @@
 """What Dagster's part in a training costs: the run's process that waits, polls, and notes what the training reports.
 
-    python benchmarks/watching.py --reports 215 --seconds 60
+    python -m benchmarks.watching --reports 215 --seconds 60
 
 A training of an hour reports about 215 times (every ten seconds, less often after a hundred reports). Here a child
 reports as often, at once, then waits; CPU-seconds of the run's process are split into a report's and a second's.
@@ -8,7 +8,6 @@ reports as often, at once, then waits; CPU-seconds of the run's process are spli
 
 import argparse
 import os
-import resource
 import sys
 import tempfile
 import time
@@ -17,6 +16,7 @@ from pathlib import Path
 from dagster import AssetExecutionContext, DagsterInstance, MaterializeResult, asset, materialize
 
 from assets import training_process
+from benchmarks.measuring import cpu_of
 
 CHILD = """
 import sys, time
@@ -33,41 +33,40 @@ with open_dagster_pipes() as pipes:
 """
 
 
-def cpu() -> float:
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime
-
-
 def watched(reports: int, seconds: float) -> float:
     """CPU-seconds of this process for a step that watches a child with so many reports, which lasts so long."""
     training_process.command = lambda: [sys.executable, "-c", CHILD.format(reports=reports, seconds=seconds)]
 
     @asset
     def model(context: AssetExecutionContext) -> MaterializeResult:
-        training_process.run_in_process_of_its_own(context, "model", "", {})
+        training_process.run_in_own_process(context, "model", "", {})
         return MaterializeResult()
 
     with tempfile.TemporaryDirectory() as home:
         Path(home, "dagster.yaml").write_text("telemetry: {enabled: false}\n")
         with DagsterInstance.from_config(home) as instance:
             materialize([model], instance=instance)  # once for what is loaded and made the first time
-            before = cpu()
-            assert materialize([model], instance=instance).success
-            return cpu() - before
+            result, seconds = cpu_of(lambda: materialize([model], instance=instance))
+    assert result.success
+    return seconds
+
+
+def arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--reports", type=int, default=215)
+    parser.add_argument("--seconds", type=float, default=60)
+    return parser
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--reports", type=int, default=215)
-    parser.add_argument("--seconds", type=float, default=60)
-    options = parser.parse_args()
+    given = arguments().parse_args()
     os.environ["SLM_TRACKING"] = "off"
     started = time.monotonic()
-    none, waited, reported = watched(0, 0), watched(0, options.seconds), watched(options.reports, 0)
-    report, second = (reported - none) / options.reports, (waited - none) / options.seconds
+    none, waited, reported = watched(0, 0), watched(0, given.seconds), watched(given.reports, 0)
+    report, second = (reported - none) / given.reports, (waited - none) / given.seconds
     print(f"a run {none:.2f} CPU-s, and a report {1000 * report:.1f} ms, a waiting second {1000 * second:.2f} ms")
-    hour = none + options.reports * report + 3600 * second
-    print(f"an hour with {options.reports} reports: {hour:.1f} CPU-s, {hour / 36:.2f} % of one core")
+    hour = none + given.reports * report + 3600 * second
+    print(f"an hour with {given.reports} reports: {hour:.1f} CPU-s, {hour / 36:.2f} % of one core")
     print(f"measured in {time.monotonic() - started:.0f} s")
 
 

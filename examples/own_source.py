@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import mailbox
 from collections.abc import Iterator
+from contextlib import closing
 from email.message import Message
 from pathlib import Path
 
@@ -33,10 +34,11 @@ class Settings(blocks.Settings):
 
 def records(settings: Settings) -> Iterator[dict]:
     """The documents. `text` is needed; `id`, `lang`, `license`, `url` and `meta` are optional."""
-    for ticket in mailbox.mbox(HERE / settings.mailbox, create=False):
-        text = body(ticket)
-        if len(text.split()) >= settings.min_words:
-            yield {"text": text, "id": ticket["Message-ID"], "meta": {"subject": ticket["Subject"]}}
+    with closing(mailbox.mbox(HERE / settings.mailbox, create=False)) as tickets:
+        for ticket in tickets:
+            text = body(ticket)
+            if len(text.split()) >= settings.min_words:
+                yield {"text": text, "id": ticket["Message-ID"], "meta": {"subject": ticket["Subject"]}}
 
 
 def state(settings: Settings) -> str:

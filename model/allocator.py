@@ -1,12 +1,11 @@
-"""Keeping freed memory for the next step, instead of handing it back to the system and asking for it again.
+"""Keeps freed memory in the process, instead of returning it to the system and requesting it again.
 
-The one idea: training allocates and frees the same large tensors each step. The C library gives blocks of this size
-back to the kernel at once, and the kernel zeroes new ones page by page: 150,000 page faults and 0.2 s in a step of
-2.5 s for ten million parameters (docs/results/training-speed.md). On GPUs torch itself keeps memory; this is for the
-CPU.
+Training allocates and frees the same large tensors in each step. The C library returns blocks of this size to the
+kernel at once, and the kernel zeroes new ones page by page: 150,000 page faults and 0.2 s in a step of 2.5 s for ten
+million parameters (docs/results/training-speed.md). This is for the CPU; on GPUs torch itself keeps memory.
 
-It takes a few steps until the heap has grown to where everything fits: glibc does not put an aligned block into the
-hole that one of the same size has left, as long as there is no larger one.
+It takes a few steps until the heap is large enough: glibc does not place an aligned block into the hole left by one of
+the same size unless the hole is larger.
 """
 
 from __future__ import annotations
@@ -19,14 +18,14 @@ from contextlib import contextmanager
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # <malloc.h> of glibc; elsewhere nothing is done
 LARGEST, DEFAULT = 2**31 - 1, 128 * 1024
 TUNABLES = "GLIBC_TUNABLES"
-HUGE_PAGES = "glibc.malloc.hugetlb=1"  # ask for them (madvise) where the kernel gives them to those who ask
+HUGE_PAGES = "glibc.malloc.hugetlb=1"  # use madvise, for kernels that give huge pages on request
 
 
 def environment() -> dict[str, str]:
-    """What a process that trains should be started with: its memory in pages of 2 MB instead of 4 kB.
+    """Environment variables for a training process, so that its memory is in pages of 2 MB instead of 4 kB.
 
-    A first use is then one page fault for 512, and matrices need fewer entries of the processor's table of pages.
-    Read by glibc from 2.35 on when the process starts; others ignore it. What is set already stays.
+    This replaces 512 page faults by one, and matrices need fewer TLB entries. glibc reads the variable when the process
+    starts, from version 2.35; other C libraries ignore it. Options that are already set stay.
     """
     before = os.environ.get(TUNABLES, "")
     if "hugetlb" in before:
@@ -36,9 +35,9 @@ def environment() -> dict[str, str]:
 
 @contextmanager
 def kept_memory() -> Iterator[bool]:
-    """Within it, freed memory stays with the process; afterwards it goes back. Gives whether the C library can do it.
+    """Within the block, the process keeps freed memory, up to its peak; afterwards it is returned to the system.
 
-    The process then holds the most that it ever needed at once, and not more.
+    Yields whether the C library supports this.
     """
     try:
         library = ctypes.CDLL(None)

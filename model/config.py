@@ -1,7 +1,7 @@
-"""The shape of a network: one frozen record, checked when it is made.
+"""The shape of a network: a frozen record, validated when it is created.
 
-The one idea: the defaults are the Llama shape, and every other field departs from it on its own. So a recipe names only
-what it changes, and a config says completely what `model.transformer.Transformer` builds.
+The defaults are the Llama architecture, and each field changes one aspect of it. So a recipe sets only what differs,
+and a config completely determines what `model.transformer.Transformer` builds.
 """
 
 from __future__ import annotations
@@ -10,25 +10,27 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-IGNORED = -100  # a target that does not count; torch's own convention
+IGNORED = -100  # as a target: not part of the loss; torch's default `ignore_index`
 GATED = ("swiglu", "geglu", "reglu")
 
 Activation = Literal["swiglu", "geglu", "reglu", "gelu", "gelu_tanh", "relu2"]
 
 
 class ModelConfig(BaseModel):
-    """Shape of a decoder. Sizes given as 0 follow from the others; `resolved()` fills them in."""
+    """Shape of a decoder. Sizes of 0 are derived from the others; `resolved()` fills them in."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    layers: int = Field(12, ge=1, description="blocks: attention, then a feed-forward network (GPT-2 small: 12)")
-    width: int = Field(768, ge=8, description="size of the vector that stands for a token (GPT-2 small: 768)")
+    layers: int = Field(
+        12, ge=1, description="number of blocks of attention and feed-forward network (GPT-2 small: 12)"
+    )
+    width: int = Field(768, ge=8, description="size of the hidden vector of each token (GPT-2 small: 768)")
     heads: int = Field(12, ge=1, description="attention heads (GPT-2 small: 12 of 64)")
     kv_heads: int = Field(
         0,
         ge=0,
         description="heads of keys and values: 0 = as many as `heads` (multi-head), 1 = multi-query (Shazeer 2019), "
-        "between = each shared by a group (grouped-query, Ainslie et al. 2023)",
+        "in between = each shared by a group of heads (grouped-query, Ainslie et al. 2023)",
     )
     head_width: int = Field(0, ge=0, description="width of one head; 0 = width / heads (Vaswani et al. 2017)")
     context: int = Field(2048, ge=1, description="longest sequence in tokens (GPT-3 and the first Llama: 2,048)")
@@ -36,16 +38,16 @@ class ModelConfig(BaseModel):
     ffn: int = Field(
         0,
         ge=0,
-        description="width inside the feed-forward network; 0 = 4 x width (Vaswani et al. 2017) or, where it is gated, "
+        description="inner width of the feed-forward network; 0 = 4 x width (Vaswani et al. 2017) or, if it is gated, "
         "8/3 x width rounded up to a multiple of 64, which costs the same (Touvron et al. 2023, section 2.2)",
     )
     activation: Activation = Field(
         "swiglu",
         description="swiglu, geglu, reglu: gated by SiLU, GELU, ReLU (Shazeer 2020); gelu (Hendrycks & Gimpel 2016); "
-        "gelu_tanh: its approximation in GPT-2; relu2: ReLU squared (So et al. 2021)",
+        "gelu_tanh: GPT-2's approximation of gelu; relu2: ReLU squared (So et al. 2021)",
     )
     norm: Literal["rms", "layer"] = Field(
-        "rms", description="rms (Zhang & Sennrich 2019) or layer (Ba et al. 2016), always before the parts of a block"
+        "rms", description="rms (Zhang & Sennrich 2019) or layer (Ba et al. 2016), always pre-norm"
     )
     norm_eps: float = Field(1e-5, gt=0, description="added to the variance in each norm (Llama 2, GPT-2: 1e-5)")
     positions: Literal["rotary", "sinusoidal", "learned"] = Field(
@@ -54,28 +56,29 @@ class ModelConfig(BaseModel):
     rope_base: float = Field(10_000.0, gt=0, description="slowest rotary wavelength / 2 pi (Su et al. 2021: 10,000)")
     bias: bool = Field(False, description="biases in linear layers and layer norms (PaLM and Llama: none)")
     tie_embeddings: bool = Field(
-        True, description="one matrix for input and output (Press & Wolf 2017), a large share of a small model"
+        True, description="one matrix for input and output (Press & Wolf 2017), which is a large part of a small model"
     )
     qk_norm: bool = Field(False, description="RMSNorm on each head's queries and keys (Henry et al. 2020; as in Qwen3)")
     dropout: float = Field(
         0.0,
         ge=0,
         lt=1,
-        description="share of the embedding's and each part's output set to zero in training; not inside attention, "
-        "where it would cost the fused kernel. 0: one pass over the data does not overfit",
+        description="dropout on the embeddings and the output of each layer; not inside attention, where it would rule "
+        "out the fused kernel. 0: one pass over the data does not overfit",
     )
     causal: bool = Field(
         True,
-        description="true: a token sees those before it; false: all, for masked-token training (Devlin et al. 2019)",
+        description="true: a token attends to earlier tokens only; false: to all, for masked-token training (Devlin et "
+        "al. 2019)",
     )
-    init_std: float = Field(0.02, gt=0, description="standard deviation of fresh weights (GPT-2: 0.02)")
+    init_std: float = Field(0.02, gt=0, description="standard deviation of the initial weights (GPT-2: 0.02)")
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if self.heads % (self.kv_heads or self.heads):
             raise ValueError(f"heads ({self.heads}) must be a multiple of kv_heads ({self.kv_heads})")
         if not self.head_width and self.width % self.heads:
-            raise ValueError(f"width ({self.width}) must be a multiple of heads ({self.heads}), or give head_width")
+            raise ValueError(f"width ({self.width}) must be a multiple of heads ({self.heads}), or set head_width")
         head_width = self.head_width or self.width // self.heads
         if self.positions == "rotary" and head_width % 2:
             raise ValueError(f"rotary positions need an even head width, not {head_width}")
@@ -89,9 +92,9 @@ class ModelConfig(BaseModel):
         return self.activation in GATED
 
     def resolved(self) -> ModelConfig:
-        """The same shape with every size that follows from others written out. Raises ValueError without vocab_size."""
+        """The same shape with all derived sizes filled in. Raises ValueError if vocab_size is 0."""
         if not self.vocab_size:
-            raise ValueError("vocab_size is 0, 'from the tokenizer': set it before the network is built.")
+            raise ValueError("vocab_size is 0, which means 'from the tokenizer': set it before the network is built.")
         gated_ffn = -(-8 * self.width // (3 * 64)) * 64
         return self.model_copy(
             update={

@@ -1,14 +1,15 @@
-"""A network as `model.safetensors` and `config.json`, in Hugging Face's layout wherever one exists for its shape.
+"""Saves and loads networks as `model.safetensors` and `config.json`, in Hugging Face's layout if one fits the shape.
 
-The one idea: the files are the model's only form, and other tools read them as they are. Which layout a shape has:
+This is the only format of a model, so other tools can read all models with such a layout. The layout of a shape:
 
-- `llama`: RMSNorm, rotary positions, a gated feed-forward network. Names and shapes are the same here: nothing changes.
+- `llama`: RMSNorm, rotary positions, a gated feed-forward network. Names and shapes are those of this project.
 - `qwen3`: the same with QK-norm, without biases.
-- `gpt2`: LayerNorm, learned or sinusoidal positions, not gated, no shared keys. Matrices are turned over, queries, keys
-  and values joined; sinusoids are written as if learned, and missing biases as zeros: the same function.
-- `slm`: all others, such as networks that see both ways, which have no layout there; only this project reads it.
+- `gpt2`: LayerNorm, learned or sinusoidal positions, not gated, no grouped heads. Matrices are transposed; queries,
+  keys and values are concatenated; sinusoids are saved as if learned, and missing biases as zeros. The function is the
+  same.
+- `slm`: all others, such as bidirectional networks, for which there is no published layout; only this project reads it.
 
-The block `slm` in `config.json` is the exact `ModelConfig`; other tools pass over it. Files from elsewhere lack it, and
+The block `slm` in `config.json` is the exact `ModelConfig`; other tools ignore it. Files from elsewhere lack it, so
 their own keys are read. Only safetensors are read, never pickles, which can run code.
 """
 
@@ -32,14 +33,14 @@ GATES = {"swiglu": "silu", "geglu": "gelu", "reglu": "relu"}
 PLAIN = {"gelu": "gelu", "gelu_tanh": "gelu_new", "relu2": "relu2"}
 CLASSES = {"llama": "LlamaForCausalLM", "qwen3": "Qwen3ForCausalLM", "gpt2": "GPT2LMHeadModel", "slm": "Transformer"}
 
-# Names of a GPT-2 block there and here; those of the first line are matrices, which GPT-2 holds turned over.
+# Names of the parts of a GPT-2 block -> ours. GPT-2 stores the matrices transposed.
 GPT2_MATRICES = {"attn.c_proj": "self_attn.o_proj", "mlp.c_fc": "mlp.up_proj", "mlp.c_proj": "mlp.down_proj"}
 GPT2_NORMS = {"ln_1": "input_layernorm", "ln_2": "post_attention_layernorm"}
 QKV = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
 
 
 def layout(config: ModelConfig) -> str:
-    """The name of the layout (Hugging Face's `model_type`) in which a network of this shape is saved."""
+    """The layout (Hugging Face's `model_type`) in which a network of this shape is saved."""
     config = config.model_copy(update={"vocab_size": config.vocab_size or 1}).resolved()
     rotary = config.norm == "rms" and config.positions == "rotary" and config.gated and config.causal
     if rotary and not config.qk_norm:
@@ -55,12 +56,12 @@ def layout(config: ModelConfig) -> str:
 
 
 def save(model: Transformer, directory: str | Path, special_ids: Mapping[str, int] | None = None) -> None:
-    """Write `model.safetensors` and `config.json` into `directory`, each whole or not at all, with no time in them.
+    """Write `model.safetensors` and `config.json` to `directory`, each atomically, without timestamps.
 
-    `special_ids`: such as {"bos_token_id": 2, "eos_token_id": 3}, for tools that generate.
+    special_ids: such as {"bos_token_id": 2, "eos_token_id": 3}, for tools that generate text.
     """
     if any("lora_" in name for name, _ in model.named_parameters()):
-        raise ValueError("this network has low-rank additions: merge them before it is saved, or save them alone.")
+        raise ValueError("this network has low-rank additions: merge them before saving it, or save them separately.")
     kind = layout(model.config)
     weights = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
     if kind == "gpt2":
@@ -71,13 +72,13 @@ def save(model: Transformer, directory: str | Path, special_ids: Mapping[str, in
     directory.mkdir(parents=True, exist_ok=True)
     temporary = directory / f"{WEIGHTS}.tmp"
     save_file({name: tensor.contiguous() for name, tensor in weights.items()}, temporary, {"format": "pt"})
-    _put(temporary, directory / WEIGHTS)
+    _put_in_place(temporary, directory / WEIGHTS)
     temporary = directory / f"{CONFIG}.tmp"
     temporary.write_text(json.dumps(about, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    _put(temporary, directory / CONFIG)
+    _put_in_place(temporary, directory / CONFIG)
 
 
-def _put(temporary: Path, target: Path) -> None:
+def _put_in_place(temporary: Path, target: Path) -> None:
     with temporary.open("rb+") as file:
         os.fsync(file.fileno())
     os.replace(temporary, target)
@@ -106,7 +107,7 @@ def hugging_face_config(config: ModelConfig) -> dict[str, Any]:
             "hidden_act": GATES[config.activation],
             "max_position_embeddings": config.context,
             "rms_norm_eps": config.norm_eps,
-            "rope_theta": config.rope_base,  # read by transformers 4 and llama.cpp; the next line by transformers 5
+            "rope_theta": config.rope_base,  # for transformers 4 and llama.cpp; the next line is for transformers 5
             "rope_parameters": {"rope_theta": config.rope_base, "rope_type": "default"},
             "attention_bias": config.bias,
             "mlp_bias": config.bias,
@@ -138,34 +139,35 @@ def _to_gpt2(weights: dict[str, Tensor], model: Transformer) -> dict[str, Tensor
     positions = weights.get("model.embed_positions.weight")
     if positions is None:
         positions = model.position_table.detach().cpu().to(weights["model.embed_tokens.weight"].dtype)
-    turned = {"transformer.wte.weight": weights["model.embed_tokens.weight"], "transformer.wpe.weight": positions}
+    converted = {"transformer.wte.weight": weights["model.embed_tokens.weight"], "transformer.wpe.weight": positions}
     for layer in range(config.layers):
-        here, there = f"model.layers.{layer}.", f"transformer.h.{layer}."
-        turned[f"{there}attn.c_attn.weight"] = torch.cat([weights[f"{here}{name}.weight"] for name in QKV]).t()
-        turned[f"{there}attn.c_attn.bias"] = torch.cat([bias(here + name) for name in QKV])
+        our_block, their_block = f"model.layers.{layer}.", f"transformer.h.{layer}."
+        joined = torch.cat([weights[f"{our_block}{name}.weight"] for name in QKV])
+        converted[f"{their_block}attn.c_attn.weight"] = joined.t()
+        converted[f"{their_block}attn.c_attn.bias"] = torch.cat([bias(our_block + name) for name in QKV])
         for theirs, ours in GPT2_MATRICES.items():
-            turned[f"{there}{theirs}.weight"] = weights[f"{here}{ours}.weight"].t()
-            turned[f"{there}{theirs}.bias"] = bias(here + ours)
+            converted[f"{their_block}{theirs}.weight"] = weights[f"{our_block}{ours}.weight"].t()
+            converted[f"{their_block}{theirs}.bias"] = bias(our_block + ours)
         for theirs, ours in GPT2_NORMS.items():
-            turned[f"{there}{theirs}.weight"] = weights[f"{here}{ours}.weight"]
-            turned[f"{there}{theirs}.bias"] = bias(here + ours)
-    turned["transformer.ln_f.weight"], turned["transformer.ln_f.bias"] = (
+            converted[f"{their_block}{theirs}.weight"] = weights[f"{our_block}{ours}.weight"]
+            converted[f"{their_block}{theirs}.bias"] = bias(our_block + ours)
+    converted["transformer.ln_f.weight"], converted["transformer.ln_f.bias"] = (
         weights["model.norm.weight"],
         bias("model.norm"),
     )
     if not config.tie_embeddings:
-        turned["lm_head.weight"] = weights["lm_head.weight"]
-    return turned
+        converted["lm_head.weight"] = weights["lm_head.weight"]
+    return converted
 
 
 # -- loading -----------------------------------------------------------------------------------------------------------
 
 
 def load(directory: str | Path, dtype: torch.dtype | None = None) -> Transformer:
-    """The network in `directory`, on the CPU, ready to use or to train; `dtype` converts its weights.
+    """The network in `directory`, on the CPU, for use or training; `dtype` converts its weights.
 
-    Reads what `save` wrote, and Llama, Qwen3 and GPT-2 models from elsewhere. Raises ValueError, in one sentence, for
-    what is missing, damaged, of another kind, or needs code that is not here (such as scaled rotary positions).
+    Reads files that `save` wrote, and Llama, Qwen3 and GPT-2 models from elsewhere. Raises ValueError, with a sentence,
+    for files that are missing, damaged, of another kind, or use unsupported features (such as scaled rotary positions).
     """
     directory = Path(directory)
     config = read_config(directory)
@@ -174,16 +176,16 @@ def load(directory: str | Path, dtype: torch.dtype | None = None) -> Transformer
         weights = _from_gpt2(weights, config)
     if config.tie_embeddings:
         weights.pop("lm_head.weight", None)  # some tools write the shared matrix twice
-    kept = dtype or weights.get("model.embed_tokens.weight", torch.empty(0)).dtype
+    final_dtype = dtype or weights.get("model.embed_tokens.weight", torch.empty(0)).dtype
     with torch.device("meta"):
         model = Transformer(config)
-    wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
-    for name in sorted(wanted.keys() | found.keys()):
-        if wanted.get(name) != found.get(name):
-            shapes = f"{found.get(name, 'missing')} in {WEIGHTS}, {wanted.get(name, 'unknown')} by {CONFIG}"
-            raise ValueError(f"the weights in {directory} do not fit their {CONFIG}: {name} is {shapes}.")
-    model.to_empty(device="cpu").to(kept)
+    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    actual = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    for name in sorted(expected.keys() | actual.keys()):
+        if expected.get(name) != actual.get(name):
+            shapes = f"{actual.get(name, 'missing')} in {WEIGHTS}, {expected.get(name, 'unknown')} by {CONFIG}"
+            raise ValueError(f"the weights in {directory} do not match {CONFIG}: {name} is {shapes}.")
+    model.to_empty(device="cpu").to(final_dtype)
     if model.position_table is not None:
         model.position_table = model.position_table.float()
     model.fill_position_table()
@@ -192,7 +194,7 @@ def load(directory: str | Path, dtype: torch.dtype | None = None) -> Transformer
 
 
 def read_config(directory: Path) -> ModelConfig:
-    """The shape of the network in `directory`: its block `slm`, or what the keys of its kind say."""
+    """The shape of the network in `directory`, from the block `slm` or else from the keys of its kind of model."""
     try:
         about = json.loads((directory / CONFIG).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -207,21 +209,21 @@ def read_config(directory: Path) -> ModelConfig:
     if kind == "gpt2":
         return _from_gpt2_config(about)
     raise ValueError(
-        f"models of the kind {kind!r} cannot be loaded: only llama, qwen3, gpt2 and the project's own can."
+        f"models of the kind {kind!r} cannot be loaded: use llama, qwen3, gpt2 or a model of this project."
     )
 
 
 def _from_llama_config(about: dict[str, Any], kind: str) -> ModelConfig:
     rope = about.get("rope_parameters") or about.get("rope_scaling") or {}
     if (rope.get("rope_type") or rope.get("type") or "default") != "default":
-        raise ValueError(f"its rotary positions are scaled ({rope}), which this network does not do.")
+        raise ValueError(f"its rotary positions are scaled ({rope}), which this network does not support.")
     if about.get("use_sliding_window"):
-        raise ValueError("its attention slides over a window, which this network's does not.")
+        raise ValueError("its attention uses a sliding window, which this network does not support.")
     bias = bool(about.get("attention_bias", False))
     if kind == "llama" and bias != bool(about.get("mlp_bias", False)):
-        raise ValueError("it has biases in some linear layers only, which this network has no setting for.")
+        raise ValueError("it has biases in some linear layers only, which this network does not support.")
     if kind == "qwen3" and bias:
-        raise ValueError("it has biases in its attention only, which this network has no setting for.")
+        raise ValueError("it has biases in its attention only, which this network does not support.")
     fields = {
         "layers": about["num_hidden_layers"],
         "width": about["hidden_size"],
@@ -244,7 +246,7 @@ def _from_llama_config(about: dict[str, Any], kind: str) -> ModelConfig:
 
 def _from_gpt2_config(about: dict[str, Any]) -> ModelConfig:
     if not about.get("scale_attn_weights", True) or about.get("scale_attn_by_inverse_layer_idx"):
-        raise ValueError("its attention is scaled in another way than GPT-2's usual one.")
+        raise ValueError("its attention is not scaled as in GPT-2, which this network does not support.")
     fields = {
         "layers": about["n_layer"],
         "width": about["n_embd"],
@@ -270,13 +272,13 @@ def _named(names: dict[str, str], theirs: str) -> Any:
     if not ours:
         kinds = "gated" if names is GATES else "plain"
         raise ValueError(
-            f"its activation {theirs!r} is none of the {kinds} ones known here: {', '.join(names.values())}."
+            f"its activation {theirs!r} is not supported; the {kinds} ones that are: {', '.join(names.values())}."
         )
     return ours[0]
 
 
 def read_weights(directory: Path) -> dict[str, Tensor]:
-    """All tensors of `model.safetensors`, or of the parts that its index names."""
+    """All tensors of `model.safetensors`, or of the files that its index names."""
     names = [WEIGHTS]
     if (directory / INDEX).exists():
         index = json.loads((directory / INDEX).read_text(encoding="utf-8"))
@@ -284,12 +286,12 @@ def read_weights(directory: Path) -> dict[str, Tensor]:
     weights: dict[str, Tensor] = {}
     for name in names:
         if not (directory / name).exists():
-            pickled = " It has pickled weights, which can run code and are not read." * any(directory.glob("*.bin"))
+            pickled = " Its pickled weights are not read, since they can run code." * any(directory.glob("*.bin"))
             raise ValueError(f"there is no {name} in {directory}: convert the model to safetensors.{pickled}")
         try:
             weights |= load_file(directory / name)
         except Exception as error:  # the library raises its own kind, and OSError
-            raise ValueError(f"{directory / name} is damaged or no safetensors file: {error}.") from error
+            raise ValueError(f"{directory / name} is damaged or not a safetensors file: {error}.") from error
     return weights
 
 
@@ -297,26 +299,28 @@ def _from_gpt2(weights: dict[str, Tensor], config: ModelConfig) -> dict[str, Ten
     theirs = {name.removeprefix("transformer."): tensor for name, tensor in weights.items()}
     ours: dict[str, Tensor] = {}
 
-    def take(name: str, wanted: str, turn: bool = False) -> None:
+    def take(their_name: str, our_name: str, transpose: bool = False) -> None:
         for part in ("weight", "bias"):
-            tensor = theirs.get(f"{name}.{part}")
+            tensor = theirs.get(f"{their_name}.{part}")
             if tensor is not None and (part == "weight" or config.bias):
-                ours[f"{wanted}.{part}"] = tensor.t().contiguous() if turn and part == "weight" else tensor
+                ours[f"{our_name}.{part}"] = tensor.t().contiguous() if transpose and part == "weight" else tensor
 
     take("wte", "model.embed_tokens")
     if config.positions == "learned":
         take("wpe", "model.embed_positions")
     for layer in range(config.layers):
-        there, here = f"h.{layer}.", f"model.layers.{layer}."
+        their_block, our_block = f"h.{layer}.", f"model.layers.{layer}."
         for part in ("weight", "bias") if config.bias else ("weight",):
-            joined = theirs.get(f"{there}attn.c_attn.{part}")
+            joined = theirs.get(f"{their_block}attn.c_attn.{part}")
             if joined is not None:
                 for name, tensor in zip(QKV, joined.chunk(3, dim=-1), strict=True):
-                    ours[f"{here}{name}.{part}"] = tensor.t().contiguous() if part == "weight" else tensor.contiguous()
-        for name, wanted in GPT2_MATRICES.items():
-            take(there + name, here + wanted, turn=True)
-        for name, wanted in GPT2_NORMS.items():
-            take(there + name, here + wanted)
+                    ours[f"{our_block}{name}.{part}"] = (
+                        tensor.t().contiguous() if part == "weight" else tensor.contiguous()
+                    )
+        for their_name, our_name in GPT2_MATRICES.items():
+            take(their_block + their_name, our_block + our_name, transpose=True)
+        for their_name, our_name in GPT2_NORMS.items():
+            take(their_block + their_name, our_block + our_name)
     take("ln_f", "model.norm")
     take("lm_head", "lm_head")
     return ours

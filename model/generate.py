@@ -1,7 +1,6 @@
-"""Continuing a text, token by token.
+"""Text generation, token by token.
 
-The one idea: the same seed and the same prompt give the same text, whatever else the process does, since what is drawn
-comes from a generator of its own.
+The same seed and prompt give the same text whatever else the process does, since sampling uses a generator of its own.
 """
 
 from __future__ import annotations
@@ -14,11 +13,11 @@ from torch import Tensor
 from model.transformer import Cache, Transformer
 
 
-def choose(logits: Tensor, temperature: float, top_k: int, top_p: float, generator: torch.Generator) -> int:
-    """One id drawn from `logits` [vocab_size]; with temperature 0 the likeliest.
+def sample_token(logits: Tensor, temperature: float, top_k: int, top_p: float, generator: torch.Generator) -> int:
+    """An id sampled from `logits` [vocab_size]; with temperature 0, the likeliest.
 
-    `top_k` > 0 keeps the k likeliest (Fan et al. 2018); `top_p` < 1 keeps the smallest set of likeliest ids whose
-    probabilities sum to it (Holtzman et al. 2020), after top_k.
+    `top_k` > 0 keeps the k likeliest ids (Fan et al. 2018); then `top_p` < 1 keeps the smallest set of likeliest ids
+    whose probabilities sum to at least top_p (Holtzman et al. 2020).
     """
     if temperature == 0:
         return int(logits.argmax())
@@ -41,20 +40,20 @@ def generate(
     seed: int = 0,
     stop_ids: Collection[int] = (),
 ) -> Iterator[int]:
-    """Yield, as they are made, up to `max_new` ids that go on after `tokens`.
+    """Yield up to `max_new` ids that continue `tokens`, as they are generated.
 
-    Ends before an id of `stop_ids`, or when the context is full. Raises ValueError, at once, for a prompt that is empty
-    or leaves no room, for settings out of range, and for a network that is not causal.
+    Ends before an id of `stop_ids`, or when the context is full. Raises ValueError, before the first id, for an empty
+    prompt or one that fills the context, settings out of range, and a network that is not causal.
     """
     config = model.config
     if not config.causal:
-        raise ValueError("this model was trained to fill gaps (causal: false) and cannot continue a text.")
+        raise ValueError("this model was trained to fill gaps (causal: false) and cannot generate text.")
     if not len(tokens):
-        raise ValueError("the prompt holds no token: give at least one, such as the one that starts a document.")
+        raise ValueError("the prompt has no tokens: give at least one, such as the one that starts a document.")
     if len(tokens) >= config.context:
         raise ValueError(f"the prompt has {len(tokens)} tokens and the context holds {config.context}: shorten it.")
     if not (0 <= temperature < float("inf") and 0 < top_p <= 1 and top_k >= 0):
-        raise ValueError("temperature has to be at least 0, top_p above 0 and at most 1, top_k at least 0.")
+        raise ValueError("temperature must be at least 0, top_p above 0 and at most 1, top_k at least 0.")
     room = min(config.context, len(tokens) + max_new)
     return _continue(model, list(map(int, tokens)), room, temperature, top_k, top_p, seed, stop_ids)
 
@@ -79,7 +78,7 @@ def _continue(
         step = tokens
         for _ in range(room - len(tokens)):
             hidden = model.hidden(torch.tensor([step], device=device), cache=cache)
-            token = choose(model.logits(hidden[0, -1]).float().cpu(), temperature, top_k, top_p, generator)
+            token = sample_token(model.logits(hidden[0, -1]).float().cpu(), temperature, top_k, top_p, generator)
             if token in stop_ids:
                 return
             yield token

@@ -1,7 +1,7 @@
-"""Low-rank additions to a trained network (LoRA, Hu et al. 2021): train few weights, keep the rest as it is.
+"""Low-rank additions to a trained network (LoRA, Hu et al. 2021): train a few weights, keep the rest frozen.
 
-The one idea: a linear layer with an addition is still a linear layer with the same weight under the same name; only two
-small matrices stand beside it, so that the network's files stay loadable and merging is one sum a layer.
+A linear layer with an addition keeps its weight under the same name and gains two small matrices. So the network's
+files stay loadable, and merging is one sum per layer.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from model.transformer import Transformer
 
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 WEIGHTS, ABOUT = "adapter_model.safetensors", "adapter_config.json"
-PREFIX = "base_model.model."  # how the `peft` library names the network inside
+PREFIX = "base_model.model."  # the `peft` library's name for the network
 
 
 class LoraLinear(nn.Linear):
-    """y = W x + b + (alpha / rank) B A x; W and b are frozen. A starts random, B at zero: at first nothing changes."""
+    """y = W x + b + (alpha / rank) B A x, with W and b frozen. B is initialised to 0, so the function is unchanged."""
 
     def __init__(self, linear: nn.Linear, rank: int, alpha: float) -> None:
         nn.Module.__init__(self)
@@ -40,22 +40,22 @@ class LoraLinear(nn.Linear):
 
 
 def add(model: Transformer, rank: int, alpha: float, targets: Sequence[str] = TARGETS) -> list[nn.Parameter]:
-    """Freeze the network and give its linear layers called `targets` an addition; returns what is left to train.
+    """Freeze the network and add a low-rank addition to its linear layers named `targets`; returns their parameters.
 
-    Raises ValueError if there are additions already or no layer bears such a name.
+    Raises ValueError if there are additions already, or if no layer has such a name.
     """
     if additions(model):
-        raise ValueError("this network has low-rank additions already: merge them first.")
-    found = [
+        raise ValueError("this network already has low-rank additions: merge them first.")
+    layers = [
         (parent, name, child)
         for parent in model.modules()
         for name, child in parent.named_children()
         if name in targets and isinstance(child, nn.Linear)
     ]
-    if not found or rank < 1:
+    if not layers or rank < 1:
         raise ValueError(f"no addition of rank {rank} can be made to {', '.join(targets)}: no such layer or rank.")
     model.requires_grad_(False)
-    for parent, name, child in found:
+    for parent, name, child in layers:
         setattr(parent, name, LoraLinear(child, rank, alpha))
     return [parameter for parameter in model.parameters() if parameter.requires_grad]
 
@@ -67,7 +67,7 @@ def additions(model: Transformer) -> dict[str, LoraLinear]:
 
 @torch.no_grad()
 def merge(model: Transformer) -> None:
-    """Put the additions into the weights, in place, and make every parameter trainable again."""
+    """Merge the additions into the weights, in place, and make every parameter trainable again."""
     for name, layer in additions(model).items():
         plain = nn.Linear(layer.in_features, layer.out_features, bias=layer.bias is not None, device="meta")
         product = (layer.lora_B.float() @ layer.lora_A.float()) * layer.scale
@@ -79,7 +79,7 @@ def merge(model: Transformer) -> None:
 
 
 def save(model: Transformer, directory: str | Path) -> None:
-    """Write the additions alone, as the `peft` library does: `adapter_model.safetensors`, `adapter_config.json`."""
+    """Write only the additions, in the `peft` library's format: `adapter_model.safetensors`, `adapter_config.json`."""
     layers = additions(model)
     if not layers:
         raise ValueError("this network has no low-rank additions to save.")
@@ -107,19 +107,19 @@ def save(model: Transformer, directory: str | Path) -> None:
 
 
 def load(model: Transformer, directory: str | Path) -> list[nn.Parameter]:
-    """Give the network the additions saved in `directory`; returns them. Raises ValueError if they do not fit it."""
+    """Add the additions saved in `directory`; returns their parameters. Raises ValueError if they do not fit."""
     about = json.loads((Path(directory) / ABOUT).read_text(encoding="utf-8"))
     weights = load_file(Path(directory) / WEIGHTS)
     trained = add(model, about["r"], about["lora_alpha"], about["target_modules"])
     layers = additions(model)
-    wanted = {
+    expected = {
         f"{PREFIX}{name}.{part}.weight": getattr(layer, part)
         for name, layer in layers.items()
         for part in ("lora_A", "lora_B")
     }
-    if {name: tuple(w.shape) for name, w in weights.items()} != {name: tuple(w.shape) for name, w in wanted.items()}:
+    if {name: tuple(w.shape) for name, w in weights.items()} != {name: tuple(w.shape) for name, w in expected.items()}:
         raise ValueError(f"the additions in {directory} were made for a network of another shape.")
     with torch.no_grad():
-        for name, parameter in wanted.items():
+        for name, parameter in expected.items():
             parameter.copy_(weights[name])
     return trained

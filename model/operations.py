@@ -1,9 +1,9 @@
-"""Three operations whose derivatives are written by hand: RMSNorm, rotation by position, cross-entropy.
+"""Three operations with hand-written derivatives: RMSNorm, rotary positions, cross-entropy.
 
-The one idea: in a small model the matrix multiplications are short, so that what lies between them counts, and torch
-runs each of these three as a chain of small operations, forwards and backwards, with a pass over memory for each. By
-hand each takes the fewest passes (docs/results/training-speed.md has the times). `torch.compile` fuses such chains
-itself and is given the plain formulas.
+In a small model the matrix multiplications are short, so the operations between them matter. torch runs each of these
+three as a chain of small operations, forward and backward, with a pass over memory for each; the hand-written versions
+take the fewest passes (docs/results/training-speed.md has the times). `torch.compile` fuses such chains itself and gets
+the plain formulas.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from model.config import IGNORED
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     """x / sqrt(mean(x^2) + eps) * weight over the last dimension (Zhang & Sennrich 2019)."""
-    by_hand = x.device.type == "cpu" and x.dtype == weight.dtype == torch.float32  # GPUs have a kernel for the whole
+    by_hand = x.device.type == "cpu" and x.dtype == weight.dtype == torch.float32  # GPUs have a fused kernel
     if torch.compiler.is_compiling() or not by_hand or not torch.is_grad_enabled():
         return F.rms_norm(x, weight.shape, weight, eps)
     return _RMSNorm.apply(x, weight, eps)
@@ -54,78 +54,78 @@ class _RMSNorm(torch.autograd.Function):
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn each head of `x` [B, T, heads, head_width] by its position; `cos`, `sin` [B or 1, T, 1, head_width].
+    """Rotate each head of `x` [B, T, heads, head_width] by its position; `cos`, `sin` [B or 1, T, 1, head_width].
 
-    Element i is paired with element i + head_width / 2, as in Hugging Face's Llama (Su et al. 2021 pair neighbours:
-    the same network with its rows in another order): (a, b) becomes (a cos - b sin, b cos + a sin).
+    Element i is paired with element i + head_width / 2, as in Hugging Face's Llama: (a, b) becomes (a cos - b sin,
+    b cos + a sin). (Su et al. 2021 pair neighbours, which is the same network with its rows in another order.)
     """
     if torch.compiler.is_compiling():
-        return _turned(x, cos, sin)
+        return _rotated(x, cos, sin)
     return _Rotation.apply(x, cos, sin)
 
 
-def _turned(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+def _rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     half = x.shape[-1] // 2
     if torch.compiler.is_compiling():
         a, b = x.chunk(2, dim=-1)
         cos, sin = cos[..., :half], sin[..., :half]
         return torch.cat([a * cos - b * sin, b * cos + a * sin], dim=-1).to(x.dtype)
-    y = x * cos  # in fp32, whatever x is
+    y = x * cos  # in fp32, for x of any type
     y[..., :half].addcmul_(x[..., half:], sin[..., :half], value=-1)
     y[..., half:].addcmul_(x[..., :half], sin[..., :half])
     return y.to(x.dtype)
 
 
 class _Rotation(torch.autograd.Function):
-    """The derivative of a rotation is the rotation back."""
+    """The derivative of a rotation is the inverse rotation."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         ctx.save_for_backward(cos, sin)
-        return _turned(x, cos, sin)
+        return _rotated(x, cos, sin)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         cos, sin = ctx.saved_tensors
-        return _turned(grads[0], cos, -sin), None, None
+        return _rotated(grads[0], cos, -sin), None, None
 
 
 # -- cross-entropy -----------------------------------------------------------------------------------------------------
 
 
-# Not compiled: the loop over chunks would be unrolled, for minutes, into slower code than torch's own log_softmax.
+# Not compiled: torch.compile would spend minutes unrolling the loop over chunks, and its log_softmax is slower.
 @torch.compiler.disable
 def linear_cross_entropy(
     hidden: Tensor, weight: Tensor, targets: Tensor, chunk: int | None = None, z_loss: float = 0.0
 ) -> tuple[Tensor, Tensor]:
     """(sum of -log p(target) in nats as fp32, number of targets).
 
-    `hidden` [N, width], `weight` [vocabulary, width], `targets` [N] int64; targets of -100 are left out.
+    `hidden` [N, width], `weight` [vocabulary, width], `targets` [N] int64; targets of IGNORED (-100) do not count.
 
-    The logits of a whole batch are the largest tensor in a small model's training, and only two small things are made
-    of them: the gradients of `hidden` and of `weight`. So each chunk of rows makes its logits, its loss and its share
-    of both gradients in the forward pass, in a small buffer; the backward pass only scales them. (As
-    in Liger Kernel, Hsu et al. 2024, and torch's `F.linear_cross_entropy`, which has neither the count nor the z-loss.)
+    The logits of a batch are the largest tensor in the training of a small model, but only needed for two smaller
+    ones: the gradients of `hidden` and of `weight`. So the forward pass computes the logits chunk by chunk in a small
+    buffer, with the loss and the gradients of each chunk; the backward pass only scales them. (As in Liger Kernel, Hsu
+    et al. 2024, and torch's `F.linear_cross_entropy`, which has neither the count nor the z-loss.)
 
-    `chunk`: rows at a time; 0 = all at once, through autograd; None = `rows_at_once`. `z_loss`: adds z_loss x log(Z)^2
-    for each target, which keeps logits from drifting (PaLM, Chowdhery et al. 2022, section 5: 1e-4).
+    chunk: rows at a time; 0 = all at once, through autograd; None = `rows_at_once`. z_loss: adds z_loss x log(Z)^2 for
+    each target, which keeps logits from drifting (PaLM, Chowdhery et al. 2022, section 5: 1e-4).
     """
-    counted = targets != IGNORED
+    included = targets != IGNORED
     if chunk == 0:
         logits = F.linear(hidden, weight).float()
         total = F.cross_entropy(logits, targets, ignore_index=IGNORED, reduction="sum")
         if z_loss:
-            total = total + z_loss * (logits.logsumexp(-1).square() * counted).sum()
-        return total, counted.sum()
+            total = total + z_loss * (logits.logsumexp(-1).square() * included).sum()
+        return total, included.sum()
     rows = chunk or rows_at_once(weight.shape[0], hidden.device.type)
-    return _LinearCrossEntropy.apply(hidden, weight, targets, rows, z_loss), counted.sum()
+    return _LinearCrossEntropy.apply(hidden, weight, targets, rows, z_loss), included.sum()
 
 
 def rows_at_once(vocabulary: int, device: str) -> int:
-    """Rows whose logits are made at once: 2^22 logits on a CPU, 2^25 elsewhere, but at least 512 rows.
+    """Rows whose logits are computed at once: 2^22 logits on a CPU, 2^25 elsewhere, but at least 512 rows.
 
-    Of each chunk, the matrix [vocabulary, width] and its gradient are read and written whole: with 131 rows instead of
-    512 that made the loss of 32,000 tokens slower by 15 % in fp32, by 75 % in bf16 (docs/results/training-speed.md).
+    Every chunk reads and writes the full matrix [vocabulary, width] and its gradient. Chunks of 131 rows instead of 512
+    made the loss of 32,000 tokens 15 % slower in fp32 and 75 % in bf16 (docs/results/training-speed.md).
     """
     return max(512, (2**22 if device == "cpu" else 2**25) // vocabulary)
 
@@ -135,16 +135,16 @@ class _LinearCrossEntropy(torch.autograd.Function):
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, rows: int, z_loss: float) -> Tensor:
         kind = hidden.device.type
         total = torch.zeros((), dtype=torch.float32, device=hidden.device)
-        want_hidden, want_weight = ctx.needs_input_grad[:2]
-        grad_hidden = torch.empty_like(hidden) if want_hidden else None
-        grad_weight = torch.zeros_like(weight) if want_weight else None
-        # Products are made in the type that autocast has set, all else in fp32, in one buffer for all chunks.
+        needs_hidden, needs_weight = ctx.needs_input_grad[:2]
+        grad_hidden = torch.empty_like(hidden) if needs_hidden else None
+        grad_weight = torch.zeros_like(weight) if needs_weight else None
+        # Matrix products use autocast's type, everything else fp32, in one buffer for all chunks.
         low_type = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weight.dtype
         low, low_hidden = weight.to(low_type), hidden.to(low_type)
         buffer = torch.empty(min(rows, len(hidden)), len(weight), dtype=torch.float32, device=hidden.device)
         for start in range(0, len(hidden), rows):
             part, target = low_hidden[start : start + rows], targets[start : start + rows, None]
-            counted = target != IGNORED
+            included = target != IGNORED
             target = target.clamp_min(0)
             logits = buffer[: len(part)]
             if low_type == torch.float32:
@@ -152,18 +152,18 @@ class _LinearCrossEntropy(torch.autograd.Function):
             else:
                 logits.copy_(part @ low.t())
             logit_of_target = logits.gather(1, target)
-            # On a CPU in place: its kernel is done with reading a row before it writes there (a test holds that).
+            # In place on a CPU, whose kernel has read a row before it writes to it (a test checks this).
             log_p = torch.log_softmax(logits, -1, out=logits if kind == "cpu" else None)
             log_p_target = log_p.gather(1, target)
             log_z = logit_of_target - log_p_target
-            total += ((z_loss * log_z.square() - log_p_target) * counted).sum()
+            total += ((z_loss * log_z.square() - log_p_target) * included).sum()
             if grad_hidden is None and grad_weight is None:
                 continue
-            # The derivative by the logits: softmax x (1 + 2 z_loss log Z) - onehot(target); 0 where left out.
+            # The derivative by the logits: softmax x (1 + 2 z_loss log Z) - onehot(target); 0 for ignored targets.
             grad = log_p.exp_()
             if z_loss:
                 grad.mul_(1 + 2 * z_loss * log_z)
-            grad.scatter_add_(1, target, grad.new_full((), -1.0).expand_as(target)).mul_(counted)
+            grad.scatter_add_(1, target, grad.new_full((), -1.0).expand_as(target)).mul_(included)
             grad = grad.to(low_type)
             if grad_hidden is not None and grad_hidden.dtype == low_type:
                 torch.mm(grad, low, out=grad_hidden[start : start + rows])

@@ -1,8 +1,7 @@
-"""The network: one decoder in plain torch. First the parts, then, in `Transformer.hidden`, a token's way through them.
+"""The network: a decoder in plain torch. First its parts, then `Transformer`, whose `hidden` is the forward pass.
 
-The one idea: a single class covers every shape of `ModelConfig`, and in the default shape (Llama's) its parameters bear
-Hugging Face's names and layout, so that what is trained is at once a model that other tools read. Nothing here knows of
-devices, parallelism or optimisers.
+One class covers every shape of `ModelConfig`. In the default shape (Llama's) its parameters have Hugging Face's names
+and layout, so that other tools can read a trained model. Nothing here depends on devices, parallelism or optimisers.
 """
 
 from __future__ import annotations
@@ -34,9 +33,9 @@ Rotation = tuple[Tensor, Tensor]
 
 
 def rotary_table(positions: int, head_width: int, base: float, device: torch.device | None = None) -> Tensor:
-    """Cosines and sines, [2, positions, head_width] in fp32: pair i turns by position x base^(-2i / head_width).
+    """Cosines and sines, [2, positions, head_width] in fp32: pair i is rotated by position x base^(-2i / head_width).
 
-    Su et al. 2021, section 3.2.2. Pair i stands in columns i and i + head_width / 2.
+    Su et al. 2021, section 3.2.2. Pair i is in columns i and i + head_width / 2.
     """
     frequency = 1.0 / base ** (torch.arange(0, head_width, 2, dtype=torch.float32, device=device) / head_width)
     angle = torch.outer(torch.arange(positions, dtype=torch.float32, device=device), frequency)
@@ -51,11 +50,11 @@ def sinusoidal_table(positions: int, width: int, device: torch.device | None = N
 
 
 def positions_in_documents(documents: Tensor) -> Tensor:
-    """Place of each token in its own document, [B, T] int64; a document is a run of equal ids in `documents` [B, T]."""
-    place = torch.arange(documents.shape[1], device=documents.device).expand_as(documents)
+    """Position of each token in its document, [B, T] int64; a document is a run of equal ids in `documents` [B, T]."""
+    columns = torch.arange(documents.shape[1], device=documents.device).expand_as(documents)
     starts = torch.ones_like(documents, dtype=torch.bool)
     starts[:, 1:] = documents[:, 1:] != documents[:, :-1]
-    return place - torch.where(starts, place, 0).cummax(dim=1).values
+    return columns - torch.where(starts, columns, 0).cummax(dim=1).values
 
 
 # -- cache -------------------------------------------------------------------------------------------------------------
@@ -73,13 +72,13 @@ class Cache:
         dtype: torch.dtype = torch.float32,
     ) -> None:
         config = config.resolved()
-        self.length = 0  # tokens that every layer holds
+        self.length = 0  # tokens in the cache
         self.room = min(room, config.context)
         shape = (config.layers, 2, batch, config.kv_heads, self.room, config.head_width)
         self.layers = torch.zeros(shape, device=device, dtype=dtype)
 
     def extend(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Append the new tokens' keys and values (no gradients) to one layer; returns all that this layer holds."""
+        """Append the keys and values of new tokens (without gradients) to one layer; returns all of that layer."""
         end = self.length + k.shape[2]
         keys, values = self.layers[layer, 0], self.layers[layer, 1]
         keys[:, :, self.length : end] = k.detach()
@@ -91,21 +90,21 @@ class Cache:
 
 
 class Linear(nn.Linear):
-    """torch's, without weights of its own: `Transformer.initialise` draws all of them, on every device alike."""
+    """torch's Linear without initialisation: `Transformer.initialise` initialises all weights."""
 
     def reset_parameters(self) -> None:
         pass
 
 
 class Embedding(nn.Embedding):
-    """The same for embeddings."""
+    """torch's Embedding without initialisation."""
 
     def reset_parameters(self) -> None:
         pass
 
 
 class RMSNorm(nn.Module):
-    """Scales each vector to length sqrt(width), then each column by a learned weight (Zhang & Sennrich 2019)."""
+    """Scales each vector to length sqrt(width), then each column by a trained weight (Zhang & Sennrich 2019)."""
 
     def __init__(self, width: int, eps: float) -> None:
         super().__init__()
@@ -117,14 +116,14 @@ class RMSNorm(nn.Module):
 
 
 def make_norm(config: ModelConfig) -> nn.Module:
-    """The norm of the stream that the config names."""
+    """The norm of the residual stream that the config names."""
     if config.norm == "rms":
         return RMSNorm(config.width, config.norm_eps)
     return nn.LayerNorm(config.width, eps=config.norm_eps, bias=config.bias)
 
 
 class Attention(nn.Module):
-    """Each token gathers the values of those it may see, weighted by how well their keys match its query."""
+    """Multi-head attention, with keys and values shared by groups of heads if the config says so."""
 
     def __init__(self, config: ModelConfig, layer: int) -> None:
         super().__init__()
@@ -158,7 +157,7 @@ class Attention(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """The same small network for each token alone; gated ones multiply two projections (Shazeer 2020)."""
+    """The feed-forward network of each token; a gated one multiplies two projections (Shazeer 2020)."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -174,9 +173,9 @@ class FeedForward(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention, then the feed-forward network; each reads a normed copy of the stream and adds what it finds.
+    """Attention, then the feed-forward network; each adds its output to the residual stream.
 
-    Norms stand before the parts (pre-norm), which trains without the care that post-norm needs (Xiong et al. 2020).
+    Norms come first (pre-norm), which trains more stably than post-norm (Xiong et al. 2020).
     """
 
     def __init__(self, config: ModelConfig, layer: int) -> None:
@@ -195,7 +194,7 @@ class Block(nn.Module):
 
 
 class Decoder(nn.Module):
-    """All but the output matrix; a module of its own so that names start with `model.`, as in Hugging Face's Llama."""
+    """All but the output matrix; a separate module so that names start with `model.`, as in Hugging Face's Llama."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -211,11 +210,11 @@ class Decoder(nn.Module):
 
 
 class Transformer(nn.Module):
-    """The whole network; `self.config` has every size written out.
+    """The complete network; `self.config` has all sizes filled in.
 
-    Calling it gives logits, or, with `targets`, the loss: DDP, FSDP2 and `torch.compile` wrap the call, so all that is
-    trained has to happen inside it. `gradient_checkpointing = True` keeps only each block's input for the backward pass
-    and computes the rest again: about a third more work for much less memory (Chen et al. 2016).
+    A call returns logits or, with `targets`, the loss: DDP, FSDP2 and `torch.compile` wrap the call, so everything that
+    is trained must happen inside it. `gradient_checkpointing = True` keeps only each block's input for the backward
+    pass and recomputes the rest: about a third more compute for much less memory (Chen et al. 2016).
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -235,11 +234,11 @@ class Transformer(nn.Module):
 
     @torch.no_grad()
     def initialise(self) -> None:
-        """Fresh weights in place, from torch's global generator (also after `to_empty`, for one made on `meta`).
+        """Initialise the weights in place, from torch's global generator (also after `to_empty` from `meta`).
 
-        Matrices and embeddings: normal, with `init_std`. The two projections of each block that write into the stream:
-        divided by sqrt(2 x layers), so that the stream's variance does not grow with depth (Radford et al. 2019,
-        section 2.3). Biases 0, norms 1.
+        Matrices and embeddings: normal, with `init_std`, divided by sqrt(2 x layers) in the two projections of each
+        block that write to the residual stream, so that its variance does not grow with depth (Radford et al. 2019,
+        section 2.3). Biases: 0. Norms: 1.
         """
         into_stream = self.config.init_std / math.sqrt(2 * self.config.layers)
         for name, parameter in self.named_parameters():
@@ -251,12 +250,12 @@ class Transformer(nn.Module):
         self.fill_position_table()
 
     def fill_position_table(self) -> None:
-        """Compute the fixed positions, on the device where the network lies."""
+        """Compute the fixed positions, on the network's device."""
         config, table = self.config, self.position_table
         if config.positions == "rotary":
             table.copy_(rotary_table(config.context, config.head_width, config.rope_base, table.device))
         elif config.positions == "sinusoidal":
-            # Vaswani et al. set unit sines against embeddings of unit variance; here these start at init_std.
+            # Vaswani et al. add sines of amplitude 1 to embeddings of unit variance; these start at init_std.
             table.copy_(sinusoidal_table(config.context, config.width, table.device) * config.init_std)
 
     def forward(
@@ -270,11 +269,11 @@ class Transformer(nn.Module):
         chunk: int | None = None,
         z_loss: float = 0.0,
     ) -> Tensor | tuple[Tensor, Tensor]:
-        """Logits [B, T, vocab_size] for `tokens` [B, T] int64; given `targets`, what `loss` returns.
+        """Logits [B, T, vocab_size] for `tokens` [B, T] int64; with `targets`, the same as `loss`.
 
-        `documents` [B, T]: ids of the documents packed into a row; a token sees its own document only, and positions
-        start again in each. `positions` [B, T] sets the positions. `cache` holds the tokens before these, and takes
-        these in. Raises ValueError for more tokens than the context holds.
+        documents [B, T]: ids of the documents packed into a row; a token attends only to its own document, and
+        positions restart in each. positions [B, T]: sets the positions. cache: holds the preceding tokens, and is
+        extended by these. Raises ValueError for more tokens than the context.
         """
         hidden = self.hidden(tokens, positions=positions, documents=documents, cache=cache)
         if targets is None:
@@ -290,7 +289,7 @@ class Transformer(nn.Module):
         chunk: int | None = None,
         z_loss: float = 0.0,
     ) -> tuple[Tensor, Tensor]:
-        """(sum of -log p in nats, number of targets) over `targets` [B, T] but for -100: `linear_cross_entropy`."""
+        """(sum of -log p in nats, number of targets) for `targets` [B, T], as in `linear_cross_entropy`."""
         return self(tokens, targets, documents=documents, positions=positions, chunk=chunk, z_loss=z_loss)
 
     def hidden(
@@ -300,26 +299,29 @@ class Transformer(nn.Module):
         documents: Tensor | None = None,
         cache: Cache | None = None,
     ) -> Tensor:
-        """The stream after the last norm, [B, T, width]; arguments as in `forward`."""
+        """The residual stream after the last norm, [B, T, width]; arguments as in `forward`."""
         length = tokens.shape[1]
         past = cache.length if cache is not None else 0
         room = cache.room if cache is not None else self.config.context
         if past + length > room:
-            raise ValueError(f"{past + length} tokens do not fit where {room} do: shorten the text or raise `context`.")
+            raise ValueError(
+                f"{past + length} tokens do not fit into a context of {room}: shorten the text or raise `context`."
+            )
         if documents is not None and positions is None:
             positions = positions_in_documents(documents)
-        where = positions if positions is not None else torch.arange(past, past + length, device=tokens.device)[None]
+        if positions is None:
+            positions = torch.arange(past, past + length, device=tokens.device)[None]
         mask, causal = self._visible(length, past, documents, tokens.device)
 
         x = self.model.embed_tokens(tokens)
         rotation = None
         if self.config.positions == "rotary":
-            cos, sin = self.position_table[:, where].unsqueeze(3)  # [1 or B, T, 1, head_width] each
+            cos, sin = self.position_table[:, positions].unsqueeze(3)  # [1 or B, T, 1, head_width] each
             rotation = (cos, sin)
         elif self.config.positions == "sinusoidal":
-            x = x + self.position_table[where].to(x.dtype)
+            x = x + self.position_table[positions].to(x.dtype)
         else:
-            x = x + self.model.embed_positions(where)
+            x = x + self.model.embed_positions(positions)
         x = self.model.dropout(x)
         for block in self.model.layers:
             if self.gradient_checkpointing and torch.is_grad_enabled():
@@ -331,24 +333,24 @@ class Transformer(nn.Module):
         return self.model.norm(x)
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """Logits [..., vocab_size] of the stream [..., width]."""
+        """Logits [..., vocab_size] of hidden vectors [..., width]."""
         return F.linear(hidden, self.output_weight)
 
     @property
     def output_weight(self) -> Tensor:
-        """The matrix [vocab_size, width] that makes logits: the embeddings themselves where they are tied."""
+        """The matrix [vocab_size, width] that computes logits; the embeddings if they are tied."""
         return self.model.embed_tokens.weight if self.lm_head is None else self.lm_head.weight
 
     def _visible(
         self, length: int, past: int, documents: Tensor | None, device: torch.device
     ) -> tuple[Tensor | None, bool]:
-        """A mask [B or 1, 1, T, past + T], True where a token may look, or none and whether to look back only.
+        """(attention mask [B or 1, 1, T, past + T], True where a token may attend, or None; whether it is causal).
 
-        The second form is the fast one: a fused kernel skips what lies ahead instead of reading a mask.
+        Without a mask, attention is faster: the fused kernel skips later tokens instead of reading a mask.
         """
         if documents is not None:
             if past:
-                raise ValueError("documents cannot be given after a cache: decode each in a row of its own.")
+                raise ValueError("documents cannot be used after a cache: decode each document in a row of its own.")
             mask = documents[:, None, :, None] == documents[:, None, None, :]
             if self.config.causal:
                 mask = mask & torch.ones(length, length, dtype=torch.bool, device=device).tril()
@@ -360,6 +362,6 @@ class Transformer(nn.Module):
         return None, True
 
     def parameters_count(self, embeddings: bool = True) -> int:
-        """Number of parameters, a tied matrix once; `embeddings=False` leaves out tokens, positions and the output."""
+        """Number of parameters, a tied matrix once; `embeddings=False` excludes tokens, positions and the output."""
         outside = ("model.embed_tokens.", "model.embed_positions.", "lm_head.")
         return sum(p.numel() for name, p in self.named_parameters() if embeddings or not name.startswith(outside))

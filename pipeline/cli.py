@@ -1,7 +1,7 @@
-"""`slm`: look-ups, and everything that is no artifact.
+"""`slm`, the command line.
 
-A person's mistake ends in one sentence and exit code 1. The commands stand in `pipeline/commands/`, one file a topic;
-what is heavy is imported where it is used, so that `slm --help` answers at once.
+A user's mistake ends in one sentence and exit code 1. The commands are in `pipeline/commands/`, one file per topic.
+Heavy modules are imported inside functions, so that `slm --help` is fast.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pipeline.training.stopping import Stopped
 
 
 class Commands(click.Group):
-    """The group that shows a `UserError` as a sentence."""
+    """A group of commands that prints a `UserError` as a sentence, without a traceback."""
 
     def invoke(self, context: click.Context) -> Any:
         try:
@@ -31,7 +31,7 @@ class Commands(click.Group):
 @click.option("--recipe", metavar="FILE", help="The recipe; default: $SLM_RECIPE, else recipes/demo.yaml.")
 @click.pass_context
 def main(context: click.Context, recipe: str | None) -> None:
-    """From raw text to a small language model of your own: look-ups, chat and upkeep."""
+    """From raw text to a small language model of your own: inspect, chat and maintain."""
     context.obj = recipe
 
 

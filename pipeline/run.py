@@ -32,7 +32,7 @@ def make_with_inputs(project: Project, asset: str) -> Artifact:
     for name in inputs_in_order(project.nodes, asset):
         artifact = project.make(name)
         if artifact.made:
-            registry.note(project.recipe, project.store, artifact, project.log)
+            registry.record(project.recipe, project.store, artifact, project.log)
     if artifact is None:
         raise UserError(f"The recipe switches `{asset}` off: set `enabled: true` in its block.")
     return artifact

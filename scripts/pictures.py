@@ -1,7 +1,7 @@
-"""Pictures of the running UI, for the documents: `make ui`, and beside it `python scripts/pictures.py docs/images`.
+"""Screenshots of the running UI for the documentation: `make ui`, then `python scripts/pictures.py docs/images`.
 
-Needs Chromium, and a font with Hangul (Debian: chromium, fonts-nanum). Each page is asked for its text first: a
-picture of a page that does not show what it is kept for is an error, not a picture.
+Needs Chromium and a font with Hangul (Debian: chromium, fonts-nanum). The text of each page is checked first, so a page
+that does not show what the picture is for is an error.
 """
 
 from __future__ import annotations
@@ -38,23 +38,23 @@ TRIES = 4
 
 @dataclass(frozen=True)
 class Page:
-    """A page: its address, what it must show, and how large a picture of it is."""
+    """A page: its URL, the text that it must show, and the size of the screenshot."""
 
     name: str
     address: str
     shows: tuple[str, ...]
     width: int = 1700
     height: int = 900
-    opens: str = ""  # the row of metadata whose picture is opened first
+    opens: str = ""  # the metadata row whose picture to open first
 
 
 def pages(dagster: str, mlflow: str, runs: list[str], experiment: str) -> list[Page]:
-    """The pages that the documents show. `runs`: MLflow runs to compare; none: that page is left out."""
+    """The pages in the documentation. runs: MLflow runs to compare; with fewer than two, that page is omitted."""
     asset = f"{dagster}/assets"
-    opened = urllib.parse.quote(",".join(f"global@global:{group}" for group in ("sources", "curation")))
-    found = [
+    expanded = urllib.parse.quote(",".join(f"global@global:{group}" for group in ("sources", "curation")))
+    pages = [
         Page("graph", f"{dagster}/asset-groups", ("sources", "curation", "tokens", "model", "evaluation"), 2000, 640),
-        Page("lineage", f"{dagster}/asset-groups?expanded={opened}", ("raw_documents", "duplica"), 2600, 1150),
+        Page("lineage", f"{dagster}/asset-groups?expanded={expanded}", ("raw_documents", "duplica"), 2600, 1150),
         Page("asset", f"{asset}/heuristic_decisions", ("heuristic_decisions", "Row count", "Columns"), 1500, 1000),
         Page("removals", f"{asset}/heuristic_decisions?view=events", ("removed by reason", "meaning"), 1900, 1300),
         Page("loss", f"{asset}/pretrained_model?view=events", ("loss", "MLflow run"), 1500, 900, opens="loss"),
@@ -63,30 +63,30 @@ def pages(dagster: str, mlflow: str, runs: list[str], experiment: str) -> list[P
     ]
     if runs:
         address = f"{mlflow}/#/experiments/{experiment}/runs/{runs[-1]}/artifacts/model_card.md"
-        found.append(Page("model_card", address, ("model_card.md", "data_card.md", "recipe.yaml"), 1500, 1000))
+        pages.append(Page("model_card", address, ("model_card.md", "data_card.md", "recipe.yaml"), 1500, 1000))
     if len(runs) > 1:
         query = urllib.parse.urlencode({"runs": str(runs).replace("'", '"'), "experiments": f'["{experiment}"]'})
-        found.append(
+        pages.append(
             Page("mlflow", f"{mlflow}/#/compare-runs?{query}", ("Comparing", "Parameters", "Metrics"), 1500, 1250)
         )
-    return found
+    return pages
 
 
 def browser() -> str | None:
     return next((path for name in BROWSERS if (path := shutil.which(name))), None)
 
 
-def text_of(page: Page, patience: int = 15_000) -> str:
-    """What the page holds after its scripts have run for `patience` milliseconds of its own time."""
-    return _run(page, ["--dump-dom"], patience)
+def text_of(page: Page, milliseconds: int = 15_000) -> str:
+    """The contents of the page after its scripts have run for `milliseconds` of virtual time."""
+    return _run(page, ["--dump-dom"], milliseconds)
 
 
 def take(page: Page, folder: Path) -> Path:
-    """The picture of a page. Raises ValueError where the page does not show what it is kept for."""
+    """Take the screenshot of a page. Raises ValueError if the page does not show the expected text."""
     missing: list[str] = list(page.shows)
-    for attempt in range(TRIES):  # the first look at a page waits for the server to load the definitions
-        shown = text_of(page, 15_000 * (attempt + 1))
-        missing = [text for text in page.shows if text not in shown]
+    for attempt in range(TRIES):  # the first request waits for the server to load the definitions
+        text = text_of(page, 15_000 * (attempt + 1))
+        missing = [expected for expected in page.shows if expected not in text]
         if not missing:
             break
         time.sleep(3)
@@ -102,7 +102,7 @@ def take(page: Page, folder: Path) -> Path:
 
 
 def _shrink(path: Path) -> None:
-    """The picture in 128 colours: a third of the size, and no difference that is seen on such pages."""
+    """Reduce the picture to 128 colours: a third of the size, with no visible difference on such pages."""
     from PIL import Image
 
     with Image.open(path) as picture:
@@ -110,7 +110,7 @@ def _shrink(path: Path) -> None:
     reduced.save(path, optimize=True)
 
 
-# Clicks the link in the row of metadata of that name; true once the picture behind it is drawn.
+# Clicks the link in the metadata row of that name; true once its picture is drawn.
 OPEN = """(() => {{
   const drawn = [...document.images].some(image => image.src.startsWith("data:image/png") && image.naturalWidth);
   if (drawn) return true;
@@ -122,7 +122,7 @@ OPEN = """(() => {{
 
 
 def _open_and_take(page: Page, path: Path) -> None:
-    """Takes the page with the picture of a row of metadata opened, by Chromium's own protocol."""
+    """Take the screenshot with the picture of a metadata row opened, through Chromium's DevTools protocol."""
     from websockets.sync.client import connect
 
     binary = browser()
@@ -132,11 +132,13 @@ def _open_and_take(page: Page, path: Path) -> None:
         command = [binary, *FLAGS, f"--user-data-dir={profile}", size, "--remote-debugging-port=0", page.address]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
-            note = Path(profile) / "DevToolsActivePort"
-            _wait(note.exists, page)
-            port = note.read_text().split()[0]
+            port_file = Path(profile) / "DevToolsActivePort"
+            _wait(port_file.exists, page)
+            port = port_file.read_text().split()[0]
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/json", timeout=30) as answer:
-                address = next(of for of in json.load(answer) if of["type"] == "page")["webSocketDebuggerUrl"]
+                address = next(target for target in json.load(answer) if target["type"] == "page")[
+                    "webSocketDebuggerUrl"
+                ]
             with connect(address, max_size=None) as socket:
                 numbers = itertools.count(1)
 
@@ -144,9 +146,9 @@ def _open_and_take(page: Page, path: Path) -> None:
                     number = next(numbers)
                     socket.send(json.dumps({"id": number, "method": method, "params": parameters}))
                     while True:
-                        told = json.loads(socket.recv(timeout=60))
-                        if told.get("id") == number:
-                            return told.get("result", {})
+                        message = json.loads(socket.recv(timeout=60))
+                        if message.get("id") == number:
+                            return message.get("result", {})
 
                 script = OPEN.format(page.opens)
                 _wait(lambda: ask("Runtime.evaluate", expression=script).get("result", {}).get("value") is True, page)
@@ -157,26 +159,26 @@ def _open_and_take(page: Page, path: Path) -> None:
             process.wait()
 
 
-def _wait(holds: Callable[[], bool], page: Page, seconds: float = 90) -> None:
+def _wait(condition: Callable[[], bool], page: Page, seconds: float = 90) -> None:
     deadline = time.monotonic() + seconds
-    while not holds():
+    while not condition():
         if time.monotonic() > deadline:
-            raise ValueError(f"{page.address} does not come to show the picture of `{page.opens}`")
+            raise ValueError(f"{page.address} does not show the picture of `{page.opens}` after {seconds:.0f} s")
         time.sleep(1)
 
 
-def _run(page: Page, what: list[str], patience: int) -> str:
+def _run(page: Page, action: list[str], milliseconds: int) -> str:
     binary = browser()
     if binary is None:
         raise ValueError("No Chromium is installed.")
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         size = f"--window-size={page.width},{page.height}"
-        command = [binary, *FLAGS, f"--user-data-dir={profile}", size, f"--virtual-time-budget={patience}", *what]
+        command = [binary, *FLAGS, f"--user-data-dir={profile}", size, f"--virtual-time-budget={milliseconds}", *action]
         return subprocess.run([*command, page.address], capture_output=True, text=True, timeout=180, check=False).stdout
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Pictures of the running UI")
+    parser = argparse.ArgumentParser(description="Take screenshots of the running UI")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--dagster", default="http://127.0.0.1:3000")
     parser.add_argument("--mlflow", default="http://127.0.0.1:5000")
@@ -191,7 +193,7 @@ def main() -> int:
 
 
 def to_compare() -> tuple[list[str], str]:
-    """The two newest trainings that MLflow knows."""
+    """(ids of the two newest pretraining runs in MLflow, id of the experiment)."""
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
     from pipeline import tracking
 

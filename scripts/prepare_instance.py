@@ -1,7 +1,7 @@
-"""Prepares what runs write into: Dagster's instance and MLflow's database.
+"""Prepares the databases that runs write to: Dagster's instance and MLflow's database.
 
-Both are made once, here, since the first use of a new MLflow database migrates it (seconds) and two runs that do it at
-the same time fail. Running it again changes nothing.
+Both are created here, once: the first use of a new MLflow database migrates it, which takes seconds and fails if two
+runs do it at the same time. Running this again changes nothing.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ DEVICE_POOL = "gpu"
 
 
 def prepare(root: Path) -> None:
-    """Makes the run history and its pool of one for the device, and the MLflow database where that is a local one."""
+    """Create the run history, the device pool with one slot, and the MLflow database if it is local."""
     home = root / "dagster_home"
     os.environ.setdefault("DAGSTER_HOME", str(home))
 

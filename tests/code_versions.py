@@ -1,8 +1,8 @@
-"""A digest of the code that each artifact is made by, so that a changed code and an unchanged version are noticed.
+"""A digest of the code that makes each artifact, so that a change of code without a change of version is noticed.
 
-Of each module that holds a `VERSION`: its own code and that of all modules of this project that it imports, directly
-or not. Comments, docstrings and layout do not count. `python -m tests.code_versions` (or `make code-versions`) records
-the digests after a change that does not alter what is made; otherwise raise the version first, then record.
+It covers each module with a `VERSION` and all modules of this project that it imports, directly or indirectly.
+Comments, docstrings and layout do not count. `python -m tests.code_versions` (or `make code-versions`) records the
+digests after a change that does not alter the result; otherwise raise the version first, then record.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 RECORD = ROOT / "tests" / "code_versions.json"
-# Modules that only carry results about, or tell of them: they cannot change what a stage makes of a text.
+# Modules that only store, run or report: they cannot change what a stage makes of a text.
 CARRIERS = {
     "pipeline.errors",
     "pipeline.settings",

@@ -1,3 +1,34 @@
 """For all tests."""
 
-import pipeline  # noqa: F401  (before any test loads torch: it says how torch's threads wait)
+from pathlib import Path
+
+import pytest
+
+import pipeline  # noqa: F401  (before any test loads torch: it sets how torch's threads wait)
+
+TESTS = Path(__file__).parent
+# What starts processes, trains for a while or plans large networks: `make test-fast` leaves it out.
+SLOW = (
+    "end_to_end",
+    "operations",
+    "documents/test_execution.py",
+    "evaluation/test_own_measure.py",
+    "model/test_allocator.py",
+    "model/test_threads.py",
+    "test_incremental.py",
+    "test_lineage.py",
+    "test_remote.py",
+    "tokens/test_round_trip.py",
+    "tokens/test_training.py",
+    "training/test_distributed.py",
+    "training/test_fine_tuning.py",
+    "training/test_loop.py",
+    "training/test_plan.py",
+    "training/test_pretraining.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.relative_to(TESTS).as_posix().startswith(SLOW):
+            item.add_marker(pytest.mark.slow)

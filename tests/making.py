@@ -1,4 +1,4 @@
-"""What tests give to the makers of artifacts: a quiet run in this process, and inputs by their names."""
+"""What tests pass to the makers of artifacts: a quiet run in this process, and inputs by name."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""A small corpus with something for every stage, and the digests of all that is made of it up to the token shards.
+"""A small corpus with something for every stage, and the digests of all artifacts made from it up to the token shards.
 
-`python -m tests.recorded_digests` records them anew, after a change that alters what is made and raised a VERSION.
+`python -m tests.recorded_digests` records them again after a change that alters the result and raised a VERSION.
 """
 
 from __future__ import annotations

@@ -83,15 +83,15 @@ def test_removed_documents_are_shown_with_their_reason(folder):
     assert "notes:" in output and "gopher_short" in output and "Too short." in output
     assert "removed: fewer words than `min_words`" in output
     assert "removed:" not in slm("documents", "--stage", "heuristic_decisions", "--kept")
-    assert "its reasons: gopher_short" in refused("documents", "--stage", "heuristic_decisions", "--reason", "nosuch")
-    assert "`nosuch_decisions` is no stage" in refused("documents", "--stage", "nosuch_decisions")
+    assert "use one of gopher_short" in refused("documents", "--stage", "heuristic_decisions", "--reason", "nosuch")
+    assert "`nosuch_decisions` is not a stage" in refused("documents", "--stage", "nosuch_decisions")
 
 
 def test_the_rules_are_listed_with_their_limits():
     assert "| `gopher_long` | more words than `max_words` | `words` > 100,000 |" in slm("rules")
 
 
-def test_the_summary_goes_on_with_the_recipe_it_was_asked_for(folder):
+def test_the_summary_suggests_commands_for_the_recipe_it_was_given(folder):
     named = slm("--recipe", str(folder / "small.yaml"), "summary")
     assert "gopher_short 1" in named
     assert f"SLM_RECIPE={folder / 'small.yaml'} dagster dev" in named
@@ -119,7 +119,7 @@ def test_similar_documents_are_listed_by_similarity(folder):
 def test_sources_say_whether_they_changed(folder):
     assert slm("sources").count("up to date") == 2
     assert "en 2" in slm("sources", "check", "notes")
-    assert "No source of the recipe is called nosuch" in refused("sources", "check", "nosuch")
+    assert "The recipe has no source called nosuch" in refused("sources", "check", "nosuch")
     assert "wikipedia" in slm("sources", "catalogue")
 
 
@@ -134,8 +134,8 @@ def test_why_names_the_changed_setting(folder, monkeypatch, tmp_path):
 
 def test_the_store_is_listed_verified_and_pruned(folder):
     assert "raw_documents" in slm("store", "list")
-    assert "as they were written" in slm("store", "verify")
-    assert "freed in all" in slm("store", "prune")
+    assert "files are intact" in slm("store", "verify")
+    assert "freed in total" in slm("store", "prune")
 
 
 def test_the_recipe_as_understood_is_a_recipe(folder, tmp_path):
@@ -144,6 +144,6 @@ def test_the_recipe_as_understood_is_a_recipe(folder, tmp_path):
     assert "out of date" not in slm("--recipe", str(path), "why", "curated_documents")
 
 
-def test_a_model_that_was_never_made_is_told(folder):
+def test_a_model_that_was_never_made_is_reported(folder):
     assert "There is no model yet" in refused("chat")
     assert "has not been made yet" in refused("lineage", "model", "pretrained_model")

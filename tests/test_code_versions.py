@@ -1,4 +1,4 @@
-"""A stage whose code changed has a new version: a result is never taken for one of newer code."""
+"""A stage whose code changed has a new version, so that no old result passes for one of newer code."""
 
 import json
 

@@ -1,7 +1,7 @@
-"""One changed document: what it costs in each stage, and that the bytes are those of a run from nothing.
+"""One changed document: what it costs in each stage, and that the bytes equal those of a run from an empty store.
 
-Fragments of 4 kB in place of 32 MB, so that a small corpus has many of them. What the models learn from is smaller
-too, so that most documents are outside of their samples, as they are in a real corpus.
+Fragments have 4 kB instead of 32 MB, so that a small corpus has many of them. The training samples are smaller too, so
+that most documents are outside them, as in a real corpus.
 """
 
 import random
@@ -10,7 +10,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from pipeline.curation.filters.model_text import turn
+from pipeline.curation.filters.model_text import sample_order
+from pipeline.documents.document import SAMPLE_DIGIT, id_fraction
 from pipeline.graph import Project
 from pipeline.ingest import fragments
 from pipeline.ingest.fragments import document_ids
@@ -32,7 +33,7 @@ execution: {{executor: in_process}}
 WORDS = [a + b + c for a in ("ka", "lo", "mi", "tu", "re", "sa") for b in "bdklmnprst" for c in ("", "an", "e", "is")]
 MODELS = ("perplexity_model", "quality_model", "tokenizer")
 LEARNED_FROM = ("perplexity_sample", "quality_sample", "tokenizer_sample")
-# Tables that a stage has of each fragment: those that compare documents keep signatures, sentences or hits beside.
+# Tables per fragment: stages that compare documents also keep signatures, sentences or hits.
 TABLES = {"duplicate_decisions": 2, "repetition_edits": 2, "contamination_decisions": 2}
 
 
@@ -84,12 +85,12 @@ def test_one_changed_document(corpus, tmp_path, monkeypatch):
 
     now, then = document_ids(corpus["text"]), document_ids(corpus["text"] + added)
     inside = learned(first)
-    last = inside.to_frame().select(turn().max()).item()
+    last = inside.to_frame().select(sample_order().max()).item()
     outside = (
         pl.DataFrame({"now": now, "then": then})
         .select(
-            (turn_of("now") > last)
-            & (turn_of("then") > last)
+            (order_of("now") > last)
+            & (order_of("then") > last)
             & ~pl.any_horizontal(
                 *(
                     (sample_fraction(pl.col(name)) < 0.5) | (held_out_fraction(pl.col(name)) < 0.05)
@@ -127,5 +128,5 @@ def test_one_changed_document(corpus, tmp_path, monkeypatch):
     }
 
 
-def turn_of(column: str) -> pl.Expr:
-    return pl.col(column).str.slice(16, 8).str.to_integer(base=16, dtype=pl.Int64) / 2**32
+def order_of(column: str) -> pl.Expr:
+    return id_fraction(pl.col(column), SAMPLE_DIGIT)

@@ -1,4 +1,4 @@
-"""A person's own file: loaded as it is, known by its bytes, and every mistake in it named with its line."""
+"""A user's own file: loaded without installation, identified by its bytes, every mistake reported with its line."""
 
 import sys
 from pathlib import Path

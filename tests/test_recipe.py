@@ -1,4 +1,4 @@
-"""The recipe: every mistake at once, with its line and the nearest known key; nothing starts before it is right."""
+"""The recipe: all mistakes at once, with lines and the closest known keys; nothing starts before it is valid."""
 
 from pathlib import Path
 

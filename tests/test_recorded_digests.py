@@ -1,4 +1,4 @@
-"""What is made of a corpus is the same bytes as when it was recorded: on every machine, and after every redesign."""
+"""Artifacts of a corpus have the same bytes as when they were recorded, on every machine and after every redesign."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The store in an object storage: a real S3-compatible server on loopback."""
+"""The store in object storage: a real S3-compatible server on loopback."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""The store: whole or absent, answered instead of made again, and never wrong after a kill."""
+"""The store: artifacts are atomic, reused instead of made again, and right after a kill."""
 
 import json
 import os

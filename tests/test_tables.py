@@ -1,4 +1,4 @@
-"""What all tables share: here, that a few strings taken from a column do not keep the whole of it in memory."""
+"""Tables: a few strings taken from a column do not keep the whole column in memory."""
 
 from __future__ import annotations
 

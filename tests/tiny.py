@@ -1,4 +1,4 @@
-"""A chain of a few seconds from text files to a trained model, for tests that run all of it."""
+"""A pipeline of a few seconds from text files to a trained model, for end-to-end tests."""
 
 from pathlib import Path
 

@@ -1,6 +1,6 @@
-"""A conversation in the terminal: each answer appears as it is made.
+"""A conversation in the terminal; answers are printed as they are generated.
 
-The one idea: the whole conversation is the prompt each time, and when it no longer fits, the oldest turns go.
+The prompt is always the whole conversation; if it no longer fits into the context, the oldest turns are dropped.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from functools import partial
 from pathlib import Path
 from typing import TextIO
 
-from model.serve.text import Reply, Sampling, Speaker, open_directory
+from model.serve.text import Reply, Sampling, TextModel, open_directory
 
-HELP = "/reset starts afresh, /text on lets the model continue text instead of answering, /exit or Ctrl-D ends."
+HELP = "/reset starts a new conversation, /text on continues text instead of answering, /exit or Ctrl-D ends."
 
 
 def chat(
@@ -27,45 +27,45 @@ def chat(
     read: Callable[[str], str] = input,
     out: TextIO | None = None,
 ) -> None:
-    """Talk to the model in `directory` until the input ends.
+    """Chat with the model in `directory` until the input ends.
 
-    `plain`: continue what is written instead of answering it (default: if the tokenizer knows no conversations).
-    The same seed and the same questions give the same answers. Raises ValueError if there is no model.
+    plain: continue the input instead of answering it (by default, if the tokenizer has no tokens for conversations).
+    The same seed and questions give the same answers. Raises ValueError if there is no model.
     """
     out = out or sys.stdout
-    speaker = open_directory(directory)
+    text_model = open_directory(directory)
     sampling = Sampling(max_new, temperature, seed=secrets.randbits(31) if seed is None else seed)
-    plain = not speaker.chats if plain is None else plain
-    print(f"{speaker.model.parameters_count() / 1e6:.1f} M parameters. {HELP}", file=out)
+    plain = not text_model.chats if plain is None else plain
+    print(f"{text_model.network.parameters_count() / 1e6:.1f} M parameters. {HELP}", file=out)
     messages: list[dict[str, str]] = []
     while True:
         try:
-            said = read("> " if plain else "you> ").strip()
+            line = read("> " if plain else "you> ").strip()
         except (EOFError, KeyboardInterrupt):
             print(file=out)
             return
-        if not said:
+        if not line:
             continue
-        if said in ("/exit", "/quit"):
+        if line in ("/exit", "/quit"):
             return
-        if said == "/reset":
+        if line == "/reset":
             messages = []
-        elif said in ("/text on", "/text off"):
-            plain = said == "/text on" or not speaker.chats
-        elif said.startswith("/"):
+        elif line in ("/text on", "/text off"):
+            plain = line == "/text on" or not text_model.chats
+        elif line.startswith("/"):
             print(HELP, file=out)
         elif plain:
-            _show(partial(speaker.continue_text, said, sampling), out)
+            _show(partial(text_model.continue_text, line, sampling), out)
         else:
-            messages.append({"role": "user", "content": said})
-            messages = _that_fit(speaker, messages)
-            made = _show(partial(speaker.answer, messages, sampling), out)
-            messages = [*messages, {"role": "assistant", "content": made}] if made is not None else messages[:-1]
+            messages.append({"role": "user", "content": line})
+            messages = _newest_turns(text_model, messages)
+            answer = _show(partial(text_model.answer, messages, sampling), out)
+            messages = [*messages, {"role": "assistant", "content": answer}] if answer is not None else messages[:-1]
         sampling = replace(sampling, seed=sampling.seed + 1)
 
 
 def _show(start: Callable[[], Reply], out: TextIO) -> str | None:
-    """Print a reply as it comes and return it, or None if there was none. Ctrl-C ends the reply alone."""
+    """Print a reply as it is generated and return it; None if there was an error. Ctrl-C ends only the reply."""
     pieces: list[str] = []
     try:
         reply = start()
@@ -82,10 +82,10 @@ def _show(start: Callable[[], Reply], out: TextIO) -> str | None:
     return "".join(pieces)
 
 
-def _that_fit(speaker: Speaker, messages: list[dict[str, str]]) -> list[dict[str, str]]:
-    """The newest turns, as many as leave a quarter of the context for the answer, but at least the last."""
-    most = speaker.model.config.context * 3 // 4
-    while len(messages) > 1 and len(speaker.chat_ids(messages)) > most:
+def _newest_turns(text_model: TextModel, messages: list[dict[str, str]]) -> list[dict[str, str]]:
+    """The newest turns that leave a quarter of the context for the answer, but at least the last turn."""
+    most = text_model.network.config.context * 3 // 4
+    while len(messages) > 1 and len(text_model.chat_ids(messages)) > most:
         messages = messages[1:]
     while len(messages) > 1 and messages[0]["role"] == "assistant":
         messages = messages[1:]

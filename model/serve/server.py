@@ -1,7 +1,7 @@
-"""The model over HTTP, in the form of OpenAI's API, so that existing clients can talk to it.
+"""The model over HTTP, with OpenAI's API, so that existing clients can use it.
 
-The one idea: one reply is made at a time, since the machine has one model's worth of compute; whoever comes meanwhile
-waits in a short queue, and whoever finds it full is told so. Sizes are bounded before anything is read or computed.
+Replies are generated one at a time, since one uses all of the machine's compute. Other requests wait in a short queue,
+and are refused if it is full. Sizes are limited before anything is read or computed.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from starlette.concurrency import run_in_threadpool
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from model.serve.text import Reply, Sampling, Speaker, open_directory
+from model.serve.text import Reply, Sampling, TextModel, open_directory
 
-MOST_BYTES = 1_000_000  # of a request; a context of 2,048 tokens is some 10 KB
-MOST_WAITING = 16
+MAX_BYTES = 1_000_000  # per request; a context of 2,048 tokens is about 10 kB
+MAX_WAITING = 16
 
 
-class Draw(BaseModel):
-    """What both kinds of request can say; keys of OpenAI's that mean nothing here are passed over."""
+class SamplingRequest(BaseModel):
+    """The fields that both kinds of request share. Other fields of OpenAI's API are ignored."""
 
     model: str | None = None
     max_tokens: int | None = Field(None, ge=1)
@@ -52,21 +52,21 @@ class Draw(BaseModel):
         return Sampling(most, self.temperature, self.top_k, self.top_p, seed, tuple(stop))
 
 
-class CompletionRequest(Draw):
-    prompt: str = Field(max_length=MOST_BYTES)
+class CompletionRequest(SamplingRequest):
+    prompt: str = Field(max_length=MAX_BYTES)
 
 
 class Turn(BaseModel):
     role: Literal["system", "user", "assistant"]
-    content: str = Field(max_length=MOST_BYTES)
+    content: str = Field(max_length=MAX_BYTES)
 
 
-class ChatRequest(Draw):
+class ChatRequest(SamplingRequest):
     messages: list[Turn] = Field(min_length=1, max_length=1000)
 
 
 class LimitedBody:
-    """Refuses a request that is longer than `most` bytes, by what it says of itself or by what arrives."""
+    """Refuses a request of more than `most` bytes, by its content-length or by the bytes received."""
 
     def __init__(self, app: ASGIApp, most: int) -> None:
         self.app, self.most = app, most
@@ -96,11 +96,11 @@ def _error(status: int, sentence: str) -> JSONResponse:
     return JSONResponse({"error": {"message": sentence, "type": kind, "param": None, "code": None}}, status)
 
 
-def application(speaker: Speaker, name: str, host: str = "127.0.0.1", waiting: int = MOST_WAITING) -> FastAPI:
-    """The server's application, for `uvicorn` or a test. `name`: what the model calls itself in answers."""
+def application(text_model: TextModel, name: str, host: str = "127.0.0.1", waiting: int = MAX_WAITING) -> FastAPI:
+    """The server's application, for `uvicorn` or a test. name: the model's name in responses."""
     app = FastAPI(title=name, docs_url=None, redoc_url=None, openapi_url=None)
-    app.add_middleware(LimitedBody, most=MOST_BYTES)
-    if host in ("127.0.0.1", "localhost", "::1"):  # a web page must not reach it under a name of its own
+    app.add_middleware(LimitedBody, most=MAX_BYTES)
+    if host in ("127.0.0.1", "localhost", "::1"):  # prevents DNS rebinding: web pages must not reach the server
         app.add_middleware(
             TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", "[::1]", "::1", "testserver"]
         )
@@ -109,7 +109,7 @@ def application(speaker: Speaker, name: str, host: str = "127.0.0.1", waiting: i
 
     def refuse_if_full() -> None:
         if queue >= waiting:
-            raise HTTPException(503, f"{queue} requests are waiting already: try again later.")
+            raise HTTPException(503, f"{queue} requests are already waiting: try again later.")
 
     @asynccontextmanager
     async def my_turn() -> AsyncIterator[None]:
@@ -128,7 +128,7 @@ def application(speaker: Speaker, name: str, host: str = "127.0.0.1", waiting: i
 
     @app.exception_handler(404)
     async def _nowhere(request: Request, _: Exception) -> JSONResponse:
-        return _error(404, f"there is nothing at {request.url.path}: see /v1/chat/completions and /v1/completions.")
+        return _error(404, f"{request.url.path} does not exist: use /v1/chat/completions or /v1/completions.")
 
     @app.exception_handler(RequestValidationError)
     async def _unreadable(_: Request, error: RequestValidationError) -> JSONResponse:
@@ -148,12 +148,12 @@ def application(speaker: Speaker, name: str, host: str = "127.0.0.1", waiting: i
     async def models() -> dict[str, Any]:
         return {"object": "list", "data": [{"id": name, "object": "model", "owned_by": "local"}]}
 
-    async def respond(reply: Reply, draw: Draw, chat: bool) -> Any:
+    async def respond(reply: Reply, request: SamplingRequest, chat: bool) -> Any:
         kind = "chat.completion" if chat else "text_completion"
         frame: dict[str, Any] = {"id": f"{'chatcmpl' if chat else 'cmpl'}-{secrets.token_hex(12)}", "object": kind}
         frame |= {"created": int(time.time()), "model": name}
         refuse_if_full()
-        if draw.stream:
+        if request.stream:
             return StreamingResponse(_events(reply, frame, chat), media_type="text/event-stream")
         text = ""
         async with my_turn():
@@ -187,13 +187,13 @@ def application(speaker: Speaker, name: str, host: str = "127.0.0.1", waiting: i
 
     @app.post("/v1/completions")
     async def completions(request: CompletionRequest) -> Any:
-        reply = await run_in_threadpool(speaker.continue_text, request.prompt, request.sampling())
+        reply = await run_in_threadpool(text_model.continue_text, request.prompt, request.sampling())
         return await respond(reply, request, chat=False)
 
     @app.post("/v1/chat/completions")
     async def chat_completions(request: ChatRequest) -> Any:
         messages = [{"role": turn.role, "content": turn.content} for turn in request.messages]
-        reply = await run_in_threadpool(speaker.answer, messages, request.sampling())
+        reply = await run_in_threadpool(text_model.answer, messages, request.sampling())
         return await respond(reply, request, chat=True)
 
     return app
@@ -204,8 +204,10 @@ def _next(pieces: Iterator[str]) -> str | None:
 
 
 def serve(directory: str | Path, host: str = "127.0.0.1", port: int = 8000) -> None:
-    """Serve the model in `directory` until stopped. Anyone who reaches `host` may use it: there is no password."""
+    """Serve the model in `directory` until stopped. There is no password: anyone who can reach `host` can use it."""
     import uvicorn
 
-    speaker = open_directory(directory)
-    uvicorn.run(application(speaker, Path(directory).resolve().name, host), host=host, port=port, log_level="warning")
+    text_model = open_directory(directory)
+    uvicorn.run(
+        application(text_model, Path(directory).resolve().name, host), host=host, port=port, log_level="warning"
+    )

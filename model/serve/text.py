@@ -1,8 +1,8 @@
-"""From text to text: a model and its tokenizer, loaded from one directory, with nothing else needed.
+"""A model with its tokenizer, loaded from one directory, from text to text.
 
-The one idea: what a person writes is encoded as ordinary text and the markers of ChatML are put in as ids, so nothing
-that is written can end a turn or start another; and what the model makes is turned into bytes, of which only whole
-characters are handed on, so that a Korean syllable spelt in three tokens never shows as rubbish.
+User text is encoded as ordinary text and ChatML's markers are inserted as ids, so no input can end or start a turn.
+Output tokens are decoded to bytes and only complete characters are returned, so a Korean syllable of three tokens never
+appears garbled.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ROLES = ("system", "user", "assistant")
 
 @dataclass(frozen=True)
 class Sampling:
-    """How a reply is drawn; see `model.generate`. `stop`: strings that end it and are not part of it."""
+    """How to sample a reply; see `model.generate`. stop: strings that end the reply and are not part of it."""
 
     max_new: int = 512
     temperature: float = 0.8
@@ -36,28 +36,31 @@ class Sampling:
 
 
 class Reply:
-    """Iterate over it for a reply's pieces; afterwards `finish` says why it ended, `tokens` how many there were."""
+    """A reply, generated while iterating over its pieces of text.
 
-    def __init__(self, speaker: Speaker, prompt: list[int], sampling: Sampling, stop_ids: Collection[int]) -> None:
-        room = max(0, min(sampling.max_new, speaker.model.config.context - len(prompt)))
+    Afterwards `finish` is the reason why it ended (stop or length), and `tokens` the number of its tokens.
+    """
+
+    def __init__(self, text_model: TextModel, prompt: list[int], sampling: Sampling, stop_ids: Collection[int]) -> None:
+        room = max(0, min(sampling.max_new, text_model.network.config.context - len(prompt)))
         self.prompt_tokens, self.tokens = len(prompt), 0
         self.finish = "length"
         self._ids = generate(
-            speaker.model, prompt, room, sampling.temperature, sampling.top_k, sampling.top_p, sampling.seed
+            text_model.network, prompt, room, sampling.temperature, sampling.top_k, sampling.top_p, sampling.seed
         )
         self._stop_ids, self._stop = stop_ids, sampling.stop
-        self._bytes = speaker.bytes_of
+        self._bytes = text_model.bytes_of
 
     def __iter__(self) -> Iterator[str]:
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        held = ""  # the end of what was made, as long as it may be the start of a stop string
+        held = ""  # the end of the text that may be the start of a stop string
         for token in self._ids:
             if token in self._stop_ids:
                 self.finish = "stop"
                 break
             self.tokens += 1
             held += decoder.decode(self._bytes[token])
-            at = min((place for stop in self._stop if (place := held.find(stop)) >= 0), default=-1)
+            at = min((position for stop in self._stop if (position := held.find(stop)) >= 0), default=-1)
             if at >= 0:
                 self.finish = "stop"
                 if at:
@@ -72,39 +75,39 @@ class Reply:
             yield held
 
     def close(self) -> None:
-        """Stop generating; what is left is never made."""
+        """Stop generating."""
         close = getattr(self._ids, "close", None)
         if close:
             close()
 
 
 def _overlap(text: str, stop: str) -> int:
-    """Length of the longest end of `text` that is a start of `stop`."""
+    """Length of the longest suffix of `text` that is a prefix of `stop`."""
     return next((n for n in range(min(len(text), len(stop) - 1), 0, -1) if text.endswith(stop[:n])), 0)
 
 
-class Speaker:
-    """A model with its tokenizer. `special`: ids of the special tokens by name."""
+class TextModel:
+    """A network with its tokenizer, which answers and continues text. special: ids of special tokens by name."""
 
-    def __init__(self, model: Transformer, tokenizer_json: str, about: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, network: Transformer, tokenizer_json: str, about: Mapping[str, Any] | None = None) -> None:
         from tokenizers import Tokenizer
 
-        self.model = model.eval()
+        self.network = network.eval()
         self.tokenizer = Tokenizer.from_str(tokenizer_json)
-        self.tokenizer.encode_special_tokens = True  # `<eos>` in somebody's text is five characters, not the end
+        self.tokenizer.encode_special_tokens = True  # `<eos>` in user text is five characters, not the token
         added = self.tokenizer.get_added_tokens_decoder()
         self.special = {token.content: i for i, token in added.items() if token.special}
-        self.bytes_of = token_bytes(json.loads(tokenizer_json), model.config.vocab_size)
+        self.bytes_of = token_bytes(json.loads(tokenizer_json), network.config.vocab_size)
         ends = [self.special[name] for name in ("<eos>", END) if name in self.special]
-        given = (about or {}).get("eos_token_id")
-        ends += given if isinstance(given, list) else [given] if given is not None else []
+        configured = (about or {}).get("eos_token_id")
+        ends += configured if isinstance(configured, list) else [configured] if configured is not None else []
         self.stop_ids = frozenset(ends)
-        before = self.special.get("<eos>", (about or {}).get("bos_token_id"))  # what training puts before a document
-        self.before_document = [] if before is None else [before]
+        start = self.special.get("<eos>", (about or {}).get("bos_token_id"))  # the token before a document in training
+        self.before_document = [] if start is None else [start]
 
     @property
     def chats(self) -> bool:
-        """Whether the tokenizer has the markers of a conversation."""
+        """Whether the tokenizer has the markers of conversations."""
         return START in self.special and END in self.special
 
     def encode(self, text: str) -> list[int]:
@@ -112,19 +115,19 @@ class Speaker:
         return self.tokenizer.encode(text, add_special_tokens=False).ids
 
     def chat_ids(self, messages: Sequence[Mapping[str, str]]) -> list[int]:
-        """Ids of a conversation in ChatML, up to where the assistant's answer begins."""
+        """Ids of a conversation in ChatML, up to the start of the assistant's answer."""
         if not self.chats:
-            raise ValueError(f"this model's tokenizer has no {START} and {END}: ask for a completion instead.")
+            raise ValueError(f"this model's tokenizer has no {START} and {END}: request a completion instead.")
         ids: list[int] = []
         for message in messages:
             if message["role"] not in ROLES:
-                raise ValueError(f"there is no role {message['role']!r}: it is one of {', '.join(ROLES)}.")
+                raise ValueError(f"unknown role {message['role']!r}: use one of {', '.join(ROLES)}.")
             ids += [self.special[START], *self.encode(f"{message['role']}\n"), *self.encode(message["content"])]
             ids += [self.special[END], *self.encode("\n")]
         return [*ids, self.special[START], *self.encode("assistant\n")]
 
     def continue_text(self, prompt: str, sampling: Sampling) -> Reply:
-        """What may follow `prompt` in a document. Raises ValueError if it fills the context."""
+        """A continuation of `prompt` as the start of a document. Raises ValueError if the prompt fills the context."""
         return Reply(self, [*self.before_document, *self.encode(prompt)], sampling, self.stop_ids)
 
     def answer(self, messages: Sequence[Mapping[str, str]], sampling: Sampling) -> Reply:
@@ -132,15 +135,17 @@ class Speaker:
         return Reply(self, self.chat_ids(messages), sampling, self.stop_ids)
 
 
-def open_directory(directory: str | Path) -> Speaker:
-    """The model in `directory`, with the `tokenizer.json` that lies there. Raises ValueError if either is missing."""
+def open_directory(directory: str | Path) -> TextModel:
+    """The model and `tokenizer.json` in `directory`. Raises ValueError if either is missing or damaged."""
     path = Path(directory) / "tokenizer.json"
     model = load(directory)
     if not path.exists():
-        raise ValueError(f"there is no tokenizer.json in {directory}, so its text cannot be read.")
+        raise ValueError(
+            f"there is no tokenizer.json in {directory}: add the tokenizer that the model was trained with."
+        )
     about = json.loads((Path(directory) / "config.json").read_text(encoding="utf-8"))
     try:
-        return Speaker(model, path.read_text(encoding="utf-8"), about)
+        return TextModel(model, path.read_text(encoding="utf-8"), about)
     except ValueError:
         raise
     except Exception as error:  # the library raises bare Exceptions
@@ -148,9 +153,9 @@ def open_directory(directory: str | Path) -> Speaker:
 
 
 def token_bytes(tokenizer: Mapping[str, Any], size: int) -> list[bytes]:
-    """What each id stands for, in bytes (nothing for special tokens), from the contents of a `tokenizer.json`.
+    """The bytes of each token (none for special tokens), from the contents of a `tokenizer.json`.
 
-    Reads byte-level BPE and SentencePiece's kinds with byte fallback; raises ValueError for others.
+    Supports byte-level BPE and SentencePiece models with byte fallback; raises ValueError for others.
     """
     decoder = json.dumps(tokenizer.get("decoder"))
     vocabulary = tokenizer["model"]["vocab"]
@@ -168,7 +173,7 @@ def token_bytes(tokenizer: Mapping[str, Any], size: int) -> list[bytes]:
                 return bytes([int(piece[3:5], 16)])
             return (piece.replace(space, " ") if space else piece).encode()
     else:
-        raise ValueError("only tokenizers that spell in bytes (byte-level BPE, or byte fallback) can be used here.")
+        raise ValueError("this tokenizer is not supported: use byte-level BPE, or SentencePiece with byte fallback.")
     table = [b""] * size
     for piece, i in pairs:
         if i < size:
@@ -180,7 +185,7 @@ def token_bytes(tokenizer: Mapping[str, Any], size: int) -> list[bytes]:
 
 
 def byte_alphabet() -> dict[int, str]:
-    """The printable character that byte-level BPE writes for each byte (GPT-2's table, Radford et al. 2019)."""
-    shown = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    hidden = [byte for byte in range(256) if byte not in shown]
-    return {byte: chr(byte) for byte in shown} | {byte: chr(256 + place) for place, byte in enumerate(hidden)}
+    """The printable character for each byte in byte-level BPE (GPT-2's table, Radford et al. 2019)."""
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = [byte for byte in range(256) if byte not in printable]
+    return {byte: chr(byte) for byte in printable} | {byte: chr(256 + index) for index, byte in enumerate(others)}

@@ -1,4 +1,4 @@
-"""The commands of `slm`, one file a topic. Each is a few lines around one function of the project."""
+"""The commands of `slm`, one file per topic. Each is a thin wrapper around one function of the project."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def project() -> Project:
-    """The project of the recipe that the command line or the environment names."""
+    """The project of the recipe named on the command line or in the environment."""
     from pipeline.graph import Project
 
     return Project.open(click.get_current_context().find_root().obj, log=click.echo)

@@ -1,4 +1,4 @@
-"""Artifacts: make one, say why it is out of date, keep the store in order."""
+"""Artifacts: make one, explain why it is out of date, maintain the store."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from pipeline.printing import size, table
 
 @click.command()
 def summary() -> None:
-    """What came of the recipe: documents, tokens, models, figures, and where they lie."""
+    """Show the results of the recipe: documents, tokens, models, figures, and where to find them."""
     from pipeline.curation.stages import decision_assets
     from pipeline.inspect.summary import summary as text
 
     opened = project()
     stages = decision_assets(opened.recipe.curation)
-    named = click.get_current_context().find_root().obj
-    click.echo(text(opened.store, stages, opened.recipe.evaluation.measures(), named))
+    recipe_file = click.get_current_context().find_root().obj
+    click.echo(text(opened.store, stages, opened.recipe.evaluation.measures(), recipe_file))
 
 
 @click.command()
 @click.argument("asset")
 def make(asset: str) -> None:
-    """Make ASSET and whatever it needs, without Dagster; what is up to date is left as it is."""
+    """Make ASSET and everything it needs, without Dagster, skipping what is up to date."""
     from pipeline.run import make_with_inputs
 
     make_with_inputs(project(), asset)
@@ -33,19 +33,19 @@ def make(asset: str) -> None:
 @click.command()
 @click.argument("asset")
 def why(asset: str) -> None:
-    """Say why ASSET is or is not up to date, field by field, and so for all that it is made of."""
+    """Explain, field by field, why ASSET and each of its inputs is or is not up to date."""
     from pipeline.run import why as explained
 
-    for name, standing in explained(project(), asset).items():
-        click.echo(f"{name}: {'out of date' if standing.reasons else 'up to date'}")
-        for line in (*standing.reasons, *standing.notes):
+    for name, status in explained(project(), asset).items():
+        click.echo(f"{name}: {'out of date' if status.reasons else 'up to date'}")
+        for line in (*status.reasons, *status.notes):
             click.echo(f"    {line}")
 
 
 @click.command()
-@click.option("--reference", is_flag=True, help="Print the page that explains every key instead.")
+@click.option("--reference", is_flag=True, help="Print the reference page of all keys instead.")
 def recipe(reference: bool) -> None:
-    """Print the recipe as it is understood, with every default filled in."""
+    """Print the recipe with all defaults filled in."""
     import yaml
 
     from pipeline.inspect.reference import reference as page
@@ -59,64 +59,70 @@ def recipe(reference: bool) -> None:
 
 @click.group()
 def store() -> None:
-    """The artifacts on the disk: list, verify, prune."""
+    """List, verify and prune the artifacts on disk."""
 
 
 @store.command("list")
 def store_list() -> None:
-    """All artifacts of the recipe, with their sizes."""
-    kept = project().store
-    versions = [(asset, index, found) for asset in kept.assets() for index, found in enumerate(kept.versions(asset))]
+    """List all artifacts of the recipe, with their sizes."""
+    artifacts = project().store
+    versions = [
+        (asset, index, artifact)
+        for asset in artifacts.assets()
+        for index, artifact in enumerate(artifacts.versions(asset))
+    ]
     click.echo(
         table(
             {
                 "asset": asset,
-                "version": found.version,
+                "version": artifact.version,
                 "in force": index == 0,
-                "files": len(found.manifest["files"]),
-                "size": size(sum(file["bytes"] for file in found.manifest["files"].values())),
+                "files": len(artifact.manifest["files"]),
+                "size": size(sum(file["bytes"] for file in artifact.manifest["files"].values())),
             }
-            for asset, index, found in versions
+            for asset, index, artifact in versions
         )
     )
 
 
 @store.command("verify")
 def store_verify() -> None:
-    """Rehash every file of every artifact and name those that are not as they were written."""
-    kept = project().store
-    checked, wrong = 0, []
-    for asset in kept.assets():
-        checked += sum(len(found.manifest["files"]) for found in kept.versions(asset))
-        wrong += list(kept.verify(asset))
-    for line in wrong:
+    """Rehash every file of every artifact, and list those that have changed or are missing."""
+    artifacts = project().store
+    checked, damaged = 0, []
+    for asset in artifacts.assets():
+        checked += sum(len(artifact.manifest["files"]) for artifact in artifacts.versions(asset))
+        damaged += list(artifacts.verify(asset))
+    for line in damaged:
         click.echo(line)
-    if wrong:
+    if damaged:
         raise UserError(
-            f"{len(wrong)} of {checked:,} files are not as written: delete these versions and run the job again."
+            f"{len(damaged)} of {checked:,} files are damaged: delete these versions and run the job again."
         )
-    click.echo(f"all {checked:,} files are as they were written")
+    click.echo(f"all {checked:,} files are intact")
 
 
 @store.command("prune")
-@click.option("--keep", default=2, show_default=True, help="Versions to keep beside the one in force.")
+@click.option("--keep", default=2, show_default=True, help="Versions to keep, besides the one in force.")
 @click.option(
     "--unused-days",
     default=30.0,
     show_default=True,
-    help="Delete downloads that no source of the recipe names and that no run used for so many days.",
+    help="Delete downloads that no source of the recipe uses and that no run has used for this many days.",
 )
 def store_prune(keep: int, unused_days: float) -> None:
-    """Delete old versions (all but the one in force and the newest KEEP others) and downloads that nobody needs."""
+    """Delete old versions (all but the one in force and the newest KEEP others) and unused downloads."""
     from pipeline.ingest import raw_documents
 
     opened = project()
-    kept = opened.store
-    freed = [(f"{asset}/{version}", count) for asset in kept.assets() for version, count in kept.prune(asset, keep)]
-    freed += raw_documents.prune_downloads(kept, opened.recipe.origins(), unused_days)
+    artifacts = opened.store
+    freed = [
+        (f"{asset}/{version}", count) for asset in artifacts.assets() for version, count in artifacts.prune(asset, keep)
+    ]
+    freed += raw_documents.prune_downloads(artifacts, opened.recipe.origins(), unused_days)
     for name, count in freed:
         click.echo(f"{name}: {size(count)} freed")
-    click.echo(f"{size(sum(count for _, count in freed))} freed in all")
+    click.echo(f"{size(sum(count for _, count in freed))} freed in total")
 
 
 COMMANDS = (summary, make, why, recipe, store)

@@ -1,4 +1,4 @@
-"""Documents: look at them, at what was decided about them, and at their tokens."""
+"""Documents: show them, the decisions about them, their tokens, and the sources they come from."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--stage", default="curated_documents", show_default=True, help="Whose decisions to look at.")
-@click.option("--reason", help="Only documents removed for this reason.")
-@click.option("--source", help="Only documents of this source.")
+@click.option("--stage", default="curated_documents", show_default=True, help="The stage whose decisions to show.")
+@click.option("--reason", help="Show only documents removed for this reason.")
+@click.option("--source", help="Show only documents of this source.")
 @click.option("--kept", is_flag=True, help="Show what the stage kept, instead of what it removed.")
 @click.option("--edited", is_flag=True, help="Show what the stage edits.")
-@click.option("--limit", default=10, show_default=True, help="How many documents.")
-@click.option("--width", default=300, show_default=True, help="How many characters of each.")
-@click.option("--diff", "doc_id", metavar="DOC_ID", help="A removed copy beside the document kept in its place.")
+@click.option("--limit", default=10, show_default=True, help="Number of documents.")
+@click.option("--width", default=300, show_default=True, help="Number of characters of each document.")
+@click.option("--diff", "doc_id", metavar="DOC_ID", help="Compare a removed copy with the document kept in its place.")
 def documents(
     stage: str,
     reason: str | None,
@@ -39,7 +39,7 @@ def documents(
     width: int,
     doc_id: str | None,
 ) -> None:
-    """Look at documents and at what a stage decided about them."""
+    """Show documents and what a stage decided about them."""
     from pipeline.curation.stages import stages_of
     from pipeline.documents import browse
 
@@ -55,7 +55,7 @@ def documents(
         _show(browse.first_documents(opened[stage], source, limit), width)
         return
     if stage not in stages:
-        raise UserError(f"`{stage}` is no stage: use one of {', '.join(stages)}.")
+        raise UserError(f"`{stage}` is not a stage: use one of {', '.join(stages)}.")
     artifact = opened[stage]
     if edited:
         _show(browse.edited_by(raw, artifact, source, limit), width)
@@ -64,13 +64,13 @@ def documents(
     else:
         if reason and reason not in artifact.counts["removed"]:
             raise UserError(
-                f"`{stage}` removed nothing as `{reason}`; its reasons: {', '.join(artifact.counts['removed'])}."
+                f"`{stage}` removed nothing as `{reason}`: use one of {', '.join(artifact.counts['removed'])}."
             )
         _show(browse.removed_by(raw, artifact, reason, source, limit), width, stages[stage].reasons)
 
 
 def _show(rows: pl.DataFrame, width: int, reasons: Mapping[str, str] | None = None) -> None:
-    """Print documents. reasons: what the reasons for which they were removed mean."""
+    """Print documents. reasons: reason for removal -> meaning."""
     if not rows.height:
         click.echo("none")
     for row in rows.iter_rows(named=True):
@@ -81,29 +81,29 @@ def _show(rows: pl.DataFrame, width: int, reasons: Mapping[str, str] | None = No
         if meaning:
             click.echo(f"    removed: {meaning}")
         for edit in row.get("edits") or []:
-            around = row["text"][max(0, edit["start"] - 40) : edit["start"]].replace("\n", " ")
+            before = row["text"][max(0, edit["start"] - 40) : edit["start"]].replace("\n", " ")
             after = row["text"][edit["end"] : edit["end"] + 40].replace("\n", " ")
-            click.echo(f"    {edit['label']}: {around}[{edit['replacement']}]{after}")
+            click.echo(f"    {edit['label']}: {before}[{edit['replacement']}]{after}")
         click.echo("    " + row["text"][:width].replace("\n", "\n    "))
 
 
 @click.command()
 @click.argument("text")
-@click.option("--limit", default=10, show_default=True, help="How many.")
+@click.option("--limit", default=10, show_default=True, help="Number of documents.")
 def similar(text: str, limit: int) -> None:
-    """List the kept documents nearest to TEXT, which is a file or the text itself."""
+    """List the kept documents most similar to TEXT, which is a file or the text itself."""
     from pipeline.curation.duplicates.similar import nearest
 
     path = Path(text)
     content = path.read_text(encoding="utf-8", errors="replace") if len(text) < 4096 and path.is_file() else text
-    found = nearest(*_for_duplicates(project()), content, limit)
-    click.echo(table(found.drop("text", strict=False).to_dicts()))
+    documents = nearest(*_for_duplicates(project()), content, limit)
+    click.echo(table(documents.drop("text", strict=False).to_dicts()))
 
 
 @click.command()
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 def index(file: Path) -> None:
-    """Write the kept documents as an index, for `curation.duplicates.indexes` of other recipes. It holds no text."""
+    """Write an index of the kept documents, without text, for `curation.duplicates.indexes` of other recipes."""
     from pipeline.curation.duplicates.similar import write_index
 
     count = write_index(*_for_duplicates(project()), file)
@@ -111,7 +111,7 @@ def index(file: Path) -> None:
 
 
 def _for_duplicates(opened: Project) -> tuple[Artifact, Artifact, Artifact, Any]:
-    """What look-ups among duplicates read: raw documents, the stage before, the decisions, the settings."""
+    """(raw documents, decisions of the previous stage, duplicate decisions, settings) for look-ups of duplicates."""
     from pipeline.curation.duplicates.near import STAGE
 
     before = opened.nodes[STAGE.name].inputs["previous"]
@@ -122,7 +122,7 @@ def _for_duplicates(opened: Project) -> tuple[Artifact, Artifact, Artifact, Any]
 @click.argument("text")
 @click.option("--document", is_flag=True, help="TEXT is the id of a curated document.")
 def tokens(text: str, document: bool) -> None:
-    """Print the pieces that the tokenizer cuts TEXT (or a document) into."""
+    """Print the tokens of TEXT (or of a document)."""
     from pipeline.tokens.tokenizer import load
 
     opened = project()
@@ -137,13 +137,13 @@ def tokens(text: str, document: bool) -> None:
     pieces = [tokenizer.decode([token]) for token in ids.tolist()]
     click.echo("|".join(piece.replace("\n", "\\n") for piece in pieces))
     count = len(text.encode())
-    click.echo(f"{len(ids):,} tokens, {count:,} bytes, {count / max(len(ids), 1):.2f} bytes a token")
+    click.echo(f"{len(ids):,} tokens, {count:,} bytes, {count / max(len(ids), 1):.2f} bytes per token")
 
 
 @click.group(invoke_without_command=True)
 @click.pass_context
 def sources(context: click.Context) -> None:
-    """The sources of the recipe: what is there now, and whether it has changed."""
+    """List the sources of the recipe, and whether they have changed."""
     if context.invoked_subcommand is not None:
         return
     from pipeline.ingest.preview import listing
@@ -166,15 +166,16 @@ def sources(context: click.Context) -> None:
 
 @sources.command("check")
 @click.argument("names", nargs=-1)
-@click.option("--most", default=1000, show_default=True, help="How many documents of each to read.")
+@click.option("--most", default=1000, show_default=True, help="Number of documents to read from each source.")
 def sources_check(names: tuple[str, ...], most: int) -> None:
-    """Read a little of each source (or of NAMES): sizes, languages and sample documents, before anything runs."""
+    """Preview each source (or NAMES): sizes, languages and sample documents."""
     from pipeline.ingest.preview import check, described
 
     opened = project()
     unknown = set(names) - {source.name for source in opened.recipe.sources}
     if unknown:
-        raise UserError(f"No source of the recipe is called {', '.join(sorted(unknown))}.")
+        known = ", ".join(source.name for source in opened.recipe.sources)
+        raise UserError(f"The recipe has no source called {', '.join(sorted(unknown))}: use one of {known}.")
     for source in opened.recipe.sources:
         if not names or source.name in names:
             for line in described(check(source, opened.store, opened.log, most)):
@@ -182,9 +183,9 @@ def sources_check(names: tuple[str, ...], most: int) -> None:
 
 
 @sources.command("fetch")
-@click.option("--force", is_flag=True, help="Fetch anew even what seems to be unchanged.")
+@click.option("--force", is_flag=True, help="Fetch sources again even if they seem unchanged.")
 def sources_fetch(force: bool) -> None:
-    """Read all sources into raw documents, as the job does first."""
+    """Read all sources into raw documents, the first step of every job."""
     from pipeline.context import RunContext
     from pipeline.ingest import raw_documents
 
@@ -195,15 +196,15 @@ def sources_fetch(force: bool) -> None:
 
 @sources.command("catalogue")
 def sources_catalogue() -> None:
-    """What `from:` can name."""
+    """List the data sets that `from:` can name."""
     from pipeline.ingest.preview import entries
 
-    click.echo(table({"name": name, "what it is": about, "size": size} for name, about, size in entries()))
+    click.echo(table({"name": name, "description": about, "size": size} for name, about, size in entries()))
 
 
 @click.command()
 def rules() -> None:
-    """Print every rule by which a document can be left out, with its limit and its source (docs/guide/rules.md)."""
+    """Print every rule that can remove a document, with its limit and its source (docs/guide/rules.md)."""
     from pipeline.inspect.rules_reference import page
 
     click.echo(page(), nl=False)

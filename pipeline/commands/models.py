@@ -1,4 +1,4 @@
-"""Models: plan one before it is trained, talk to it, serve it, compare runs."""
+"""Models: plan a training run, chat with a model, serve it, compare runs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pipeline.store.artifact import MANIFEST
 
 
 def _directory(model: str | None) -> Path:
-    """The folder of a model: of the one named (an asset, a version or a path), else of the newest there is."""
+    """The folder of a model: the one given as an asset, a version or a path, or else the newest."""
     from pipeline.inspect.lineage import find_model
     from pipeline.trained_models import MODELS
 
@@ -22,29 +22,29 @@ def _directory(model: str | None) -> Path:
     store = project().store
     if model:
         return find_model(store, model).local_directory()
-    made = [found for name in MODELS if (found := store.current(name)) is not None]
-    if not made:
+    models = [artifact for name in MODELS if (artifact := store.current(name)) is not None]
+    if not models:
         raise UserError("There is no model yet: run `dagster job execute -j pretrain_job`.")
-    return made[-1].local_directory()
+    return models[-1].local_directory()
 
 
-def _never_taught_to_answer(directory: Path) -> bool:
-    """A pretrained model continues text; the tokenizer beside it knows conversations all the same."""
+def _only_continues_text(directory: Path) -> bool:
+    """Whether the model was only pretrained. Its tokenizer does not show that: it has the tokens of conversations."""
     from pipeline.trained_models import BY_NAME
 
     manifest = directory / MANIFEST
     if not manifest.exists():
         return False
-    kind = BY_NAME.get(json.loads(manifest.read_text(encoding="utf-8"))["asset"])
-    return kind is not None and not kind.answers
+    model = BY_NAME.get(json.loads(manifest.read_text(encoding="utf-8"))["asset"])
+    return model is not None and not model.answers
 
 
 @click.command()
 @click.argument("recipe_file", metavar="[RECIPE]", required=False, type=click.Path(dir_okay=False))
 @click.option("--gpu", help="Plan for this card (such as 3090, 4090, a100, h100) instead of this machine.")
-@click.option("--devices", default=1, show_default=True, help="How many of them.")
+@click.option("--devices", default=1, show_default=True, help="Number of devices.")
 def plan(recipe_file: str | None, gpu: str | None, devices: int) -> None:
-    """Will it fit, how long will it take, what to expect: for RECIPE, before anything runs."""
+    """Estimate memory, time and loss of the pretraining of RECIPE, before anything runs."""
     from pipeline.graph import Project
     from pipeline.training import machine
     from pipeline.training.planning.plan import lines, tokens_in
@@ -66,11 +66,11 @@ def plan(recipe_file: str | None, gpu: str | None, devices: int) -> None:
 @click.option("--temperature", default=0.8, show_default=True)
 @click.option("--seed", type=int, help="The same seed gives the same answers.")
 def chat(model: str | None, temperature: float, seed: int | None) -> None:
-    """Talk to MODEL in the terminal: an asset, a version or a folder; default: the newest model."""
-    from model.serve.chat import chat as talk
+    """Chat with MODEL in the terminal: an asset, a version or a folder; default: the newest model."""
+    from model.serve.chat import chat as run_chat
 
     directory = _directory(model)
-    talk(directory, temperature=temperature, seed=seed, plain=True if _never_taught_to_answer(directory) else None)
+    run_chat(directory, temperature=temperature, seed=seed, plain=True if _only_continues_text(directory) else None)
 
 
 @click.command()
@@ -78,7 +78,7 @@ def chat(model: str | None, temperature: float, seed: int | None) -> None:
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", default=8000, show_default=True)
 def serve(model: str | None, host: str, port: int) -> None:
-    """Answer HTTP in OpenAI's form (/v1/chat/completions, /v1/completions) with MODEL."""
+    """Serve MODEL over HTTP with OpenAI's API (/v1/chat/completions, /v1/completions)."""
     from model.serve.server import serve as run
 
     run(_directory(model), host=host, port=port)
@@ -86,9 +86,9 @@ def serve(model: str | None, host: str, port: int) -> None:
 
 @click.command()
 @click.argument("runs", nargs=-1, required=True)
-@click.option("--out", default="comparison.png", show_default=True, help="Where the curves are drawn.")
+@click.option("--out", default="comparison.png", show_default=True, help="File to draw the curves to.")
 def compare(runs: tuple[str, ...], out: str) -> None:
-    """Put MLflow RUNs side by side: settings that differ, figures, and curves in one picture."""
+    """Compare MLflow RUNS: settings that differ, figures, and curves in one picture."""
     from pipeline.inspect.comparison import compared
 
     click.echo(compared(runs, Path(out)))

@@ -1,9 +1,9 @@
-"""`contamination_decisions`: training documents that hold evaluation items, and evaluation items that they cover.
+"""`contamination_decisions`: training documents that contain evaluation items, and the items that they cover.
 
-The one idea: the index of the items is small and the text is large. So each fragment is read once, its tokens' hashes
-run past the index (evaluation_items.py says what tokens are and how long an n-gram is), and only what hits is looked
-at. What a fragment holds is remembered in a side table `hits/<fragment>.parquet`; it gives the decisions, and the
-other way round `report/items.parquet`: for each item, how much of it the training text holds and where.
+The index of the items is small and the text is large. So each fragment is read once, the hashes of its n-grams are
+looked up in the index (evaluation_items.py defines tokens and the lengths of n-grams), and only hits are examined.
+The hits of a fragment are remembered in a side table `hits/<fragment>.parquet`. The decisions follow from it, and so
+does `report/items.parquet`: for each item, how much of it the training text contains, and where.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ VERSION = "2"
 ASSET = "contamination_decisions"
 EVALUATION_ITEM = Rule(
     "evaluation_item",
-    "holds n-grams of an evaluation item (`item_set`, `item_id`), at the spans that are named",
+    "contains n-grams of an evaluation item (`item_set`, `item_id`), at the given spans",
     "GPT-3 (Brown et al. 2020, appendix C): any n-gram",
     limits=(Limit("share", ">=", "min_share"),),
 )
@@ -55,21 +55,21 @@ REASONS = meanings_of(RULES)
 LABEL = "evaluation_item"
 ITEMS = "report/items"
 HIT_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
-    "row": pl.UInt32,  # among the fragment's documents that are left
+    "row": pl.UInt32,  # among the fragment's kept documents
     "item": pl.UInt32,  # row of report/items
-    "grams": pl.UInt32,  # different n-grams of the item in the document
+    "grams": pl.UInt32,  # distinct n-grams of the item in the document
     "spans": pl.List(pl.Struct({"start": pl.Int64, "end": pl.Int64})),  # code points, merged
 }
 
 
 class Settings(StageSettings):
-    sets: tuple[ItemSet, ...] = Field((), description="Files of evaluation items that the training text must not hold")
-    held_back: bool = Field(True, description="Also look for the conversations that are held back from fine-tuning")
+    sets: tuple[ItemSet, ...] = Field((), description="Files of evaluation items to keep out of the training text")
+    held_back: bool = Field(True, description="Also search for the conversations held back from fine-tuning")
     min_share: float = Field(
-        0.0, ge=0, le=1, description="Share of an item's n-grams from which on a document counts; 0: any, as in GPT-3"
+        0.0, ge=0, le=1, description="Least share of an item's n-grams that is contamination; 0: any n-gram (GPT-3)"
     )
     action: Literal["document", "span"] = Field(
-        "document", description="What goes: the document, or the span alone, as an edit"
+        "document", description="What to remove: the document, or only the span, as an edit"
     )
 
     @field_validator("sets")
@@ -78,14 +78,14 @@ class Settings(StageSettings):
         names = [chosen.name for chosen in sets]
         for name in names:
             if names.count(name) > 1 or name == "held_back":
-                raise ValueError(f"two sets of evaluation items are called `{name}`; give each a name of its own")
+                raise ValueError(f"two sets of evaluation items are called `{name}`: give each a different name")
         return sets
 
 
 def make(context: RunContext, inputs: Inputs, settings: Settings) -> Artifact:
-    """Decide which documents hold evaluation items, and report which items are held.
+    """Decide which documents contain evaluation items, and report which items are covered.
 
-    inputs: raw_documents, previous, and instruction_data, whose held-back conversations are looked for too.
+    inputs: raw_documents, previous, and instruction_data, whose held-back conversations are searched for too.
     """
     documents, named = stage_inputs(inputs)
     held_back = inputs.get("instruction_data") if settings.enabled and settings.held_back else None
@@ -124,9 +124,9 @@ def side_table(fragment: str) -> str:
 
 
 def find_all(draft: Draft, documents: Documents, index: Index, execution: ExecutionSettings) -> None:
-    """Write what each fragment holds of the items, remembered ones without reading text."""
+    """Write the hits of each fragment; remembered tables are linked without reading text."""
     content = hashlib.sha256()
-    for table in (*index.grams.values(), *index.whole.values()):
+    for table in (*index.grams.values(), *index.whole_texts.values()):
         for column in table:
             content.update(column.to_numpy().tobytes())
     about = digest({"version": VERSION, "items": content.hexdigest()})
@@ -135,8 +135,8 @@ def find_all(draft: Draft, documents: Documents, index: Index, execution: Execut
 
 
 def find_in_fragment(documents: Documents, fragment: str, index: Index, target: Path) -> tuple[int, dict[str, Any]]:
-    """Write the hits of a fragment; returns how many there are, and no facts. Runs in a worker."""
-    if index.grams or index.whole:
+    """Write the hits of a fragment; returns (rows, no facts). Runs in a worker."""
+    if index.grams or index.whole_texts:
         texts = documents.read(fragment, ["text"]).filter("kept")["text"]
         hits = find(texts, index)
     else:
@@ -146,10 +146,10 @@ def find_in_fragment(documents: Documents, fragment: str, index: Index, target: 
 
 
 def find(texts: pl.Series, index: Index) -> pl.DataFrame:
-    """What the texts hold of the items: one row a text and item (HIT_SCHEMA)."""
+    """The items contained in the texts: one row per text and item (HIT_SCHEMA)."""
     parts = [pl.DataFrame(schema=HIT_SCHEMA)]
     sieves = {n: Sieve(table["gram"].to_numpy()) for n, table in index.grams.items()}
-    sieves.update({n: Sieve(table["anchor"].to_numpy()) for n, table in index.whole.items()})
+    sieves.update({n: Sieve(table["anchor"].to_numpy()) for n, table in index.whole_texts.items()})
     for first, _, data, offsets in blocks(texts):
         composed, where = compose(data, offsets)
         found = _in_block(composed, where, index, sieves)
@@ -168,7 +168,8 @@ def find(texts: pl.Series, index: Index) -> pl.DataFrame:
 
 
 class Sieve:
-    """Which values may be among some given ones: one bit by the value's top bits, at most one in 16 of them set."""
+    """A filter for values that may be in a given set: one bit per prefix of a value, of which at most one in 16 is
+    set."""
 
     def __init__(self, values: np.ndarray):
         self.bits = np.uint64(64 - max(12, min(30, (16 * len(values)).bit_length())))
@@ -177,7 +178,7 @@ class Sieve:
         np.bitwise_or.at(self.table, places >> np.uint64(3), np.uint8(1) << (places & np.uint64(7)).astype(np.uint8))
 
     def passing(self, values: np.ndarray) -> np.ndarray:
-        """Places of the values that may be among the given ones."""
+        """Positions of the values that may be in the set."""
         places = values >> self.bits
         byte = self.table[places >> np.uint64(3)]
         return np.flatnonzero((byte >> (places & np.uint64(7)).astype(np.uint8)) & np.uint8(1))
@@ -190,7 +191,7 @@ def _in_block(data: np.ndarray, offsets: np.ndarray, index: Index, sieves: dict[
     found: list[pl.DataFrame] = []
 
     def passing(n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(places, hashes, tokens left in the document) of the n-grams of tokens that may be in the index."""
+        """(positions, hashes, tokens up to the end of the document) of the n-grams that may be in the index."""
         values = all_runs.of_length(n)
         places = sieves[n].passing(values)
         remaining = tokens.bounds[np.searchsorted(tokens.bounds, places, side="right")] - places
@@ -207,31 +208,31 @@ def _in_block(data: np.ndarray, offsets: np.ndarray, index: Index, sieves: dict[
         places, values, _ = passing(n)
         which, entry = _entries(table["gram"].to_numpy(), values)
         add(places[which], np.full(len(which), n), values[which], table["item"].to_numpy()[entry])
-    for entered, table in index.whole.items():
+    for entered, table in index.whole_texts.items():
         places, values, remaining = passing(entered)
         which, entry = _entries(table["anchor"].to_numpy(), values)
-        length, whole = table["length"].to_numpy()[entry], table["gram"].to_numpy()[entry]
+        length, text_hash = table["length"].to_numpy()[entry], table["gram"].to_numpy()[entry]
         fits = np.flatnonzero(remaining[which] >= length)
-        same = fits[all_runs.between(places[which[fits]], length[fits]) == whole[fits]]
-        add(places[which[same]], length[same], whole[same], table["item"].to_numpy()[entry[same]])
+        same = fits[all_runs.between(places[which[fits]], length[fits]) == text_hash[fits]]
+        add(places[which[same]], length[same], text_hash[same], table["item"].to_numpy()[entry[same]])
     return pl.concat(found) if found else pl.DataFrame()
 
 
 def _entries(known: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """All (place in values, place in known) of equal values; `known` is sorted."""
+    """All (position in values, position in known) of equal values; `known` is sorted."""
     low, high = np.searchsorted(known, values, side="left"), np.searchsorted(known, values, side="right")
     return _spread(low, high)
 
 
 def _spread(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """All (place, entry) with low[place] <= entry < high[place]."""
+    """All (position, entry) with low[position] <= entry < high[position]."""
     number = high - low
     which = np.repeat(np.arange(len(low)), number)
     return which, np.arange(len(which)) - np.repeat(np.cumsum(number) - number, number) + low[which]
 
 
 def _merged(found: pl.DataFrame) -> pl.DataFrame:
-    """One row a document and item: how many of its n-grams there are, and the spans that they cover, joined."""
+    """One row per document and item: the number of distinct n-grams, and the spans that they cover, merged."""
     ordered = found.sort("row", "item", "start", "end")
     reach = pl.col("end").cum_max().shift(1).over("row", "item")
     ordered = ordered.with_columns(piece=((pl.col("start") > reach).fill_null(True)).cum_sum())
@@ -244,7 +245,8 @@ def _merged(found: pl.DataFrame) -> pl.DataFrame:
 
 
 def _as_written(found: pl.DataFrame, texts: pl.Series, first: int) -> pl.DataFrame:
-    """Spans in composed texts as spans in the texts as they are: the few that are not in NFC, one by one."""
+    """Spans in composed texts converted to spans in the original texts; the few texts not in NFC are done one by
+    one."""
     starts, ends = found["start"].to_list(), found["end"].to_list()
     for place, document in enumerate(found["document"].to_list()):
         text = texts[first + document]
@@ -254,7 +256,7 @@ def _as_written(found: pl.DataFrame, texts: pl.Series, first: int) -> pl.DataFra
 
 
 def _raw_place(text: str, offset: int) -> int:
-    """The place in `text` up to which it composes to at least `offset` characters, past marks that join them."""
+    """The shortest prefix of `text` that composes to `offset` characters, including marks that join the last one."""
     low, high = 0, len(text)
     while low < high:
         middle = (low + high) // 2
@@ -267,11 +269,12 @@ def _raw_place(text: str, offset: int) -> int:
     return low
 
 
-# -- the other way round -----------------------------------------------------------------------------------------------
+# -- the report -----------------------------------------------------------------------------------------------
 
 
 def write_report(draft: Draft, documents: Documents, index: Index) -> None:
-    """For each item: `checked`, how many documents hold any of it, its largest `share` in one, and which that is."""
+    """For each item: `checked`, the number of documents that contain any of it, and the largest `share` with its
+    document."""
     parts = []
     for fragment in documents.fragments:
         if draft.entries[f"{side_table(fragment)}.parquet"]["rows"]:
@@ -302,7 +305,7 @@ def write_report(draft: Draft, documents: Documents, index: Index) -> None:
 
 
 def covered_items(artifact: Artifact) -> pl.DataFrame:
-    """The report of a finished artifact: evaluation items that the training text holds something of, the most first."""
+    """The report of a finished artifact: the items that the training text contains, largest share first."""
     path = artifact.file(f"{ITEMS}.parquet")
     if f"{ITEMS}.parquet" not in artifact.manifest["files"]:
         return pl.DataFrame()
@@ -314,42 +317,42 @@ def covered_items(artifact: Artifact) -> pl.DataFrame:
 
 
 def items_found(draft: Draft) -> pl.DataFrame:
-    """The items as `accused` reads them, from the report in the draft."""
+    """The items of the report in the draft, as `contaminated_documents` needs them."""
     return pl.read_parquet(draft.path(f"{ITEMS}.parquet"), columns=["set", "id", "grams"]).with_row_index("item")
 
 
 def _write(draft: Draft, documents: Documents, fragment: str, settings: Settings, items: pl.DataFrame | None) -> None:
-    """Write the decisions of one fragment. items: None where the stage is off."""
+    """Write the decisions of one fragment. items: None if the stage is off."""
     source = documents.source(fragment)
     key: dict[str, Any] = {**documents.key(fragment), "version": VERSION, "enabled": settings.enabled}
     chosen = None
     if items is not None:
         name = f"{side_table(fragment)}.parquet"
         if draft.entries[name]["rows"]:
-            chosen = accused(pl.read_parquet(draft.path(name)), items, settings)
+            chosen = contaminated_documents(pl.read_parquet(draft.path(name)), items, settings)
         else:
-            chosen = nobody(settings.min_share)
+            chosen = none_contaminated(settings.min_share)
         written = chosen.write_ndjson() if chosen.height else ""
         key |= {"action": settings.action, "accused": hashlib.sha256(written.encode()).hexdigest()}
 
     def compute() -> pl.DataFrame:
         frame = documents.read(fragment, ["doc_id"])
-        return decided(frame["doc_id"], frame["kept"], chosen, settings)
+        return decision_table_of(frame["doc_id"], frame["kept"], chosen, settings)
 
     draft.table(fragment, key, compute, facts=lambda table: decision_facts(table, source))
 
 
 @cache
-def nobody(min_share: float) -> pl.DataFrame:
-    """What `accused` finds where there are no hits, as in most fragments."""
+def none_contaminated(min_share: float) -> pl.DataFrame:
+    """The result of `contaminated_documents` without hits, as in most fragments."""
     items = pl.DataFrame(schema={"item": pl.UInt32, "set": pl.String, "id": pl.String, "grams": pl.Int64})
-    return accused(pl.DataFrame(schema=HIT_SCHEMA), items, Settings(min_share=min_share))
+    return contaminated_documents(pl.DataFrame(schema=HIT_SCHEMA), items, Settings(min_share=min_share))
 
 
-def accused(hits: pl.DataFrame, items: pl.DataFrame, settings: Settings) -> pl.DataFrame:
-    """Documents that hold at least `min_share` of an item: `row`, the item that they hold most of, and all spans.
+def contaminated_documents(hits: pl.DataFrame, items: pl.DataFrame, settings: Settings) -> pl.DataFrame:
+    """Documents with at least `min_share` of an item: `row`, the item with the largest share, and all spans.
 
-    items: `item`, `set`, `id`, `grams`. The columns are those of the decisions' signals.
+    items: `item`, `set`, `id`, `grams`. The columns are the signals of the decisions.
     """
     known = hits.join(items.rename({"grams": "of"}), on="item", maintain_order="left")
     known = known.with_columns(share=pl.col("grams") / pl.col("of")).filter(pl.col("share") >= settings.min_share)
@@ -364,23 +367,25 @@ def accused(hits: pl.DataFrame, items: pl.DataFrame, settings: Settings) -> pl.D
     )
 
 
-def decided(doc_ids: pl.Series, kept: pl.Series, chosen: pl.DataFrame | None, settings: Settings) -> pl.DataFrame:
-    """The decision table of a fragment; `chosen` as `accused` gives it, None where the stage is off."""
+def decision_table_of(
+    doc_ids: pl.Series, kept: pl.Series, chosen: pl.DataFrame | None, settings: Settings
+) -> pl.DataFrame:
+    """The decision table of a fragment; `chosen` as `contaminated_documents` gives it, None where the stage is off."""
     if chosen is None:
         return decision_table(doc_ids, kept)
     left = pl.DataFrame({"row": np.arange(int(kept.sum()), dtype=np.uint32)})
     rows = left.join(chosen, on="row", how="left", maintain_order="left")
     hit = pl.col("share").is_not_null()
-    whole = settings.action == "document"
+    remove = settings.action == "document"
     edit = pl.struct(
         pl.element().struct.field("start"), pl.element().struct.field("end"),
         replacement=pl.lit(""), label=pl.lit(LABEL),
     )  # fmt: skip
     rows = rows.with_columns(
-        keep=~hit if whole else pl.lit(True),
-        reason=pl.when(hit & whole).then(pl.lit(EVALUATION_ITEM.name)),
+        keep=~hit if remove else pl.lit(True),
+        reason=pl.when(hit & remove).then(pl.lit(EVALUATION_ITEM.name)),
         score=pl.col("share"),
-        edits=pl.lit(None, pl.List(EDIT)) if whole else pl.when(hit).then(pl.col("all_spans").list.eval(edit)),
+        edits=pl.lit(None, pl.List(EDIT)) if remove else pl.when(hit).then(pl.col("all_spans").list.eval(edit)),
     )
     signals = scatter(rows.select("item_set", "item_id", "share", "items", "spans"), kept)
     return decision_table(doc_ids, kept, rows.select("keep", "reason", "score", "edits"), signals)
@@ -389,7 +394,7 @@ def decided(doc_ids: pl.Series, kept: pl.Series, chosen: pl.DataFrame | None, se
 STAGE = CorpusStage(
     name=ASSET,
     block="contamination",
-    description="Documents that hold items of the evaluation sets; each names the item and the words that they share.",
+    description="Documents that contain items of evaluation sets; each decision names the item and the shared words.",
     kinds=("python", "numpy", "parquet"),
     inputs=("instruction_data",),
     settings=Settings,

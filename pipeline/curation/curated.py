@@ -1,8 +1,8 @@
-"""Curated documents: the one place where decisions become text.
+"""Curated documents: the only place where decisions are applied to text.
 
-Each curation stage left a table of decisions beside each fragment of raw documents. Here the documents that every
-stage kept are written once, with all edits of all stages merged: a cut swallows whatever lies in it, and of two
-replacements that overlap the one that starts first (the longer, if both start together) is widened over both.
+Each curation stage wrote a table of decisions for each fragment of raw documents. Here the documents that every stage
+kept are written once, with the edits of all stages merged: a cut absorbs every edit inside it, and of two overlapping
+replacements the one that starts first (the longer one, if both start at the same place) is extended over both.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pipeline.store.draft import Draft
 from pipeline.store.tables import write_table
 
 VERSION = "1"
-EMPTY_AFTER_EDITS = Rule("empty_after_edits", "nothing but white space was left when the edits were applied")
+EMPTY_AFTER_EDITS = Rule("empty_after_edits", "only white space remained after the edits")
 RULES = (EMPTY_AFTER_EDITS,)
 REASONS = meanings_of(RULES)
 
@@ -32,13 +32,13 @@ REASONS = meanings_of(RULES)
 def make(context: RunContext, inputs: Inputs, settings: None = None) -> Artifact:
     """The documents that all stages kept, with their edits applied.
 
-    inputs: raw_documents, then the tables of decisions in the order of the stages.
+    inputs: raw_documents, then the decisions in the order of the stages.
     """
     raw, *decisions = inputs.values()
     documents = Documents(raw, decisions[-1])
 
     def build(draft: Draft) -> None:
-        def table_of(fragment: str) -> TableTask:
+        def table_task(fragment: str) -> TableTask:
             editing = {
                 stage.asset: stage.entry(fragment)["facts"]["edits_digest"]
                 for stage in decisions
@@ -46,16 +46,18 @@ def make(context: RunContext, inputs: Inputs, settings: None = None) -> Artifact
             }
             key = {**documents.key(fragment), "edits": editing, "version": VERSION}
 
-            def task(target: Path) -> tuple[Any, ...]:
+            def arguments(target: Path) -> tuple[Any, ...]:
                 tables = [stage.table(fragment) for stage in decisions if stage.asset in editing]
                 return documents.only(fragment), fragment, tables, target
 
-            return TableTask(fragment, key, 2 * documents.bytes(fragment), task)
+            return TableTask(fragment, key, 2 * documents.bytes(fragment), arguments)
 
-        make_tables(draft, map(table_of, documents.fragments), curate_fragment, context.execution, "curated_documents")
-        draft.counts = counted(draft.entries)
+        make_tables(
+            draft, map(table_task, documents.fragments), curate_fragment, context.execution, "curated_documents"
+        )
+        draft.counts = count_documents(draft.entries)
         if not draft.counts["kept"]:
-            raise UserError("No document is left after curation: loosen the stages of `curation` in the recipe.")
+            raise UserError("Curation removed every document: loosen the stages of `curation` in the recipe.")
 
     return context.store.make(
         "curated_documents",
@@ -109,7 +111,7 @@ def apply_edits(texts: pl.Series, edits: pl.DataFrame) -> pl.Series:
     """The texts with `edits` applied.
 
     edits: `row` (index into texts), `start`, `end` (code points, end exclusive) and `replacement`; in any order,
-    overlapping or not. Only documents that have edits are touched one by one.
+    overlapping or not. Only documents with edits are processed one by one.
     """
     merged = edits.sort("row", "start", pl.col("end") * -1, "replacement").group_by("row", maintain_order=True)
     chosen = merged.agg("start", "end", "replacement")
@@ -121,23 +123,24 @@ def apply_edits(texts: pl.Series, edits: pl.DataFrame) -> pl.Series:
 
 
 def _edited(text: str, starts: list[int], ends: list[int], replacements: list[str]) -> str:
-    """One text with sorted edits applied; overlapping ones are taken as one span (see the head of this file)."""
+    """One text with sorted edits applied; overlapping edits are merged into one span (see the top of this file)."""
     pieces: list[str] = []
-    done = 0  # everything before it is written
+    written_up_to = 0  # everything before this position is written
     spans = iter(zip(starts, ends, replacements, strict=True))
     start, end, replacement = next(spans)
     for next_start, next_end, next_replacement in spans:
         if next_start < end:
-            # A cut inside a replacement keeps the placeholder; a cut that covers all leaves nothing.
+            # A cut inside a replacement keeps the placeholder; a cut that covers the replacement removes it.
             end = max(end, next_end)
             continue
-        pieces += [text[done:start], replacement]
-        done, start, end, replacement = end, next_start, next_end, next_replacement
-    pieces += [text[done:start], replacement, text[end:]]
+        pieces += [text[written_up_to:start], replacement]
+        written_up_to, start, end, replacement = end, next_start, next_end, next_replacement
+    pieces += [text[written_up_to:start], replacement, text[end:]]
     return "".join(pieces)
 
 
-def counted(entries: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def count_documents(entries: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Counts over all fragments: in, kept, removed, edited, bytes of text; also by source and by language."""
     facts = [entry["facts"] for entry in entries.values()]
     documents_in, kept = sum(fact["in"] for fact in facts), sum(fact["kept"] for fact in facts)
     by_source: dict[str, dict[str, int]] = {}

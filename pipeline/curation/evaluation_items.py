@@ -1,10 +1,10 @@
-"""Evaluation items as sequences of tokens that can be found again in training text, and the index of their n-grams.
+"""Evaluation items as sequences of tokens that can be found in training text, and the index of their n-grams.
 
-What is compared is neither words nor characters but tokens that survive re-wrapping, re-spacing, case and punctuation:
-a run of letters and digits (lower case A-Z) is one token, and each Hangul syllable, Han character or kana is one, so
-that Korean written with other spaces is still the same. All other characters separate.
+Items are compared by tokens that do not depend on line breaks, spacing, case and punctuation: a run of letters and
+digits (lower case A-Z) is one token, and so is each Hangul syllable, Han character or kana, so that Korean with
+different spacing still matches. All other characters are separators.
 
-An item is found by its n-grams of tokens. n depends on what the item's text is:
+An item is found by its n-grams of tokens. n depends on the kind of text:
 
 | kind      | n  | floor | least | why |
 |-----------|----|-------|-------|-----|
@@ -12,9 +12,9 @@ An item is found by its n-grams of tokens. n depends on what the item's text is:
 | syllables | 26 | 12    | 8     | an English word is about two Korean syllables of text |
 | code      | 30 | 20    | 8     | identifiers, keywords and numbers; idioms such as a primality test run to some 22 |
 
-A text shorter than n is looked for whole, down to the floor; of an item that has no such text, the longest one is
-looked for whole, down to the least. What is shorter says too little to accuse a document: the report lists it as not
-checked.
+A text shorter than n is matched as a whole if it has at least `floor` tokens. If an item has no such text, its longest
+text is matched as a whole if it has at least `least` tokens. Shorter texts are too unspecific to identify
+contamination: the report lists such items as not checked.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ from pipeline.text.words import blocks, compose, hash_spans, run_hashes
 
 WORDS, SYLLABLES, CODE = 0, 1, 2
 LENGTHS = {WORDS: (13, 8, 5), SYLLABLES: (26, 12, 8), CODE: (30, 20, 8)}  # kind: (n, floor, least)
-# A text of which so many bytes are brackets, operators and the like is code: prose has 1 %, Python 10 %.
+# A text counts as code from this share of brackets, operators and the like: prose has 1 %, Python 10 %.
 CODE_BYTES = b"(){}[]=<>_;#\\*/+"
 CODE_SHARE = 0.05
-# An n-gram in more items of one set than this is part of how its questions are put.
+# An n-gram in more items of one set than this belongs to the wording of its questions.
 COMMON_ITEMS = 10
 
 
@@ -165,8 +165,10 @@ _SYLLABLE_LEAD[0xE3:0xEE] = True  # kana, Han, Hangul (all of three bytes)
 
 
 def _letters(data: np.ndarray) -> np.ndarray:
-    """Which bytes are letters or digits of ASCII, or begin a letter beyond it (0xC3-0xE1: Latin, Greek, Cyrillic,
-    Hebrew, Arabic, Indic, ...). By arithmetic that wraps around: a table look-up is ten times slower."""
+    """Which bytes are ASCII letters or digits, or begin another letter (0xC3-0xE1: Latin, Greek, Cyrillic, ... Indic).
+
+    Computed by arithmetic that wraps around, since a table look-up is ten times slower.
+    """
     letter = ((data | np.uint8(32)) - np.uint8(97)) < 26
     letter |= (data - np.uint8(48)) < 10
     letter |= (data - np.uint8(0xC3)) < 0xE2 - 0xC3
@@ -195,7 +197,7 @@ def tokens_of(data: np.ndarray, offsets: np.ndarray) -> Tokens:
     wide = bool(data.size) and data.max() >= 0xC2
     if wide:
         leads = np.flatnonzero(data >= 0xC3)
-        # The bytes after a letter's first are of the letter; after that of a separator, of the separator.
+        # The continuation bytes of a letter belong to the letter, those of a separator to the separator.
         two = leads[letter[leads]]
         letter[two + 1] = True
         three = two[data[two] >= 0xE0]
@@ -224,14 +226,14 @@ def tokens_of(data: np.ndarray, offsets: np.ndarray) -> Tokens:
 class Index(NamedTuple):
     """n-grams of all items. An item's number is its row in `items`."""
 
-    items: pl.DataFrame  # set, id, tokens, grams (how many different ones are looked for; 0: not checked)
+    items: pl.DataFrame  # set, id, tokens, grams (number of distinct n-grams searched for; 0: not checked)
     grams: dict[int, pl.DataFrame]  # n -> gram, item; sorted
-    # Texts that are looked for whole, by how many tokens they are entered under (`anchor` is the hash of so many).
-    whole: dict[int, pl.DataFrame]  # -> anchor, length, gram (hash of all tokens), item; sorted
+    # Texts matched as a whole, by the number of tokens that they are indexed by (`anchor` is the hash of these).
+    whole_texts: dict[int, pl.DataFrame]  # -> anchor, length, gram (hash of all tokens), item; sorted
 
 
 class _Texts(NamedTuple):
-    """Tokens of all texts of all items, one block after the other; one value a text, unless said otherwise."""
+    """The tokens of all texts of all items, block after block; one value per text unless stated otherwise."""
 
     hashes: np.ndarray  # of each token
     begin: np.ndarray  # its first token
@@ -239,7 +241,7 @@ class _Texts(NamedTuple):
     kind: np.ndarray
 
 
-def _read(texts: pl.Series) -> _Texts:
+def _tokenise(texts: pl.Series) -> _Texts:
     parts = []
     mark = np.zeros(256, bool)
     mark[list(CODE_BYTES)] = True
@@ -260,7 +262,7 @@ def _read(texts: pl.Series) -> _Texts:
 
 def index_of(items: list[Item]) -> Index:
     """The index of items."""
-    texts = _read(pl.Series([text for item in items for text in item.texts], dtype=pl.String))
+    texts = _tokenise(pl.Series([text for item in items for text in item.texts], dtype=pl.String))
     owner = np.repeat(np.arange(len(items)), [len(item.texts) for item in items])
     sets = pl.Series("set", [item.set for item in items], dtype=pl.String)
     n, floor, least = (np.array([LENGTHS[kind][which] for kind in sorted(LENGTHS)])[texts.kind] for which in range(3))
@@ -274,7 +276,7 @@ def index_of(items: list[Item]) -> Index:
         if len(begin):
             grams[length] = _without_common(pl.DataFrame(found).unique(), sets)
     short = np.flatnonzero((texts.size >= floor) & (texts.size < n))
-    # Items that nothing is looked for of yet: their longest text (the first of several).
+    # Items without any n-gram so far: their longest text (the first, if several are equally long).
     unchecked = np.ones(len(items), bool)
     unchecked[owner[texts.size >= floor]] = False
     left = np.flatnonzero(unchecked[owner] & (texts.size >= least))
@@ -292,18 +294,18 @@ def index_of(items: list[Item]) -> Index:
                 "item": owner[these],
             }
             parts.setdefault(length, []).append(pl.DataFrame(table))
-    whole = {length: pl.concat(tables).unique().sort(pl.all()) for length, tables in sorted(parts.items())}
+    whole_texts = {length: pl.concat(tables).unique().sort(pl.all()) for length, tables in sorted(parts.items())}
     looked_for = np.zeros(len(items), np.int64)
-    for entries in (*grams.values(), *whole.values()):
+    for entries in (*grams.values(), *whole_texts.values()):
         looked_for += np.bincount(entries["item"].to_numpy(), minlength=len(items))
     tokens = np.bincount(owner, weights=texts.size, minlength=len(items)).astype(np.int64)
     named = pl.DataFrame({"set": sets, "id": pl.Series([item.id for item in items], dtype=pl.String)})
-    return Index(named.with_columns(tokens=pl.Series(tokens), grams=pl.Series(looked_for)), grams, whole)
+    return Index(named.with_columns(tokens=pl.Series(tokens), grams=pl.Series(looked_for)), grams, whole_texts)
 
 
 def _without_common(grams: pl.DataFrame, sets: pl.Series) -> pl.DataFrame:
-    """Without n-grams that more than COMMON_ITEMS items of a set hold, unless an item has no others."""
+    """Without n-grams that more than COMMON_ITEMS items of a set contain, unless an item has no others."""
     common = pl.len().over("gram", "set") > COMMON_ITEMS
     marked = grams.with_columns(sets.gather(grams["item"])).with_columns(common=common)
-    wanted = ~pl.col("common") | pl.col("common").all().over("item")
-    return marked.filter(wanted).select("gram", "item").sort("gram", "item")
+    usable = ~pl.col("common") | pl.col("common").all().over("item")
+    return marked.filter(usable).select("gram", "item").sort("gram", "item")

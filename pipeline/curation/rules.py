@@ -1,7 +1,7 @@
-"""Rules: why and where a curation stage removes documents, as data.
+"""Rules: why a curation stage removes documents, and from which limit on, as data.
 
-A stage declares its rules once. The decision, the lines in the histograms of its page, the words in which a reason is
-shown, and the table of all rules in the documentation follow from them.
+A stage declares its rules once. The decisions, the limits drawn in histograms in Dagster, the explanation of each
+reason, and the table of all rules in the documentation follow from them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pydantic import BaseModel
 
 from pipeline.documents.reasons import Reason
 
-# True for some rows of a table of signals; a function of the stage's settings where it depends on them.
+# A condition on the rows of a table of signals; a function of the stage's settings if it depends on them.
 Condition = pl.Expr | Callable[[Any], pl.Expr]
 Side = Literal["<", ">", ">="]
 COMPARE = {"<": operator.lt, ">": operator.gt, ">=": operator.ge}
@@ -33,24 +33,24 @@ class Scope:
 
 @dataclass(frozen=True, eq=False)
 class Limit:
-    """Where a figure of a document lies beyond a limit: `signal`, `removes`, and the value of `setting`."""
+    """A figure of a document is beyond a limit if it compares with the value of `setting` as `removes` says."""
 
-    signal: str  # name of the figure: a column of the table, unless `figure` is given
+    signal: str  # name of the figure: a column of the table unless `figure` is given
     removes: Side
-    setting: str  # dotted name in the stage's settings; an element of a list by its number (`word_length.0`)
+    setting: str  # dotted name in the stage's settings; elements of a list by number (`word_length.0`)
     scope: Scope | None = None  # None: all documents that have the figure
-    figure: pl.Expr | None = None  # what is compared, where that is not the column `signal` itself
+    figure: pl.Expr | None = None  # the figure, if it is not the column `signal` itself
 
     def measured(self) -> pl.Expr:
-        """What the limit is compared with."""
+        """The figure that is compared with the limit."""
         return pl.col(self.signal) if self.figure is None else self.figure
 
     def value(self, settings: BaseModel) -> Any:
-        """The limit in force, as the settings give it."""
+        """The limit in force according to the settings."""
         return setting_of(settings, self.setting)
 
     def broken(self, settings: BaseModel) -> pl.Expr:
-        """Where a document is beyond the limit; null where it has no such figure.
+        """Whether a document is beyond the limit; null if it has no such figure.
 
         The value is a plain literal, so it is compared in the precision of the figure: a Float32 share of exactly 0.7
         is not below 0.7, although as a Float64 it would be.
@@ -61,14 +61,14 @@ class Limit:
 
 @dataclass(frozen=True, eq=False)
 class Rule(Reason):
-    """A reason and the condition under which it removes a document: the flag, or a limit that is broken.
+    """A reason and the condition for removing a document: a flag, or limits.
 
-    Neither flag nor limits: the stage decides in its own way, such as by comparing documents.
+    A rule with neither describes a stage that decides in another way, such as by comparing documents.
     """
 
     flag: Condition | None = None
     limits: tuple[Limit, ...] = ()
-    every: bool = False  # True: removes only beyond all limits, not beyond any
+    every: bool = False  # True: removes only documents beyond all limits; False: beyond any limit
     scope: Scope | None = None  # None: all documents
     switches: tuple[str, ...] = ()  # settings without which the rule is off: false, empty or null
 
@@ -77,7 +77,7 @@ class Rule(Reason):
         return all(setting_of(settings, name) for name in self.switches)
 
     def broken(self, settings: BaseModel) -> pl.Expr:
-        """Where a document breaks the rule; null counts as false. Raises ValueError where there is no condition."""
+        """Whether a document breaks the rule; null counts as false. Raises ValueError if the rule has no condition."""
         parts = [limit.broken(settings) for limit in self.limits]
         if self.flag is not None:
             parts.append(resolved(self.flag, settings))
@@ -88,7 +88,7 @@ class Rule(Reason):
 
 
 def setting_of(settings: BaseModel, name: str) -> Any:
-    """The value of a dotted name in settings, such as `gopher.word_length.0`."""
+    """The value of a setting by its dotted name, such as `gopher.word_length.0`."""
     value: Any = settings
     for part in name.split("."):
         value = value[int(part)] if part.isdigit() else getattr(value, part)
@@ -101,7 +101,7 @@ def resolved(condition: Condition, settings: BaseModel) -> pl.Expr:
 
 
 def in_force(rules: Iterable[Reason], settings: BaseModel) -> list[Rule]:
-    """The rules that the settings switch on, in their order."""
+    """The rules that the settings switch on, in order."""
     return [rule for rule in rules if isinstance(rule, Rule) and rule.in_force(settings)]
 
 
@@ -114,7 +114,7 @@ def decided_by(
 ) -> pl.DataFrame:
     """`keep`, `reason` and `score` for each row: removed by the first rule in force that it breaks.
 
-    score: null where it is left out. spared: rows that are kept whatever they break.
+    score: null if not given. spared: rows that are kept whatever rules they break.
     """
     reasons: list[pl.Expr] = []
     for rule in in_force(rules, settings):

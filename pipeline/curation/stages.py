@@ -1,8 +1,7 @@
-"""The stages of curation, in order. What is true of all of them follows from this list.
+"""The stages of curation, in order.
 
-From it come the recipe's block `curation`, the graph, the assets, the reasons and the order of the tables of
-decisions. A stage that is added is a file of its own and a line here; a person's own stage is a file that the recipe
-names, and no line at all.
+The recipe's block `curation`, the graph, the assets, the reasons and the order of the decisions follow from this list.
+To add a stage, write a file and add a line here. A user's own stage is a file that the recipe names; it needs no line.
 """
 
 from __future__ import annotations
@@ -37,13 +36,13 @@ BLOCKS = tuple(stage.block for stage in STAGES)
 
 
 class OwnStage(Settings):
-    """A person's own stage: a Python file that defines `STAGE`, where it stands, and its settings."""
+    """A user's own stage: a Python file that defines `STAGE`, its position, and its settings."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
     file: str = Field(description="a Python file that defines `STAGE`, relative to the recipe's folder")
     after: str = Field(
-        "", description="the block of the stage (or the file of the own stage) that it follows; default: the last one"
+        "", description="the block of the stage (or the file of your own stage) that it follows; default: the last one"
     )
 
     @field_validator("file")
@@ -62,11 +61,11 @@ class OwnStage(Settings):
         return self
 
     def stage(self) -> Stage:
-        """The stage that the file defines; its code version holds the file's hash. Raises UserError."""
+        """The stage that the file defines; its code version includes the file's hash. Raises UserError."""
         return own_stage(self.file)
 
     def settings(self) -> StageSettings:
-        """What the recipe says of the stage, checked by the file's own `Settings`. Raises UserError."""
+        """The recipe's settings of the stage, validated by the file's own `Settings`. Raises UserError."""
         known = self.stage().settings
         given = self.model_extra or {}
         try:
@@ -77,15 +76,15 @@ class OwnStage(Settings):
             if problem["type"] == "extra_forbidden":
                 near_ones = difflib.get_close_matches(where, known.model_fields, n=1, cutoff=0.5)
                 hint = f"did you mean `{near_ones[0]}`?" if near_ones else f"known: {', '.join(known.model_fields)}."
-                raise UserError(f"`{where}` is no setting of {Path(self.file).name}; {hint}") from None
+                raise UserError(f"`{where}` is not a setting of {Path(self.file).name}; {hint}") from None
             raise UserError(f"`{where}` of {Path(self.file).name}: {problem['msg']}") from None
 
 
 class _Curation(Settings):
-    """What stands beside the stages' own blocks."""
+    """The keys of `curation` in addition to the blocks of the stages."""
 
     order: tuple[str, ...] = Field(
-        (), description="the blocks of all stages in the order in which they run; left out: the order of this page"
+        (), description="the blocks of all stages in the order in which they run; default: the order on this page"
     )
     further: tuple[OwnStage, ...] = Field(
         (), description="your own stages, each a Python file: {file: shouting.py, after: heuristics, max_share: 0.02}"
@@ -102,7 +101,7 @@ class _Curation(Settings):
         return self
 
     def of(self, stage: Stage) -> StageSettings:
-        """The settings of a stage of this recipe."""
+        """The settings of a stage in this recipe."""
         if stage.block:
             return getattr(self, stage.block)
         return next(own.settings() for own in self.further if own.stage().name == stage.name)
@@ -120,12 +119,12 @@ else:
 
 
 def check_order(order: Sequence[str]) -> None:
-    """ValueError where `order` does not name every stage once, or puts one before a stage that it has to follow."""
+    """Raises ValueError if `order` does not name every stage once, or puts a stage before one that it has to follow."""
     for name in order:
         if name not in BLOCKS:
             close = difflib.get_close_matches(name, BLOCKS, n=1)
             raise ValueError(
-                f"`curation.order` names `{name}`, which is no stage"
+                f"`curation.order` names `{name}`, which is not a stage"
                 + (f"; did you mean `{close[0]}`?" if close else f": use {', '.join(BLOCKS)}")
             )
     missing = [name for name in BLOCKS if name not in order]
@@ -140,7 +139,7 @@ def check_order(order: Sequence[str]) -> None:
 
 
 def stages_of(curation: _Curation) -> list[Stage]:
-    """The stages of a recipe in the order in which they run, a person's own among them. Raises UserError."""
+    """The stages of a recipe, including the user's own, in the order in which they run. Raises UserError."""
     by_block = {stage.block: stage for stage in STAGES}
     chosen: list[tuple[str, Stage]] = [(block, by_block[block]) for block in curation.order or BLOCKS]
     for own in curation.further:
@@ -150,12 +149,12 @@ def stages_of(curation: _Curation) -> list[Stage]:
         if after not in places:
             close = difflib.get_close_matches(after, places, n=1)
             raise UserError(
-                f"`after: {after}` of {name} is no stage"
+                f"`after: {after}` of {name} is not a stage"
                 + (f"; did you mean `{close[0]}`?" if close else f": use one of {', '.join(places)}.")
             )
         if any(stage.name == other.name for _, other in chosen):
-            raise UserError(f"{name} defines a stage called `{stage.name}`, which is taken: give it another name.")
-        # Those that follow the same stage stand in the order in which the recipe names them.
+            raise UserError(f"{name} defines a stage called `{stage.name}`, which is taken: choose another name.")
+        # Stages that follow the same stage run in the order in which the recipe names them.
         at = places.index(after) + 1
         while at < len(chosen) and chosen[at][1].block == "" and _after_of(curation, chosen[at][0]) == after:
             at += 1
@@ -168,5 +167,5 @@ def _after_of(curation: _Curation, name: str) -> str:
 
 
 def decision_assets(curation: _Curation) -> tuple[str, ...]:
-    """Names of the tables of decisions in order: what `curated_documents` applies."""
+    """The names of the decision assets, in the order in which `curated_documents` applies them."""
     return tuple(stage.name for stage in stages_of(curation))

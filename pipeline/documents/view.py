@@ -38,11 +38,11 @@ class Documents:
         return {"raw": self.raw.entry(fragment)["sha256"], "kept": kept}
 
     def rows(self, fragment: str) -> int:
-        return self.raw.entry(fragment)["rows"]
+        return int(self.raw.entry(fragment)["rows"])
 
     def bytes(self, fragment: str) -> int:
         """Size of the fragment's file."""
-        return self.raw.entry(fragment)["bytes"]
+        return int(self.raw.entry(fragment)["bytes"])
 
     def source(self, fragment: str) -> str:
         return source_of(fragment)

@@ -1,4 +1,4 @@
-"""The recipe's block `evaluation`: what is measured, and on how much of it."""
+"""The recipe's block `evaluation`: what to measure, and on how much data."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from pipeline.evaluation.own_measures import OwnMeasure, check_names
 
 
 class EvaluationSettings(MeasureSettings):
-    """The recipe's block `evaluation`, the same for the pretrained, the fine-tuned and the preference-trained model."""
+    """The recipe's block `evaluation`, shared by the evaluations of all trained models."""
 
-    further: tuple[OwnMeasure, ...] = Field((), description="measures of your own, run after the built-in ones")
+    further: tuple[OwnMeasure, ...] = Field((), description="measures of your own, which run after the built-in ones")
 
     @field_validator("further")
     @classmethod
@@ -28,5 +28,5 @@ class EvaluationSettings(MeasureSettings):
         return self.model_dump(mode="json", include=set(MeasureSettings.model_fields))
 
     def measures(self) -> list[Measure[Any]]:
-        """All measures, built-in and own."""
+        """All measures: the built-in ones, then those of `further`."""
         return [*MEASURES, *(own.load().measure for own in self.further)]

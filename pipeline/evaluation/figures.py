@@ -1,4 +1,4 @@
-"""The figures of a report: all of them under dotted names, those that a person looks at first, and comparisons."""
+"""The figures of a report: all of them by dotted name, the headlines, and comparisons."""
 
 from __future__ import annotations
 
@@ -8,18 +8,14 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from pipeline.evaluation.measure import Headline, Measure
+from pipeline.flattening import flattened
 
 
-def figures(found: Any, name: str = "") -> Iterator[tuple[str, float]]:
-    """All numbers of a report as (dotted name, number), sorted by key; `name[0]` is the first of a list."""
-    if isinstance(found, Mapping):
-        for key in sorted(found):
-            yield from figures(found[key], f"{name}.{key}" if name else str(key))
-    elif isinstance(found, list | tuple):
-        for index, value in enumerate(found):
-            yield from figures(value, f"{name}[{index}]")
-    elif isinstance(found, int | float) and not isinstance(found, bool):
-        yield name, float(found)
+def figures(report: Any) -> Iterator[tuple[str, float]]:
+    """All numbers of a report as (dotted name, number), sorted by key; `name[0]` is the first item of a list."""
+    for name, value in flattened(report, lists=True):
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            yield name, float(value)
 
 
 class HeadlineFigure(NamedTuple):
@@ -32,9 +28,9 @@ class HeadlineFigure(NamedTuple):
     headline: Headline
 
 
-def headline_figures(found: Mapping[str, Any], measures: Iterable[Measure[Any]]) -> list[HeadlineFigure]:
-    """The headlines of `measures` in the report `found`: first those of the whole, then those by key (by language)."""
-    known = dict(figures(found))
+def headline_figures(report: Mapping[str, Any], measures: Iterable[Measure[Any]]) -> list[HeadlineFigure]:
+    """The headlines of `measures` that the report has values for: first overall ones, then those by key (language)."""
+    known = dict(figures(report))
     pairs = [(measure, headline) for measure in measures for headline in measure.headlines]
     pairs.sort(key=lambda pair: "*" in pair[1].path)
     return [figure for measure, headline in pairs for figure in _matching(known, measure.name, headline)]
@@ -52,18 +48,18 @@ def _matching(known: dict[str, float], group: str, headline: Headline) -> Iterat
         yield HeadlineFigure(name, short, words or short.replace("_", " "), value, headline)
 
 
-def comparison(found: Mapping[str, Any], before: Mapping[str, Any] | None) -> pl.DataFrame:
-    """figure, value, before, change: one row a figure, in order; `before` and `change` are null where there is none."""
+def comparison(report: Mapping[str, Any], before: Mapping[str, Any] | None) -> pl.DataFrame:
+    """figure, value, before, change: one row per figure, sorted; the last two are null for a figure new in `report`."""
     earlier = dict(figures(before or {}))
     return pl.DataFrame(
-        [(name, value, earlier.get(name)) for name, value in figures(found)],
+        [(name, value, earlier.get(name)) for name, value in figures(report)],
         schema={"figure": pl.String, "value": pl.Float64, "before": pl.Float64},
         orient="row",
     ).with_columns(change=pl.col("value") - pl.col("before"))
 
 
-def shown(rows: pl.DataFrame, headlines: Iterable[HeadlineFigure]) -> str:
-    """The headline figures of a comparison as a small table for the terminal."""
+def headline_lines(rows: pl.DataFrame, headlines: Iterable[HeadlineFigure]) -> str:
+    """The headline figures of a comparison, one line each, for the terminal."""
     known = {figure.name: figure for figure in headlines if not figure.headline.card_only}
     lines = []
     for name, value, earlier, change in rows.iter_rows():

@@ -1,7 +1,7 @@
-"""Questions that were held back from training: which of them are asked, and how they are put to the model.
+"""Held-back questions: which of them to use, and how to encode them.
 
-The one idea: the questions are prepared exactly as in training (the tokenizer's chat template, cut where the
-assistant's turn begins), and the choice is by hash, so that every model is asked the same ones.
+Questions are encoded exactly as in training (with the tokenizer's chat template, up to the assistant's turn) and
+selected by hash, so that every model is asked the same ones.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from pipeline.tokens.tokenizer import Tokenizer
 
 
-def chosen_questions(held_back: pl.DataFrame, most: int) -> pl.DataFrame:
-    """At most `most` rows of `held_back`, shared evenly between sources, by id (a hash): a fixed random sample."""
+def sample_questions(held_back: pl.DataFrame, most: int) -> pl.DataFrame:
+    """At most `most` rows of `held_back`, shared evenly between sources: the first by id (a hash), a fixed sample."""
     if not held_back.height or not most:
         return held_back.clear()
     place = pl.int_range(pl.len()).over("source")
@@ -24,6 +24,6 @@ def chosen_questions(held_back: pl.DataFrame, most: int) -> pl.DataFrame:
 
 
 def prompt_ids(tokenizer: Tokenizer, messages: Sequence[Mapping[str, Any]]) -> list[int]:
-    """Token ids of the conversation up to where the assistant starts to speak, as a document of its own."""
+    """Token ids of the conversation up to the start of the assistant's turn, as a separate document."""
     ids, _ = tokenizer.encode_chat(messages, answer_next=True)
     return [tokenizer.document_start, *map(int, ids)]

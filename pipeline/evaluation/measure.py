@@ -1,7 +1,7 @@
-"""What a measure is: its record, what its function is given, and what it gives back.
+"""The interface of a measure: its record, the arguments of its function, and its result.
 
-A measure is one file with one `Measure`. The report runs every measure whose inputs are there; it knows none by name.
-Built-in measures are listed in `measures/__init__.py`, a person's own in the recipe (`own_measures.py`).
+A measure is one file with one `Measure`. The report runs every measure whose inputs are available and knows none by
+name. `measures/__init__.py` lists the built-in measures, the recipe those of your own (`own_measures.py`).
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ if TYPE_CHECKING:
     from model.transformer import Transformer
     from pipeline.tokens.tokenizer import Tokenizer
 
-# What an evaluation may be given, by the part that it plays. Only the first two are always there.
+# The inputs of an evaluation, by role. Only the first two are always available.
 Role = Literal["model", "token_shards", "instruction_data", "preference_data", "before", "contamination_decisions"]
 ROLES: tuple[Role, ...] = get_args(Role)
 
-# The columns of samples.parquet: a row is one text that the model wrote.
+# The columns of samples.parquet: a row is one generated text.
 SAMPLE: dict[str, pl.DataType | type[pl.DataType]] = {
-    "kind": pl.String,  # what it is: sampled, greedy, answer
+    "kind": pl.String,  # sampled, greedy or answer
     "source": pl.String,
     "lang": pl.String,
     "prompt": pl.String,
     "output": pl.String,
     "reference": pl.String,
-    "ended": pl.Boolean,  # whether the model ended it, before the limit did
+    "ended": pl.Boolean,  # whether the model ended it before the length limit
 }
 
 
 @dataclass(frozen=True)
 class Subject:
-    """The model that is measured, and what there is to measure it with."""
+    """The model to measure, and what to measure it with."""
 
     network: Transformer  # on `device`, in evaluation mode
     tokenizer: Tokenizer
@@ -47,26 +47,26 @@ class Subject:
     inputs: Inputs  # the artifacts that `Measure.needs` names, by role
     seed: int
     log: Log
-    progress: Callable[[int, int], None]  # called with (how many are done, of how many)
+    progress: Callable[[int, int], None]  # call it with (number done, total number)
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a measure found."""
+    """The result of a measure."""
 
-    figures: Mapping[str, Any] = field(default_factory=dict)  # numbers, strings and mappings of them; its group
+    figures: Mapping[str, Any] = field(default_factory=dict)  # its group in report.json: numbers, strings, mappings
     samples: pl.DataFrame | None = None  # rows for samples.parquet, in the columns of SAMPLE
-    tables: Mapping[str, pl.DataFrame] = field(default_factory=dict)  # name of the file without `.parquet` -> table
+    tables: Mapping[str, pl.DataFrame] = field(default_factory=dict)  # file name without `.parquet` -> table
 
 
 @dataclass(frozen=True)
 class Headline:
-    """A figure that a person looks at first: it is on the terminal, in the manifest and on the model card."""
+    """An important figure: it is printed to the terminal, and part of the manifest and the model card."""
 
-    path: str  # dotted, below the measure's group; one `*` stands for any key, such as a language
+    path: str  # dotted, within the measure's group; one `*` matches any key, such as a language
     short: str  # its name on the terminal and in the manifest; `*` is replaced by the key
     higher_is_better: bool
-    words: str = ""  # on the card, `{key}` and `{count}` (the figure `count` beside it) filled in; "": the short name
+    words: str = ""  # on the card, with `{key}` and `{count}` (the neighbouring figure) filled in; "": the short name
     digits: int = 4  # on the card
     card_only: bool = False
 
@@ -80,15 +80,15 @@ def always(settings: Settings) -> bool:
 
 @dataclass(frozen=True)
 class Measure(Generic[S]):
-    """One thing that is measured of a model.
+    """One measure of a model.
 
-    `run` and `enabled` are given the measure's settings: the recipe's block `evaluation`, or, for a person's own
-    measure, what the recipe says beside its `file`.
+    `run` and `enabled` receive the measure's settings: the recipe's block `evaluation`, or, for a measure of your own,
+    the keys next to its `file`.
     """
 
-    name: str  # the measure's group in report.json
+    name: str  # also its group in report.json
     description: str
     run: Callable[[Subject, S], Result]
-    needs: tuple[Role, ...] = ()  # left out where one of these inputs is not there
+    needs: tuple[Role, ...] = ()  # the measure is skipped if one of these inputs is missing
     enabled: Callable[[S], bool] = always
     headlines: tuple[Headline, ...] = ()

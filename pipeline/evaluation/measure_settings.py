@@ -1,4 +1,4 @@
-"""The settings of the built-in measures: on how much each of them is measured."""
+"""The settings of the built-in measures: how much data each of them uses."""
 
 from __future__ import annotations
 
@@ -16,16 +16,20 @@ PROMPTS = (
 
 
 class MeasureSettings(Settings):
-    """What the built-in measures are given of the recipe's block `evaluation`."""
+    """The part of the recipe's block `evaluation` that the built-in measures use."""
 
     validation_tokens: int = Field(
-        200_000, ge=1_000, description="about this many validation tokens are scored, shared between sources"
+        200_000,
+        ge=1_000,
+        description="approximate number of validation tokens to score, shared evenly between sources",
     )
     answers: int = Field(
-        64, ge=0, description="held-back questions that are answered, shared evenly between sources; 0: none"
+        64, ge=0, description="number of held-back questions to answer, shared evenly between sources; 0: none"
     )
-    answer_tokens: int = Field(64, ge=1, description="most tokens of an answer or continuation")
-    preferences: int = Field(200, ge=0, description="held-back preference pairs that are scored; 0: none")
-    prompts: tuple[str, ...] = Field(PROMPTS, description="fixed beginnings, continued greedily and by chance")
-    temperature: float = Field(0.8, gt=0, description="of the continuations by chance; scores are always greedy")
-    batch_tokens: int = Field(4_096, ge=256, description="tokens scored at once; less where memory is short")
+    answer_tokens: int = Field(64, ge=1, description="longest answer or continuation, in tokens")
+    preferences: int = Field(200, ge=0, description="number of held-back preference pairs to score; 0: none")
+    prompts: tuple[str, ...] = Field(
+        PROMPTS, description="fixed prompts, continued once greedily and once by random sampling"
+    )
+    temperature: float = Field(0.8, gt=0, description="temperature of the sampled continuations; answers are greedy")
+    batch_tokens: int = Field(4_096, ge=256, description="tokens to score at once; lower it if memory is short")

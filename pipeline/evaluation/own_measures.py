@@ -1,11 +1,12 @@
-"""Measures of a person's own: a Python file that the recipe names, run beside the built-in ones.
+"""Measures of your own: Python files that the recipe names, run after the built-in measures.
 
     evaluation:
       further:
         - {file: my_measure.py, threshold: 3}
 
-The file defines `MEASURE`, a `pipeline.evaluation.measure.Measure`, and, where it has settings, a class `Settings` of
-`pipeline.settings.Settings` that the other keys are checked by. `examples/own_measure.py` is one, explained.
+The file defines `MEASURE`, a `pipeline.evaluation.measure.Measure`, and, if it has settings, a class `Settings`, a
+subclass of `pipeline.settings.Settings`, which validates the other keys. `examples/own_measure.py` is an annotated
+example.
 """
 
 from __future__ import annotations
@@ -25,19 +26,19 @@ from pipeline.evaluation.measure import ROLES, SAMPLE, Measure, Result, Subject
 from pipeline.settings import Settings
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
-WRITTEN_BY_THE_REPORT = ("report", "samples", "comparison", "manifest")
+RESERVED_TABLES = ("report", "samples", "comparison", "manifest")  # names of the report's own files
 
 
 @dataclass(frozen=True)
 class LoadedMeasure:
-    """The measure of a file, with the settings that the recipe gives it. What goes wrong in it is a UserError."""
+    """The measure of a file, with its settings from the recipe. Errors in the file's code become UserErrors."""
 
     file: Path
     measure: Measure[Any]
     settings: Settings
 
     def identity(self) -> dict[str, Any]:
-        """What its figures depend on: the bytes of the file, wherever it lies, and its settings."""
+        """What its figures depend on: the file's contents, wherever the file is, and its settings."""
         return {
             "name": self.measure.name,
             "file": own_code.digest_of(self.file),
@@ -46,18 +47,18 @@ class LoadedMeasure:
 
 
 class OwnMeasure(Settings):
-    """A measure of one's own. Beside `file` stand the keys of the file's own class `Settings`."""
+    """A measure of your own: `file`, and the keys of the class `Settings` of that file."""
 
     model_config = ConfigDict(extra="allow")
 
     file: str = Field(
-        description="a Python file that defines `MEASURE`, relative to the recipe's folder; its settings stand beside"
+        description="a Python file that defines `MEASURE`, relative to the recipe's folder; its settings go next to it"
     )
 
     @model_validator(mode="before")
     @classmethod
-    def _settled(cls, data: Any, info: ValidationInfo) -> Any:
-        """Load the file (its path starts at the recipe's folder), check the keys beside it and fill in defaults."""
+    def _with_settings(cls, data: Any, info: ValidationInfo) -> Any:
+        """Load the file (relative to the recipe's folder), validate the other keys and fill in their defaults."""
         if not isinstance(data, dict) or not isinstance(data.get("file"), str):
             return data
         base = (info.context or {}).get("base") or "."
@@ -71,7 +72,7 @@ class OwnMeasure(Settings):
         return {"file": str(file), **settings.model_dump(mode="json")}
 
     def load(self) -> LoadedMeasure:
-        """The measure, ready to run. Raises UserError where the file cannot be used."""
+        """The measure, ready to run. Raises UserError if the file cannot be used."""
         file = Path(self.file)
         measure, settings = measure_in(file), settings_in(file, self.model_extra or {})
 
@@ -88,10 +89,10 @@ class OwnMeasure(Settings):
 
 
 def measure_in(file: Path) -> Measure[Any]:
-    """The measure that a file defines. Raises UserError where there is none, or one that cannot stand in a report."""
+    """The measure that a file defines. Raises UserError if there is none, or if its name or `needs` are invalid."""
     measure = own_code.load(file, ("MEASURE",)).MEASURE
     if not isinstance(measure, Measure):
-        raise UserError(f"`MEASURE` in {file} is no `pipeline.evaluation.measure.Measure`: make it one.")
+        raise UserError(f"`MEASURE` in {file} is not a `pipeline.evaluation.measure.Measure`: make it one.")
     if not NAME.fullmatch(measure.name):
         raise UserError(
             f"The measure in {file} is called {measure.name!r}: use lower-case letters, digits and `_`, "
@@ -99,20 +100,20 @@ def measure_in(file: Path) -> Measure[Any]:
         )
     unknown = [role for role in measure.needs if role not in ROLES]
     if unknown:
-        raise UserError(f"`needs` of the measure in {file} names `{unknown[0]}`: there are {', '.join(ROLES)}.")
+        raise UserError(f"`needs` of the measure in {file} names `{unknown[0]}`: use only {', '.join(ROLES)}.")
     return measure
 
 
 def settings_in(file: Path, given: Mapping[str, Any], context: dict[str, Any] | None = None) -> Settings:
-    """The settings of the file's measure. Raises ValidationError for each key that is wrong."""
-    kind = own_code.settings_class(own_code.load(file))
-    if "file" in kind.model_fields:
+    """The settings of the file's measure. Raises ValidationError for invalid keys."""
+    settings_class = own_code.settings_class(own_code.load(file))
+    if "file" in settings_class.model_fields:
         raise UserError(f"`Settings` in {file} has a key `file`, which names the file itself: rename it.")
-    return own_code.checked_settings(kind, given, file, context)
+    return own_code.checked_settings(settings_class, given, file, context)
 
 
 def check_names(further: Sequence[OwnMeasure], built_in: Iterable[Measure[Any]]) -> None:
-    """Raises ValidationError, for the line of its `file`, where a measure or a headline has the name of another one."""
+    """Raises ValidationError, for the line of its `file`, if a measure or headline has the name of another one."""
     measures = {measure.name for measure in built_in}
     headlines = {headline.short for measure in built_in for headline in measure.headlines}
     for number, own in enumerate(further):
@@ -130,13 +131,13 @@ def check_names(further: Sequence[OwnMeasure], built_in: Iterable[Measure[Any]])
             headlines.add(headline.short)
 
 
-# -- what comes back ---------------------------------------------------------------------------------------------------
+# -- results -----------------------------------------------------------------------------------------------------------
 
 
 def checked_result(name: str, result: Any) -> Result:
-    """The result of the measure `name`, with plain figures and with samples in all columns of SAMPLE.
+    """The result of the measure `name`, with plain figures, and with samples in all columns of SAMPLE.
 
-    Raises UserError for figures that JSON cannot hold, samples of other columns, and tables that cannot be written.
+    Raises UserError for figures that JSON cannot represent, samples with other columns, and invalid tables.
     """
     if not isinstance(result, Result) or not isinstance(result.figures, Mapping):
         raise UserError(
@@ -144,7 +145,7 @@ def checked_result(name: str, result: Any) -> Result:
             "return a `pipeline.evaluation.measure.Result` whose figures are a mapping."
         )
     for table, rows in result.tables.items():
-        if not NAME.fullmatch(table) or table in WRITTEN_BY_THE_REPORT:
+        if not NAME.fullmatch(table) or table in RESERVED_TABLES:
             raise UserError(
                 f"The measure `{name}` cannot write a table called `{table}`: "
                 "use another name, of lower-case letters, digits and `_`."
@@ -155,33 +156,35 @@ def checked_result(name: str, result: Any) -> Result:
 
 
 def _plain(name: str, value: Any, where: str) -> Any:
-    """`value` in what JSON can hold; `where` is its dotted name in the measure's group."""
+    """`value` in types that JSON can represent; `where` is its dotted name in the measure's group."""
     if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
-        return {key: _plain(name, of, f"{where}.{key}".lstrip(".")) for key, of in value.items()}
+        return {key: _plain(name, item, f"{where}.{key}".lstrip(".")) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(name, of, f"{where}[{index}]") for index, of in enumerate(value)]
+        return [_plain(name, item, f"{where}[{index}]") for index, item in enumerate(value)]
     if isinstance(value, str | int | float):
         return value
-    what = "a mapping with keys that are no strings" if isinstance(value, Mapping) else type(value).__name__
+    kind = "a mapping with keys that are not strings" if isinstance(value, Mapping) else type(value).__name__
     raise UserError(
-        f"The measure `{name}` returned {what} as its figure `{where}`: "
-        "return numbers of Python's own types, strings, lists and mappings with strings as keys."
+        f"The measure `{name}` returned {kind} as its figure `{where}`: "
+        "return Python's built-in numbers, strings, lists, and mappings with strings as keys."
     )
 
 
 def _checked_samples(name: str, samples: pl.DataFrame) -> pl.DataFrame:
     _check_frame(name, samples, "samples")
-    for column, kind in samples.schema.items():
-        if kind != SAMPLE.get(column, pl.Null) and kind != pl.Null:
-            known = ", ".join(f"{of} ({wanted})" for of, wanted in SAMPLE.items())
+    for column, dtype in samples.schema.items():
+        if dtype != SAMPLE.get(column, pl.Null) and dtype != pl.Null:
+            allowed = ", ".join(f"{known} ({of_known})" for known, of_known in SAMPLE.items())
             raise UserError(
-                f"The measure `{name}` returned samples with the column `{column}` ({kind}): samples may have {known}; "
-                "put anything else into a table."
+                f"The measure `{name}` returned samples with the column `{column}` ({dtype}): samples may have"
+                f" {allowed}; put anything else into a table."
             )
-    wanted = [pl.col(column) if column in samples.columns else pl.lit(None).alias(column) for column in SAMPLE]
-    return samples.select(wanted).cast(dict(SAMPLE))  # type: ignore[arg-type]
+    columns = [pl.col(column) if column in samples.columns else pl.lit(None).alias(column) for column in SAMPLE]
+    return samples.select(columns).cast(dict(SAMPLE))  # type: ignore[arg-type]
 
 
-def _check_frame(name: str, frame: Any, what: str) -> None:
+def _check_frame(name: str, frame: Any, description: str) -> None:
     if not isinstance(frame, pl.DataFrame):
-        raise UserError(f"The measure `{name}` returned {type(frame).__name__} as {what}: return a polars DataFrame.")
+        raise UserError(
+            f"The measure `{name}` returned {type(frame).__name__} as {description}: return a polars DataFrame."
+        )

@@ -1,13 +1,12 @@
-"""The evaluation of one model: all measures, one report.
+"""The evaluation of one model: the results of all measures in one report.
 
-The one idea: a report is made of a model and of data, never of the moment: scores are greedy, samples are drawn from
-a fixed seed, the documents and questions are chosen by hash. So the same model is given the same report, and two
-reports differ because the models do.
+A report depends only on the model and the data: scores are deterministic, samples use a fixed seed, and documents and
+questions are selected by hash. So two reports differ only if the models do.
 
-    report.json         every figure, one group a measure
-    samples.parquet     what the model wrote: continuations of the fixed prompts, answers to held-back questions
-    comparison.parquet  figure, value, before, change: against the model that this one was made from
-    <table>.parquet     what else a measure found
+    report.json         every figure, one group per measure
+    samples.parquet     generated text: continuations of the fixed prompts, answers to held-back questions
+    comparison.parquet  figure, value, before, change: compared with the model that this one was made from
+    <table>.parquet     further results of a measure
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from pipeline import tracking
 from pipeline.context import Inputs, Log, Progress, RunContext
 from pipeline.errors import UserError
 from pipeline.evaluation.evaluation_settings import EvaluationSettings
-from pipeline.evaluation.figures import comparison, figures, headline_figures, shown
+from pipeline.evaluation.figures import comparison, figures, headline_figures, headline_lines
 from pipeline.evaluation.measure import ROLES, SAMPLE, Measure, Result, Subject
 from pipeline.evaluation.measures import MEASURES, covered_items
 from pipeline.evaluation.own_measures import LoadedMeasure
@@ -35,51 +34,52 @@ from pipeline.training.model_facts import ModelFacts
 
 VERSION = "2"
 
-Chosen = tuple[Measure[Any], Settings]  # a measure and its settings
+ConfiguredMeasure = tuple[Measure[Any], Settings]
 
 
 def make(context: RunContext, inputs: Inputs, settings: EvaluationSettings, *, asset: str) -> Artifact:
     """The report `asset` on the model `inputs["model"]`.
 
-    inputs, by role (`measure.ROLES`): `model` and `token_shards`; where there are, `instruction_data`,
-    `preference_data` and `contamination_decisions` (what needs them is left out otherwise), and `before`, the report on
-    the model that this one was made from.
+    inputs, by role (`measure.ROLES`): `model` and `token_shards`; optionally `instruction_data`, `preference_data` and
+    `contamination_decisions` (measures that need a missing one are skipped), and `before`, the report on the model that
+    this one was made from.
     """
     own = [further.load() for further in settings.further]
-    chosen: list[Chosen] = [(of, settings) for of in MEASURES] + [(of.measure, of.settings) for of in own]
+    configured: list[ConfiguredMeasure] = [(measure, settings) for measure in MEASURES]
+    configured += [(loaded.measure, loaded.settings) for loaded in own]
     identity = settings.of_built_in_measures() | {"seed": context.seed}
     if own:
-        identity["further"] = [of.identity() for of in own]
+        identity["further"] = [loaded.identity() for loaded in own]
 
     def build(draft: Draft) -> None:
-        found = measured(context, inputs, chosen)
-        write(draft, found, inputs, [of for of, _ in chosen], context.log)
-        track(context, draft, inputs["model"], found, asset, parameters(settings, own))
+        result = run_measures(context, inputs, configured)
+        write(draft, result, inputs, [measure for measure, _ in configured], context.log)
+        track(context, draft, inputs["model"], result, asset, parameters(settings, own))
 
     return context.store.make(
         asset,
         code_version=VERSION,
         settings=identity,
-        inputs=made_of(inputs, [of.measure for of in own]),
+        inputs=fingerprint_inputs(inputs, [loaded.measure for loaded in own]),
         build=build,
         log=context.log,
     )
 
 
-def made_of(inputs: Inputs, own: Sequence[Measure[Any]]) -> dict[str, Artifact | str]:
-    """The inputs that the report's fingerprint holds."""
-    found: dict[str, Artifact | str] = {role: inputs[role] for role in ROLES if role in inputs}
+def fingerprint_inputs(inputs: Inputs, own: Sequence[Measure[Any]]) -> dict[str, Artifact | str]:
+    """The inputs that are part of the report's fingerprint."""
+    by_role: dict[str, Artifact | str] = {role: inputs[role] for role in ROLES if role in inputs}
     contamination = inputs.get("contamination_decisions")
     if contamination is None or any("contamination_decisions" in measure.needs for measure in own):
-        return found
-    # The built-in measures read only the items found: other documents with the same items found change no report.
-    del found["contamination_decisions"]
+        return by_role
+    # The built-in measures read only the covered items, so only a change to these makes the report out of date.
+    del by_role["contamination_decisions"]
     items = covered_items.digest_of(contamination)
-    return found if items is None else found | {"covered_items": items}
+    return by_role if items is None else by_role | {"covered_items": items}
 
 
-def measured(context: RunContext, inputs: Inputs, chosen: Sequence[Chosen]) -> Result:
-    """What all measures found that are enabled and whose inputs are there: figures in groups, samples, tables."""
+def run_measures(context: RunContext, inputs: Inputs, configured: Sequence[ConfiguredMeasure]) -> Result:
+    """The results of all measures that are enabled and have their inputs: figures by group, samples, tables."""
     import torch
 
     from model.export import load as load_model
@@ -92,7 +92,7 @@ def measured(context: RunContext, inputs: Inputs, chosen: Sequence[Chosen]) -> R
     groups: dict[str, Any] = {}
     samples = [pl.DataFrame(schema=SAMPLE)]
     tables: dict[str, pl.DataFrame] = {}
-    for measure, settings in chosen:
+    for measure, settings in configured:
         if not measure.enabled(settings) or any(role not in inputs for role in measure.needs):
             continue
         result = measure.run(
@@ -103,7 +103,7 @@ def measured(context: RunContext, inputs: Inputs, chosen: Sequence[Chosen]) -> R
                 inputs={role: inputs[role] for role in measure.needs},
                 seed=context.seed,
                 log=context.log,
-                progress=progress_of(measure.name, context.progress),
+                progress=progress_callback(measure.name, context.progress),
             ),
             settings,
         )
@@ -111,69 +111,69 @@ def measured(context: RunContext, inputs: Inputs, chosen: Sequence[Chosen]) -> R
             groups[measure.name] = result.figures
         if result.samples is not None:
             samples.append(result.samples)
-        taken = [name for name in result.tables if name in tables]
-        if taken:
+        duplicates = [name for name in result.tables if name in tables]
+        if duplicates:
             raise UserError(
-                f"The measure `{measure.name}` and another one both write a table `{taken[0]}`: rename one."
+                f"The measure `{measure.name}` and another one both write a table `{duplicates[0]}`: rename one."
             )
         tables |= result.tables
     return Result(groups, pl.concat(samples), tables)
 
 
-def progress_of(part: str, progress: Progress | None) -> Callable[[int, int], None]:
-    """A call for how far one measure is."""
+def progress_callback(part: str, progress: Progress | None) -> Callable[[int, int], None]:
+    """A function with which one measure reports its progress."""
 
-    def tell(done: int, of: int) -> None:
+    def report(done: int, of: int) -> None:
         if progress:
             progress({"part": part, "done": done, "of": of})
 
-    return tell
+    return report
 
 
-def write(draft: Draft, found: Result, inputs: Inputs, measures: Sequence[Measure[Any]], log: Log) -> None:
-    """Write the report's files, and its headlines into the manifest and the log."""
-    assert found.samples is not None
-    for name, table in {"samples": found.samples, **found.tables}.items():
+def write(draft: Draft, result: Result, inputs: Inputs, measures: Sequence[Measure[Any]], log: Log) -> None:
+    """Write the report's files, and its headlines to the manifest and the log."""
+    assert result.samples is not None
+    for name, table in {"samples": result.samples, **result.tables}.items():
         write_table(table, draft.path(f"{name}.parquet"))
-    rows = comparison(found.figures, read(inputs["before"]) if "before" in inputs else None)
+    rows = comparison(result.figures, read(inputs["before"]) if "before" in inputs else None)
     if "before" in inputs:
         write_table(rows, draft.path("comparison.parquet"))
-    headlines = headline_figures(found.figures, measures)
-    log(shown(rows, headlines))
-    draft.counts = {"samples": found.samples.height}
+    headlines = headline_figures(result.figures, measures)
+    log(headline_lines(rows, headlines))
+    draft.counts = {"samples": result.samples.height}
     draft.facts = {figure.short: figure.value for figure in headlines if not figure.headline.card_only}
-    content = json.dumps(found.figures, indent=1, ensure_ascii=False, sort_keys=True)
+    content = json.dumps(result.figures, indent=1, ensure_ascii=False, sort_keys=True)
     write_whole(draft.path("report.json"), content + "\n")
 
 
 def read(report: Artifact) -> dict[str, Any]:
-    """The figures of a report, in groups."""
+    """The figures of a report, by group."""
     return json.loads(report.file("report.json").read_text())
 
 
 def figures_of(report: Artifact) -> dict[str, float]:
-    """All numbers of a report by their dotted names, in order."""
+    """All numbers of a report by dotted name, sorted."""
     return dict(figures(read(report)))
 
 
 def parameters(settings: EvaluationSettings, own: Sequence[LoadedMeasure]) -> dict[str, Any]:
-    """The settings that MLflow's run shows; those of own measures stand under the measure's name."""
-    found = {name: value for name, value in settings.of_built_in_measures().items() if name != "prompts"}
-    return found | {of.measure.name: of.settings.model_dump(mode="json") for of in own}
+    """The parameters of the MLflow run; the settings of an own measure are under the measure's name."""
+    built_in = {name: value for name, value in settings.of_built_in_measures().items() if name != "prompts"}
+    return built_in | {loaded.measure.name: loaded.settings.model_dump(mode="json") for loaded in own}
 
 
 def track(
-    context: RunContext, draft: Draft, model: Artifact, found: Result, asset: str, parameters: dict[str, Any]
+    context: RunContext, draft: Draft, model: Artifact, result: Result, asset: str, parameters: dict[str, Any]
 ) -> None:
-    """Copy the report into a run of MLflow."""
+    """Log the report to an MLflow run."""
     tags = {
         tracking.RECIPE: context.store.recipe,
         tracking.FINGERPRINT: draft.fingerprint,
         "slm.asset": asset,
         "slm.model": f"{model.asset}/{model.version}",
     }
-    step = ModelFacts.of(model).tokens  # where the curves of the model's own training end
+    step = ModelFacts.of(model).tokens  # where the model's training curves end
     with tracking.run(asset, asset, tags, parameters) as run:
-        run.metrics({re.sub(r"[^\w./: -]", "_", name): value for name, value in figures(found.figures)}, step=step)
-        for name in ("report.json", "samples.parquet", *(f"{table}.parquet" for table in found.tables)):
+        run.metrics({re.sub(r"[^\w./: -]", "_", name): value for name, value in figures(result.figures)}, step=step)
+        for name in ("report.json", "samples.parquet", *(f"{table}.parquet" for table in result.tables)):
             run.artifact(draft.path(name))

@@ -1,8 +1,7 @@
-"""How surely a model expected a text: the negative log-likelihood of each of its tokens.
+"""The negative log-likelihood of each token of a text.
 
-The one idea: one function makes every figure that is about likelihood (perplexity, bits per byte, preferences), so
-they agree. Rows of like length are scored together, padding is masked, and the order of the answer is that of the
-question.
+All figures that are based on likelihood (perplexity, bits per byte, preferences) come from this one function, so they
+are consistent. Rows of similar length are scored together, padding is masked, and results are in the order of the rows.
 """
 
 from __future__ import annotations
@@ -10,6 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from model.config import IGNORED
 
 if TYPE_CHECKING:
     import torch
@@ -22,16 +23,14 @@ def nll_of_rows(
 ) -> list[np.ndarray]:
     """Negative log-likelihoods (nats) of the tokens of each row from index `first` (at least 1) on, given those before.
 
-    rows: token ids, each no longer than the model's context. Returns one float64 array a row, of length
+    rows: token ids, each no longer than the model's context. Returns one float64 array per row, of length
     len(row) - first.
     """
     import torch
 
-    from model.operations import IGNORED
-
     model.eval()
     order = sorted(range(len(rows)), key=lambda i: (-len(rows[i]), i))
-    answer: list[np.ndarray] = [np.empty(0)] * len(rows)
+    by_row: list[np.ndarray] = [np.empty(0)] * len(rows)
     at = 0
     while at < len(order):
         longest = max(len(rows[order[at]]) - 1, 1)
@@ -45,25 +44,26 @@ def nll_of_rows(
             targets[line, first[i] - 1 : len(ids) - 1] = ids[first[i] :]
         losses = _nll(model, inputs.to(device), targets.to(device))
         for line, i in enumerate(batch):
-            answer[i] = losses[line, first[i] - 1 : len(rows[i]) - 1]
-    return answer
+            by_row[i] = losses[line, first[i] - 1 : len(rows[i]) - 1]
+    return by_row
 
 
 def _nll(model: Transformer, inputs: torch.Tensor, targets: torch.Tensor) -> np.ndarray:
     import torch
     import torch.nn.functional as F
 
-    from model.operations import IGNORED
-
     with torch.inference_mode():
         hidden = model.hidden(inputs)
-        flat, wanted = hidden.reshape(-1, hidden.shape[-1]), targets.reshape(-1)
-        # Logits of all positions at once would take the batch times the vocabulary; a piece of 2^24 values does.
+        flat_hidden, flat_targets = hidden.reshape(-1, hidden.shape[-1]), targets.reshape(-1)
+        # The logits of all positions would take batch times vocabulary values; chunks of 2^24 values are enough.
         step = max(2**24 // model.config.vocab_size, 1)
         parts = [
             F.cross_entropy(
-                model.logits(flat[i : i + step]).float(), wanted[i : i + step], ignore_index=IGNORED, reduction="none"
+                model.logits(flat_hidden[i : i + step]).float(),
+                flat_targets[i : i + step],
+                ignore_index=IGNORED,
+                reduction="none",
             )
-            for i in range(0, len(flat), step)
+            for i in range(0, len(flat_hidden), step)
         ]
         return torch.cat(parts).reshape(inputs.shape).double().cpu().numpy()

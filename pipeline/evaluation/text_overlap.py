@@ -1,9 +1,9 @@
-"""BLEU, chrF and ROUGE of answers against references, also for Korean.
+"""BLEU, chrF and ROUGE of answers against references, for Korean too.
 
-The one idea: the published implementations do the counting (sacrebleu, rouge-score), so that figures compare with
-others'; what is ours is what counts as a word. rouge-score's own splitter keeps a-z and 0-9 and drops all else, Hangul
-included, so every Korean answer would score 0. Here a Hangul syllable, a Han or kana character is a word, as in
-sacrebleu's `zh` and `char`, and Latin text is split as the original does: English figures are the same to the digit.
+The scores come from the published implementations (sacrebleu, rouge-score), so that they are comparable; only the
+tokenization for ROUGE is our own. That of rouge-score keeps a-z and 0-9 and drops everything else, Hangul included, so
+every Korean answer would score 0. Here each Hangul syllable, Han or kana character is a word, as in sacrebleu's `zh`
+and `char`, and Latin text is split as in the original: English scores are identical.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 from functools import lru_cache
 from typing import Any
 
-# Hangul syllables and jamo, kana, Han: one character a word.
+# Hangul syllables and jamo, kana, Han: each character is a word.
 SINGLE = r"가-힣ᄀ-ᇿ㄰-㆏぀-ヿ㐀-䶿一-鿿"
 WORD = re.compile(rf"[a-z0-9]+|[{SINGLE}]")
 KINDS = ("rouge1", "rouge2", "rougeL", "rougeLsum")
@@ -21,24 +21,24 @@ KINDS = ("rouge1", "rouge2", "rougeL", "rougeLsum")
 def bleu(answers: list[str], *references: list[str], lang: str | None = None) -> dict[str, Any]:
     """Corpus BLEU and chrF (0-100), by sacrebleu, with BLEU's signature (Post 2018; Popović 2015).
 
-    references: one or more lists, each with one reference an answer.
+    references: one or more lists, each with one reference per answer.
 
-    Text is split by mteval's rules (`13a`), Korean, Japanese and Chinese into characters: `ko-mecab` needs a
-    dictionary that is not installed.
+    Text is tokenized by mteval's rules (`13a`); Korean, Japanese and Chinese are split into characters, since
+    `ko-mecab` needs a dictionary that is not installed.
     """
     import sacrebleu
 
-    counted = sacrebleu.BLEU(tokenize="char" if lang in ("ko", "ja", "zh") else "13a")
+    metric = sacrebleu.BLEU(tokenize="char" if lang in ("ko", "ja", "zh") else "13a")
     chrf = sacrebleu.CHRF()
     return {
-        "bleu": round(counted.corpus_score(answers, list(references)).score, 4),
-        "bleu_signature": str(counted.get_signature()),
+        "bleu": round(metric.corpus_score(answers, list(references)).score, 4),
+        "bleu_signature": str(metric.get_signature()),
         "chrf": round(chrf.corpus_score(answers, list(references)).score, 3),
     }
 
 
 class Words:
-    """Splits text for rouge-score."""
+    """A tokenizer for rouge-score."""
 
     def tokenize(self, text: str) -> list[str]:
         return WORD.findall(text.lower())
@@ -47,7 +47,7 @@ class Words:
 def rouge(answers: list[str], references: list[str]) -> dict[str, float]:
     """Mean F-measures (0-100) of ROUGE-1, ROUGE-2, ROUGE-L and ROUGE-Lsum (Lin 2004), without stemming.
 
-    Lsum takes lines as sentences.
+    ROUGE-Lsum treats each line as a sentence.
     """
     scorer = _scorer()
     total = dict.fromkeys(KINDS, 0.0)

@@ -239,6 +239,7 @@ def ask(url: str) -> Remote:
                         return Remote.of(response.headers)
                 except urllib.error.HTTPError as error:
                     if method == "HEAD" and error.code in (403, 405, 501):  # some servers only know GET
+                        error.close()
                         continue
                     raise
         except BROKEN as error:
@@ -346,6 +347,8 @@ def one_connection(url: str, part: Path, have: int, progress: Callable[[int], An
 def wait_or_give_up(url: str, error: Exception, attempt: int) -> None:
     """Wait, longer each time; a UserError where waiting cannot help, Unreachable after ATTEMPTS."""
     code = error.code if isinstance(error, urllib.error.HTTPError) else None
+    if isinstance(error, urllib.error.HTTPError):
+        error.close()  # it holds the connection
     if code in (401, 403):
         raise UserError(
             f"{url} may not be fetched by everyone (HTTP {code}): fetch it yourself, then use `kind: files`."

@@ -1,1 +1,1 @@
-"""Looking at what was made: lineage, cards, summary, comparison of runs."""
+"""Views of finished artifacts: lineage, cards, summary, comparison of runs."""

@@ -1,10 +1,10 @@
-"""The data card and the model card, written from manifests alone.
+"""The data card and the model card, generated from manifests alone.
 
-The one idea: a card is a view of what the store already knows (sources, licences, counts by reason, fingerprints), so
-it cannot say anything that was not measured, and is written anew with every artifact. After Mitchell et al. 2019
-(Model Cards) and Gebru et al. 2021 (Datasheets), as far as a program can answer; what it cannot is named as open.
+A card is a view of what the store records (sources, licences, counts by reason, fingerprints), so it states nothing
+that was not measured, and is always current. It follows Mitchell et al. 2019 (Model Cards) and Gebru et al. 2021
+(Datasheets) as far as a program can; it lists the questions that a program cannot answer.
 
-`manifests` below is asset -> manifest, of those that there are; what is not there is left out of the card.
+`manifests` below maps assets to the manifests available; a card omits what is missing.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ NAMES_STAY = (
 
 
 def data_card(manifests: Manifests, reasons: Mapping[str, Mapping[str, str]]) -> str:
-    """Markdown: where the text comes from, under which licences, what was removed or replaced and why, what is left.
+    """Markdown: where the text comes from, its licences, what was removed or replaced and why, and what remains.
 
-    reasons: asset -> reason -> what it means in plain words.
+    reasons: asset -> reason -> meaning in plain words.
     """
     raw = manifests.get("raw_documents", {})
     recipe = next((m["recipe"] for m in manifests.values() if "recipe" in m), "?")
@@ -46,8 +46,8 @@ def data_card(manifests: Manifests, reasons: Mapping[str, Mapping[str, str]]) ->
             parts += [f"## {title}", _conversations(manifests[asset])]
     parts += [
         "## Not known",
-        "Whether the licences as declared by the sources are right, who is represented in the text and who is not, and "
-        "whether the people who wrote it agreed to this use: nothing in the pipeline can tell.",
+        "Whether the licences that the sources declare are correct, who is represented in the text and who is not, and "
+        "whether its authors agreed to this use. Nothing in the pipeline can determine this.",
         "## Fingerprints",
         _fingerprints(manifests),
     ]
@@ -62,38 +62,38 @@ def model_card(
     report: Mapping[str, Any] | None = None,
     measures: Sequence[Measure[Any]] = MEASURES,
 ) -> str:
-    """Markdown: what the model `asset` is, what it was trained on and how, what was measured, what it is not for.
+    """Markdown: what the model `asset` is, what it was trained on and how, how it was evaluated, what it is not for.
 
-    report: its evaluation's report.json. measures: whose headlines are shown.
+    report: report.json of its evaluation. measures: the measures whose headlines to show.
     """
     manifest = manifests[asset]
     facts, settings = manifest.get("facts", {}), manifest.get("made_of", {}).get("settings", {})
     parts = [f"# {manifest.get('recipe', '?')}: {asset}"]
-    told = [
+    figures = [
         ("parameters", facts.get("parameters")),
         ("tokens trained on", facts.get("tokens")),
         ("steps", facts.get("steps")),
     ]
-    told += [(name.replace("_", " "), facts.get(name)) for name in ("batch_tokens", "learning_rate", "epochs")]
+    figures += [(name.replace("_", " "), facts.get(name)) for name in ("batch_tokens", "learning_rate", "epochs")]
     shape = settings.get("model") or manifests.get("pretrained_model", {}).get("made_of", {}).get("settings", {}).get(
         "model"
     )
     if isinstance(shape, Mapping):
-        told += [(name, shape.get(name)) for name in ("layers", "width", "heads", "kv_heads", "context")]
+        figures += [(name, shape.get(name)) for name in ("layers", "width", "heads", "kv_heads", "context")]
         vocabulary = shape.get("vocab_size") or manifests.get("tokenizer", {}).get("facts", {}).get("vocab_size")
-        told.append(("vocabulary", vocabulary))
-    parts.append(_table(("", ""), [(name, _figure(value)) for name, value in told if value is not None]))
-    made_from = [name for name in bases_of(asset) if name in manifests]
-    if made_from:
-        parts.append(f"Made from {' and then '.join(f'`{name}`' for name in made_from)}.")
+        figures.append(("vocabulary", vocabulary))
+    parts.append(_table(("", ""), [(name, _figure(value)) for name, value in figures if value is not None]))
+    bases = [name for name in bases_of(asset) if name in manifests]
+    if bases:
+        parts.append(f"Made from {' and then '.join(f'`{name}`' for name in bases)}.")
     parts += ["## Trained on", _sources(manifests), "The data card says what was removed and replaced."]
     if report:
         parts += ["## Measured", _measured(report, measures)]
     parts += [
         "## Use",
-        "A small model: it continues text in the manner of what it was trained on. It states falsehoods fluently, "
-        "repeats biases of its sources, has had no safety training beyond what the preference data holds, and is no "
-        "source of advice.",
+        "A small model that generates text like the text it was trained on. It states falsehoods fluently, repeats the "
+        "biases of its sources, and has had no safety training beyond the preference data. Do not rely on it for "
+        "advice.",
         "## Fingerprints",
         _fingerprints(manifests),
     ]
@@ -102,18 +102,18 @@ def model_card(
 
 def _sources(manifests: Manifests) -> str:
     known = manifests.get("raw_documents", {}).get("facts", {}).get("sources", {})
-    left = manifests.get("curated_documents", {}).get("counts", {}).get("by_source", {})
+    curated = manifests.get("curated_documents", {}).get("counts", {}).get("by_source", {})
     tokens = manifests.get("token_shards", {}).get("facts", {}).get("tokens_by_source", {})
     rows = []
     for name in sorted(known):
-        of = known[name]
+        source = known[name]
         rows.append(
             (
                 name,
-                _names(of.get("licenses", {})),
-                _names(of.get("languages", {})),
-                _figure(of.get("documents")),
-                _figure(left.get(name, {}).get("kept")),
+                _names(source.get("licenses", {})),
+                _names(source.get("languages", {})),
+                _figure(source.get("documents")),
+                _figure(curated.get(name, {}).get("kept")),
                 _figure(tokens.get(name)),
             )
         )
@@ -132,7 +132,7 @@ def _removed(manifests: Manifests, reasons: Mapping[str, Mapping[str, str]]) -> 
             continue
         removed = manifest.get("counts", {}).get("removed", {})
         for reason, count in sorted(removed.items(), key=lambda pair: (-pair[1], pair[0])):
-            # An artifact made by older code may hold a reason that is no more.
+            # An artifact made by older code may have a reason that no longer exists.
             words = reasons.get(asset, {}).get(reason, "")
             rows.append((asset, f"`{reason}`", words, _figure(count)))
     return _table(("stage", "reason", "in words", "documents"), rows)
@@ -178,7 +178,7 @@ def _figure(value: Any) -> str:
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table, or nothing where there are no rows."""
+    """A Markdown table, or "" without rows."""
     if not rows:
         return ""
     cells = [[str(cell).replace("|", "\\|").replace("\n", " ") for cell in row] for row in rows]

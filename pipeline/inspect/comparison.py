@@ -1,6 +1,6 @@
-"""Runs of MLflow side by side, on the terminal: settings that differ, figures, and all curves in a picture.
+"""Compares MLflow runs on the terminal: settings that differ, figures, and all curves in one picture.
 
-What MLflow's compare page shows, without a browser and for as many runs as there are.
+It shows what MLflow's comparison page shows, without a browser and for any number of runs.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
 
 CURVES = ("train/loss", "validation/loss")
 MOST_RUNS = 5000
-SHORT = 8  # letters of an id that are shown
-AS_BY_DEFAULT = "(default)"  # MLflow holds the settings that the recipe changes
-WIDEST = 32  # letters of a setting that are shown
+ID_CHARACTERS = 8  # of a run id, as shown
+DEFAULT = "(default)"  # MLflow has only the settings that the recipe changes
+SETTING_CHARACTERS = 32  # of a setting, as shown
 
 
 def compared(names: tuple[str, ...] | list[str], picture: Path | None = None) -> str:
-    """The comparison as text; curves go to `picture`. A name is the id of a run, its first letters, or `asset/version`.
+    """The comparison as text; curves are drawn to `picture`. A name is a run's id, the id's start, or asset/version.
 
-    Raises UserError for a name that no run, or more than one, answers to.
+    Raises UserError for a name that matches no run or several.
     """
     client = tracking.connect()
     runs = find(client, names)
-    heads = [f"{run.info.run_name} {run.info.run_id[:SHORT]}" for run in runs]
+    heads = [f"{run.info.run_name} {run.info.run_id[:ID_CHARACTERS]}" for run in runs]
     parts = [
         "settings that differ\n" + aligned(["", *heads], differing([run.data.params for run in runs])),
         "figures\n" + aligned(["", *heads], side_by_side([run.data.metrics for run in runs])),
@@ -41,25 +41,25 @@ def compared(names: tuple[str, ...] | list[str], picture: Path | None = None) ->
 
 
 def find(client: MlflowClient, names: tuple[str, ...] | list[str]) -> list[Run]:
-    """The runs that the names stand for, in their order."""
+    """The runs with these names, in the same order."""
     experiment = client.get_experiment_by_name(tracking.EXPERIMENT)
-    every = client.search_runs([experiment.experiment_id], max_results=MOST_RUNS) if experiment else []
-    chosen = []
+    runs = client.search_runs([experiment.experiment_id], max_results=MOST_RUNS) if experiment else []
+    selected = []
     for name in names:
         asset, _, version = name.partition("/")
-        met = [
+        matching = [
             run
-            for run in every
+            for run in runs
             if run.info.run_id.startswith(name)
             or (version and run.data.tags.get("slm.asset") == asset and fingerprint(run).startswith(version))
         ]
-        if not met:
-            raise UserError(f"No run of MLflow answers to `{name}`: give an id, its first letters, or asset/version.")
-        if len(met) > 1 and not version:
-            ids = ", ".join(run.info.run_id[:12] for run in met[:5])
-            raise UserError(f"`{name}` may be one of {len(met)} runs ({ids}): give more letters of the id.")
-        chosen.append(met[0])  # of one artifact, the newest
-    return chosen
+        if not matching:
+            raise UserError(f"No MLflow run matches `{name}`: give an id, the start of one, or asset/version.")
+        if len(matching) > 1 and not version:
+            ids = ", ".join(run.info.run_id[:12] for run in matching[:5])
+            raise UserError(f"`{name}` matches {len(matching)} runs ({ids}): give more characters of the id.")
+        selected.append(matching[0])  # the newest run of an artifact
+    return selected
 
 
 def fingerprint(run: Run) -> str:
@@ -67,23 +67,23 @@ def fingerprint(run: Run) -> str:
 
 
 def differing(settings: list[dict[str, str]]) -> list[list[str]]:
-    """Rows of settings that are not the same in all runs."""
-    names = sorted({name for of in settings for name in of})
+    """Rows of the settings that are not the same in all runs."""
+    names = sorted({name for run in settings for name in run})
     return [
-        [name, *(of.get(name, AS_BY_DEFAULT)[:WIDEST] for of in settings)]
+        [name, *(run.get(name, DEFAULT)[:SETTING_CHARACTERS] for run in settings)]
         for name in names
-        if len({of.get(name, AS_BY_DEFAULT) for of in settings}) > 1
+        if len({run.get(name, DEFAULT) for run in settings}) > 1
     ] or [["(none)", *("" for _ in settings)]]
 
 
 def side_by_side(figures: list[dict[str, float]]) -> list[list[str]]:
-    """Rows of the last value of each figure, but those of the machine."""
-    names = sorted({name for of in figures for name in of if not name.startswith("system/")})
-    return [[name, *(f"{of[name]:.5g}" if name in of else "-" for of in figures)] for name in names]
+    """Rows of the last value of each figure, without system metrics."""
+    names = sorted({name for run in figures for name in run if not name.startswith("system/")})
+    return [[name, *(f"{run[name]:.5g}" if name in run else "-" for run in figures)] for name in names]
 
 
 def draw(client: MlflowClient, runs: list[Run], heads: list[str], picture: Path) -> bool:
-    """Loss and validation loss of all runs in one picture; False where no run has a curve."""
+    """Draw training and validation loss of all runs in one picture; False if no run has a curve."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -1,6 +1,6 @@
-"""Curves of a training, drawn with matplotlib's Agg canvas: no window, no global state.
+"""Training curves, drawn with matplotlib's Agg canvas: no window, no global state.
 
-Dagster's pages and MLflow's runs show the same picture.
+Dagster's asset pages and MLflow's runs show the same picture.
 """
 
 from __future__ import annotations
@@ -16,28 +16,30 @@ VALIDATION = ("validation_loss", "validation")
 
 
 def loss_curve(artifact: Artifact) -> Any:
-    """Training and validation loss over tokens (or steps), as a figure; None where the model left no log."""
+    """Training and validation loss over tokens (or steps), as a figure; None if the model has no log."""
     if "log.parquet" not in artifact.manifest["files"]:
         return None
     log = pl.read_parquet(artifact.file("log.parquet"))
-    across = "tokens" if "tokens" in log.columns else "step"
+    x_axis = "tokens" if "tokens" in log.columns else "step"
     figure, axes = figure_of(1, 1)
     loss = log.drop_nulls("loss")
-    axes[0].plot(loss[across], loss["loss"], color=ACCENT, linewidth=1.2, label="training")
+    axes[0].plot(loss[x_axis], loss["loss"], color=ACCENT, linewidth=1.2, label="training")
     for name in VALIDATION:
         if name in log.columns:
-            held = log.drop_nulls(name)
-            axes[0].plot(held[across], held[name], color=REMOVED, marker="o", markersize=3, label="validation")
+            validation = log.drop_nulls(name)
+            axes[0].plot(
+                validation[x_axis], validation[name], color=REMOVED, marker="o", markersize=3, label="validation"
+            )
             break
-    axes[0].set_xlabel(across)
-    axes[0].set_ylabel("loss (nats a token)")
+    axes[0].set_xlabel(x_axis)
+    axes[0].set_ylabel("loss (nats per token)")
     axes[0].grid(alpha=0.3)
     axes[0].legend(frameon=False)
     return figure
 
 
 def figure_of(down: int, across: int, height: float | None = None) -> tuple[Any, list[Any]]:
-    """A figure of `down` x `across` axes, and the axes."""
+    """A figure with `down` rows and `across` columns of axes, and the axes."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

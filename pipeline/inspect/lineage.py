@@ -1,8 +1,8 @@
-"""Lineage: from a model down to the documents that taught it, and from a document up to the models that saw it.
+"""Lineage: from a model to the documents that it was trained on, and from a document to the models trained on it.
 
-Nothing here is recorded separately. Manifests name what each artifact was made of, decisions stand beside the
-documents, shards carry document ids, and a batch is a pure function of its step; so every answer is a look-up, and it
-outlives the databases of Dagster and MLflow.
+Nothing is recorded just for this. Manifests name the inputs of each artifact, decisions match the documents row by row,
+shards contain document ids, and a batch is a pure function of its step. So every answer is a look-up, which does not
+depend on the databases of Dagster and MLflow.
 """
 
 from __future__ import annotations
@@ -27,92 +27,92 @@ if TYPE_CHECKING:
     from pipeline.training.data.feed import Feed
 
 
-# -- from a model down ------------------------------------------------------------------------------------------------
+# -- from a model to its documents -------------------------------------------------------------------------------------
 
 
 def find_model(store: Store, name: str) -> Artifact:
-    """The model called `name`: an asset (its version in force), `asset/version`, or a version's beginning."""
+    """The model identified by `name`: an asset (its version in force), `asset/version`, or the start of a version."""
     asset, _, version = name.partition("/")
-    known = [found for model in MODELS for found in store.versions(model)]
+    models = [artifact for model in MODELS for artifact in store.versions(model)]
     if asset in MODELS and not version:
         return store.require(asset)
-    wanted = version or asset
-    matching = [found for found in known if found.version.startswith(wanted) and (not version or found.asset == asset)]
+    prefix = version or asset
+    matching = [model for model in models if model.version.startswith(prefix) and (not version or model.asset == asset)]
     if len(matching) != 1:
-        there = (
-            ", ".join(f"{found.asset}/{found.version}" for found in known)
+        available = (
+            ", ".join(f"{model.asset}/{model.version}" for model in models)
             or "none; run `dagster job execute -j pretrain_job`"
         )
-        problem = "is not clear" if matching else "is not in the store"
-        raise UserError(f"The model `{name}` {problem}; models: {there}.")
+        problem = "is ambiguous" if matching else "is not in the store"
+        raise UserError(f"The model `{name}` {problem}; models: {available}.")
     return matching[0]
 
 
 def inputs_of(store: Store, artifact: Artifact) -> dict[str, Artifact | str]:
-    """What an artifact was made of: artifacts, or the digest where the version is no longer in the store."""
-    found: dict[str, Artifact | str] = {}
-    for name, given in artifact.manifest["inputs"].items():
-        if isinstance(given, str):
-            found[name] = given
+    """The inputs of an artifact: artifacts, or the digest of one that is no longer in the store."""
+    inputs: dict[str, Artifact | str] = {}
+    for name, reference in artifact.manifest["inputs"].items():
+        if isinstance(reference, str):
+            inputs[name] = reference
             continue
-        exact = store.version(given["asset"], given["version"])
-        if exact is None:  # an input that was made anew with the same bytes stands for the one that was pruned
-            same = (other for other in store.versions(given["asset"]) if other.digest == given["digest"])
-            found[name] = next(same, given["digest"])
+        exact = store.version(reference["asset"], reference["version"])
+        if exact is None:  # another version with the same bytes stands in for one that was pruned
+            same = (other for other in store.versions(reference["asset"]) if other.digest == reference["digest"])
+            inputs[name] = next(same, reference["digest"])
         else:
-            found[name] = exact
-    return found
+            inputs[name] = exact
+    return inputs
 
 
 def ancestry(store: Store, artifact: Artifact) -> dict[str, Artifact]:
     """The artifact and everything that it was made of, down to the raw documents; by asset, the artifact first."""
-    found = {artifact.asset: artifact}
-    waiting = [artifact]
-    while waiting:
-        for given in inputs_of(store, waiting.pop()).values():
-            if isinstance(given, Artifact) and given.asset not in found:
-                found[given.asset] = given
-                waiting.append(given)
-    return found
+    by_asset = {artifact.asset: artifact}
+    pending = [artifact]
+    while pending:
+        for made_from in inputs_of(store, pending.pop()).values():
+            if isinstance(made_from, Artifact) and made_from.asset not in by_asset:
+                by_asset[made_from.asset] = made_from
+                pending.append(made_from)
+    return by_asset
 
 
 def in_order(made_of: dict[str, Artifact]) -> dict[str, Artifact]:
     """The same artifacts, each after those that it was made of."""
-    given = {
-        name: [of["asset"] for of in found.manifest["inputs"].values() if isinstance(of, dict)]
-        for name, found in made_of.items()
+    inputs = {
+        name: [reference["asset"] for reference in artifact.manifest["inputs"].values() if isinstance(reference, dict)]
+        for name, artifact in made_of.items()
     }
-    return {name: made_of[name] for name in TopologicalSorter(given).static_order() if name in made_of}
+    return {name: made_of[name] for name in TopologicalSorter(inputs).static_order() if name in made_of}
 
 
 def sources_of(made_of: dict[str, Artifact]) -> list[dict[str, Any]]:
-    """A record a source: licences, documents read, documents left, training tokens."""
+    """One record per source: licences, documents read, documents kept, training tokens."""
     raw, curated, shards = (made_of.get(name) for name in ("raw_documents", "curated_documents", "token_shards"))
     if raw is None:
         raise UserError(
-            "The raw documents of this model are no longer in the store: its manifest names their digest alone."
+            "The raw documents of this model are no longer in the store: its manifest only has their digest."
         )
-    left = curated.counts["by_source"] if curated else {}
+    kept = curated.counts["by_source"] if curated else {}
     tokens = shards.facts["tokens_by_source"] if shards else {}
     return [
         {
             "source": name,
             "licences": ", ".join(facts.get("licenses", {})) or "not stated",
             "documents": facts["documents"],
-            "kept": left.get(name, {}).get("kept", 0),
+            "kept": kept.get(name, {}).get("kept", 0),
             "tokens": tokens.get(name, 0),
         }
         for name, facts in raw.facts["sources"].items()
     ]
 
 
-# -- steps ------------------------------------------------------------------------------------------------------------
+# -- training steps ----------------------------------------------------------------------------------------------------
 
 
 def feed_of(store: Store, model: Artifact) -> tuple[Feed, int]:
-    """The feed that the pretraining behind `model` read, made again, and its number of steps.
+    """The feed of the pretraining behind `model`, reconstructed, and its number of steps.
 
-    Batches are a pure function of the shards and of settings that the manifest holds, so nothing was recorded.
+    Batches are a pure function of the shards and of settings in the manifest, so nothing had to be recorded.
     """
     from model.config import ModelConfig
     from pipeline.training.data.feed import Feed, FeedSettings
@@ -130,7 +130,7 @@ def feed_of(store: Store, model: Artifact) -> tuple[Feed, int]:
 
 
 def documents_of_step(store: Store, model: Artifact, step: int) -> list[dict[str, Any]]:
-    """The documents in the batch of one training step, counted from 1: doc_id, source, source_id."""
+    """The documents in the batch of one training step (counted from 1): doc_id, source, source_id."""
     feed, steps = feed_of(store, model)
     if not 1 <= step <= steps:
         raise UserError(
@@ -139,14 +139,14 @@ def documents_of_step(store: Store, model: Artifact, step: int) -> list[dict[str
     ids = feed.documents(step - 1)
     curated = ancestry(store, model)["curated_documents"]
     tables = pl.scan_parquet([curated.table(fragment) for fragment in curated.fragments])
-    wanted = tables.filter(pl.col("doc_id").is_in(ids)).select("doc_id", "source", "source_id")
-    return wanted.collect().sort("doc_id").to_dicts()
+    documents = tables.filter(pl.col("doc_id").is_in(ids)).select("doc_id", "source", "source_id")
+    return documents.collect().sort("doc_id").to_dicts()
 
 
 def write_documents(store: Store, model: Artifact, path: Path) -> int:
     """Write every document that pretraining used: doc_id, source, lang, tokens, passes, first_step, last_step.
 
-    Steps count from 1. Returns how many documents there are.
+    Steps count from 1. Returns the number of documents.
     """
     feed, steps = feed_of(store, model)
     used = (
@@ -155,10 +155,10 @@ def write_documents(store: Store, model: Artifact, path: Path) -> int:
     shards = ancestry(store, model)["token_shards"]
     tables = pl.scan_parquet([shards.table(fragment) for fragment in shards.fragments])
     lengths = tables.filter(pl.col("split") == "train").select("doc_id", pl.col("tokens").list.len().alias("tokens"))
-    found = used.join(lengths.collect().unique("doc_id"), on="doc_id", how="left")
-    found = found.join(steps_of(feed, steps), on="doc_id", how="left").sort("doc_id")
-    write_table(found.select("doc_id", "source", "lang", "tokens", "passes", "first_step", "last_step"), path)
-    return found.height
+    documents = used.join(lengths.collect().unique("doc_id"), on="doc_id", how="left")
+    documents = documents.join(steps_of(feed, steps), on="doc_id", how="left").sort("doc_id")
+    write_table(documents.select("doc_id", "source", "lang", "tokens", "passes", "first_step", "last_step"), path)
+    return documents.height
 
 
 def steps_of(feed: Feed, steps: int) -> pl.DataFrame:
@@ -183,17 +183,17 @@ def seen_by(store: Store, doc_id: str) -> list[str]:
         fragments = {name for name in ancestry(store, model)["token_shards"].fragments if browse.may_hold(name, doc_id)}
         seen = [frame.filter(pl.col("doc_id") == doc_id) for frame in feed.documents_before(steps, fragments)]
         passes = max((value for frame in seen for value in frame["passes"].to_list()), default=0)
-        how = f"in {passes} passes, up to step {steps:,}" if passes else f"of {steps:,} steps none came to it"
-        lines.append(f"{model.asset}/{model.version}: {how}")
+        use = f"in {passes} passes, up to step {steps:,}" if passes else f"in none of its {steps:,} steps"
+        lines.append(f"{model.asset}/{model.version}: {use}")
     return lines
 
 
-# -- from a document up -----------------------------------------------------------------------------------------------
+# -- from a document to its models -------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Place:
-    """One copy of a document among the raw ones."""
+    """One copy of a document in the raw documents."""
 
     fragment: str
     row: int
@@ -207,15 +207,15 @@ def places(store: Store, doc_id: str) -> list[Place]:
 
 
 def decisions_about(store: Store, place: Place, stages: Sequence[str]) -> list[dict[str, Any]]:
-    """What each of `stages` decided about a copy, as far as they were run on these raw documents."""
+    """What each of `stages` decided about a copy; stages not run on the current raw documents are omitted."""
     raw = store.require("raw_documents")
-    made = [stage for name in stages if (stage := store.current(name)) is not None]
-    current = [stage for stage in made if stage.manifest["inputs"]["raw_documents"]["digest"] == raw.digest]
+    in_store = [stage for name in stages if (stage := store.current(name)) is not None]
+    current = [stage for stage in in_store if stage.manifest["inputs"]["raw_documents"]["digest"] == raw.digest]
     return browse.decisions(current, place.fragment, place.row)
 
 
 def shards_with(store: Store, doc_id: str) -> Iterator[tuple[Artifact, str, str, int]]:
-    """Shards that hold a document: (artifact, fragment, split, tokens), over all versions in the store."""
+    """Shards that contain a document: (artifact, fragment, split, tokens), in all versions in the store."""
     for shards in store.versions("token_shards"):
         for fragment in shards.fragments:
             if not browse.may_hold(fragment, doc_id):
@@ -231,33 +231,33 @@ def shards_with(store: Store, doc_id: str) -> Iterator[tuple[Artifact, str, str,
 
 
 def models_with(store: Store, doc_ids: set[str]) -> list[tuple[Artifact, int]]:
-    """Models that were trained on any of these documents, each with how many of them."""
-    held: dict[str, int] = {}
-    found = []
+    """(model, number of these documents that it was trained on) for each model that was trained on any."""
+    by_shards: dict[str, int] = {}
+    models = []
     for name in MODELS:
         for model in store.versions(name):
             shards = ancestry(store, model).get("token_shards")
             if shards is None:
                 continue
-            if shards.version not in held:
-                held[shards.version] = _training_documents(shards, doc_ids)
-            if held[shards.version]:
-                found.append((model, held[shards.version]))
-    return found
+            if shards.version not in by_shards:
+                by_shards[shards.version] = _training_documents(shards, doc_ids)
+            if by_shards[shards.version]:
+                models.append((model, by_shards[shards.version]))
+    return models
 
 
 def _training_documents(shards: Artifact, doc_ids: set[str]) -> int:
-    """How many of the documents are in the training part; twins of validation documents are left out of it."""
+    """How many of the documents are in the training split, not counting near-duplicates of validation documents."""
     tables = [
         shards.table(name) for name in shards.fragments if any(browse.may_hold(name, doc_id) for doc_id in doc_ids)
     ]
     if not tables:
         return 0
-    twins = shards.file("checks/near_validation.parquet")
-    if twins.exists():
-        doc_ids = doc_ids - set(pl.read_parquet(twins)["doc_id"])
-    wanted = pl.col("doc_id").is_in(sorted(doc_ids)) & (pl.col("split") == "train")
-    return int(pl.scan_parquet(tables).filter(wanted).select(pl.col("doc_id").n_unique()).collect().item())
+    near_validation = shards.file("checks/near_validation.parquet")
+    if near_validation.exists():
+        doc_ids = doc_ids - set(pl.read_parquet(near_validation)["doc_id"])
+    selected = pl.col("doc_id").is_in(sorted(doc_ids)) & (pl.col("split") == "train")
+    return int(pl.scan_parquet(tables).filter(selected).select(pl.col("doc_id").n_unique()).collect().item())
 
 
 def grep(store: Store, pattern: str, limit: int = 1000) -> pl.DataFrame:

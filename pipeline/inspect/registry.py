@@ -1,7 +1,8 @@
-"""Models in MLflow's registry: a name a recipe and kind, each artifact a version, the best one marked.
+"""Models in MLflow's registry: one name per recipe and kind of model, one version per artifact, the best one marked.
 
-The idea: the registry points at the store and copies nothing (unless MLflow is on another machine, which sees no file
-of this one). MLflow itself answers `models:/<name>/latest`; the alias `best` follows the lowest bits per byte.
+The registry points to the store and copies nothing, unless MLflow runs on another machine, which cannot read the files
+of this one. MLflow itself resolves `models:/<name>/latest`; the alias `best` marks the model with the fewest bits per
+byte.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from pipeline.recipe import Recipe
 
 SCORE = "bits_per_byte"
-IN_REPORT = ("language_modelling", "all", SCORE)  # where the figure stands in report.json
+IN_REPORT = ("language_modelling", "all", SCORE)  # keys of the score in report.json
 BEST = "best"
 
 
@@ -27,27 +28,27 @@ def name_of(recipe: str, model: Artifact) -> str:
     return f"{recipe}-{model.asset}"
 
 
-def note(recipe: Recipe, store: Store, artifact: Artifact, log: Callable[[str], None]) -> None:
-    """What follows on a model or an evaluation that was just made: its version, its files, and which model is best.
+def record(recipe: Recipe, store: Store, artifact: Artifact, log: Callable[[str], None]) -> None:
+    """Record a model or evaluation that was just made: register its version, attach its documents, update `best`.
 
-    The artifact is made by then; a registry that cannot be reached does not undo that, and is told of in a line.
+    An error does not affect the artifact, which already exists; it is only logged.
     """
     if not tracking.enabled():
         return
     try:
         if artifact.asset in EVALUATIONS:
             model = store.require(EVALUATIONS[artifact.asset].name)
-            rate(recipe.name, model, artifact)
+            record_score(recipe.name, model, artifact)
             attach(recipe, store, model, artifact)
         elif artifact.asset in MODELS:
             register(recipe.name, artifact)
             attach(recipe, store, artifact)
     except Exception as error:
-        log(f"the model was not noted in MLflow's registry ({tracking.shown(str(error))})")
+        log(f"the model was not recorded in MLflow's registry ({tracking.redacted(str(error))})")
 
 
 def register(recipe: str, model: Artifact) -> str | None:
-    """Makes the model a version of its name, once; returns the version. None where nothing is tracked."""
+    """Register the model as a version of its name, once; returns the version, or None if its run is not tracked."""
     run = tracking.find(model.manifest["fingerprint"])
     if run is None:
         return None
@@ -58,20 +59,19 @@ def register(recipe: str, model: Artifact) -> str | None:
         client.get_registered_model(name)
     except MlflowException:
         client.create_registered_model(name)
-    wanted = f"name = '{name}' and run_id = '{run}'"
-    known = client.search_model_versions(wanted)
-    if known:
-        return str(known[0].version)
+    registered = client.search_model_versions(f"name = '{name}' and run_id = '{run}'")
+    if registered:
+        return str(registered[0].version)
     source = str(model.directory.resolve())
     if tracking.tracking_uri().startswith("http"):
         client.log_artifacts(run, source, "model")
         source = f"runs:/{run}/model"
-    made = client.create_model_version(name, source=source, run_id=run, tags={"slm.version": model.version})
-    return str(made.version)
+    created = client.create_model_version(name, source=source, run_id=run, tags={"slm.version": model.version})
+    return str(created.version)
 
 
 def attach(recipe: Recipe, store: Store, model: Artifact, evaluation: Artifact | None = None) -> None:
-    """Puts what a person wants beside the curves into the model's run, as the files named in `documents`."""
+    """Attach cards, tables and figures to the model's run, as the files returned by `documents`."""
     run = tracking.find(model.manifest["fingerprint"])
     if run is None:
         return
@@ -86,10 +86,9 @@ def attach(recipe: Recipe, store: Store, model: Artifact, evaluation: Artifact |
 
 
 def documents(recipe: Recipe, store: Store, model: Artifact, evaluation: Artifact | None) -> dict[str, Any]:
-    """By name of the file: text, a table (a list a column), or a figure.
+    """File name -> text, table (column -> list) or figure.
 
-    The recipe as it was resolved, the plan, the loss curve, both cards, and, where the model was evaluated, the figures
-    and samples as tables.
+    The resolved recipe, the plan, the loss curve, both cards, and, if the model was evaluated, its figures and samples.
     """
     import polars as pl
     import yaml
@@ -101,31 +100,31 @@ def documents(recipe: Recipe, store: Store, model: Artifact, evaluation: Artifac
     from pipeline.inspect.rules_reference import reasons_by_asset
 
     made_of = ancestry(store, model)
-    manifests = {name: found.manifest for name, found in in_order(made_of).items()}
+    manifests = {name: artifact.manifest for name, artifact in in_order(made_of).items()}
     report = read(evaluation) if evaluation is not None else None
     content = recipe.model_dump(mode="json", by_alias=True)
-    found: dict[str, Any] = {
+    files: dict[str, Any] = {
         "recipe.yaml": yaml.safe_dump(content, sort_keys=False, allow_unicode=True),
         "data_card.md": cards.data_card(manifests, reasons_by_asset(recipe.curation)),
         "model_card.md": cards.model_card(model.asset, manifests, report, recipe.evaluation.measures()),
     }
     shards, plan = made_of.get("token_shards"), store.current("training_plan")
     if plan is not None and shards is not None and plan.manifest["inputs"]["token_shards"]["digest"] == shards.digest:
-        found["plan.json"] = plan.file("plan.json").read_text()
+        files["plan.json"] = plan.file("plan.json").read_text()
     curve = loss_curve(model)
     if curve is not None:
-        found["loss.png"] = curve
+        files["loss.png"] = curve
     if evaluation is not None:
-        known = figures_of(evaluation)
-        found["evaluation/figures.json"] = {"figure": list(known), "value": list(known.values())}
+        figures = figures_of(evaluation)
+        files["evaluation/figures.json"] = {"figure": list(figures), "value": list(figures.values())}
         if "samples.parquet" in evaluation.manifest["files"]:
             table = pl.read_parquet(evaluation.file("samples.parquet"))
-            found["evaluation/samples.json"] = {name: table[name].cast(pl.String).to_list() for name in table.columns}
-    return found
+            files["evaluation/samples.json"] = {name: table[name].cast(pl.String).to_list() for name in table.columns}
+    return files
 
 
-def rate(recipe: str, model: Artifact, evaluation: Artifact) -> None:
-    """Notes how well the model did, and marks it where none of its name did better."""
+def record_score(recipe: str, model: Artifact, evaluation: Artifact) -> None:
+    """Tag the model's version with its score, and mark it as `best` if no version of its name has a better one."""
     version = register(recipe, model)
     score = json.loads(evaluation.file("report.json").read_text())
     for key in IN_REPORT:

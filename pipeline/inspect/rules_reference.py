@@ -1,4 +1,4 @@
-"""All rules and reasons, by asset: in words for whatever shows them, and as the page docs/guide/rules.md."""
+"""All rules and reasons by asset: their meanings, and the page docs/guide/rules.md."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from pipeline.tokens.token_settings import ShardSettings
 
 HEAD = """# Rules
 
-Every reason for which a document is left out, in the order of the graph. `slm rules` prints this page; it is written
-from the rules themselves. A document is removed by the first rule of a stage that it breaks, and
-`slm documents --stage STAGE --reason REASON` shows which ones those are. Limits are the defaults; recipe keys stand
-under the block that is named above each table, and `word_length.0` is the first value of `word_length`.
+Every reason for which a document is removed, in the order of the graph. `slm rules` prints this page, which is
+generated from the rules. A document is removed by the first rule of a stage that it breaks;
+`slm documents --stage STAGE --reason REASON` shows the documents removed for a reason. Limits are the defaults. Recipe
+keys are in the block named above each table, and `word_length.0` is the first value of `word_length`.
 """
-COLUMNS = ("reason", "what it means", "removed where", "of which documents", "recipe key", "source")
+COLUMNS = ("reason", "meaning", "removed if", "documents", "recipe key", "source")
 
 
 @dataclass(frozen=True)
@@ -32,12 +32,12 @@ class Declared:
 
     asset: str
     reasons: Sequence[Reason]
-    block: str = ""  # of the recipe, with the settings of its limits
+    block: str = ""  # of the recipe, with its limits
     settings: BaseModel = field(default_factory=Settings)
 
 
 def declared_by(curation: Curation) -> list[Declared]:
-    """What the assets of a recipe declare, in the order of the graph."""
+    """The reasons of each asset of a recipe, in the order of the graph."""
     stages = [
         Declared(stage.name, stage.rules, f"curation.{stage.block}", curation.of(stage))
         for stage in stages_of(curation)
@@ -51,24 +51,24 @@ def declared_by(curation: Curation) -> list[Declared]:
 
 
 def reasons_by_asset(curation: Curation) -> dict[str, dict[str, str]]:
-    """What each reason of each asset means: two assets may give a reason of one name with another meaning."""
+    """asset -> reason -> meaning. A reason of the same name may mean different things in different assets."""
     return {declared.asset: meanings_of(declared.reasons) for declared in declared_by(curation)}
 
 
 def page() -> str:
-    """The page, as Markdown: a table for each asset."""
+    """The page as Markdown, with a table for each asset."""
     return HEAD + "".join(_section(declared) for declared in declared_by(Curation()) if declared.reasons)
 
 
 def _section(declared: Declared) -> str:
-    under = f"Keys under `{declared.block}`.\n\n" if declared.block else ""
+    keys = f"Recipe keys in `{declared.block}`.\n\n" if declared.block else ""
     rows = [COLUMNS, ("---",) * len(COLUMNS), *(row for reason in declared.reasons for row in _rows(declared, reason))]
     lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
-    return f"\n## `{declared.asset}`\n\n{under}" + "\n".join(lines) + "\n"
+    return f"\n## `{declared.asset}`\n\n{keys}" + "\n".join(lines) + "\n"
 
 
 def _rows(declared: Declared, reason: Reason) -> Iterator[tuple[str, ...]]:
-    """A row for each limit, the first with the words; a reason without limits has one row."""
+    """A row for each limit, the first with the meaning; a reason without limits has one row."""
     name, meaning, source = f"`{reason.name}`", reason.meaning, reason.source
     if not isinstance(reason, Rule):
         yield name, meaning, "", "", "", source

@@ -1,7 +1,7 @@
-"""What came of a recipe, on one screen: read from the manifests alone, so it costs nothing and is true without Dagster.
+"""The results of a recipe on one screen, read from manifests alone: fast, and independent of Dagster.
 
-After `make pretrain` and by `slm summary`: documents kept and removed by stage and reason, tokens, the models with
-their figures, three samples, and where to look further.
+`slm summary` and `make pretrain` show it: documents kept and removed by stage and reason, tokens, the models with their
+figures, three samples, and commands to continue with.
 """
 
 from __future__ import annotations
@@ -21,34 +21,34 @@ from pipeline.store.store import Store
 from pipeline.trained_models import EVALUATIONS, MODELS, TRAINED_MODELS
 from pipeline.training.model_facts import ModelFacts
 
-MOST_REASONS = 4  # of a stage, the most frequent ones
+MOST_REASONS = 4  # shown per stage, the most frequent ones
 SAMPLES = 3
-SAMPLE_LETTERS = 160
+SAMPLE_CHARACTERS = 160
 
 
 def summary(
     store: Store, stages: Sequence[str], measures: Sequence[Measure[Any]] = MEASURES, recipe: str | None = None
 ) -> str:
-    """The screen as one text; it says of each part that is missing that it was not made yet.
+    """The summary as text; parts that do not exist yet are listed as not made yet.
 
-    stages: the tables of decisions in order. measures: whose headlines stand beside the models. recipe: the file, where
-    it was named for this command alone, so that the commands that follow name it too.
+    stages: the decision tables, in order. measures: whose headlines to show for the models. recipe: the file, if it was
+    given to this command only, so that the suggested commands name it too.
     """
-    exported = f"SLM_RECIPE={recipe} " if recipe else ""
+    environment = f"SLM_RECIPE={recipe} " if recipe else ""
 
     parts = [
         f"recipe `{store.recipe}`",
         documents(store, ("raw_documents", *stages, "curated_documents")),
-        tokens(store, exported),
-        models(store, exported, measures),
+        tokens(store, environment),
+        models(store, environment, measures),
         samples(store),
-        further(store, exported, f"--recipe {recipe} " if recipe else ""),
+        next_steps(store, environment, f"--recipe {recipe} " if recipe else ""),
     ]
     return "\n\n".join(part for part in parts if part)
 
 
 def documents(store: Store, stages: Sequence[str]) -> str:
-    """A line a stage: documents that came, that stayed, that went, and why."""
+    """One line per stage: documents in, kept and removed, and the reasons."""
     rows = []
     for name in stages:
         artifact = store.current(name)
@@ -63,35 +63,37 @@ def documents(store: Store, stages: Sequence[str]) -> str:
 
 def reasons(counts: dict[str, Any]) -> str:
     removed = sorted(counts.get("removed", {}).items(), key=lambda pair: (-pair[1], pair[0]))
-    told = [f"{name} {number:,}" for name, number in removed[:MOST_REASONS]]
+    parts = [f"{name} {number:,}" for name, number in removed[:MOST_REASONS]]
     if len(removed) > MOST_REASONS:
-        told.append(f"{len(removed) - MOST_REASONS} other reasons {sum(of for _, of in removed[MOST_REASONS:]):,}")
+        others = removed[MOST_REASONS:]
+        parts.append(f"{len(others)} other reasons {sum(number for _, number in others):,}")
     edits = sorted(counts.get("edits", {}).items(), key=lambda pair: (-pair[1], pair[0]))
     if edits:
-        told.append("edits: " + ", ".join(f"{name} {number:,}" for name, number in edits[:MOST_REASONS]))
-    return ", ".join(told)
+        parts.append("edits: " + ", ".join(f"{name} {number:,}" for name, number in edits[:MOST_REASONS]))
+    return ", ".join(parts)
 
 
-def tokens(store: Store, exported: str) -> str:
+def tokens(store: Store, environment: str) -> str:
     shards = store.current("token_shards")
     if shards is None:
-        return f"tokens: not made yet (`{exported}dagster job execute -j tokenize_job`)"
-    counted = shards.facts.get("tokens", {})
-    told = ", ".join(f"{figure(number)} {split}" for split, number in counted.items())
+        return f"tokens: not made yet (`{environment}dagster job execute -j tokenize_job`)"
+    by_split = shards.facts.get("tokens", {})
+    line = ", ".join(f"{figure(number)} {split}" for split, number in by_split.items())
     tokenizer = store.current("tokenizer")
     languages = tokenizer.facts.get("report", {}).get("languages", {}) if tokenizer is not None else {}
     if tokenizer is not None:
-        told += f"; vocabulary {figure(tokenizer.facts.get('vocab_size'))}"
+        line += f"; vocabulary {figure(tokenizer.facts.get('vocab_size'))}"
     if languages:
-        told += "; bytes a token: " + ", ".join(
-            f"{name} {figure(of['bytes_per_token'])}" for name, of in languages.items()
+        line += "; bytes per token: " + ", ".join(
+            f"{name} {figure(language['bytes_per_token'])}" for name, language in languages.items()
         )
     by_source = shards.facts.get("tokens_by_source", {})
-    return f"tokens: {told}\n" + aligned(["source", "tokens"], [[name, figure(of)] for name, of in by_source.items()])
+    rows = [[name, figure(number)] for name, number in by_source.items()]
+    return f"tokens: {line}\n" + aligned(["source", "tokens"], rows)
 
 
-def models(store: Store, exported: str, measures: Sequence[Measure[Any]]) -> str:
-    """A line a model: size, training, and its figures."""
+def models(store: Store, environment: str, measures: Sequence[Measure[Any]]) -> str:
+    """One line per model: size, training and figures."""
     rows = []
     for kind in TRAINED_MODELS:
         model = store.current(kind.name)
@@ -111,16 +113,16 @@ def models(store: Store, exported: str, measures: Sequence[Measure[Any]]) -> str
             ]
         )
     if not rows:
-        return f"model: not made yet (`{exported}dagster job execute -j pretrain_job`)"
+        return f"model: not made yet (`{environment}dagster job execute -j pretrain_job`)"
     return aligned(["model", "parameters", "tokens trained", "time", "tokens/s", "measured"], rows)
 
 
 def measured(report: Artifact | None, measures: Sequence[Measure[Any]]) -> str:
-    """The first headline of each measure that the report has."""
+    """The first headline of each measure in the report."""
     if report is None:
         return ""
-    found = read(report)
-    headlines = [headline_figures(found, [measure])[:1] for measure in measures]
+    content = read(report)
+    headlines = [headline_figures(content, [measure])[:1] for measure in measures]
     return ", ".join(f"{figure.value:.3f} {figure.words}" for first in headlines for figure in first)
 
 
@@ -136,19 +138,19 @@ def samples(store: Store) -> str:
 
 def shortened(text: str) -> str:
     flat = " ".join(text.split())
-    return flat if len(flat) <= SAMPLE_LETTERS else flat[: SAMPLE_LETTERS - 1] + "…"
+    return flat if len(flat) <= SAMPLE_CHARACTERS else flat[: SAMPLE_CHARACTERS - 1] + "…"
 
 
-def further(store: Store, exported: str, option: str) -> str:
-    """Where the newest model lies, and the commands to go on with."""
+def next_steps(store: Store, environment: str, option: str) -> str:
+    """The folder of the newest model, and commands to continue with."""
     made = [artifact for name in MODELS if (artifact := store.current(name)) is not None]
     lines = [f"model: {made[-1].directory}"] if made else []
     lines += [
-        f"see the graph, the tables and the curves:  {exported}dagster dev   (or: {exported}make ui)",
+        f"see the graph, the tables and the curves:  {environment}dagster dev   (or: {environment}make ui)",
         "compare runs:                              mlflow ui",
     ]
     if made:
-        lines.append(f"talk to it:                                slm {option}chat {made[-1].asset}")
+        lines.append(f"chat with the model:                       slm {option}chat {made[-1].asset}")
     return "\n".join(lines)
 
 

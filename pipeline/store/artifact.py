@@ -59,7 +59,8 @@ class Artifact:
 
     def entry(self, fragment: str) -> dict[str, Any]:
         """The manifest's entry for one table: sha256, bytes, rows, key, facts."""
-        return self.manifest["files"][f"{fragment}.parquet"]
+        entry: dict[str, Any] = self.manifest["files"][f"{fragment}.parquet"]
+        return entry
 
     def only(self, *fragments: str) -> Artifact:
         """The same artifact with only these tables in its manifest, since a full manifest is too large to send around.
@@ -82,8 +83,10 @@ class Artifact:
 
     @property
     def counts(self) -> dict[str, Any]:
-        return self.manifest["counts"]
+        counts: dict[str, Any] = self.manifest["counts"]
+        return counts
 
     @property
     def facts(self) -> dict[str, Any]:
-        return self.manifest["facts"]
+        facts: dict[str, Any] = self.manifest["facts"]
+        return facts

@@ -98,17 +98,17 @@ class Draft:
         key_digest = digest(key)
         record = self._records / f"{_record_name(name)}.json"
         if record.exists():  # made before a kill
-            entry = json.loads(record.read_text())
+            entry: dict[str, Any] = json.loads(record.read_text())
             if entry["key"] == key_digest and (self.directory / name).exists():
                 self.entries[name] = entry
                 return entry
             record.unlink()
         for artifact in self._earlier():
-            entry = artifact.manifest["files"].get(name)
-            if entry and entry.get("key") == key_digest and artifact.file(name).exists():
+            earlier: dict[str, Any] | None = artifact.manifest["files"].get(name)
+            if earlier and earlier.get("key") == key_digest and artifact.file(name).exists():
                 link(artifact.file(name), self.path(name))
-                self.entries[name] = entry
-                return entry
+                self.entries[name] = earlier
+                return earlier
         return None
 
     def _record(self, name: str, key: dict[str, Any], extra: dict[str, Any]) -> dict[str, Any]:

@@ -131,7 +131,8 @@ class RemoteStore(Store):
     def _text(self, name: str) -> str | None:
         try:
             self._files.invalidate_cache()
-            return self._files.cat_file(f"{self._root}/{self.recipe}/{name}").decode()
+            content: bytes = self._files.cat_file(f"{self._root}/{self.recipe}/{name}")
+            return content.decode()
         except FileNotFoundError:
             return None
 

@@ -27,7 +27,8 @@ class Segments:
 
     def share(self, values: np.ndarray | pl.Series) -> np.ndarray:
         """The same divided by the number of segments of the text; 0 for a text without segments."""
-        return self.total(values) / np.maximum(self.total(), 1)
+        shares: np.ndarray = self.total(values) / np.maximum(self.total(), 1)
+        return shares
 
 
 def lines(texts: pl.Series) -> Segments:

@@ -76,8 +76,7 @@ class TokenizerSettings(Settings):
     )
     pattern: str | None = Field(
         None,
-        description="bpe: a regular expression to split text by, instead of the default; existing: that of a tiktoken "
-        "file",
+        description="bpe: a regular expression to split text by, if not the default; existing: that of a tiktoken file",
     )
 
     @model_validator(mode="after")

@@ -136,7 +136,7 @@ COMPARED_SETTINGS = {"layers", "width", "heads", "norm", "positions", "activatio
 
 
 @contextmanager
-def tracked_run(process: TrainingProcess, training: Training) -> Iterator[Any]:
+def tracked_run(process: TrainingProcess, training: Training) -> Iterator[tracking.AnyRun | None]:
     """The MLflow run of this training: its checkpoint's run if there is one, else a new one. None on other ranks.
 
     The run lists the settings that differ from their defaults, and COMPARED_SETTINGS; its recipe.yaml has all settings.
@@ -173,7 +173,9 @@ def gathered_network(network: Any, new_network: Callable[[], Any]) -> Any:
     return gathered
 
 
-def write_model(draft: Draft, network: Any, training: Training, result: TrainingResult, run: Any) -> None:
+def write_model(
+    draft: Draft, network: Any, training: Training, result: TrainingResult, run: tracking.AnyRun | None
+) -> None:
     """Write the artifact's files; the last one marks the draft as complete."""
     from model import export
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.context import Log, Progress
+from pipeline.tracking import AnyRun
 from pipeline.training import machine
 from pipeline.training.distributed import Ranks
 from pipeline.training.throughput import Clock
@@ -34,7 +35,7 @@ class RunOptions:
     precision: str = "fp32"  # as `machine.choose_precision` returns it
     ranks: Ranks = field(default_factory=Ranks)
     sharded: bool = False
-    run: Any = None  # the MLflow run
+    run: AnyRun | None = None  # of MLflow
     log: Log = print
     progress: Progress | None = None
     should_stop: Callable[[], bool] | None = None

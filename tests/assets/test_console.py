@@ -8,14 +8,14 @@ from dagster import build_init_logger_context
 from dagster._core.execution import compute_logs
 
 from assets import console
-from assets.training_program import in_words
+from assets.training_program import progress_line
 
 
 @pytest.mark.parametrize("at_a_terminal", [True, False])
 def test_lines_go_to_the_terminal_itself_or_into_the_file_of_the_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], at_a_terminal: bool
 ) -> None:
-    monkeypatch.setattr(console, "AT_A_TERMINAL", at_a_terminal)
+    monkeypatch.setattr(console, "AT_TERMINAL", at_a_terminal)
     logger = console.console.logger_fn(build_init_logger_context())
     of_the_step = tmp_path / "step.err"
     with compute_logs.redirect_to_file(sys.stderr, str(of_the_step)):
@@ -31,11 +31,11 @@ def test_progress_of_a_training_is_a_line_for_a_person() -> None:
         "step": 60, "steps": 240, "tokens": 245760, "loss": 5.0719, "tokens_per_second": 10540.3, "mfu": 0.5276,
         "memory_bytes": 1.172e9, "seconds_left": 90.2,
     }  # fmt: skip
-    line = in_words(figures)
+    line = progress_line(figures)
     assert line == (
         "█████░░░░░░░░░░░░░░░  25%  step 60 of 240, loss 5.072, 10,540 tokens/s, 53% of peak, 1.2 GB, 1 min 30 s left"
     )
-    assert "peak" not in in_words({name: value for name, value in figures.items() if name != "mfu"})
-    assert in_words({"part": "answers", "done": 3, "of": 12}) == "█████░░░░░░░░░░░░░░░  25%  answers: 3 of 12"
-    assert in_words({"part": "answers", "done": 0, "of": 0}).startswith("░")
-    assert not in_words({"step": 25, "steps": 240, "validation_loss": 5.1}), "told by the training itself"
+    assert "peak" not in progress_line({name: value for name, value in figures.items() if name != "mfu"})
+    assert progress_line({"part": "answers", "done": 3, "of": 12}) == "█████░░░░░░░░░░░░░░░  25%  answers: 3 of 12"
+    assert progress_line({"part": "answers", "done": 0, "of": 0}).startswith("░")
+    assert not progress_line({"step": 25, "steps": 240, "validation_loss": 5.1}), "logged by the training itself"

@@ -78,9 +78,9 @@ def test_a_page_is_drawn_again_when_the_code_that_draws_it_changed(site, monkeyp
     first, _ = run()
     once = len(drawn)
     same, _ = run()
-    assert len(drawn) == once  # an artifact that stayed: what was shown of it is told again
+    assert len(drawn) == once  # an artifact that stayed: its metadata is reported again
     assert same["state"].value.startswith("up to date") and same["removed by reason"] == first["removed by reason"]
-    monkeypatch.setattr(display, "code", lambda: "other")
+    monkeypatch.setattr(display, "code_digest", lambda: "other")
     again, _ = run()
     assert len(drawn) == 2 * once and again["drawn by"].value == "other"
 

@@ -126,7 +126,7 @@ def test_a_stage_that_is_switched_off_has_no_histograms():
 
 
 def test_limited_figures_are_drawn_however_many_other_numbers_there_are(monkeypatch):
-    monkeypatch.setattr(signals, "MOST", 3)
+    monkeypatch.setattr(signals, "MOST_HISTOGRAMS", 3)
     frame = pl.DataFrame({"keep": [True, False], **{f"n{i}": [0, i] for i in range(1, 9)}})
     rules = [Rule("r", "m", limits=tuple(Limit(f"n{i}", ">", "max_words") for i in (5, 8)))]
     drawn = signals.histograms(frame, rules, heuristics.Gopher(max_words=2))

@@ -68,7 +68,7 @@ public class Ledger {
 
 
 def frame(*texts: str, lang: str | None = None, source: str = "s") -> pl.DataFrame:
-    """Documents as a stage is given them."""
+    """Documents as a stage receives them."""
     return pl.DataFrame(
         {
             "doc_id": [hashlib.md5(text.encode(), usedforsecurity=False).hexdigest() for text in texts],
@@ -81,7 +81,7 @@ def frame(*texts: str, lang: str | None = None, source: str = "s") -> pl.DataFra
 
 
 def reasons(module, documents: pl.DataFrame, models: dict[str, Path] | None = None, **settings) -> list[str | None]:
-    """What the stage of `module` decides of each document."""
+    """The reason that the stage of `module` gives for each document."""
     chosen = module.Settings(**settings)
     decided = module.decide(module.signals(documents, chosen, models or {}), chosen)
     assert decided["keep"].to_list() == decided["reason"].is_null().to_list()
@@ -90,7 +90,7 @@ def reasons(module, documents: pl.DataFrame, models: dict[str, Path] | None = No
 
 
 def raw_of(store: Store, **sources: pl.DataFrame) -> tuple[Artifact, Artifact | None]:
-    """Raw documents of several sources, a fragment a source, and decisions where a table has a column `kept`."""
+    """Raw documents of several sources, one fragment each, and decisions if a table has a column `kept`."""
     tables = {f"{name}-0": table.with_columns(source=pl.lit(name)).sort("doc_id") for name, table in sources.items()}
     content = {name: hashlib.md5(table.write_ndjson().encode()).hexdigest() for name, table in tables.items()}
 
@@ -115,14 +115,14 @@ def raw_of(store: Store, **sources: pl.DataFrame) -> tuple[Artifact, Artifact | 
 
 
 def learned(module, root: Path, settings, log=lambda line: None, **sources: pl.DataFrame) -> Artifact:
-    """The model that `module` makes of documents, in a store at `root` (a later call with other ones is the same)."""
+    """The model that `module` trains on documents, in a store at `root` that later calls share."""
     store = Store(root, "r")
     raw, previous = raw_of(store, **sources)
     return module.make_model(context(store, sources=tuple(sources), log=log), after(raw, previous), settings)
 
 
 def shared(name: str) -> Path:
-    """A file of the shared data; the test is skipped where it is not there."""
+    """A file of the shared data; the test is skipped if it does not exist."""
     path = SHARED / name
     if not path.exists():
         pytest.skip(f"{name} is not in {SHARED} (set SLM_SHARED_DATA)")

@@ -1,4 +1,4 @@
-"""`contamination_decisions`: evaluation items are found however they are laid out, and nothing else is."""
+"""`contamination_decisions`: evaluation items are found in any layout, and nothing else is found."""
 
 import gzip
 import json
@@ -46,7 +46,7 @@ ITEMS = [
 
 
 def spans(text: str, items=ITEMS) -> dict[str, list[str]]:
-    """What is found in a text: item id -> the pieces of the text."""
+    """The items found in a text: item id -> the matching passages."""
     hits = contamination.find(pl.Series([text]), index_of(items))
     return {
         items[item].id: [text[span["start"] : span["end"]] for span in found]

@@ -1,4 +1,4 @@
-"""`duplicate_decisions`: what goes, for which document, and that neither order, fragments nor history change a byte."""
+"""`duplicate_decisions`: what is removed, for which document, and that order, fragments and history change no byte."""
 
 import random
 import unicodedata
@@ -26,7 +26,7 @@ def passage(words: int, seed: int) -> list[str]:
 
 
 def changed(words: list[str], number: int, seed: int) -> list[str]:
-    """The passage with words in the middle replaced: `number` in a row touch number + 4 shingles of either."""
+    """The passage with `number` consecutive words in the middle replaced, which changes number + 4 shingles."""
     middle = len(words) // 2
     return words[:middle] + passage(number, seed) + words[middle + number :]
 
@@ -40,7 +40,7 @@ def decide(tmp_path, rows, parts=1, name="store", sources=(), **settings):
     store = Store(tmp_path / name, "r")
     raw = raw_documents(store, rows, parts)
     made = near.make(context(store, sources=tuple(sources)), after(raw), near.Settings(**settings))
-    problems = review.check(raw, None, made, near.Settings(**settings))
+    problems = review.verify_removals(raw, None, made, near.Settings(**settings))
     assert problems == []
     return raw, made, outcome(raw, made)
 
@@ -128,7 +128,7 @@ def test_against_takes_from_others_and_never_the_other_way(tmp_path):
 
 
 def test_against_a_source_that_is_not_there_is_one_sentence(tmp_path):
-    with pytest.raises(UserError, match="`helt`, which has no documents: known are held"):
+    with pytest.raises(UserError, match="`helt`, which has no documents: use held"):
         decide(tmp_path, [doc(BASE, "held")], against=("helt",))
 
 
@@ -226,7 +226,7 @@ def test_what_was_remembered_changes_no_byte(tmp_path, containment, monkeypatch)
 
 
 def corrected(rows: list[dict]) -> list[dict]:
-    """Every ninth document with a word changed, under its own name."""
+    """Every ninth document with a changed word, under its own name."""
     return [row | {"text": row["text"] + " corrected"} if place % 9 == 0 else row for place, row in enumerate(rows)]
 
 
@@ -365,7 +365,7 @@ def test_the_check_notices_what_is_unjust(tmp_path):
         decisions.with_columns(
             pl.when(here).then(pl.lit(value)).otherwise(pl.col(name)).alias(name) for name, value in columns.items()
         ).write_parquet(path)
-        return "\n".join(review.check(raw, None, made, near.Settings()))
+        return "\n".join(review.verify_removals(raw, None, made, near.Settings()))
 
     assert problems() == ""
     assert "is not kept" in problems(kept_id=decisions["doc_id"][int(first)])
@@ -408,6 +408,6 @@ def test_only_documents_that_earlier_stages_left_take_part(tmp_path):
         "e": False,
         "e2": True,
     }
-    assert review.check(raw, before, made, near.Settings()) == []
+    assert review.verify_removals(raw, before, made, near.Settings()) == []
     found = similar.nearest(raw, before, made, near.Settings(), english)
     assert found["source_id"].to_list() == ["e2"]

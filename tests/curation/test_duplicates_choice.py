@@ -1,4 +1,4 @@
-"""The choice of what stays, against the plain definition of it."""
+"""The greedy selection, compared with its definition."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from pipeline.curation.duplicates.selection import buckets, choose
 
 
 def by_hand(bands, similarity, threshold, may_remove, removable):
-    """The definition: in the order of the documents, one goes if a candidate before it stays and is similar enough."""
+    """The definition: in order, a document is removed if an earlier kept candidate is similar enough."""
     count = len(removable)
     candidate = (bands[:, :, None] == bands[:, None, :]).any(axis=0)
     kept: list[int] = []

@@ -1,4 +1,4 @@
-"""Signatures are datasketch's, number for number."""
+"""Signatures equal those of datasketch."""
 
 import numpy as np
 import polars as pl
@@ -15,7 +15,7 @@ TEXTS = [
 
 
 def low_halves(text: str, n: int) -> list[int]:
-    """What is hashed: the low 32 bits of each shingle's hash."""
+    """The input of MinHash: the low 32 bits of each shingle's hash."""
     hashes = [shingles_of(words_of(data, offsets), n).hashes for _, _, data, offsets in blocks(pl.Series([text]))]
     return (np.concatenate(hashes) & np.uint64(0xFFFFFFFF)).tolist()
 
@@ -53,8 +53,8 @@ def test_bands_keep_the_recall_that_is_asked_for_with_as_many_rows_as_can_be():
     assert s.bands_for(0.8, 112, 0.98) == (18, 6)
     for threshold in (0.5, 0.6, 0.7, 0.8, 0.9, 0.95):
         bands, rows = s.bands_for(threshold, 112, 0.98)
-        assert s.found(threshold, bands, rows) >= 0.98
-        assert s.found(threshold, 112 // (rows + 1), rows + 1) < 0.98
+        assert s.candidate_probability(threshold, bands, rows) >= 0.98
+        assert s.candidate_probability(threshold, 112 // (rows + 1), rows + 1) < 0.98
 
 
 def test_documents_are_candidates_if_and_only_if_a_band_is_the_same():

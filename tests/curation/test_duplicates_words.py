@@ -1,4 +1,4 @@
-"""Words and shingles out of bytes are those that Python's own strings give."""
+"""Words and shingles computed from bytes equal those of Python's strings."""
 
 import unicodedata
 

@@ -1,4 +1,5 @@
-"""Heuristics: a tiny text for every reason, good text of each kind untouched, repetition against a plain count."""
+"""Heuristics: a tiny text for every reason, good text of each kind untouched, repetition compared with a simple
+count."""
 
 import random
 from collections import Counter
@@ -8,7 +9,7 @@ import polars as pl
 import pytest
 
 from pipeline.curation.filters import heuristics
-from pipeline.curation.filters.gopher_repetition import DUPLICATE, TOP, repetition_columns, stood_before
+from pipeline.curation.filters.gopher_repetition import DUPLICATE, TOP, occurred_before, repetition_columns
 from pipeline.text.code_lines import without_blocks
 from pipeline.text.prose import prose_of
 from pipeline.text.segments import lines, paragraphs, words
@@ -19,13 +20,13 @@ SYLLABLES = [a + b for a in "bdfgklmnprstvz" for b in "aeiou"]
 
 
 def made(start: int, count: int) -> list[str]:
-    """So many words that never come twice, numbered from `start`."""
+    """Distinct words, numbered from `start`."""
     size = len(SYLLABLES)
     return [SYLLABLES[i % size] + SYLLABLES[i // size % size] + "r" for i in range(start, start + count)]
 
 
 def prose(start: int, count: int) -> str:
-    """So many made words in sentences of eight, with the words that prose cannot do without between them."""
+    """Made-up words in sentences of eight, with stop words between them."""
     chosen = made(start, count)
     return " ".join(
         f"The {' and '.join(chosen[i : i + 4])} to {' of '.join(chosen[i + 4 : i + 8])}." for i in range(0, count, 8)
@@ -33,7 +34,7 @@ def prose(start: int, count: int) -> str:
 
 
 def each_line(form: str, count: int, start: int = 0) -> str:
-    """Lines of the form, its places filled with made words."""
+    """Lines of a form, filled with made-up words."""
     places = form.count("{}")
     return "\n".join(form.format(*made(start + i * places, places)) for i in range(count))
 
@@ -147,7 +148,7 @@ def test_no_text_and_no_documents():
 
 
 def plain_count(text: str) -> dict[str, float]:
-    """The same figures, counted the slow way."""
+    """The same figures, counted in the simple way."""
     parts = text.split()
     total = max(sum(map(len, parts)), 1)
     figures = {}
@@ -186,7 +187,7 @@ def test_a_neighbour_does_not_count_as_repetition():
 
 def test_first_of_equal_pieces_did_not_stand_before():
     keys, of = np.array([7, 7, 7, 8, 7], np.uint64), np.array([0, 0, 1, 1, 1])
-    assert stood_before(keys, of).tolist() == [False, True, False, False, True]
+    assert occurred_before(keys, of).tolist() == [False, True, False, False, True]
 
 
 def test_prose_is_what_a_reader_reads():
@@ -233,7 +234,7 @@ def test_the_texts_given_are_not_changed():
 
 
 def test_shared_text_is_hardly_touched():
-    """No kind of good text is thrown away by the dozen: the share removed of each source that is prose or code."""
+    """Only a small share of each source of prose or code is removed."""
     table = pl.concat([pl.read_parquet(shared(f"text/{name}-00000.parquet")) for name in ("ko", "en", "code")])
     few, settings = table.gather_every(5), heuristics.Settings()
     decided = heuristics.decide(heuristics.signals(few, settings, {}), settings)

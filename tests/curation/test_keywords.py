@@ -1,4 +1,4 @@
-"""Keywords: density and not presence, words in both languages, harmless words that hold a listed one."""
+"""Keywords: density instead of presence, words in both languages, harmless words that contain a listed one."""
 
 import csv
 import gzip

@@ -1,4 +1,4 @@
-"""Kneser-Ney: against the formulas written out plainly, sums to one, and the same bytes every time."""
+"""Kneser-Ney: equals the formulas written out, sums to one, and always gives the same bytes."""
 
 import math
 import random
@@ -19,7 +19,7 @@ VOCABULARY += [f"w{i}" for i in range(180)]
 
 
 def sentences(count: int) -> list[str]:
-    """Words as rare as in real text (the n-th one n times as rare as the first), some of them in set phrases."""
+    """Words distributed as in real text (Zipf's law), some of them in set phrases."""
     weights = [1 / (rank + 1) for rank in range(len(VOCABULARY))]
     phrases = ["the dog sees the cat", "the bird likes the seeds", "a rare word stands", "in the old red"]
     said = []

@@ -1,4 +1,4 @@
-"""Language: scripts settle what they can, code is told by its lines, the classifier is asked for the rest."""
+"""Language: scripts decide if they can, code is detected by its lines, the classifier labels the rest."""
 
 import polars as pl
 import pytest
@@ -101,7 +101,7 @@ def test_no_text_and_no_documents():
 
 
 def test_a_missing_model_is_told_in_one_sentence(monkeypatch, tmp_path):
-    with pytest.raises(UserError, match=r"absent\.ftz is not there"):
+    with pytest.raises(UserError, match=r"absent\.ftz is missing"):
         language.signals(frame(ENGLISH), language.Settings(model=str(tmp_path / "absent.ftz")), {})
     monkeypatch.setattr(language, "bundled_model", lambda: None)
     language._model.cache_clear()

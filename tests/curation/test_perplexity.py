@@ -1,4 +1,4 @@
-"""Perplexity: what is removed, what is not judged, that no model judges what it has seen, and stable bytes."""
+"""Perplexity: what is removed, what is not judged, no model judges its training text, and stable bytes."""
 
 import random
 from pathlib import Path
@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from pipeline.curation.filters import learning_sample, perplexity
-from pipeline.curation.filters.model_text import as_words, fold, judged
+from pipeline.curation.filters.model_text import as_words, fold_of, model_input
 from pipeline.documents.execution import ExecutionSettings
 from pipeline.documents.view import Documents
 from pipeline.errors import UserError
@@ -56,7 +56,7 @@ def korean(sentences: int = 25) -> str:
 
 
 def garbled(text: str) -> str:
-    """The same text in letters that stand by chance."""
+    """The same text with its letters in random order."""
     letters = [letter for letter in text if letter.isalpha()]
     DRAW.shuffle(letters)
     return "".join(letters.pop() if letter.isalpha() else letter for letter in text)
@@ -115,7 +115,7 @@ def test_no_model_has_seen_what_it_judges(tmp_path):
     marked = [f"{english()} Only{letters[i % 26]}{letters[i // 26]}x was here." for i in range(40)]
     documents = frame(*marked)
     model = learned(perplexity, tmp_path, perplexity.Settings(**SMALL), s=documents).local_directory()
-    folds = fold(documents["doc_id"]).to_list()
+    folds = fold_of(documents["doc_id"]).to_list()
     assert set(folds) == {0, 1}
     for number in (0, 1):
         vocabulary = set((model / f"spaced-{number}.arpa").read_text().split())
@@ -138,7 +138,7 @@ def test_the_reference_is_what_the_recipe_names(tmp_path):
 
 
 def test_a_reference_that_is_no_source_is_named():
-    with pytest.raises(UserError, match="`wikipedia`, which is no source of the recipe: wiki"):
+    with pytest.raises(UserError, match="`wikipedia`, which is not a source of the recipe: wiki"):
         perplexity.check_reference("perplexity", ["wikipedia"], ["wiki"])
 
 
@@ -199,13 +199,13 @@ def test_a_document_outside_the_sample_leaves_the_model_alone(tmp_path):
     documents = frame(*TEXTS)
 
     def model(table: pl.DataFrame) -> Artifact:
-        """Of four fragments, so that each has candidates that are not chosen."""
+        """Four fragments, so that each has candidates that are not chosen."""
         quarter = pl.col("doc_id").str.slice(0, 1).str.to_integer(base=16) // 4
         parts = {f"s{number}": table.filter(quarter == number) for number in range(4)}
         return learned(perplexity, tmp_path, settings, **parts)
 
     def with_another_text(doc_id: str, added: str) -> pl.DataFrame:
-        """The same documents, one of them with other words at the same place in line."""
+        """The same documents, one of them with other words at the same place in the order."""
         text = pl.col("text")
         return documents.with_columns(pl.when(pl.col("doc_id") == doc_id).then(text + added).otherwise(text))
 
@@ -232,7 +232,7 @@ def test_words_of_both_languages():
     assert as_words(pl.Series(["Hello, World! 42 한국은 https://a.b/c", "  ", "A한b"])).to_list() == [
         "hello , world ! 00 ▁한 국 은 url", "", "a ▁한 b",
     ]  # fmt: skip
-    first = judged(frame("# Title\n\n```\nx = 1\n```\n" + english(60)))
+    first = model_input(frame("# Title\n\n```\nx = 1\n```\n" + english(60)))
     words = first["words"].item().split()
     assert words[0] == "title" and words[1].isalpha() and len(first["words"].item()) < 2200
 

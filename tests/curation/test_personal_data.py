@@ -1,4 +1,4 @@
-"""Personal data: found where there is evidence, left where there is none, replaced at the right place, never told."""
+"""Personal data: found with evidence, kept without, replaced at the right place, never disclosed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def documents(*texts: str) -> pl.DataFrame:
 
 
 def edited(*texts: str, **settings) -> list[str]:
-    """The texts with what the stage replaces replaced."""
+    """The texts after the stage's replacements."""
     chosen = Settings(**settings)
     decisions = stage.decide(stage.signals(documents(*texts), chosen, {}), chosen)
     assert decisions["keep"].all()
@@ -115,7 +115,7 @@ def test_left_as_it_is(text):
 
 @lru_cache(maxsize=1)
 def edited_together() -> dict[str, str]:
-    """All of the above in one go; that each alone gives the same has a test of its own."""
+    """All of the above at once; another test checks that each alone gives the same."""
     texts = [text for text, _ in FOUND] + LEFT
     return dict(zip(texts, edited(*texts), strict=True))
 
@@ -213,7 +213,7 @@ def test_the_value_is_in_no_table_and_no_log(caplog):
 
 
 def test_the_same_answer_whatever_else_is_in_the_fragment():
-    """Signals are remembered by document, so they may not depend on the documents beside it."""
+    """Signals are remembered by document, so they may not depend on other documents."""
     texts = [text for text, _ in FOUND] + LEFT
     together = stage.signals(documents(*texts), Settings(), {})
     alone = pl.concat([stage.signals(documents(text), Settings(), {}) for text in texts])

@@ -1,4 +1,4 @@
-"""Quality: good told from poor by sources or by rules, a bound on what goes, what is not judged, stable bytes."""
+"""Quality: labels from sources or from rules, a limit on removals, what is not judged, stable bytes."""
 
 from pathlib import Path
 
@@ -127,7 +127,7 @@ def test_no_documents(model):
 
 
 def test_as_artifacts_of_a_store(tmp_path):
-    """The model is made once, by its own settings alone; the stage runs on it; switched off, neither reads text."""
+    """The model depends on its own settings alone; the stage uses it; switched off, neither reads text."""
     store = Store(tmp_path, "r")
     raw, _ = raw_of(store, good=GOOD, web=POOR)
 
@@ -147,7 +147,7 @@ def test_as_artifacts_of_a_store(tmp_path):
 
 
 def test_only_examples_are_learned_from_again(tmp_path):
-    """A document of the sample that is no example moves the ranks alone; one that is, its own fold's classifier."""
+    """A sampled document that is not an example changes only the ranks; an example changes only one classifier."""
     *bullets, other = ["\n".join(f"- {offer(9)[:-1]}" for _ in range(14)) for _ in range(41)]
     neither = [" ".join(DRAW.choice(OFFERS) for _ in range(60)) + "." for _ in range(5)]
     documents = frame(*GOOD["text"], *bullets, *neither)

@@ -1,4 +1,4 @@
-"""`repetition_edits`: sentences of many documents are found at their place and cut, and nothing else is."""
+"""`repetition_edits`: sentences of many documents are found at their positions and cut, and nothing else is."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""Rules as data: no reason without words, limits cut exactly where they say, the page of all rules is up to date."""
+"""Rules as data: every reason has a meaning, limits are exact, the page of all rules is up to date."""
 
 import pickle
 import sys
@@ -80,7 +80,7 @@ def test_the_page_of_rules_is_what_the_rules_say():
         for reason, meaning in words.items():
             assert f"| `{reason}` | {meaning}" in page
     assert "| `words` < 30 | Korean | `gopher.min_words_ko` |" in page
-    assert "holds a curly bracket (off by default)" in page
+    assert "contains a curly bracket (off by default)" in page
 
 
 # -- settings and signals ----------------------------------------------------------------------------------------------
@@ -134,7 +134,7 @@ def test_a_limit_cuts_on_its_side_and_in_the_precision_of_its_column(module, lim
 
 
 def broken_by(module, reason: str, text: str, **settings) -> bool:
-    """Whether a text breaks one rule, whatever other rules say of it."""
+    """Whether a text breaks one rule, whatever other rules say."""
     chosen = module.Settings(**settings)
     signals = module.signals(frame(text), chosen, {})
     rules = [rule for rule in module.RULES if rule.name == reason]

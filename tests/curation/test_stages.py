@@ -1,4 +1,4 @@
-"""The list of stages: its order in the recipe, and stages of a person's own."""
+"""The list of stages: its order in the recipe, and a user's own stages."""
 
 import shutil
 from pathlib import Path
@@ -50,7 +50,7 @@ def test_the_graph_follows_the_order_of_the_recipe():
 @pytest.mark.parametrize(
     ("order", "sentence"),
     [
-        (["languge"], "names `languge`, which is no stage; did you mean `language`?"),
+        (["languge"], "names `languge`, which is not a stage; did you mean `language`?"),
         (["language"], "leaves out keywords, heuristics"),
         ([*(stage.block for stage in STAGES), "language"], "names language twice"),
         (
@@ -99,9 +99,9 @@ def test_stages_of_ones_own_that_follow_the_same_stage_keep_the_recipes_order(tm
     ("entry", "sentence"),
     [
         ("{file: missing.py}", "missing.py"),
-        ("{file: shouting.py, max_shar: 0.1}", "`max_shar` is no setting of shouting.py; did you mean `max_share`?"),
+        ("{file: shouting.py, max_shar: 0.1}", "`max_shar` is not a setting of shouting.py; did you mean `max_share`?"),
         ("{file: shouting.py, max_share: 7}", "`max_share` of shouting.py: Input should be less than or equal to 1"),
-        ("{file: shouting.py, after: heuristic}", "`after: heuristic` of shouting.py is no stage; did you mean"),
+        ("{file: shouting.py, after: heuristic}", "`after: heuristic` of shouting.py is not a stage; did you mean"),
         ("{file: empty.py}", "does not define `STAGE`"),
         ("{file: broken.py}", "broken.py, line 1, is not valid Python"),
         ("{file: wrong.py}", "`STAGE` in"),

@@ -1,4 +1,4 @@
-"""Where work runs makes no difference to a byte: in this process, in local processes, on a Ray cluster of two nodes."""
+"""Execution in this process, in local processes and on a Ray cluster of two nodes gives the same bytes."""
 
 import os
 import time

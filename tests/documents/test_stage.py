@@ -1,4 +1,4 @@
-"""Running a stage by fragment: what is computed, what is remembered, and that row order holds throughout."""
+"""Running a stage by fragment: what is computed, what is remembered, and that the order of rows is kept."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -74,7 +74,7 @@ def copied(folder: Path) -> Copy:
 
 @pytest.fixture(scope="session")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Copy:
-    """The copy in which the first test has run `pretrain_job`; the others go on from there."""
+    """The copy in which the first test has run `pretrain_job`; the others continue from there."""
     copy = copied(tmp_path_factory.mktemp("checkout"))
     copy.run("python", "scripts/prepare_instance.py")
     return copy

@@ -42,8 +42,8 @@ def test_pretrain_job_makes_everything_up_to_an_evaluated_model(pretrained: Copy
     assert "sft_model" not in made
     assert made["curated_documents"]["counts"]["by_source"]["notes"]["kept"] > 0
     shown = pretrained.run("slm", "summary").stdout
-    for told in ("raw_documents", "bits per byte", "data/demo/pretrained_model/", "slm chat", "messages"):
-        assert told in shown
+    for expected in ("raw_documents", "bits per byte", "data/demo/pretrained_model/", "slm chat", "messages"):
+        assert expected in shown
 
 
 def test_the_run_is_seen_afterwards(pretrained: Copy) -> None:
@@ -135,7 +135,7 @@ def test_history_comes_back_from_the_store(pretrained: Copy) -> None:
     assert version == manifests(pretrained.folder / "data")["curated_documents"]["version"]
 
 
-def test_a_wrong_recipe_is_told_in_a_sentence_for_each_mistake(checkout: Copy) -> None:
+def test_a_wrong_recipe_is_reported_in_a_sentence_for_each_mistake(checkout: Copy) -> None:
     recipe = checkout.folder / "wrong.yaml"
     recipe.write_text(
         "name: wrong\nsources: [{name: a, kind: files, path: none/*.txt}]\nmodell: {layers: 2}\nseed: -1\n"
@@ -146,16 +146,16 @@ def test_a_wrong_recipe_is_told_in_a_sentence_for_each_mistake(checkout: Copy) -
     assert "Traceback" not in done.stderr
 
 
-def test_a_source_that_is_not_there_is_told_in_a_sentence(checkout: Copy) -> None:
+def test_a_missing_source_is_reported_in_a_sentence(checkout: Copy) -> None:
     (checkout.folder / "missing.yaml").write_text(
         "name: missing\nsources: [{name: a, kind: files, path: none/*.txt}]\n"
     )
     done = checkout.run(*JOB, "observe_job", expect=None, SLM_RECIPE="missing.yaml")
     assert done.returncode != 0
-    told = [line.partition("FAILED: ")[2] for line in done.stderr.splitlines() if "FAILED: " in line]
-    assert len(told) == 1 and "none/*.txt" in told[0], done.stdout + done.stderr
+    failures = [line.partition("FAILED: ")[2] for line in done.stderr.splitlines() if "FAILED: " in line]
+    assert len(failures) == 1 and "none/*.txt" in failures[0], done.stdout + done.stderr
     assert "Traceback" not in done.stderr
-    told = checkout.run("slm", "make", "raw_documents", expect=None, SLM_RECIPE="missing.yaml")
-    assert told.returncode != 0 and "none/*.txt" in told.stderr and "Traceback" not in told.stderr
+    done = checkout.run("slm", "make", "raw_documents", expect=None, SLM_RECIPE="missing.yaml")
+    assert done.returncode != 0 and "none/*.txt" in done.stderr and "Traceback" not in done.stderr
     left = [path for path in (checkout.folder / "data" / "missing").rglob("*") if path.is_file()]
     assert not [path for path in left if path.name != ".lock"], "something half-made was left"

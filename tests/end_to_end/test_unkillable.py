@@ -1,4 +1,4 @@
-"""Killed with -9 at random moments, the same command goes on and ends with the same bytes.
+"""Killed with -9 at random moments, the same command resumes and ends with the same bytes.
 
 `SLM_KILLS=20` kills as often as that; a few times are enough to notice that something broke.
 """

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from pipeline.evaluation.held_back import chosen_questions, prompt_ids
+from pipeline.evaluation.held_back import prompt_ids, sample_questions
 from pipeline.evaluation.measure import SAMPLE
 from pipeline.evaluation.measures import answers, samples
 
@@ -37,7 +37,7 @@ def test_the_prompt_ends_where_the_assistant_begins(tokenizer):
 
 @pytest.fixture
 def scripted(monkeypatch, tokenizer):
-    """A model that says what it is told, and remembers what it was asked."""
+    """A model that generates given tokens, and records its prompts."""
     import model.generate
 
     asked: list[list[int]] = []
@@ -76,10 +76,10 @@ def test_questions_are_a_fixed_sample_shared_between_sources():
     many = pl.concat(
         [questions(*[(str(i), "a") for i in range(50)]), questions(("x", "y")).with_columns(source=pl.lit("t"))]
     )
-    chosen = chosen_questions(many, 10)
+    chosen = sample_questions(many, 10)
     assert chosen.height == 10 and set(chosen["source"]) == {"s", "t"}
-    assert chosen.equals(chosen_questions(many.sample(fraction=1, shuffle=True, seed=3), 10))
-    assert chosen_questions(many, 0).height == 0 == chosen_questions(many.clear(), 5).height
+    assert chosen.equals(sample_questions(many.sample(fraction=1, shuffle=True, seed=3), 10))
+    assert sample_questions(many, 0).height == 0 == sample_questions(many.clear(), 5).height
 
 
 def table(rows: list[tuple[str, str, str, bool]]) -> pl.DataFrame:

@@ -52,7 +52,7 @@ def test_the_data_card_names_sources_licences_counts_and_reasons():
     text = cards.data_card(MANIFESTS, reasons_by_asset(Curation()))
     assert "| wiki | CC-BY-SA-4.0 | ko, en | 1,200 | 1,160 | 500,000 |" in text
     assert "| notes | not stated | unknown | 30 | 28 | 1,234 |" in text
-    assert "| language_decisions | `other_language` | in a language that the recipe does not ask for | 40 |" in text
+    assert "| language_decisions | `other_language` | in a language that the recipe does not allow | 40 |" in text
     assert "| raw_documents | `empty` | no text, or white space alone | 3 |" in text
     assert "| personal_data_edits | `EMAIL_ADDRESS` | 17 |" in text
     assert "Names of people are not looked for" in text
@@ -61,11 +61,11 @@ def test_the_data_card_names_sources_licences_counts_and_reasons():
         assert manifest["fingerprint"] in text
 
 
-def test_a_reason_of_one_name_is_told_by_the_asset_that_gave_it():
+def test_a_reason_has_the_meaning_of_the_asset_that_gave_it():
     removed = {"counts": {"removed": {"other_language": 1}}}
     text = cards.data_card({"raw_documents": removed, "language_decisions": removed}, reasons_by_asset(Curation()))
     assert "| raw_documents | `other_language` | a page in another language than the source's | 1 |" in text
-    assert "| language_decisions | `other_language` | in a language that the recipe does not ask for | 1 |" in text
+    assert "| language_decisions | `other_language` | in a language that the recipe does not allow | 1 |" in text
 
 
 def test_the_model_card_names_shape_training_and_what_it_was_made_from():

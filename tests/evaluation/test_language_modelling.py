@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 import torch
 
-from pipeline.evaluation.measures.language_modelling import chosen_documents, score_documents, summarise
+from pipeline.evaluation.measures.language_modelling import sample_documents, score_documents, summarise
 from pipeline.evaluation.scoring import nll_of_rows
 
 CPU = torch.device("cpu")
@@ -101,9 +101,9 @@ def test_figures_by_source_add_up(network):
 
 def test_a_source_cannot_crowd_out_another():
     table = pl.concat([documents(*[10] * 50), documents(10, 10, source="small")])
-    chosen = chosen_documents(table, 200)
+    chosen = sample_documents(table, 200)
     kept = dict(chosen.group_by("source").agg(pl.col("tokens").list.len().sum()).iter_rows())
     assert kept == {"s": 100, "small": 20}
-    assert chosen.equals(chosen_documents(table.sample(fraction=1, shuffle=True, seed=1), 200))
-    assert chosen_documents(documents(5000), 100).height == 1  # at least one a source
-    assert chosen_documents(documents(), 100).height == 0
+    assert chosen.equals(sample_documents(table.sample(fraction=1, shuffle=True, seed=1), 200))
+    assert sample_documents(documents(5000), 100).height == 1  # at least one a source
+    assert sample_documents(documents(), 100).height == 0

@@ -167,12 +167,12 @@ def test_its_samples_stand_with_the_others(made, own):
         ("Result({}['x'])", r"own\.py, line 10 failed while `mine` was measured \(KeyError: 'x'\)"),
         (
             "Result({'a': __import__('numpy').float32(1)})",
-            "returned float32 as its figure `a`: return numbers of Python",
+            "returned float32 as its figure `a`: return Python's built-in numbers",
         ),
         ("1.5", "The measure `mine` returned float: return a `pipeline.evaluation.measure.Result`"),
         ("Result(1.5)", "whose figures are a mapping"),
         ("Result({'a': {'b': [1, object()]}})", r"returned object as its figure `a\.b\[1\]`"),
-        ("Result({'a': {1: 2}})", "returned a mapping with keys that are no strings as its figure `a`"),
+        ("Result({'a': {1: 2}})", "returned a mapping with keys that are not strings as its figure `a`"),
         ("Result(tables={'a/b': 1})", "cannot write a table called `a/b`"),
         ("Result(tables={'samples': 1})", "cannot write a table called `samples`"),
         ("Result(tables={'a': 1})", "returned int as table `a`: return a polars DataFrame"),
@@ -200,7 +200,7 @@ def test_a_measure_may_switch_itself_off_and_a_mistake_in_that_is_one_sentence(m
 def test_a_figure_that_is_not_a_number_fails_the_check_of_the_asset(made, own):
     of = made.report("o10", settings=own(returning('Result({"a": {"b": [1.0, float("nan")]}})')))
     problem, shown = checks.figures_are_numbers(None, of)
-    assert problem == "not a number: mine.a.b[1]" and shown["figures"] > 2
+    assert problem == "not finite: mine.a.b[1]" and shown["figures"] > 2
     good = made.report("o10", settings=own())
     assert checks.figures_are_numbers(None, good)[0] == ""
 
@@ -234,12 +234,12 @@ def decided(draft):
         (FILE, "threshold: many", "my.yaml:6: `evaluation.further.0.threshold`: Input should be a valid integer"),
         (None, "", "my.yaml:5: `evaluation.further.0.file`: There is no file"),
         ("x = (", "", "my.yaml:5: `evaluation.further.0.file`: "),
-        ("MEASURE = 3", "", "is no `pipeline.evaluation.measure.Measure`"),
+        ("MEASURE = 3", "", "is not a `pipeline.evaluation.measure.Measure`"),
         ("x = 3", "", "does not define `MEASURE`"),
         (FILE.replace('"mine", "c', '"My measure", "c'), "", "is called 'My measure': use lower-case letters"),
         (FILE.replace('"mine", "c', '"answers", "c'), "", "my.yaml:5: `evaluation.further.0.file`: there is another"),
         (FILE.replace('"mine", True', '"rougeL", True'), "", "another headline is called `rougeL`"),
-        (FILE.replace("run, head", 'run, needs=("text",), head'), "", "names `text`: there are model, token_shards"),
+        (FILE.replace("run, head", 'run, needs=("text",), head'), "", "names `text`: use only model, token_shards"),
         (FILE.replace("threshold: int = 1", "file: str"), "", "has a key `file`"),
         (FILE.replace("int = 1", "int"), "", "`evaluation.further.0.threshold`: is needed and is not there"),
     ],

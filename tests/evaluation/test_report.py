@@ -24,8 +24,8 @@ PARAMS = ("validation_tokens", "answers", "answer_tokens", "preferences", "tempe
 
 
 def test_all_measures_are_there_and_finite(made):
-    told: list[str] = []
-    of = made.report("e1", "instruction_data", "preference_data", log=told.append)
+    lines: list[str] = []
+    of = made.report("e1", "instruction_data", "preference_data", log=lines.append)
     found = json.loads(of.file("report.json").read_text())
     assert set(found) == {"language_modelling", "answers", "preferences"}
     assert set(found["language_modelling"]["by_language"]) == {"en", "ko"}
@@ -35,7 +35,7 @@ def test_all_measures_are_there_and_finite(made):
     samples = pl.read_parquet(of.table("samples"))
     assert samples["kind"].to_list() == ["sampled"] * 2 + ["greedy"] * 2 + ["answer"] * 4
     assert of.facts["bits_per_byte"] == found["language_modelling"]["all"]["bits_per_byte"]
-    assert any("bits_per_byte" in line for line in told)
+    assert any("bits_per_byte" in line for line in lines)
     assert set(of.facts) == {
         "bits_per_byte", "perplexity", "rougeL", "exact", "ended", "repetitive", "bleu.en", "bleu.ko", "preferred",
     }  # fmt: skip
@@ -70,9 +70,9 @@ def test_a_measure_that_the_recipe_turns_off_is_left_out(made, off, left):
 
 
 def test_how_far_a_measure_is_is_reported(made):
-    told: list[dict] = []
-    made.report("e8", "instruction_data", "preference_data", progress=told.append)
-    assert [(of["part"], of["done"], of["of"]) for of in told] == [
+    reports: list[dict] = []
+    made.report("e8", "instruction_data", "preference_data", progress=reports.append)
+    assert [(of["part"], of["done"], of["of"]) for of in reports] == [
         ("language_modelling", 1, 1), *(("answers", done, 4) for done in (1, 2, 3, 4)), ("preferences", 1, 1),
     ]  # fmt: skip
 
@@ -86,14 +86,14 @@ def test_the_same_bytes_in_another_store(made, tmp_path):
 
 def test_the_model_before_stands_beside(made):
     before = made.report("e4")
-    told: list[str] = []
-    after = made.report("e5", model=made.second_model, before=before, log=told.append)
+    lines: list[str] = []
+    after = made.report("e5", model=made.second_model, before=before, log=lines.append)
     rows = pl.read_parquet(after.table("comparison"))
     row = rows.filter(figure="language_modelling.all.bits_per_byte").to_dicts()[0]
     assert row["before"] == report.read(before)["language_modelling"]["all"]["bits_per_byte"]
     assert row["change"] == pytest.approx(row["value"] - row["before"]) and row["change"] != 0
     assert "comparison.parquet" not in before.manifest["files"]
-    [line] = [line for text in told for line in text.splitlines() if "bits_per_byte" in line]
+    [line] = [line for text in lines for line in text.splitlines() if "bits_per_byte" in line]
     assert line.endswith("(better)" if row["change"] < 0 else "(worse)")
 
 
@@ -163,7 +163,7 @@ def test_what_is_tracked(made, tracked):
     }
     assert tracked["values"]["language_modelling.all.bits_per_byte"] == of.facts["bits_per_byte"]
     assert sorted(tracked["artifacts"]) == ["covered_items.parquet", "report.json", "samples.parquet"]
-    # Which evaluation items the training text holds is told beside the scores.
+    # Which evaluation items the training text contains is reported next to the scores.
     assert report.read(of)["covered_items"] == {"mbpp": {"items": 2, "checked": 2, "found": 1, "most": 1}}
     assert tracked["values"]["covered_items.mbpp.found"] == 1
     assert pl.read_parquet(of.file("covered_items.parquet"))["id"].to_list() == ["q2"]

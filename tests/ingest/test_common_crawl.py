@@ -21,6 +21,9 @@ from pipeline.ingest import extraction
 from pipeline.ingest.extraction import main_texts
 from pipeline.ingest.source import Source, parse_source
 
+# warcio's writer leaves its temporary files to the garbage collector.
+pytestmark = pytest.mark.filterwarnings("ignore:Unclosed file <tempfile:ResourceWarning")
+
 ARTICLE = "".join(
     f"<p>문단 {i}: 이 문서의 본문은 여러 문장으로 되어 있고, 충분히 길어서 본문으로 뽑힌다.</p>" for i in range(8)
 )

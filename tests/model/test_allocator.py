@@ -34,7 +34,7 @@ print(plain, within, faults())
 pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has these options")
 
 
-def counted(environment: dict[str, str]) -> list[int]:
+def page_faults(environment: dict[str, str]) -> list[int]:
     """Page faults before, within and after `kept_memory`."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "GLIBC_", "THP_"))}
     command = [sys.executable, "-c", COUNTING]
@@ -43,7 +43,7 @@ def counted(environment: dict[str, str]) -> list[int]:
 
 
 def test_freed_memory_is_used_again_within_and_given_back_after():
-    plain, within, after = counted({})
+    plain, within, after = page_faults({})
     assert within < 200 and min(plain, after) > 10_000
 
 
@@ -53,7 +53,7 @@ def test_memory_comes_in_large_pages_where_the_kernel_gives_them(monkeypatch):
     if not place.exists() or "[never]" in place.read_text() or "[always]" in place.read_text() or version < (2, 35):
         pytest.skip("this kernel gives large pages to nobody or to everybody, or this glibc cannot ask for them")
     monkeypatch.delenv(allocator.TUNABLES, raising=False)
-    plain, *_ = counted(allocator.environment())
+    plain, *_ = page_faults(allocator.environment())
     assert plain < 10_000
 
 

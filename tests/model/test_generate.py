@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from model.config import ModelConfig
-from model.generate import choose, generate
+from model.generate import generate, sample_token
 from model.transformer import Transformer
 
 
@@ -65,7 +65,7 @@ def test_top_k_and_top_p_leave_the_right_ones():
 
     def seen(**changes) -> set[int]:
         settings = {"temperature": 1.0, "top_k": 0, "top_p": 1.0, **changes}
-        return {choose(logits, generator=generator, **settings) for _ in range(400)}
+        return {sample_token(logits, generator=generator, **settings) for _ in range(400)}
 
     assert seen() == {0, 1, 2, 3, 4}
     assert seen(top_k=2) == {1, 2}
@@ -77,9 +77,9 @@ def test_top_k_and_top_p_leave_the_right_ones():
 def test_draws_follow_the_probabilities():
     probabilities = torch.tensor([0.6, 0.3, 0.1])
     generator = torch.Generator().manual_seed(0)
-    drawn = torch.tensor([choose(probabilities.log(), 1.0, 0, 1.0, generator) for _ in range(3000)])
+    drawn = torch.tensor([sample_token(probabilities.log(), 1.0, 0, 1.0, generator) for _ in range(3000)])
     assert torch.allclose(drawn.bincount() / 3000, probabilities, atol=0.03)
-    drawn = torch.tensor([choose(probabilities.log(), 0.5, 0, 1.0, generator) for _ in range(3000)])
+    drawn = torch.tensor([sample_token(probabilities.log(), 0.5, 0, 1.0, generator) for _ in range(3000)])
     squared = probabilities**2
     assert torch.allclose(drawn.bincount(minlength=3) / 3000, squared / squared.sum(), atol=0.03)
 

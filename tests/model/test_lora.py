@@ -101,7 +101,7 @@ def test_the_files_are_those_of_peft(tmp_path):
     )
 
 
-def test_mistakes_are_said():
+def test_mistakes_are_reported():
     model = network()
     with pytest.raises(ValueError, match="no low-rank additions"):
         lora.save(model, "nowhere")

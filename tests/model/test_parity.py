@@ -175,7 +175,7 @@ def test_lower_precision_is_kept_and_can_be_asked_for(tmp_path):
         (lambda d: drop_weight(d, "model.norm.weight"), "model.norm.weight is missing"),
     ],
 )
-def test_what_cannot_be_loaded_is_said_in_one_sentence(spoil, message, tmp_path):
+def test_what_cannot_be_loaded_is_reported_in_one_sentence(spoil, message, tmp_path):
     foreign_llama().save_pretrained(tmp_path)
     spoil(tmp_path)
     with pytest.raises(ValueError, match=message) as caught:

@@ -90,7 +90,7 @@ def test_cached_decoding_is_the_full_forward(changes):
         parts += [model(rows[:, i : i + 1], cache=cache) for i in range(20, 40)]
     assert (torch.cat(parts, 1) - whole).abs().max() < 1e-4
     assert cache.length == 40
-    with pytest.raises(ValueError, match="41 tokens do not fit where 40 do"):
+    with pytest.raises(ValueError, match="41 tokens do not fit into a context of 40"):
         model(rows[:, :1], cache=cache)
 
 
@@ -143,7 +143,7 @@ def test_targets_left_out_do_not_count():
     kept = targets != -100
     assert count == 7
     expected = F.cross_entropy(hidden[kept] @ weight.T, targets[kept], reduction="sum")
-    assert float(total) == pytest.approx(float(expected), rel=1e-6)
+    assert total.item() == pytest.approx(expected.item(), rel=1e-6)
     assert hidden.grad[~kept].abs().max() == 0 and hidden.grad[kept].abs().min() > 0
     nothing, none = linear_cross_entropy(hidden, weight, torch.full((10,), -100), chunk=4)
     assert float(nothing) == 0 and none == 0
@@ -252,7 +252,7 @@ def test_compiled_is_the_same():
     assert_near(again[1], plain[1], 1e-5)
 
 
-def test_fresh_weights_are_as_said_and_the_same_on_meta():
+def test_initial_weights_are_as_documented_and_the_same_on_meta():
     config = ModelConfig(layers=8, width=128, heads=4, vocab_size=2000)
     torch.manual_seed(1)
     model = Transformer(config)
@@ -295,10 +295,10 @@ def test_a_wrong_shape_is_refused(changes, message):
         ModelConfig(**{**TINY, **changes})
 
 
-def test_what_cannot_be_computed_is_said():
+def test_what_cannot_be_computed_is_reported():
     with pytest.raises(ValueError, match="vocab_size is 0"):
         Transformer(ModelConfig())
-    with pytest.raises(ValueError, match="65 tokens do not fit where 64 do"):
+    with pytest.raises(ValueError, match="65 tokens do not fit into a context of 64"):
         network()(text(1, 65))
     model = network().eval()
     cache = Cache(model.config, 1, 20)

@@ -93,24 +93,24 @@ class Site:
         body = json.dumps({"query": query, "variables": variables}).encode()
         headers = {"Content-Type": "application/json"}
         request = urllib.request.Request(f"http://127.0.0.1:{self.port}/graphql", body, headers)
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            told = json.load(answer)
-        assert not told.get("errors"), told["errors"]
-        return told["data"]
+        with urllib.request.urlopen(request, timeout=60) as response:
+            answer = json.load(response)
+        assert not answer.get("errors"), answer["errors"]
+        return answer["data"]
 
     def launch(self, job: str, config: dict[str, Any] | None = None) -> dict[str, Any]:
         """The Launchpad's button: {"run": {"id"}}, or the errors that it shows."""
-        told = self.ask(
+        answer = self.ask(
             """mutation ($of: ExecutionParams!) { launchRun(executionParams: $of) { __typename
             ... on LaunchRunSuccess { run { id } } ... on RunConfigValidationInvalid { errors { message } }
             ... on PythonError { message } } }""",
             of={"selector": {**LOCATION, "pipelineName": job}, "runConfigData": config or {}},
         )
-        return told["launchRun"]
+        return answer["launchRun"]
 
     def backfill(self, *assets: str) -> str:
         """A backfill of whole assets: its state and the states of its runs, once it is over."""
-        told = self.ask(
+        answer = self.ask(
             """mutation ($of: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $of) { __typename
             ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message } } }""",
             of={"partitionsByAssets": [{"assetKey": {"path": [asset]}} for asset in assets]},
@@ -120,32 +120,34 @@ class Site:
         def over() -> bool:
             query = """query ($of: String!) { partitionBackfillOrError(backfillId: $of) {
                 ... on PartitionBackfill { status runs { status } } } }"""
-            found.update(self.ask(query, of=told["launchPartitionBackfill"]["backfillId"])["partitionBackfillOrError"])
+            found.update(
+                self.ask(query, of=answer["launchPartitionBackfill"]["backfillId"])["partitionBackfillOrError"]
+            )
             return found["status"] != "REQUESTED"
 
         until(over, 120, self.log)
         return " ".join([found["status"], *(run["status"] for run in found["runs"])])
 
     def switch_on(self, sensor: str) -> None:
-        told = self.ask(
+        answer = self.ask(
             """mutation ($of: SensorSelector!) { startSensor(sensorSelector: $of) { __typename
             ... on Sensor { sensorState { status } } } }""",
             of={**LOCATION, "sensorName": sensor},
         )
-        assert told["startSensor"]["sensorState"]["status"] == "RUNNING", told
+        assert answer["startSensor"]["sensorState"]["status"] == "RUNNING", answer
 
     def ticks(self, sensor: str) -> list[dict[str, Any]]:
         """What became of each look of a sensor, the newest first."""
-        told = self.ask(
+        answer = self.ask(
             """query ($of: SensorSelector!) { sensorOrError(sensorSelector: $of) { ... on Sensor {
             sensorState { ticks(limit: 100) { status skipReason runIds error { message } } } } } }""",
             of={**LOCATION, "sensorName": sensor},
         )
-        return told["sensorOrError"]["sensorState"]["ticks"]
+        return answer["sensorOrError"]["sensorState"]["ticks"]
 
     def terminate(self, run: str) -> str:
-        told = self.ask("mutation ($run: String!) { terminateRun(runId: $run) { __typename } }", run=run)
-        return told["terminateRun"]["__typename"]
+        answer = self.ask("mutation ($run: String!) { terminateRun(runId: $run) { __typename } }", run=run)
+        return answer["terminateRun"]["__typename"]
 
     def runs(self, job: str) -> dict[str, str]:
         """Status of each run of a job."""
@@ -178,12 +180,12 @@ class Site:
 
     def stale(self, asset: str) -> tuple[str, list[str]]:
         """What the graph shows of an asset: FRESH or STALE, and why."""
-        told = self.ask(
+        answer = self.ask(
             """query ($of: [AssetKeyInput!]) { assetNodes(assetKeys: $of) {
             staleStatus staleCauses { key { path } category reason } } }""",
             of=[{"path": [asset]}],
         )
-        (node,) = told["assetNodes"]
+        (node,) = answer["assetNodes"]
         return node["staleStatus"], [f"{'/'.join(of['key']['path'])}: {of['reason']}" for of in node["staleCauses"]]
 
     def log(self) -> str:

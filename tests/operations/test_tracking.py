@@ -25,7 +25,7 @@ def write(steps: range, resume: str | None = None, **params: object) -> str:
     return run.id
 
 
-def test_a_run_that_is_gone_on_with_holds_every_step_once(tmp_path: Path) -> None:
+def test_a_resumed_run_has_every_step_once(tmp_path: Path) -> None:
     first = write(range(5), layers=2)
     again = write(range(3, 8), resume=first, layers=2)  # steps 3 and 4 are gone through again
     assert again == first
@@ -41,7 +41,7 @@ def test_a_run_that_is_gone_on_with_holds_every_step_once(tmp_path: Path) -> Non
     said = compared([first[:10], other], tmp_path / "curves.png")
     assert "model.width" in said and "train/loss" in said
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
-    with pytest.raises(UserError, match="No run of MLflow answers to `zzz`"):
+    with pytest.raises(UserError, match="No MLflow run matches `zzz`"):
         compared(["zzz"])
 
 
@@ -58,15 +58,15 @@ def test_a_server_that_goes_away_does_not_stop_the_work(caplog: pytest.LogCaptur
         for step in range(3 * tracking.BATCH):
             run.metrics({"loss": 1.0}, step=step)
         run.text("text", "file.txt")
-    assert caplog.text.count("takes no more of run") == 1
+    assert caplog.text.count("is off for the rest of the run") == 1
 
 
-def test_a_server_that_does_not_answer_is_told_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_does_not_answer_is_reported_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://someone:secret@127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    with pytest.raises(UserError, match="SLM_TRACKING=off") as told, tracking.run("x", "x", {}, {}):
+    with pytest.raises(UserError, match="SLM_TRACKING=off") as caught, tracking.run("x", "x", {}, {}):
         pass
-    assert "127.0.0.1:9" in str(told.value) and "secret" not in str(told.value)
+    assert "127.0.0.1:9" in str(caught.value) and "secret" not in str(caught.value)
 
 
 def test_nothing_is_written_when_tracking_is_off(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Made text in three languages, curated documents of it, and a small tokenizer of each kind."""
+"""Generated text in three languages, curated documents of it, and a small tokenizer of each kind."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def english() -> list[str]:
 
 
 def documents(texts: dict[str, list[str]]) -> pl.DataFrame:
-    """A table of documents; texts: by source, which is the language too."""
+    """A table of documents. texts: by source, which is also the language."""
     rows = [
         (xxhash.xxh3_128_hexdigest(" ".join(text.split()).encode()), text, lang, f"{lang}/{i}", lang)
         for lang, found in texts.items()
@@ -76,7 +76,7 @@ def documents(texts: dict[str, list[str]]) -> pl.DataFrame:
 
 
 def curate(store: Store, texts: dict[str, list[str]]):
-    """Curated documents as the stage before would leave them: two tables a source."""
+    """Curated documents as curation would write them, two tables per source."""
     frame = documents(texts)
 
     def build(draft):

@@ -1,4 +1,4 @@
-"""Conversations: markers as ids, the loss on what the assistant says, the same ids by Hugging Face's template."""
+"""Conversations: markers as ids, loss on the assistant's turns, the same ids from Hugging Face's template."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_hugging_faces_template_gives_the_same_ids(tokenizers, artifacts, kind):
 
 
 def test_what_differs_in_hugging_faces_file(artifacts, kind):
-    """It reads `<eos>` in text as the special token unless told not to: this is stated in docs/guide/tokens.md."""
+    """By default it reads `<eos>` in text as the special token; docs/guide/tokens.md says so."""
     import tokenizers as library
 
     peer = library.Tokenizer.from_file(str(artifacts[kind].file(HUGGING_FACE)))

@@ -1,4 +1,4 @@
-"""Every text comes back exactly, with the same ids by column, by the native library and by Hugging Face's file."""
+"""Every text decodes exactly, with the same ids by column, from the native library and from Hugging Face's file."""
 
 from __future__ import annotations
 

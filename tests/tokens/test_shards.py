@@ -1,4 +1,4 @@
-"""Token shards: every document once, remembered by fragment, splits that hold, twins of validation left out."""
+"""Token shards: every document once, remembered by fragment, stable splits, near-copies of validation left out."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_the_same_bytes_again(sharded, made, artifacts, tmp_path):
 
 @pytest.fixture(scope="module")
 def with_twins(tmp_path_factory, artifacts):
-    """Each English document and a copy of it with a word or two changed."""
+    """Each English document and a copy with one or two changed words."""
     store = Store(tmp_path_factory.mktemp("twins"), "made")
     originals = [" ".join(english()[i : i + 3]) for i in range(0, 60, 3)]
     twins = [text.replace("See also", "Look at", 1) + " End." for text in originals]

@@ -1,4 +1,4 @@
-"""Training: the same bytes again, weights, limits, tokenizers that stay or come from elsewhere."""
+"""Training: the same bytes again, weights, limits, tokenizers that are frozen or come from elsewhere."""
 
 from __future__ import annotations
 
@@ -138,7 +138,8 @@ def test_a_weight_above_one_repeats_documents(made):
 
 @pytest.mark.parametrize("kind", ["sentencepiece", "bpe"])
 def test_only_a_document_of_the_sample_changes_the_tokenizer(tmp_path, texts, kind):
-    """Not in the sample: untouched. In the report alone: the report. In the sample: trained again."""
+    """A change outside the sample changes nothing, one in the report only the report, one in the sample the
+    tokenizer."""
     store = Store(tmp_path, "made")
     settings = KINDS[kind].model_copy(update={"sample_bytes": 60_000, "held_back": 0.1})
     first = tokenizer_of(store, curate(store, texts), settings, quiet)
@@ -148,7 +149,7 @@ def test_only_a_document_of_the_sample_changes_the_tokenizer(tmp_path, texts, ki
     assert rest and learned and measured
 
     def changed(old: str) -> Artifact:
-        """The tokenizer after one text changed in a way that leaves its document's id as it was."""
+        """The tokenizer after a change of one text that leaves its document's id unchanged."""
         new = {lang: [text.replace(" ", "  ") if text == old else text for text in of] for lang, of in texts.items()}
         return tokenizer_of(store, curate(store, new), settings, quiet)
 
@@ -210,7 +211,7 @@ def test_an_existing_tokenizer_keeps_its_ids(artifacts, tokenizers, made, tmp_pa
 
 
 def test_a_sentencepiece_model_with_its_own_normalisation(made, tmp_path, texts):
-    """As Llama's: a space before every text, runs of spaces folded, NFKC; `tokenizer.json` does the same."""
+    """Like Llama's: a space before every text, runs of spaces collapsed, NFKC; `tokenizer.json` does the same."""
     import io
 
     import sentencepiece

@@ -76,7 +76,7 @@ def test_memory_follows_the_switches():
     assert memory.of_step(wide, Step(32), "cuda").logits == 2 * 4 * 1048 * 32_000  # more at once, and two of them
 
 
-def test_two_depths_and_two_batches_tell_of_all():
+def test_all_depths_and_batches_follow_from_two_of_each():
     deep = SMALL.model_copy(update={"layers": 4})
     for step in (Step(40, chunk=0), Step(40, activation_checkpointing=True)):
         whole = memory._traced(deep, step)
@@ -127,12 +127,12 @@ def test_a_hundred_million_parameters_train_in_16_gb():
     assert "8 sequences x 16 micro-batches" in "\n".join(plan.lines(found))
 
 
-@pytest.mark.parametrize(("settings", "said"), [
+@pytest.mark.parametrize(("settings", "message"), [
     ({"sequences": 64}, r"15\.2 GiB are free: set sequences: 8 under pretraining, which takes 9\.\d GiB"),
     ({"sequences": 64, "loss_chunk": 0}, r"set sequences: 4 under pretraining"),
 ])  # fmt: skip
-def test_a_misfit_is_refused_with_the_cheapest_remedy(settings, said):
-    with pytest.raises(UserError, match=said):
+def test_a_misfit_is_refused_with_the_cheapest_remedy(settings, message):
+    with pytest.raises(UserError, match=message):
         plan.plan(HUNDRED, PretrainingSettings(**settings), None, gpu="4080")
 
 

@@ -88,7 +88,7 @@ def test_by_length_and_smoothed(network, loaded):
     pairs.reference[:] = 0.0
     batch = batch_of(pairs, np.array([0]))
     smooth = PreferenceSettings(label_smoothing=0.1)
-    margin = 0.1 * float(sums[0] - sums[1])
+    margin = 0.1 * (sums[0] - sums[1]).item()
     expected = 0.9 * math.log1p(math.exp(-margin)) + 0.1 * math.log1p(math.exp(margin))
     assert preference.dpo(network, batch, smooth)[0].item() == pytest.approx(expected, rel=1e-5)
 

@@ -38,8 +38,8 @@ def make(store, shards, tokenizer, settings=SETTINGS, shape=SHAPE, **given):
 
 
 def test_it_learns_and_its_directory_is_enough(store, shards, tokenizer):
-    told = []
-    artifact = make(store, shards, tokenizer, progress=told.append)
+    reports = []
+    artifact = make(store, shards, tokenizer, progress=reports.append)
     log = pl.read_parquet(artifact.file("log.parquet"))
     assert log.height == 40 and log["loss"][-1] < 0.7 * log["loss"][0]
     assert log["tokens"][-1] == artifact.facts["tokens"] == 40 * 512
@@ -53,8 +53,8 @@ def test_it_learns_and_its_directory_is_enough(store, shards, tokenizer):
     assert export.load(directory).config.vocab_size == load(directory).vocab_size == 262
     ends = json.loads(artifact.file("config.json").read_text())
     assert ends["eos_token_id"] == load(directory).ids["<eos>"] != ends["pad_token_id"]
-    assert any("bits_per_byte" in figures for figures in told) and any(
-        "tokens_per_second" in figures for figures in told
+    assert any("bits_per_byte" in figures for figures in reports) and any(
+        "tokens_per_second" in figures for figures in reports
     )
     assert artifact.manifest["seconds"]["waiting_for_data"] < 0.5
 
@@ -83,11 +83,11 @@ def test_stopped_in_the_midst_it_ends_with_the_same_bytes(tmp_path, store, shard
 
 def test_bits_per_byte_is_the_code_length_of_the_text(store, shards, tokenizer):
     artifact = make(store, shards, tokenizer)
-    network, speaker = export.load(artifact.local_directory()), load(tokenizer.local_directory())
-    documents = documents_of(shards, speaker.document_start)
+    network, loaded = export.load(artifact.local_directory()), load(tokenizer.local_directory())
+    documents = documents_of(shards, loaded.document_start)
     # The tokenizer gives a token a byte, and what stands before a document is no part of its text.
     assert (documents["tokens"].list.len() == documents["bytes"] + 1).all()
-    assert (documents["tokens"].list.first() == speaker.document_start).all()
+    assert (documents["tokens"].list.first() == loaded.document_start).all()
     measured = Validation(documents, 64, 4, SETTINGS.validation_tokens)
     with torch.no_grad():
         sums: dict[str, float] = {}
@@ -155,10 +155,10 @@ def test_the_plan_is_an_artifact_and_says_what_training_does(store, shards, toke
     for name in ("parameters", "tokens", "steps", "batch_tokens"):
         assert planned.facts[name] == artifact.facts[name]
     assert json.loads(planned.file("plan.json").read_text())["tokens_available"] == plan.tokens_in(shards)
-    assert any("passes over it" in line for line in lines)
+    assert any("epochs" in line for line in lines)
 
 
-def test_too_little_text_and_too_small_a_vocabulary_are_told(store, shards, tokenizer):
+def test_too_little_text_and_too_small_a_vocabulary_are_reported(store, shards, tokenizer):
     with pytest.raises(UserError, match="fewer than one sequence of 100000"):
         make(store, shards, tokenizer, shape=SHAPE.model_copy(update={"context": 100_000}))
     with pytest.raises(UserError, match=r"model\.vocab_size is 100, but the tokenizer has 262 tokens"):

@@ -1,8 +1,8 @@
-"""Documents that lie in a longer one: an excerpt, a chapter beside its book, a quotation with nothing of its own.
+"""Documents contained in a longer one: an excerpt, a chapter of a book, a mere quotation.
 
-Banding cannot find them, since their Jaccard similarity to the longer document is as small as they are. The one idea:
-if document A lies in B, then so do the few shingles of A with the least hashes. Each document is looked for by these
-PROBES shingles, in one more pass over the text; what shares one is verified exactly.
+Banding cannot find them, since their Jaccard similarity to the longer document is as small as they are. But if document
+A is contained in B, then so are the shingles of A with the smallest hashes. Each document is searched for by PROBES
+such shingles, in one more pass over the text, and documents that share one are compared exactly.
 """
 
 from __future__ import annotations
@@ -18,30 +18,32 @@ if TYPE_CHECKING:
     from pipeline.curation.duplicates.corpus import Corpus
     from pipeline.curation.duplicates.duplicate_settings import Settings
 
-# A document that lies in another to 90 % misses all of 4 probes with a probability of 0.0001.
+# A document of which 90 % is contained in another misses all 4 probes with a probability of 0.0001.
 PROBES = 4
-# A shingle that more documents hold than this is boilerplate, and no sign of containment.
+# A shingle in more documents than this is boilerplate and no sign of containment.
 COMMON = 256
 
 
 class Contained(NamedTuple):
     document: np.ndarray  # int64, numbers
     holder: np.ndarray
-    share: np.ndarray  # float64, part of the document's shingles that lie in the holder
+    share: np.ndarray  # float64, share of the document's shingles that the holder contains
 
 
-def contained(corpus: Corpus, settings: Settings, left: np.ndarray, leads: np.ndarray, directory: Path) -> Contained:
-    """Which of the documents `left` (numbers, in the order of precedence) lie in a longer one of them.
+def contained(
+    corpus: Corpus, settings: Settings, left: np.ndarray, may_remove: np.ndarray, directory: Path
+) -> Contained:
+    """Which of the documents `left` (numbers, in order of precedence) are contained in a longer one of them.
 
-    The longest holder that reaches `settings.containment` is chosen, and a holder is never removed itself: documents
-    are decided from the longest to the shortest.
+    Each gets the longest holder that reaches `settings.containment`. A holder is never removed itself: documents are
+    decided from the longest to the shortest.
     """
     sets = ShingleSets(len(left), lambda places: corpus.shingles(left[places], settings), directory)
-    parts = _by_fragment(corpus, left)
+    parts = _places_by_fragment(corpus, left)
     probes, owners = _probes(sets, parts)
     candidate, holder = _holders(sets, probes, owners, parts)
     larger = sets.sizes[holder] > sets.sizes[candidate]
-    allowed = larger & leads[left[holder]] & ~corpus.foreign[left[candidate]]
+    allowed = larger & may_remove[left[holder]] & ~corpus.foreign[left[candidate]]
     candidate, holder = candidate[allowed], holder[allowed]
     share = sets.containment(holder, candidate)
     enough = share >= (settings.containment or 1.0)
@@ -58,27 +60,27 @@ def contained(corpus: Corpus, settings: Settings, left: np.ndarray, leads: np.nd
 def shares(
     corpus: Corpus, settings: Settings, holders: np.ndarray, documents: np.ndarray, directory: Path
 ) -> np.ndarray:
-    """The part of each document's shingles that lie in the holder at the same place."""
+    """The share of each document's shingles that its holder contains, pair by pair."""
     numbers, places = np.unique(np.concatenate([holders, documents]), return_inverse=True)
-    sets = ShingleSets(len(numbers), lambda wanted: corpus.shingles(numbers[wanted], settings), directory)
+    sets = ShingleSets(len(numbers), lambda requested: corpus.shingles(numbers[requested], settings), directory)
     return sets.containment(places[: len(holders)], places[len(holders) :])
 
 
-def _by_fragment(corpus: Corpus, left: np.ndarray) -> list[np.ndarray]:
-    """Places in `left`, a fragment's together, so that each text is read once."""
+def _places_by_fragment(corpus: Corpus, left: np.ndarray) -> list[np.ndarray]:
+    """Positions in `left`, grouped by fragment, so that each text is read once."""
     order = np.lexsort((corpus.row[left], corpus.origin[left]))
     return np.split(order, np.flatnonzero(np.diff(corpus.origin[left[order]])) + 1)
 
 
 def _probes(sets: ShingleSets, parts: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """(hashes, places): the least shingles of each document, sorted by hash."""
+    """(hashes, positions): the shingles of each document with the smallest hashes, sorted by hash."""
     hashes, owners = [np.zeros(0, np.uint64)], [np.zeros(0, np.int64)]
     for places in parts:
-        sets.need(places)
+        sets.load(places)
         for rank in range(PROBES):  # sets are sorted
-            there = places[sets.sizes[places] > rank]
-            hashes.append(sets.elements(sets.starts[there] + rank))
-            owners.append(there)
+            large_enough = places[sets.sizes[places] > rank]
+            hashes.append(sets.elements(sets.starts[large_enough] + rank))
+            owners.append(large_enough)
     joined, owner = np.concatenate(hashes), np.concatenate(owners)
     order = np.lexsort((owner, joined))
     return joined[order], owner[order]
@@ -87,7 +89,7 @@ def _probes(sets: ShingleSets, parts: list[np.ndarray]) -> tuple[np.ndarray, np.
 def _holders(
     sets: ShingleSets, probes: np.ndarray, owners: np.ndarray, parts: list[np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs (document, another that holds one of its probes), each once."""
+    """Pairs (document, another document that contains one of its probes), each once."""
     nothing = np.zeros(0, np.int64)
     if not len(probes):
         return nothing, nothing

@@ -1,10 +1,11 @@
-"""All documents of a run as a few numbers each: what the global part of the search for duplicates works on.
+"""All documents of a run as a few numbers each, for the global part of the search for duplicates.
 
-The one idea: a document is its place in the order of precedence. Number 0 wins over every other document, so "the
-earlier one stays" is a comparison of two integers, and nothing after this file knows of fragments or sources.
+A document is identified by its position in the order of precedence. Number 0 takes precedence over every other
+document, so "the earlier one is kept" is a comparison of two integers, and no later code deals with fragments or
+sources.
 
-Memory: some 50 bytes a document. Bands (8 bytes a document and band) lie in a file without a name once they are many,
-and are read one at a time; texts are read again only for documents that have a candidate.
+Memory: some 50 bytes per document. Bands (8 bytes per document and band) are kept in an unnamed file if they are large,
+and are read one at a time. Texts are read again only for documents that have a candidate.
 """
 
 from __future__ import annotations
@@ -20,8 +21,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.curation.duplicates import index
-from pipeline.curation.duplicates import shingle_files as stored
+from pipeline.curation.duplicates import index, shingle_files
 from pipeline.curation.duplicates.signatures import band_hashes, signatures_of, texts_to_compare
 from pipeline.curation.duplicates.similarity import shingle_sets
 from pipeline.documents.execution import ExecutionSettings
@@ -35,90 +35,94 @@ from pipeline.text.words import shingle_count
 if TYPE_CHECKING:
     from pipeline.curation.duplicates.duplicate_settings import Settings
 
-IN_MEMORY_BYTES = 256 << 20  # band hashes beyond that lie in a file
-FEW = 8  # one document in so many of a fragment is looked for by its id, more are read with all the fragment
+IN_MEMORY_BYTES = 256 << 20  # larger band hashes are kept in a file
+# Up to 1/8 of a fragment's documents are looked up by id; for more, the whole fragment is read.
+ID_LOOKUP_RATIO = 8
 
 
 def side_table(fragment: str) -> str:
-    """Name of the signatures of a fragment within the artifact."""
+    """Name of a fragment's table of signatures within the artifact."""
     return f"signatures/{fragment}"
 
 
 @dataclass
 class Corpus:
-    """Documents in the order of precedence; all arrays have one value a document, unless said otherwise."""
+    """Documents in order of precedence; all arrays have one value per document unless stated otherwise."""
 
     documents: Documents
     fragments: list[str]
-    order: np.ndarray  # number -> position (positions: foreign documents first, then fragment after fragment)
+    order: np.ndarray  # number -> position (foreign documents come first, then fragment after fragment)
     high: np.ndarray  # uint64, the first half of doc_id
     low: np.ndarray
-    origin: np.ndarray  # int32: index into `fragments`; of foreign documents -1 - their index into `indexes`
-    row: np.ndarray  # int64: among the rows of the fragment that are left
+    origin: np.ndarray  # int32: index into `fragments`; for foreign documents, -1 - index into `indexes`
+    row: np.ndarray  # int64: among the kept rows of the fragment
     words: np.ndarray
-    source: np.ndarray  # int32: index into `sources`; of foreign documents as in `origin`
+    source: np.ndarray  # int32: index into `sources`; for foreign documents, as in `origin`
     sources: list[str]
     indexes: list[Path]
     foreign_names: list[str]
-    bands: np.ndarray = field(repr=False)  # uint64 (bands, documents), by position; may lie in a file
+    bands: np.ndarray = field(repr=False)  # uint64 (bands, documents), by position; may be in a file
     heights: dict[str, int]  # documents of each fragment
-    stored: Path | None  # where the shingles are, if they are kept
+    shingle_directory: Path | None  # where the shingles are, if they are stored
 
     def __len__(self) -> int:
         return len(self.order)
 
     @property
     def foreign(self) -> np.ndarray:
-        """Which documents lie in an index of another corpus: they are kept whatever happens."""
+        """Which documents belong to an index of another corpus; these are never removed."""
         return self.origin < 0
 
-    def leads(self, settings: Settings) -> np.ndarray:
-        """Which documents others may be removed for."""
+    def may_remove(self, settings: Settings) -> np.ndarray:
+        """Which documents may cause the removal of others."""
         if settings.within:
             return np.ones(len(self), bool)
         return self.source < len(settings.against)
 
-    def _by_fragment(self, numbers: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
-        """Documents of this corpus by fragment: (its name, places in `numbers` in the order of its rows)."""
+    def _group_by_fragment(self, numbers: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+        """Documents of this corpus by fragment: (its name, positions in `numbers` in the order of its rows)."""
         by_place = np.lexsort((self.row[numbers], self.origin[numbers]))
         origins = self.origin[numbers[by_place]]
         for origin in np.unique(origins):
             yield self.fragments[origin], by_place[origins == origin]
 
     def texts(self, numbers: np.ndarray) -> Iterator[tuple[np.ndarray, pl.Series]]:
-        """The texts of documents of this corpus, fragment by fragment: (places in `numbers`, texts)."""
-        for fragment, places in self._by_fragment(numbers):
-            path, asked = self.documents.raw.table(fragment), numbers[places]
-            if FEW * len(asked) <= self.heights[fragment]:
-                # Pages that hold none of them are not unpacked. Of equal ids any text will do: the words are the same.
-                ids = self.ids(asked)
+        """The texts of documents of this corpus, fragment by fragment: (positions in `numbers`, texts)."""
+        for fragment, places in self._group_by_fragment(numbers):
+            path, requested = self.documents.raw.table(fragment), numbers[places]
+            if ID_LOOKUP_RATIO * len(requested) <= self.heights[fragment]:
+                # Pages that hold none of them are not decompressed. For equal ids any text will do: the words are the
+                # same.
+                ids = self.ids(requested)
                 table = pl.scan_parquet(path, parallel="prefiltered").select("doc_id", "text")
                 found = table.filter(pl.col("doc_id").is_in(ids.implode())).collect().unique("doc_id", keep="first")
                 yield places, ids.to_frame().join(found, on="doc_id", how="left", maintain_order="left")["text"]
                 continue
-            # Rows are counted among those that earlier stages left.
-            rows = self.documents.kept(fragment).arg_true().gather(self.row[asked])
+            # Rows are counted among those that earlier stages kept.
+            rows = self.documents.kept(fragment).arg_true().gather(self.row[requested])
             yield places, pl.read_parquet(path, columns=["text"])["text"].gather(rows)
 
     def shingles(self, numbers: np.ndarray, settings: Settings) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """The sets of shingles of the documents, a fragment at a time: (places in `numbers`, hashes, sizes)."""
+        """The sets of shingles of the documents, a fragment at a time: (positions in `numbers`, hashes, sizes)."""
         own = np.flatnonzero(self.origin[numbers] >= 0)
-        if self.stored is None:
+        if self.shingle_directory is None:
             for places, texts in self.texts(numbers[own]):
                 yield own[places], *shingle_sets(texts_to_compare(texts, settings), settings.shingle)
         else:
-            for fragment, places in self._by_fragment(numbers[own]):
-                words = pq.read_table(self.stored / f"{side_table(fragment)}.parquet", columns=["words"])["words"]
-                path = self.stored / f"{side_table(fragment)}{stored.SUFFIX}"
+            for fragment, places in self._group_by_fragment(numbers[own]):
+                words = pq.read_table(self.shingle_directory / f"{side_table(fragment)}.parquet", columns=["words"])[
+                    "words"
+                ]
+                path = self.shingle_directory / f"{side_table(fragment)}{shingle_files.SUFFIX}"
                 rows = self.row[numbers[own[places]]]
-                yield own[places], *stored.read_sets(path, words.to_numpy(), rows, settings.shingle)
+                yield own[places], *shingle_files.read_sets(path, words.to_numpy(), rows, settings.shingle)
         for which, path in enumerate(self.indexes):
             places = np.flatnonzero(self.origin[numbers] == -1 - which)
             if places.size:
                 yield places, *index.shingles(path, self.row[numbers[places]])
 
-    def by_fragment(self) -> Iterator[np.ndarray]:
-        """For each fragment the numbers of its documents, in the order of its rows that are left."""
+    def numbers_by_fragment(self) -> Iterator[np.ndarray]:
+        """For each fragment, the numbers of its documents in the order of its kept rows."""
         number = np.empty(len(self), np.int64)  # of each position
         number[self.order] = np.arange(len(self))
         at = int(self.foreign.sum())
@@ -127,7 +131,7 @@ class Corpus:
             at += self.heights[fragment]
 
     def source_names(self, sources: np.ndarray) -> pl.Series:
-        """Names of sources (numbers as in `source`); of foreign documents, of their index."""
+        """The names of sources (numbers as in `source`); for foreign documents, the name of their index."""
         names = pl.Series([*self.sources, *reversed(self.foreign_names)], dtype=pl.String)
         return names.gather(np.where(sources < 0, sources + len(names), sources))
 
@@ -140,7 +144,7 @@ class Corpus:
         return join_id_halves(self.high[numbers], self.low[numbers])
 
 
-def halves(doc_ids: pl.Series) -> tuple[np.ndarray, np.ndarray]:
+def id_halves(doc_ids: pl.Series) -> tuple[np.ndarray, np.ndarray]:
     """128-bit ids in hex as two columns of uint64."""
     array = doc_ids.str.decode("hex").to_arrow(compat_level=pl.CompatLevel.oldest())
     if not len(array):
@@ -167,8 +171,8 @@ def _binary(rows: np.ndarray) -> pa.Array:
     return pa.Array.from_buffers(kind, len(rows), [None, pa.py_buffer(rows)])
 
 
-def matrix(values: pl.Series, columns: int) -> np.ndarray:
-    """Binary values of equal length as rows of uint32: shape (rows, columns)."""
+def signature_matrix(values: pl.Series, columns: int) -> np.ndarray:
+    """Binary values of equal length as a matrix of uint32: shape (rows, columns)."""
     array = values.to_arrow(compat_level=pl.CompatLevel.oldest())
     if not len(array):
         return np.zeros((0, columns), np.uint32)
@@ -181,7 +185,7 @@ def matrix(values: pl.Series, columns: int) -> np.ndarray:
 
 
 class SignatureTable(NamedTuple):
-    """Documents of one fragment that are left, in the order of its rows."""
+    """The signatures of the kept documents of one fragment, in the order of its rows."""
 
     high: np.ndarray  # uint64, the first half of doc_id
     low: np.ndarray
@@ -191,40 +195,40 @@ class SignatureTable(NamedTuple):
 
 
 def signature_key(settings: Settings) -> str:
-    """Key of what a signature depends on beside the document's words."""
+    """Digest of what a signature depends on in addition to the document's words."""
     about = {**settings.about_text(), "permutations": settings.permutations, "shingles": settings.keep_shingles}
     return digest(about)
 
 
 def write_signatures(draft: Draft, documents: Documents, settings: Settings, execution: ExecutionSettings) -> None:
-    """Write the signatures of every fragment into the draft; remembered ones are not made again."""
+    """Write the signatures of every fragment to the draft; remembered ones are linked."""
     about = signature_key(settings)
 
-    def wanted(fragment: str) -> TableTask:
+    def table_task(fragment: str) -> TableTask:
         name = side_table(fragment)
         key = {**documents.key(fragment), "signatures": about, "bands": list(settings.banding())}
 
-        def task(target: Path) -> tuple[Any, ...]:
-            companion = stored.SUFFIX if settings.keep_shingles else ""
+        def arguments(target: Path) -> tuple[Any, ...]:
+            companion = shingle_files.SUFFIX if settings.keep_shingles else ""
             earlier = draft.earlier_part(name, "signatures", about, companion)
             return documents.only(fragment), fragment, settings, earlier, target
 
-        return TableTask(name, key, 2 * documents.bytes(fragment), task, {"signatures": about})
+        return TableTask(name, key, 2 * documents.bytes(fragment), arguments, {"signatures": about})
 
-    tables = [wanted(fragment) for fragment in documents.fragments]
+    tables = [table_task(fragment) for fragment in documents.fragments]
     make_tables(draft, tables, write_fragment_signatures, execution, "signatures")
     if settings.keep_shingles:
-        for table in tables:  # a worker writes them before the table, so they are there
-            draft.file(f"{table.name}{stored.SUFFIX}", table.key, lambda path: {})
+        for table in tables:  # a worker writes them before the table, so they exist
+            draft.file(f"{table.name}{shingle_files.SUFFIX}", table.key, lambda path: {})
 
 
 def write_fragment_signatures(
     documents: Documents, fragment: str, settings: Settings, earlier: Path | None, target: Path
 ) -> tuple[int, dict[str, Any]]:
-    """Write the signatures of one fragment's documents that are left; returns (rows, no facts). Runs in a worker."""
+    """Write the signatures of one fragment's kept documents; returns (rows, no facts). Runs in a worker."""
     frame = documents.read(fragment, ["doc_id"])
     kept = frame["kept"]
-    high, low = halves(frame["doc_id"].filter(kept))
+    high, low = id_halves(frame["doc_id"].filter(kept))
     words, begins = np.zeros(len(high), np.int64), np.zeros(len(high), np.int64)
     signatures = np.empty((len(high), settings.permutations), np.uint32)
     fresh = np.ones(len(high), bool)
@@ -236,19 +240,19 @@ def write_fragment_signatures(
         words[~fresh], signatures[~fresh] = before.words[known], before.signatures[known]
         held = shingle_count(before.words, settings.shingle)
         begins[~fresh] = (np.cumsum(held) - held)[known]
-    made: list[np.ndarray] = [np.zeros((0, stored.WIDTH), np.uint8)]
+    made: list[np.ndarray] = [np.zeros((0, shingle_files.WIDTH), np.uint8)]
     if fresh.any():
         wanted = spread_mask(kept, fresh)
         texts = pl.read_parquet(documents.raw.table(fragment), columns=["text"])["text"].filter(wanted)
-        keep = (lambda shingles: made.append(stored.pack(shingles))) if settings.keep_shingles else None
+        keep = (lambda shingles: made.append(shingle_files.pack(shingles))) if settings.keep_shingles else None
         signatures[fresh], words[fresh] = signatures_of(
             texts_to_compare(texts, settings), settings.shingle, settings.permutations, keep
         )
     if settings.keep_shingles:
-        shingles = earlier.with_suffix(stored.SUFFIX) if earlier else None
+        shingles = earlier.with_suffix(shingle_files.SUFFIX) if earlier else None
         sizes = shingle_count(words, settings.shingle)
-        parts = stored.merge(fresh, sizes, np.concatenate(made), shingles, begins)
-        stored.write(parts, target.with_suffix(stored.SUFFIX))
+        parts = shingle_files.merge(fresh, sizes, np.concatenate(made), shingles, begins)
+        shingle_files.write(parts, target.with_suffix(shingle_files.SUFFIX))
     write_signature_table(
         SignatureTable(high, low, words, signatures, band_hashes(signatures, *settings.banding())), target
     )
@@ -256,7 +260,7 @@ def write_fragment_signatures(
 
 
 def _places(high: np.ndarray, low: np.ndarray, before: SignatureTable) -> np.ndarray:
-    """Where `before` holds each document; -1 where it does not."""
+    """The position of each document in `before`; -1 if it is not there."""
     if not len(before.low):
         return np.full(len(low), -1, np.int64)
     order = np.argsort(before.low, kind="stable")
@@ -265,14 +269,14 @@ def _places(high: np.ndarray, low: np.ndarray, before: SignatureTable) -> np.nda
 
 
 def spread_mask(mask: pl.Series, values: np.ndarray) -> pl.Series:
-    """A mask as long as `mask`, true where `mask` is and where the value for that place is too."""
+    """A mask as long as `mask`, true where both `mask` and the value for that position are true."""
     result = mask.to_numpy().copy()
     result[result] = values
     return pl.Series(result)
 
 
 def write_signature_table(signed: SignatureTable, path: Path) -> None:
-    """Write a table of signatures: nothing in it can be compressed, so nothing is."""
+    """Write a table of signatures, uncompressed: hashes do not compress."""
     columns = {"high": pa.array(signed.high), "low": pa.array(signed.low), "words": pa.array(signed.words)}
     columns |= {f"band {number}": pa.array(values) for number, values in enumerate(signed.bands)}
     columns["signature"] = _binary(signed.signatures)
@@ -285,7 +289,7 @@ def write_signature_table(signed: SignatureTable, path: Path) -> None:
 
 
 def read_signature_table(path: Path, permutations: int, signatures: bool = True) -> SignatureTable:
-    """A table of signatures; without them (what the search for candidates needs) if `signatures` is False."""
+    """A table of signatures. signatures: False reads all but these, which is enough to search for candidates."""
     with pq.ParquetFile(path, memory_map=True) as file:
         names = file.schema_arrow.names
         table = file.read([name for name in names if signatures or name != "signature"], use_threads=False)
@@ -311,9 +315,9 @@ def read_signature_table(path: Path, permutations: int, signatures: bool = True)
 def load_corpus(
     draft: Draft, documents: Documents, settings: Settings, execution: ExecutionSettings, sources: list[str]
 ) -> Corpus:
-    """All documents that are left, and those of the indexes, in the order of precedence.
+    """All kept documents and those of the indexes, in order of precedence.
 
-    sources: every source, the one that wins first.
+    sources: every source, in order of precedence.
     """
     write_signatures(draft, documents, settings, execution)
     fragments = documents.fragments
@@ -324,7 +328,7 @@ def load_corpus(
     high, low = np.empty(total, np.uint64), np.empty(total, np.uint64)
     words, row = np.empty(total, np.int64), np.empty(total, np.int64)
     origin, source = np.empty(total, np.int32), np.empty(total, np.int32)
-    values = room(settings.banding()[0], total, draft.directory)
+    values = allocate(settings.banding()[0], total, draft.directory)
     at = 0
     for which in [-1 - which for which in range(len(indexes))] + list(range(len(fragments))):
         if which < 0:
@@ -337,7 +341,7 @@ def load_corpus(
         high[here], low[here], words[here] = signed.high, signed.low, signed.words
         row[here], origin[here], source[here] = np.arange(height), which, of
         values[:, here] = signed.bands
-        # A document without a word resembles nothing: a value of its own in every band.
+        # A document without words resembles nothing: it gets a unique value in every band.
         empty = at + np.flatnonzero(signed.words == 0)
         values[:, empty] = empty.astype(np.uint64)
         at += height
@@ -351,15 +355,15 @@ def load_corpus(
 
 def _foreign(path: Path, settings: Settings) -> SignatureTable:
     table = index.read_signatures(path, settings)
-    signatures = matrix(table["signature"], settings.permutations)
+    signatures = signature_matrix(table["signature"], settings.permutations)
     bands = band_hashes(signatures, *settings.banding())
-    return SignatureTable(*halves(table["doc_id"]), table["words"].to_numpy(), signatures, bands)
+    return SignatureTable(*id_halves(table["doc_id"]), table["words"].to_numpy(), signatures, bands)
 
 
 def precedence(source: np.ndarray, words: np.ndarray, high: np.ndarray, low: np.ndarray) -> np.ndarray:
-    """Positions in the order of precedence: by source, longer first, then by doc_id (what comes first, of equal ones).
+    """Positions in order of precedence: by source, longer documents first, then by doc_id, then by position.
 
-    One 64-bit key holds what decides nearly always: 16 bits of source, 24 of words, 24 of doc_id.
+    One 64-bit key nearly always decides: 16 bits of source, 24 of words, 24 of doc_id.
     """
     rank = source.astype(np.int64) - (int(source.min()) if len(source) else 0)
     if len(rank) and int(rank.max()) >= 1 << 16:
@@ -376,7 +380,7 @@ def precedence(source: np.ndarray, words: np.ndarray, high: np.ndarray, low: np.
 
 
 def _repeated_mask(values: np.ndarray) -> np.ndarray:
-    """Which of sorted values are not the only ones of their kind."""
+    """Which of the sorted values occur more than once."""
     result = np.zeros(len(values), bool)
     same = values[1:] == values[:-1]
     result[1:] = same
@@ -385,14 +389,15 @@ def _repeated_mask(values: np.ndarray) -> np.ndarray:
 
 
 def documents_with_equal_ids(high: np.ndarray, low: np.ndarray) -> np.ndarray:
-    """Places of documents whose id another one has too: those of one id together, each in their order."""
+    """Positions of documents that share their id with another one, grouped by id, in order within a group."""
     order = np.argsort(low)
     among = order[_repeated_mask(low[order])]
     return among[np.lexsort((among, low[among], high[among]))]
 
 
-def room(rows: int, columns: int, directory: Path) -> np.ndarray:
-    """An array of uint64 to fill, in memory if it is small, else in a file that has no name to be left behind."""
+def allocate(rows: int, columns: int, directory: Path) -> np.ndarray:
+    """An uninitialised array of uint64, in memory if it is small, else in an unnamed file that no kill leaves
+    behind."""
     if 8 * rows * columns <= IN_MEMORY_BYTES:
         return np.empty((rows, columns), np.uint64)
     with tempfile.TemporaryFile(dir=directory) as file:

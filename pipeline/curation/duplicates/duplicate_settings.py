@@ -1,4 +1,4 @@
-"""What a recipe can say about duplicates."""
+"""The settings of the search for duplicates."""
 
 from __future__ import annotations
 
@@ -10,41 +10,41 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pipeline.curation.duplicates.signatures import bands_for
 from pipeline.settings import StageSettings
 
-TEXT_VERSION = "3"  # of what is read from a text: its words, n-grams and signature
+TEXT_VERSION = "3"  # of what is computed from a text: its words, n-grams and signature
 
 
 class Settings(StageSettings):
     """The block `curation.duplicates`."""
 
     threshold: float = Field(
-        0.8, gt=0, le=1, description="Jaccard similarity from which on a document is a copy (Lee et al. 2022: 0.8)"
+        0.8, gt=0, le=1, description="Least Jaccard similarity of near duplicates (Lee et al. 2022: 0.8)"
     )
-    shingle: int = Field(5, ge=1, le=64, description="Words of an n-gram (GPT-3, FineWeb and Lee et al. use 5)")
+    shingle: int = Field(5, ge=1, le=64, description="Words per n-gram (GPT-3, FineWeb and Lee et al. use 5)")
     permutations: int = Field(112, ge=2, le=1024, description="Length of a MinHash signature (FineWeb: 14 x 8 = 112)")
     bands: tuple[int, int] | None = Field(
-        None, description="(bands, rows of a band); left out, as many rows as keep `recall` at the threshold"
+        None, description="(bands, rows per band); default: as many rows as reach `recall` at the threshold"
     )
     recall: float = Field(
-        0.98, gt=0, lt=1, description="Share of pairs just at the threshold that become candidates, by theory"
+        0.98, gt=0, lt=1, description="Expected share of pairs exactly at the threshold that become candidates"
     )
     containment: float | None = Field(
-        None, gt=0, le=1, description="Also remove what lies in a longer document to this part; off by default"
+        None, gt=0, le=1, description="Also remove a document if a longer one contains this share of it; off by default"
     )
-    fold_case: bool = Field(False, description="Compare without regard to case")
+    fold_case: bool = Field(False, description="Ignore case in comparisons")
     ignore_punctuation: bool = Field(False, description="Compare letters and digits only")
-    ignore_markup: bool = Field(False, description="Compare without HTML and XML tags")
+    ignore_markup: bool = Field(False, description="Ignore HTML and XML tags in comparisons")
     keep_shingles: bool = Field(
         True,
-        description="Keep the n-grams' hashes (6 bytes a word): new documents are compared without unpacking old text",
+        description="Store the n-grams' hashes (6 bytes per word), so that comparing new documents reads no old text",
     )
     against: tuple[str, ...] = Field(
-        (), description="Sources that come before all others: others lose what these hold, never the other way"
+        (), description="Sources that take precedence: their duplicates are removed from all others, never the reverse"
     )
     within: bool = Field(
-        True, description="false: remove only what `against` or `indexes` hold, and leave copies elsewhere alone"
+        True, description="false: remove only duplicates of documents in `against` or `indexes`, and keep all others"
     )
     indexes: tuple[str, ...] = Field(
-        (), description="Index files of other corpora (`slm index`): what they hold is removed here"
+        (), description="Index files of other corpora (`slm index`), whose documents are removed from this one"
     )
 
     @field_validator("indexes")
@@ -66,6 +66,6 @@ class Settings(StageSettings):
         return self.bands or bands_for(self.threshold, self.permutations, self.recall)
 
     def about_text(self) -> dict[str, Any]:
-        """What a document's signature and shingles depend on, beside its words."""
+        """What a document's signature and shingles depend on in addition to its words."""
         names = ("shingle", "fold_case", "ignore_punctuation", "ignore_markup")
         return {"version": TEXT_VERSION, **{name: getattr(self, name) for name in names}}

@@ -1,8 +1,7 @@
-"""A corpus as one file that other corpora can be compared with: an id, a signature and the shingles of each document.
+"""A corpus as one file that other corpora are compared with: the id, signature and shingles of each document.
 
-The one idea: what is removed in favour of a document elsewhere is removed for the same checked reason as any other.
-So an index holds the shingles too (48-bit hashes, some 8 bytes a word), not the signatures alone, and no text: it can
-be handed on where the text must not be.
+Removals in favour of an index are verified exactly, like all others. So an index holds the shingles (48-bit hashes,
+some 8 bytes per word), not only the signatures. It holds no text, so it can be shared even if the text cannot.
 """
 
 from __future__ import annotations
@@ -24,13 +23,13 @@ from pipeline.store.tables import put_in_place
 if TYPE_CHECKING:
     from pipeline.curation.duplicates.duplicate_settings import Settings
 
-ABOUT = b"slm.index"  # key of the file's metadata: what its signatures and shingles were made with
+ABOUT = b"slm.index"  # metadata key of the settings that its signatures and shingles were made with
 
 
 def digest_of(path: str) -> str:
-    """The hash of an index file; a UserError where there is none."""
+    """The hash of an index file. Raises UserError if there is no such file."""
     if not Path(path).is_file():
-        raise UserError(f"`curation.duplicates.indexes`: there is no file {path}; `slm index FILE` makes one.")
+        raise UserError(f"`curation.duplicates.indexes`: there is no file {path}: make it with `slm index FILE`.")
     return file_digest(Path(path))
 
 
@@ -40,12 +39,12 @@ class Part(NamedTuple):
     ids: pl.Series
     words: pl.Series
     signatures: pl.Series
-    hashes: np.ndarray  # their sets of shingles, one after the other
+    hashes: np.ndarray  # their sets of shingles, concatenated
     sizes: np.ndarray
 
 
 def write(path: Path, parts: Iterable[Part], settings: Settings) -> int:
-    """Write an index, a part at a time; returns how many documents it holds."""
+    """Write an index part by part; returns the number of documents."""
     kind = pa.schema(
         [("doc_id", pa.string()), ("words", pa.int64()), ("signature", pa.binary()),
          ("shingles", pa.large_list(pa.uint64()))],
@@ -71,18 +70,18 @@ def _about(settings: Settings) -> dict[str, Any]:
 
 
 def read_signatures(path: Path, settings: Settings) -> pl.DataFrame:
-    """doc_id, words, signature of an index; a UserError where it was made with other settings."""
+    """doc_id, words, signature of an index. Raises UserError if it was made with other settings."""
     try:
         metadata = pq.read_schema(path).metadata or {}
         about = json.loads(metadata[ABOUT])
     except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{path} is no index of documents: make one with `slm index FILE`.") from error
+        raise UserError(f"{path} is not an index of documents: make one with `slm index FILE`.") from error
     wanted = _about(settings)
     for name, value in wanted.items():
         if about.get(name) != value:
             raise UserError(
                 f"The index {path} was made with `{name}: {about.get(name)}` and this recipe has `{name}: {value}` "
-                "in `curation.duplicates`: make the index again, or set the same."
+                "in `curation.duplicates`: make the index again, or use the same value."
             )
     return pl.read_parquet(path, columns=["doc_id", "words", "signature"])
 

@@ -1,18 +1,18 @@
 """`duplicate_decisions`: exact, near and contained duplicates over all fragments, each removal with its reason.
 
-The one idea: what is read from text is remembered by fragment (a signature for each document), what is global works on
-small columns, and what decides is exact. In order:
+What is computed from text is remembered by fragment (a signature for each document), global steps work on small
+columns, and every decision is verified exactly. In order:
 
 1. signatures   each fragment's documents -> MinHash signatures, in a side table `signatures/<fragment>.parquet`;
                 a document whose signature an earlier version holds is not read again
 2. precedence   all documents in one order: the recipe's order of sources, longer first (words), then doc_id
-3. exact        of equal doc_id the first stays
-4. candidates   documents that share a band of their signatures
-5. verification exact Jaccard similarity of candidates, as the greedy choice asks for it (selection.py); pairs that an
-                earlier version compared are remembered too, in `pairs/compared.parquet`
-6. decisions    one table a fragment
+3. exact        of documents with the same doc_id the first is kept
+4. candidates   documents whose signatures share a band
+5. verification exact Jaccard similarity of candidates, as the greedy selection needs it (selection.py); compared pairs
+                are remembered in `pairs/compared.parquet`
+6. decisions    one table per fragment
 
-Nothing depends on the order of input, of fragments or of workers, nor on what was remembered.
+The result does not depend on the order of inputs, fragments or workers, nor on what was remembered.
 """
 
 from __future__ import annotations
@@ -51,16 +51,16 @@ from pipeline.store.draft import Draft
 VERSION = "3"
 ASSET = "duplicate_decisions"
 RULES = (
-    Rule("exact_duplicate", "a document that stays has the same words (only white space or composition differs)"),
+    Rule("exact_duplicate", "a kept document has the same words (only white space or Unicode composition differs)"),
     Rule(
         "near_duplicate",
-        "a document that stays shares at least `threshold` of all word n-grams of either (Jaccard)",
+        "shares at least `threshold` of all word n-grams with a kept document (Jaccard)",
         "Lee et al. 2022, section 4.2: 0.8",
         limits=(Limit("jaccard", ">=", "threshold"),),
     ),
     Rule(
         "contained",
-        "a longer document that stays holds at least `containment` of its word n-grams",
+        "a longer kept document contains at least `containment` of its word n-grams",
         "Broder 1997: containment",
         limits=(
             Limit("containment", ">=", "containment", figure=pl.when(pl.col("reason") == "contained").then("score")),
@@ -76,7 +76,7 @@ NAMES = [None, *REASONS]  # by the numbers above
 def make(context: RunContext, inputs: Inputs, settings: Settings) -> Artifact:
     """Decide which documents are duplicates. inputs: raw_documents, previous.
 
-    Of copies, the one of the source that the recipe names first stays.
+    Of duplicates, the document of the source that the recipe names first is kept.
     """
     documents, named = stage_inputs(inputs)
     order = source_order(documents, context.sources, settings.against)
@@ -90,7 +90,7 @@ def make(context: RunContext, inputs: Inputs, settings: Settings) -> Artifact:
         draft.counts = total_counts(draft.entries)
         refuse_to_remove_all(ASSET, draft.counts)
 
-    # The paths of indexes are not of the result; what lies in them is.
+    # The result depends on the contents of indexes, not on their paths.
     identity = {**settings.model_dump(mode="json", exclude={"indexes"}), "source_order": order}
     return context.store.make(
         ASSET, code_version=VERSION, settings=identity, inputs=named, build=build, log=context.log
@@ -98,13 +98,13 @@ def make(context: RunContext, inputs: Inputs, settings: Settings) -> Artifact:
 
 
 def source_order(documents: Documents, sources: Sequence[str], against: Sequence[str]) -> list[str]:
-    """The sources that have documents, in the order of precedence."""
+    """The sources that have documents, in order of precedence."""
     present = sorted({documents.source(fragment) for fragment in documents.fragments})
     for name in against:
         if name not in present:
             raise UserError(
                 f"`curation.duplicates.against` names the source `{name}`, which has no documents: "
-                f"known are {', '.join(present)}."
+                f"use {', '.join(present)}."
             )
     known = [name for name in sources if name in present]
     rest = [name for name in present if name not in known]
@@ -114,15 +114,16 @@ def source_order(documents: Documents, sources: Sequence[str], against: Sequence
 def decide(
     draft: Draft, documents: Documents, settings: Settings, execution: ExecutionSettings, order: list[str]
 ) -> None:
-    """All steps, into the draft."""
+    """Run all steps and write the tables to the draft."""
     corpus = load_corpus(draft, documents, settings, execution, order)
-    leads = corpus.leads(settings)
-    keeper = _exact(corpus, leads)
+    may_remove = corpus.may_remove(settings)
+    keeper = _exact_duplicates(corpus, may_remove)
     reason = np.where(keeper >= 0, EXACT, KEPT)
     score = np.where(keeper >= 0, 1.0, np.nan)
-    left = np.flatnonzero(keeper < 0)  # numbers of what is left; compared under their place in this list
+    # Numbers of the documents still kept; below, they are identified by their position in this list.
+    left = np.flatnonzero(keeper < 0)
 
-    places = np.full(len(corpus), -1, np.int64)  # in `left`, of each position
+    places = np.full(len(corpus), -1, np.int64)  # position in `left`, for each position in the corpus
     places[corpus.order[left]] = np.arange(len(left))
     members = selection.buckets(corpus.bands, places)
     sets = ShingleSets(len(left), lambda places: corpus.shingles(left[places], settings), draft.directory)
@@ -132,60 +133,63 @@ def decide(
         values = remembered.look_up(corpus.pair_ids(left[one], left[other]))
         missing = np.isnan(values)
         if missing.any():
-            # Read at once what later rounds will ask for: pairs with a document that no remembered pair holds, and
-            # pairs of documents that are both candidates of such a one, which may take the place of what they went for.
+            # Read ahead what later rounds will need: pairs with a document that is in no remembered pair, and pairs of
+            # candidates of such a document, since it may replace the document that they were removed for.
             fresh, asked = np.zeros(len(left), bool), np.unique(np.concatenate([open_one, open_other]))
-            fresh[asked] = ~remembered.met(corpus.low[left[asked]])
+            fresh[asked] = ~remembered.contains(corpus.low[left[asked]])
             near_fresh = fresh.copy()
             near_fresh[open_one[fresh[open_other]]] = near_fresh[open_other[fresh[open_one]]] = True
             ahead = fresh[open_one] | fresh[open_other] | (near_fresh[open_one] & near_fresh[open_other])
-            sets.need(np.concatenate([one[missing], other[missing], open_one[ahead], open_other[ahead]]))
+            sets.load(np.concatenate([one[missing], other[missing], open_one[ahead], open_other[ahead]]))
             values[missing] = sets.jaccard(one[missing], other[missing])
         return values
 
-    chosen = selection.choose(members, len(left), similarity, settings.threshold, leads[left], ~corpus.foreign[left])
+    chosen = selection.choose(
+        members, len(left), similarity, settings.threshold, may_remove[left], ~corpus.foreign[left]
+    )
     gone = np.flatnonzero(chosen.keeper >= 0)
     keeper[left[gone]], reason[left[gone]] = left[chosen.keeper[gone]], NEAR
     score[left[gone]] = chosen.similarity[gone]
-    # A copy of what has now gone has the same words, so it goes for the same document.
+    # An exact copy of a removed document has the same words, so it is removed for the same document.
     copies = np.flatnonzero(reason == EXACT)
     copies = copies[keeper[keeper[copies]] >= 0]
     reason[copies], score[copies], keeper[copies] = NEAR, score[keeper[copies]], keeper[keeper[copies]]
     write_pairs(draft, settings, corpus, left[chosen.left], left[chosen.right], chosen.compared)
     if settings.containment is not None:
-        _remove_contained(corpus, settings, draft.directory, leads, keeper, reason, score)
+        _remove_contained(corpus, settings, draft.directory, may_remove, keeper, reason, score)
     draft.facts = {
         "bands": len(corpus.bands), "rows": settings.banding()[1], "documents": int((~corpus.foreign).sum()),
         "foreign": int(corpus.foreign.sum()), "candidates": len(np.unique(members & np.uint64(0xFFFFFFFF))),
         "compared": len(chosen.left), "similar": int((chosen.compared >= settings.threshold).sum()),
     }  # fmt: skip
-    for fragment, numbers in zip(documents.fragments, corpus.by_fragment(), strict=True):
+    for fragment, numbers in zip(documents.fragments, corpus.numbers_by_fragment(), strict=True):
         _write(draft, documents, fragment, corpus, keeper[numbers], reason[numbers], score[numbers])
 
 
-def _exact(corpus: Corpus, leads: np.ndarray) -> np.ndarray:
-    """For each document the first one of the same doc_id, if it is another and may have it removed; else -1."""
+def _exact_duplicates(corpus: Corpus, may_remove: np.ndarray) -> np.ndarray:
+    """For each document, the first one with the same doc_id, if that is another one and may cause its removal; else
+    -1."""
     keeper = np.full(len(corpus), -1, np.int64)
     alike = documents_with_equal_ids(corpus.high, corpus.low)
     if alike.size:
         high, low = corpus.high[alike], corpus.low[alike]
         fresh = np.concatenate([[True], (high[1:] != high[:-1]) | (low[1:] != low[:-1])])
         first = alike[fresh][np.cumsum(fresh) - 1]
-        copy = (first != alike) & leads[first] & ~corpus.foreign[alike]
+        copy = (first != alike) & may_remove[first] & ~corpus.foreign[alike]
         keeper[alike[copy]] = first[copy]
     return keeper
 
 
 def _remove_contained(
-    corpus: Corpus, settings: Settings, directory: Path, leads: np.ndarray,
+    corpus: Corpus, settings: Settings, directory: Path, may_remove: np.ndarray,
     keeper: np.ndarray, reason: np.ndarray, score: np.ndarray,
 ) -> None:  # fmt: skip
-    """Mark, in place, what lies in a longer document that is kept.
+    """Mark, in place, the documents contained in a longer kept document.
 
-    A document that others were removed for may go only if they lie in the same longer document too.
+    A document that others were removed for is removed only if the same longer document contains them too.
     """
     left = np.flatnonzero(keeper < 0)
-    found = containment.contained(corpus, settings, left, leads, directory)
+    found = containment.contained(corpus, settings, left, may_remove, directory)
     place = np.full(len(corpus), -1, np.int64)
     place[found.document] = np.arange(len(found.document))
     followers = np.flatnonzero((keeper >= 0) & (place[np.maximum(keeper, 0)] >= 0))
@@ -206,7 +210,7 @@ def _write(
     draft: Draft, documents: Documents, fragment: str, corpus: Corpus,
     keeper: np.ndarray, reason: np.ndarray, score: np.ndarray,
 ) -> None:  # fmt: skip
-    """Write the decisions of one fragment. keeper, reason, score: one a row of it that is left."""
+    """Write the decisions of one fragment. keeper, reason, score: one per kept row of the fragment."""
     removed = np.flatnonzero(keeper >= 0)
     for_them = keeper[removed]
 
@@ -214,7 +218,7 @@ def _write(
         ids, names = corpus.ids(for_them), corpus.source_names(corpus.source[for_them])
         frame = documents.read(fragment, ["doc_id"])
         kept = frame["kept"]
-        place = np.full(len(keeper), len(removed))  # what lies behind the removed ones is null
+        place = np.full(len(keeper), len(removed))  # the position after the removed documents, which is null
         place[removed] = np.arange(len(removed))
         chosen = {
             "keep": keeper < 0,
@@ -229,10 +233,10 @@ def _write(
         return decision_table(frame["doc_id"], kept, pl.DataFrame(chosen), scatter(pl.DataFrame(signals), kept))
 
     sources, which = np.unique(corpus.source[for_them], return_inverse=True)
-    told = hashlib.sha256("\n".join(corpus.source_names(sources)).encode())
+    outcome = hashlib.sha256("\n".join(corpus.source_names(sources)).encode())
     for column in (removed, corpus.high[for_them], corpus.low[for_them], which, reason, score):
-        told.update(np.ascontiguousarray(column).tobytes())
-    key = {**documents.key(fragment), "version": VERSION, "enabled": True, "outcome": told.hexdigest()}
+        outcome.update(np.ascontiguousarray(column).tobytes())
+    key = {**documents.key(fragment), "version": VERSION, "enabled": True, "outcome": outcome.hexdigest()}
     draft.table(fragment, key, compute, facts=partial(decision_facts, source=documents.source(fragment)))
 
 
@@ -253,8 +257,8 @@ STAGE = CorpusStage(
     name=ASSET,
     block="duplicates",
     description=(
-        "Exact and near duplicates. MinHash finds candidates, and each is then compared exactly: a document goes "
-        "only if it is at least as similar as the threshold to one that stays, which is named beside it."
+        "Exact and near duplicates. MinHash finds candidates, and each is compared exactly: a document is removed only "
+        "if its similarity to a kept document reaches the threshold. The decision names that document."
     ),
     kinds=("python", "numpy", "parquet"),
     settings=Settings,

@@ -1,7 +1,7 @@
-"""Pairs of documents whose similarity was computed: kept in the artifact, and not computed again by the next version.
+"""Pairs of documents with known similarity: stored in the artifact and reused by the next version.
 
-A pair's similarity is a property of the two documents' words alone, so it may be remembered under their doc_ids; which
-pairs are asked for, and what follows from them, is worked out anew each time.
+A pair's similarity depends on the words of the two documents alone, so it can be remembered under their doc_ids. Which
+pairs are needed, and the decisions that follow, are computed anew each time.
 """
 
 from __future__ import annotations
@@ -20,49 +20,50 @@ if TYPE_CHECKING:
     from pipeline.curation.duplicates.corpus import Corpus
     from pipeline.curation.duplicates.duplicate_settings import Settings
 
-TABLE = "pairs/compared"  # left, right (doc_ids, the one that takes precedence left), jaccard
+TABLE = "pairs/compared"  # left, right (doc_ids; left takes precedence), jaccard
 
-Ids = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # of pairs: high and low half of one id, then of the other
+# Of pairs: the high and low half of one id, then of the other.
+Ids = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
 class KnownSimilarities:
     """The similarities that an earlier version computed."""
 
     def __init__(self, draft: Draft, settings: Settings):
-        from pipeline.curation.duplicates.corpus import halves
+        from pipeline.curation.duplicates.corpus import id_halves
 
         path = draft.earlier_part(TABLE, "pairs", digest(settings.about_text()))
-        self._met: np.ndarray | None = None
+        self._low_halves: np.ndarray | None = None
         if path is None:
             self.keys, self.values, self.ids = np.zeros(0, np.uint64), np.zeros(0), np.zeros((4, 0), np.uint64)
             return
         table = pl.read_parquet(path)
-        ids = _sorted_pairs((*halves(table["left"]), *halves(table["right"])))
+        ids = _sorted_pairs((*id_halves(table["left"]), *id_halves(table["right"])))
         keys = _keys(ids)
         order = np.argsort(keys)
         self.keys, self.values, self.ids = keys[order], table["jaccard"].to_numpy()[order], ids[:, order]
 
     def look_up(self, ids: Ids) -> np.ndarray:
-        """The similarity of each pair; nan where it is not remembered."""
+        """The similarity of each pair; NaN if it is unknown."""
         result = np.full(len(ids[0]), np.nan)
         if len(self.keys):
-            wanted = _sorted_pairs(ids)
-            places = np.minimum(np.searchsorted(self.keys, _keys(wanted)), len(self.keys) - 1)
-            known = (self.ids[:, places] == wanted).all(axis=0)
+            pairs = _sorted_pairs(ids)
+            places = np.minimum(np.searchsorted(self.keys, _keys(pairs)), len(self.keys) - 1)
+            known = (self.ids[:, places] == pairs).all(axis=0)
             result[known] = self.values[places[known]]
         return result
 
-    def met(self, low: np.ndarray) -> np.ndarray:
-        """Whether a document (second half of its id) is in any remembered pair."""
-        if self._met is None:
-            self._met = np.unique(np.concatenate([self.ids[1], self.ids[3]]))
-        if not len(self._met):
+    def contains(self, low: np.ndarray) -> np.ndarray:
+        """Whether each document (second half of its id) is in any known pair."""
+        if self._low_halves is None:
+            self._low_halves = np.unique(np.concatenate([self.ids[1], self.ids[3]]))
+        if not len(self._low_halves):
             return np.zeros(len(low), bool)
-        return self._met[np.minimum(np.searchsorted(self._met, low), len(self._met) - 1)] == low
+        return self._low_halves[np.minimum(np.searchsorted(self._low_halves, low), len(self._low_halves) - 1)] == low
 
 
 def _sorted_pairs(ids: Ids) -> np.ndarray:
-    """The four halves of each pair's ids as rows, the smaller id first."""
+    """The four id halves of each pair as rows, the smaller id first."""
     swap = (ids[0] > ids[2]) | ((ids[0] == ids[2]) & (ids[1] > ids[3]))
     return np.stack([np.where(swap, ids[(part + 2) % 4], ids[part]) for part in range(4)])
 

@@ -1,11 +1,11 @@
-"""`repetition_edits`: sentences and lines that many documents hold are cut, as edits.
+"""`repetition_edits`: sentences and lines that occur in many documents are cut, as edits.
 
-The one idea: only hashes are counted across documents. Each fragment's sentences are remembered in a side table
-`sentences/<fragment>.parquet` (document, hash, place); counting reads their hashes a range at a time, so that memory
-does not grow with the corpus; and what turns out frequent is a short list that each fragment's table is joined with.
+Only hashes are counted across documents. Each fragment's sentences are remembered in a side table
+`sentences/<fragment>.parquet` (document, hash, position). Counting reads one range of hashes at a time, so that memory
+does not grow with the corpus. The frequent sentences are a short list that each fragment's table is joined with.
 
-In code only comment lines are cut (between Markdown's fences also what reads as a sentence): `return None` stands in
-every program, and taking it out would break them all.
+In code only comment lines are cut (and, between Markdown's fences, what reads as a sentence): `return None` is in every
+program, and cutting it would break them all.
 """
 
 from __future__ import annotations
@@ -49,33 +49,33 @@ ASSET = "repetition_edits"
 RULES = (
     Rule(
         "too_short_after_cuts",
-        "fewer than `min_words_left` words are left once repeated sentences are cut",
+        "fewer than `min_words_left` words remain after repeated sentences are cut",
         limits=(Limit("words left", "<", "min_words_left", figure=pl.col("score")),),
     ),
 )
 REASONS = meanings_of(RULES)
 LABEL = "repeated_sentence"
-COUNTED_AT_ONCE = 1 << 25  # sentences whose hashes are in memory together
-READ_AT_ONCE = 1 << 21  # sentences of tables that are read together
+COUNTED_AT_ONCE = 1 << 25  # sentences whose hashes are in memory at the same time
+READ_AT_ONCE = 1 << 21  # most sentences of the tables read together
 SENTENCE = ("row", "hash", "start", "after", "words")  # columns of a side table
 
 
 class Settings(StageSettings):
     max_documents: int = Field(
-        10, ge=1, description="A sentence may stand in this many documents; in more, it is cut from all of them"
+        10, ge=1, description="A sentence may occur in this many documents; if it occurs in more, it is cut from all"
     )
     window: int = Field(
-        1, ge=1, le=10, description="Sentences in a row that are counted as one; C4 uses 3 (Raffel et al. 2020, 2.2)"
+        1, ge=1, le=10, description="Consecutive sentences that count as one unit; C4 uses 3 (Raffel et al. 2020, 2.2)"
     )
     min_bytes: int = Field(30, ge=1, description="Shorter sentences are never cut (30 letters, 10 Korean syllables)")
-    keep_first: bool = Field(False, description="true: leave the sentence in the first document that holds it (C4)")
-    min_words_left: int = Field(10, ge=0, description="Remove a document of which cuts leave fewer words than this")
+    keep_first: bool = Field(False, description="true: leave the sentence in the first document that contains it (C4)")
+    min_words_left: int = Field(10, ge=0, description="Remove a document if cuts leave fewer words than this")
 
 
 def make(context: RunContext, inputs: Inputs, settings: Settings) -> Artifact:
-    """Cut what is repeated over documents. inputs: raw_documents, previous.
+    """Cut what is repeated across documents. inputs: raw_documents, previous.
 
-    Which document is the first that holds a sentence follows the recipe's order of sources.
+    The recipe's order of sources decides which document is the first that contains a sentence.
     """
     documents, named = stage_inputs(inputs)
     order = source_order(documents, context.sources, ())
@@ -110,7 +110,7 @@ def side_table(fragment: str) -> str:
 
 
 def find_all(draft: Draft, documents: Documents, settings: Settings, execution: ExecutionSettings) -> None:
-    """Write the sentences of every fragment into the draft, remembered ones without reading text."""
+    """Write the sentences of every fragment to the draft; remembered tables are linked without reading text."""
     about = digest({"version": VERSION, "window": settings.window, "min_bytes": settings.min_bytes})
     tables = [
         fragment_task(documents, name, side_table(name), {"sentences": about}, settings) for name in documents.fragments
@@ -121,11 +121,11 @@ def find_all(draft: Draft, documents: Documents, settings: Settings, execution: 
 def find_in_fragment(
     documents: Documents, fragment: str, settings: Settings, target: Path
 ) -> tuple[int, dict[str, Any]]:
-    """Write the table of a fragment's sentences; returns its rows, and no facts. Runs in a worker."""
+    """Write the table of a fragment's sentences; returns (rows, no facts). Runs in a worker."""
     frame = documents.read(fragment, ["text", "lang"]).filter("kept")
     code = (frame["lang"] == "code").fill_null(False).to_numpy()
     found = windows(sentences_of(frame["text"], code), settings.window)
-    # A line of one word is an address or a number, one without letters a ruler.
+    # A line of one word is an address or a number; one without letters is a rule.
     says_something = (found.words > 1) & (2 * found.letters >= found.size)
     long_enough = (found.size >= settings.min_bytes) & says_something & found.comment
     table = pl.DataFrame(
@@ -142,7 +142,7 @@ def find_in_fragment(
 
 
 def windows(one: Sentences, number: int) -> Sentences:
-    """Runs of `number` sentences of a document, in place of single ones; shorter documents have none."""
+    """Runs of `number` consecutive sentences of a document as one each; shorter documents have none."""
     if number == 1 or len(one.hash) < number:
         return one if number == 1 else Sentences(*(column[:0] for column in one))
     first = np.arange(len(one.hash) - number + 1)
@@ -165,7 +165,7 @@ def windows(one: Sentences, number: int) -> Sentences:
 
 
 def frequent_sentences(draft: Draft, documents: Documents, settings: Settings, order: list[str]) -> pl.DataFrame:
-    """Sentences that more than `max_documents` hold: `hash` (sorted), `documents`, `first` (doc_id of the first)."""
+    """Sentences in more than `max_documents` documents: `hash` (sorted), `documents`, `first` (doc_id of the first)."""
     batches = list(sentence_tables(draft, documents))
     total = sum(draft.entries[f"{side_table(fragment)}.parquet"]["rows"] for fragment in documents.fragments)
     ranges = -(-total // COUNTED_AT_ONCE) or 1
@@ -196,7 +196,7 @@ def frequent_sentences(draft: Draft, documents: Documents, settings: Settings, o
 
 
 def sentence_tables(draft: Draft, documents: Documents) -> Iterator[dict[str, Path]]:
-    """The side tables by fragment, as many at a time as may be read together."""
+    """The side tables by fragment, in batches that are read together."""
     tables = {fragment: draft.path(f"{side_table(fragment)}.parquet") for fragment in documents.fragments}
     rows = {fragment: draft.entries[f"{side_table(fragment)}.parquet"]["rows"] for fragment in documents.fragments}
     return in_batches(tables, rows, READ_AT_ONCE)
@@ -205,7 +205,7 @@ def sentence_tables(draft: Draft, documents: Documents) -> Iterator[dict[str, Pa
 def cuts_by_fragment(
     draft: Draft, documents: Documents, frequent: pl.DataFrame | None
 ) -> Iterator[tuple[str, pl.DataFrame | None]]:
-    """Of each fragment its sentences that are frequent, in their order, with `documents` and `first`."""
+    """For each fragment, its frequent sentences in order, with `documents` and `first`."""
     if frequent is None:
         yield from ((fragment, None) for fragment in documents.fragments)
         return
@@ -227,12 +227,17 @@ def _write(draft: Draft, documents: Documents, fragment: str, settings: Settings
     if cuts is not None:
         key["cuts"] = hashlib.sha256(cuts.write_ndjson().encode()).hexdigest()
     draft.table(
-        fragment, key, lambda: decided(documents, fragment, settings, cuts), partial(decision_facts, source=source)
+        fragment,
+        key,
+        lambda: decision_table_of(documents, fragment, settings, cuts),
+        partial(decision_facts, source=source),
     )
 
 
-def decided(documents: Documents, fragment: str, settings: Settings, cuts: pl.DataFrame | None) -> pl.DataFrame:
-    """The decision table of a fragment. cuts: its sentences that are frequent, with `documents` and `first`."""
+def decision_table_of(
+    documents: Documents, fragment: str, settings: Settings, cuts: pl.DataFrame | None
+) -> pl.DataFrame:
+    """The decision table of a fragment. cuts: its frequent sentences, with `documents` and `first`."""
     if cuts is None:
         frame = documents.read(fragment, ["doc_id"])
         return decision_table(frame["doc_id"], frame["kept"])
@@ -264,7 +269,7 @@ def decided(documents: Documents, fragment: str, settings: Settings, cuts: pl.Da
 
 
 def _words_left(texts: pl.Series, edits: pl.Series) -> pl.Series:
-    """Words of each text that no edit touches (only documents with cuts come here)."""
+    """The number of words of each text outside its edits."""
     left = []
     for text, spans in zip(texts, edits, strict=True):
         pieces, done = [], 0
@@ -278,7 +283,7 @@ def _words_left(texts: pl.Series, edits: pl.Series) -> pl.Series:
 STAGE = CorpusStage(
     name=ASSET,
     block="repetition",
-    description="Passages that stand in many documents (licences, menus, openings): all but the first are cut.",
+    description="Passages that occur in many documents, such as licences, menus and boilerplate openings, are cut.",
     kinds=("python", "numpy", "parquet"),
     after=("duplicates",),
     settings=Settings,

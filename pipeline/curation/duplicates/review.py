@@ -1,7 +1,7 @@
-"""What a person looks at to judge the search for duplicates: clusters, similarities, pairs at the threshold, diffs.
+"""Reviewing the search for duplicates: clusters, similarities, pairs near the threshold, diffs.
 
-Everything is read from a finished `duplicate_decisions` artifact and the raw documents beside it; nothing is computed
-but the diff of two texts. `check` is the exception: it computes every removal's similarity again, from the texts.
+Everything is read from a finished `duplicate_decisions` artifact and the raw documents; only the diffs of texts are
+computed. The exception is `verify_removals`, which computes every removal's similarity again from the texts.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def removed(decisions: Artifact) -> pl.DataFrame:
 
 
 def clusters(decisions: Artifact, limit: int = 20) -> pl.DataFrame:
-    """The documents that most others were removed for: kept_id, kept_source, `removed`, by reason, least score."""
+    """The kept documents with the most removals: kept_id, kept_source, `removed`, counts by reason, least score."""
     gone = removed(decisions)
     if not gone.height:
         return gone
@@ -62,7 +62,7 @@ def clusters(decisions: Artifact, limit: int = 20) -> pl.DataFrame:
 
 
 def cluster_sizes(decisions: Artifact) -> pl.DataFrame:
-    """How many clusters there are of each size (the document that stays included): `documents`, `clusters`."""
+    """The number of clusters of each size, kept document included: `documents`, `clusters`."""
     gone = removed(decisions)
     if not gone.height:
         return pl.DataFrame(schema={"documents": pl.Int64, "clusters": pl.Int64})
@@ -71,15 +71,17 @@ def cluster_sizes(decisions: Artifact) -> pl.DataFrame:
 
 
 def similarities(decisions: Artifact, steps: int = 50) -> pl.DataFrame:
-    """Verified similarity of all compared pairs, counted in `steps` equal parts of 0 to 1: `from`, `pairs`."""
+    """Histogram of the similarity of all compared pairs, with `steps` bins from 0 to 1: `from`, `pairs`."""
     values = _compared(decisions)["jaccard"].to_numpy()
     counts = np.histogram(values, bins=steps, range=(0, 1))[0]
     return pl.DataFrame({"from": np.arange(steps) / steps, "pairs": counts})
 
 
 def nearest_to_threshold(decisions: Artifact, number: int = 5) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """(just below, just at or above): pairs `left`, `right`, `jaccard`, the nearest first. What a threshold means is
-    seen in these."""
+    """The pairs closest to the threshold, (below, at or above): `left`, `right`, `jaccard`, the closest first.
+
+    They show what the threshold means.
+    """
     threshold = decisions.manifest["made_of"]["settings"]["threshold"]
     pairs_of = _compared(decisions)
     below = pairs_of.filter(pl.col("jaccard") < threshold).sort("jaccard", "left", descending=[True, False])
@@ -94,15 +96,15 @@ def _compared(decisions: Artifact) -> pl.DataFrame:
 
 
 def side_by_side(raw: Artifact, left: str, right: str, context: int = 2) -> str:
-    """The two documents' differences as a unified diff of their lines, changed words marked `[-old-]{+new+}`."""
+    """The differences of two documents as a unified diff by line, with changed words marked `[-old-]{+new+}`."""
     texts = [browse.document(raw, *browse.find(raw, doc_id)[0])["text"] for doc_id in (left, right)]
     return diff(texts[0], texts[1], left[:12], right[:12], context)
 
 
 def diff_of(raw: Artifact, decisions: Artifact, doc_id: str) -> str:
-    """What differs between a removed document and the one that was kept for it.
+    """The differences between a removed document and the one that it was removed for.
 
-    Raises UserError where the document was not removed here, or where the other lies in an index (which has no text).
+    Raises UserError if the document was not removed here, or if the other one is in an index, which has no text.
     """
     for fragment, row in browse.find(raw, doc_id):
         decision = pl.scan_parquet(decisions.table(fragment)).slice(row, 1).collect().row(0, named=True)
@@ -114,7 +116,7 @@ def diff_of(raw: Artifact, decisions: Artifact, doc_id: str) -> str:
     if decision["kept_source"] not in {source_of(name) for name in raw.fragments}:
         raise UserError(
             f"{doc_id} was removed for {decision['kept_id']} of the index `{decision['kept_source']}`, "
-            "which holds no texts: look for it in the corpus that the index was made of."
+            "which holds no text: look it up in the corpus that the index was made from."
         )
     places = [place for place in browse.find(raw, decision["kept_id"]) if place != (fragment, row)]
     kept = next(place for place in places if source_of(place[0]) == decision["kept_source"])
@@ -123,7 +125,7 @@ def diff_of(raw: Artifact, decisions: Artifact, doc_id: str) -> str:
 
 
 def diff(kept: str, gone: str, kept_name: str, gone_name: str, context: int = 2) -> str:
-    """A unified diff by line; of lines that were changed, the changed words are marked."""
+    """A unified diff by line; in changed lines, the changed words are marked."""
     old, new = kept.splitlines(), gone.splitlines()
     lines = [f"--- {kept_name}", f"+++ {gone_name}"]
     for group in difflib.SequenceMatcher(None, old, new, autojunk=False).get_grouped_opcodes(context):
@@ -136,7 +138,7 @@ def diff(kept: str, gone: str, kept_name: str, gone_name: str, context: int = 2)
             else:
                 lines += [f"- {line}" for line in old[a:b]] + [f"+ {line}" for line in new[c:d]]
     if len(lines) == 2:
-        lines.append("  (the same lines; only white space at their ends or composition differs)")
+        lines.append("  (the same lines; only white space at line ends or Unicode composition differs)")
     return "\n".join(lines)
 
 
@@ -152,12 +154,12 @@ def _words(old: str, new: str) -> str:
     return " ".join(pieces)
 
 
-def check(raw: Artifact, previous: Artifact | None, decisions: Artifact, settings: Settings) -> list[str]:
-    """One sentence for each removal that is not as it should be; none is right.
+def verify_removals(raw: Artifact, previous: Artifact | None, decisions: Artifact, settings: Settings) -> list[str]:
+    """One sentence for each wrong removal; an empty list if all are right.
 
-    Every removed document has to name one that is kept, and their similarity, computed again from the two texts, has
-    to be the one that the decision states, and at least the threshold. (Of a document of an index there is no text: for
-    those, only that the recipe names the index.)
+    Every removed document must name a kept one, and their similarity, computed again from the two texts, must equal
+    the score of the decision and reach the threshold. For a document of an index, which has no text, only the name of
+    the index is checked.
     """
     gone = removed(decisions)
     if not gone.height:
@@ -205,7 +207,7 @@ def check(raw: Artifact, previous: Artifact | None, decisions: Artifact, setting
 
 
 def _places(decisions: Artifact, gone: pl.DataFrame) -> pl.DataFrame:
-    """Where all documents are that `gone` speaks of: number, fragment, row, doc_id, source, keep."""
+    """The places of all documents that `gone` refers to: number, fragment, row, doc_id, source, keep."""
     wanted = gone.select(doc_id="kept_id", source="kept_source").unique()
     parts = []
     for fragment in decisions.fragments:

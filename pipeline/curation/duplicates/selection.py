@@ -1,12 +1,13 @@
-"""Which documents stay: a greedy choice in a fixed order, over verified pairs only.
+"""Which documents are kept: a greedy selection in a fixed order, over verified pairs only.
 
-A document goes if, and only if, one that stays and comes before it is similar enough. So there are no chains: what is
-similar only to a removed document stays. Pairs are compared as the choice needs them: in rounds, every document with
-no undecided candidate before it is settled as kept, and only its pairs are verified; what is similar to it is out, and
-with it all of its own pairs. In a cluster of k near-copies that is k - 1 comparisons instead of k^2 / 2.
+A document is removed if and only if an earlier kept document is similar enough. So there are no chains: a document
+that is similar only to a removed one is kept. Pairs are compared when they are needed: in each round, every document
+without an undecided candidate before it is decided as kept, and only its pairs are verified. Documents similar to it
+are removed together with all their own pairs. For a cluster of k near-copies this takes k - 1 comparisons instead of
+k^2 / 2.
 
-Memory is bounded whatever the buckets look like: candidates are taken in the order of the documents, as many at once
-as make at most PAIRS_AT_ONCE pairs; the kept ones among them then meet the later members of their buckets.
+Memory is bounded for buckets of any size: candidates are processed in the order of documents, in portions of at most
+PAIRS_AT_ONCE pairs; the kept ones of a portion are then compared with the later members of their buckets.
 """
 
 from __future__ import annotations
@@ -18,18 +19,18 @@ import numpy as np
 
 PAIRS_AT_ONCE = 1 << 23
 
-# similarity(left, right, open_left, open_right): of the pairs (left, right); all pairs that may yet be asked for (those
-# included) come along, so that what they need can be read in one go.
+# similarity(left, right, open_left, open_right): the similarities of the pairs (left, right). The open pairs are all
+# pairs that may still be requested, these included, so that their data can be read together.
 Similarity = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 UNDECIDED, KEPT, REMOVED = np.int8(0), np.int8(1), np.int8(2)
 
 
 class Chosen(NamedTuple):
-    """The outcome, by document (a number in the order of precedence)."""
+    """The result, by document (its number in the order of precedence)."""
 
-    keeper: np.ndarray  # int64: the kept document that this one goes for; -1 where it stays
-    similarity: np.ndarray  # float64: the similarity to it; nan where it stays
-    left: np.ndarray  # int64: all pairs that were compared, sorted by (left, right); left comes first in the order
+    keeper: np.ndarray  # int64: the kept document that this one was removed for; -1 if it is kept
+    similarity: np.ndarray  # float64: the similarity to it; NaN if the document is kept
+    left: np.ndarray  # int64: all compared pairs, sorted by (left, right); left takes precedence
     right: np.ndarray
     compared: np.ndarray  # float64: their similarity
 
@@ -38,7 +39,7 @@ def buckets(bands: Iterable[np.ndarray], documents: np.ndarray | None = None) ->
     """Members of all buckets that hold more than one document, as sorted uint64: bucket << 32 | document.
 
     bands: for each band, the hash of every document (uint64). One band is in memory at a time. documents: the number of
-    each of them, -1 for those that take no part; left out, they are numbered as they stand.
+    each document, -1 to ignore it; default: its position.
     """
     members, number = [np.zeros(0, np.uint64)], 0
     for values in bands:
@@ -62,16 +63,16 @@ def buckets(bands: Iterable[np.ndarray], documents: np.ndarray | None = None) ->
 
 
 def _repeated_places(values: np.ndarray) -> np.ndarray:
-    """Places of all values that occur more than once, and of a few others.
+    """Positions of all values that occur more than once, and of a few others.
 
-    Sorting values is several times faster than sorting places by them, and few places are left to be sorted.
+    Sorting values is several times faster than sorting positions by value; this leaves few positions to sort.
     """
     sorted_ = np.sort(values)
     repeated = sorted_[1:][sorted_[1:] == sorted_[:-1]]
     bits = np.uint64(64 - min(max(len(values), 1).bit_length() + 1, 27))
-    there = np.zeros(1 << (64 - int(bits)), bool)
-    there[(repeated >> bits).astype(np.int64)] = True
-    return np.flatnonzero(there[(values >> bits).astype(np.int64)])
+    marked = np.zeros(1 << (64 - int(bits)), bool)
+    marked[(repeated >> bits).astype(np.int64)] = True
+    return np.flatnonzero(marked[(values >> bits).astype(np.int64)])
 
 
 def choose(
@@ -85,8 +86,8 @@ def choose(
 ) -> Chosen:
     """Decide all documents.
 
-    members: as `buckets` gives them, the documents numbered in the order of precedence. may_remove, removable: for
-    each document, whether others may go in its favour, and whether it may go itself.
+    members: from `buckets`, with documents numbered in order of precedence. may_remove, removable: for each document,
+    whether it may cause the removal of others, and whether it may be removed itself.
     """
     state = np.where(removable, UNDECIDED, KEPT)
     keeper = np.full(documents, -1, np.int64)
@@ -94,7 +95,7 @@ def choose(
     compared: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
 
     def compare(left: np.ndarray, right: np.ndarray, open_left: np.ndarray, open_right: np.ndarray) -> None:
-        """Verify pairs of kept documents and undecided ones, and settle the latter that are similar enough."""
+        """Verify pairs of kept and undecided documents, and mark undecided ones that are similar enough as removed."""
         values = similarity(left, right, open_left, open_right)
         compared.append((left, right, values))
         enough = np.flatnonzero(values >= threshold)
@@ -110,13 +111,13 @@ def choose(
         limit = _prefix(bucket, document, pairs_at_once)
         inside = document < limit
         left, right = _pairs(bucket[inside], document[inside])
-        wanted = may_remove[left] & removable[right]
-        _settle(left[wanted], right[wanted], state, compare)
+        comparable = may_remove[left] & removable[right]
+        _settle(left[comparable], right[comparable], state, compare)
         state[document[inside & (state[document] == UNDECIDED)]] = KEPT
-        # What was kept now meets the members of its buckets that come later.
+        # Compare the documents just kept with the later members of their buckets.
         for left, right in _crossing(bucket, document, inside & (state[document] == KEPT), ~inside, pairs_at_once):
-            wanted = (state[right] == UNDECIDED) & may_remove[left] & removable[right]
-            compare(left[wanted], right[wanted], left[wanted], right[wanted])
+            comparable = (state[right] == UNDECIDED) & may_remove[left] & removable[right]
+            compare(left[comparable], right[comparable], left[comparable], right[comparable])
         rest = ~inside & (state[document] != REMOVED)
         bucket, document = bucket[rest], document[rest]
     if not compared:
@@ -128,13 +129,13 @@ def choose(
 
 
 def _settle(left: np.ndarray, right: np.ndarray, state: np.ndarray, compare: Callable[..., None]) -> None:
-    """Rounds over candidate pairs until every document in them is kept or removed."""
+    """Decide in rounds over candidate pairs until every document in them is kept or removed."""
     while left.size:
         waiting = np.zeros(len(state), bool)
         waiting[right[state[left] == UNDECIDED]] = True
         ready = (state == UNDECIDED) & ~waiting
         settled = np.unique(left[ready[left]])
-        # Kept without a comparison left: only if no kept document still has to be compared with it.
+        # A document is kept only if no kept document remains to be compared with it.
         pending = np.zeros(len(state), bool)
         pending[right[state[left] == KEPT]] = True
         state[settled[~pending[settled]]] = KEPT
@@ -145,7 +146,8 @@ def _settle(left: np.ndarray, right: np.ndarray, state: np.ndarray, compare: Cal
 
 
 def _prefix(bucket: np.ndarray, document: np.ndarray, pairs_at_once: int) -> int:
-    """The document before which all candidates together make at most `pairs_at_once` pairs (at least one goes)."""
+    """The document before which all candidates together form at most `pairs_at_once` pairs; at least one is
+    included."""
     place = np.arange(len(bucket)) - np.searchsorted(bucket, bucket)
     order = np.argsort(document, kind="stable")
     total = np.cumsum(place[order])
@@ -176,7 +178,7 @@ def _once(left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _crossing(
     bucket: np.ndarray, document: np.ndarray, kept: np.ndarray, later: np.ndarray, pairs_at_once: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Pairs of a kept document and a later one of the same bucket, in pieces of bounded size, by kept document."""
+    """Pairs of a kept document and a later one of the same bucket, in portions of bounded size, by kept document."""
     later_bucket, later_document = bucket[later], document[later]
     kept_bucket, kept_document = bucket[kept], document[kept]
     order = np.argsort(kept_document, kind="stable")
@@ -190,7 +192,7 @@ def _crossing(
     while first < len(number):
         before = total[first - 1] if first else 0
         end = max(int(np.searchsorted(total, before + pairs_at_once, side="right")), first + 1)
-        # All buckets of a document together, so that no pair comes twice.
+        # All buckets of a document together, so that no pair occurs twice.
         end = int(np.searchsorted(kept_document, kept_document[end - 1], side="right"))
         counts = number[first:end]
         left = np.repeat(kept_document[first:end], counts)

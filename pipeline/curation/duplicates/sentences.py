@@ -1,12 +1,13 @@
-"""Sentences of many documents at once, as runs of words, with their places and hashes.
+"""Sentences of many documents at once, as runs of words, with their positions and hashes.
 
-The one idea: a sentence ends with a word, so where sentences end is decided by looking at the last bytes of each word
-(words.py) and at whether the next one begins on another line. English and Korean both end a sentence with `.`, `!`,
-`?`, `…` or `。`, perhaps inside a closing quote or bracket, before white space; a line break always ends one. Not an
-end: a full stop after an initial or an abbreviation of one or two letters ("U.S.", "Dr.", "p."), or before a lower-case
-letter. In code the unit is the line.
+A sentence ends with a word, so the last bytes of each word (words.py), and whether the next word is on another line,
+decide where sentences end. English and Korean both end a sentence with `.`, `!`, `?`, `…` or `。` before white space,
+possibly followed by a closing quote or bracket; a line break always ends a sentence. A full stop does not end it after
+an initial or an abbreviation of one or two letters ("U.S.", "Dr.", "p."), nor before a lower-case letter. In code the
+unit is the line.
 
-A sentence's hash is made of its words' hashes, so white space inside it does not matter and case and punctuation do.
+A sentence's hash is computed from the hashes of its words, so white space inside it does not matter, while case and
+punctuation do.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from pipeline.text.words import Words, blocks, code_points, run_hashes, words_of
 
 _CLOSING = [b'"', b"'", b")", b"]", "”".encode(), "’".encode(), "」".encode(), "』".encode(), "»".encode()]
 _ENDING = [b".", b"!", b"?", "…".encode(), "。".encode(), "！".encode(), "？".encode()]
-# What a line of code that says nothing to the machine begins with; any other line is part of a program.
+# How a comment line begins; any other line of code is part of the program.
 _COMMENT = [b"#", b"//", b"/*", b"*", b"--", b";", b"%", b"<!--"]
 _NOT_COMMENT = [b"#!", b"#include", b"#define", b"#if", b"#el", b"#end", b"#pragma", b"#undef", b"#["]
 
@@ -29,17 +30,17 @@ _SENTENCE_WORDS = 4
 
 
 class Sentences(NamedTuple):
-    """One value a sentence, in the order of the text."""
+    """One value per sentence, in the order of the text."""
 
     document: np.ndarray  # int64
     start: np.ndarray  # int64, code points of the text
     end: np.ndarray  # int64, exclusive
-    after: np.ndarray  # int64: where to cut so that no blank or empty line is left
+    after: np.ndarray  # int64: where a cut ends so that no blank or empty line remains
     size: np.ndarray  # int64, bytes without white space
-    letters: np.ndarray  # int64, bytes of letters, all beyond ASCII taken for such
+    letters: np.ndarray  # int64, bytes of letters; all non-ASCII bytes count as letters
     words: np.ndarray  # int64
     hash: np.ndarray  # uint64
-    # bool: in code, a comment (between Markdown's fences, also what reads as a sentence); elsewhere true.
+    # bool: in code, whether it is a comment (between Markdown's fences, also what reads as a sentence); elsewhere true.
     comment: np.ndarray
 
 
@@ -66,7 +67,7 @@ def _of_block(data: np.ndarray, offsets: np.ndarray, code: np.ndarray, first_doc
     words = words_of(data, offsets)
     document = np.repeat(np.arange(len(words.counts)), words.counts)
     line_ends = np.flatnonzero(data == 10)
-    line = np.searchsorted(line_ends, words.starts)  # lines of the block that end before the word
+    line = np.searchsorted(line_ends, words.starts)  # number of lines of the block that end before the word
     total = len(words.starts)
     last_in_line = np.ones(total, bool)
     last_in_line[:-1] = (line[1:] != line[:-1]) | (document[1:] != document[:-1])
@@ -79,7 +80,7 @@ def _of_block(data: np.ndarray, offsets: np.ndarray, code: np.ndarray, first_doc
     first = np.concatenate([[0], last[:-1] + 1])[: len(last)]
     owner = document[first] if total else first
     starts, stops = words.starts[first], words.ends[last]
-    # Cut up to the next word of the line; of a whole line, its end too.
+    # Cut up to the next word of the line; a whole line is cut with its line break.
     after = stops.copy()
     inner = np.flatnonzero(~last_in_line[last])
     after[inner] = words.starts[last[inner] + 1]
@@ -94,7 +95,7 @@ def _of_block(data: np.ndarray, offsets: np.ndarray, code: np.ndarray, first_doc
     lines_of_code = np.flatnonzero(~comment)
     begin = starts[lines_of_code]
     comment[lines_of_code] = _begins(data, begin, _COMMENT) & ~_begins(data, begin, _NOT_COMMENT)
-    # In a page, what is set as code and reads as a sentence is one: few languages end a line with a full stop.
+    # In a page, a line set as code that reads as a sentence counts as one: few languages end lines with full stops.
     comment |= ~code[owner] & full_stop[last] & (last + 1 - first >= _SENTENCE_WORDS)
     is_letter = _is_letter(data)
     is_letter |= data >= 0x80
@@ -109,7 +110,7 @@ def _of_block(data: np.ndarray, offsets: np.ndarray, code: np.ndarray, first_doc
 
 
 def _fenced(data: np.ndarray, words: Words, document: np.ndarray, opens_line: np.ndarray) -> np.ndarray:
-    """Which words are in a block between Markdown's fences; the fence that opens it counts as in it."""
+    """Which words are in a block between Markdown's fences; the opening fence belongs to the block."""
     lines = np.flatnonzero(opens_line)
     fences = np.zeros(len(opens_line), np.int64)
     fences[lines] = _begins(data, words.starts[lines], [b"```", b"~~~"])
@@ -151,7 +152,7 @@ def _holds_dot(data: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> np.
 
 
 def _length_of(data: np.ndarray, starts: np.ndarray, stops: np.ndarray, characters: list[bytes]) -> np.ndarray:
-    """Bytes of the one of `characters` that each span ends with; 0 where it ends with none."""
+    """The length in bytes of the one of `characters` that each span ends with; 0 if it ends with none."""
     lengths = np.zeros(len(stops), np.int64)
     for character in characters:
         candidates = np.flatnonzero((lengths == 0) & (stops - starts >= len(character)))
@@ -163,7 +164,7 @@ def _length_of(data: np.ndarray, starts: np.ndarray, stops: np.ndarray, characte
 
 
 def _begins(data: np.ndarray, starts: np.ndarray, prefixes: list[bytes]) -> np.ndarray:
-    """Which places begin with one of the prefixes."""
+    """At which positions one of the prefixes begins."""
     result = np.zeros(len(starts), bool)
     for prefix in prefixes:
         fits = starts + len(prefix) <= data.size

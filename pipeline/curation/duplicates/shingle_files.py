@@ -1,10 +1,9 @@
-"""The shingles of a fragment's documents as a file that is read anywhere in it: 6 bytes each, and nothing else.
+"""The shingles of a fragment's documents as a random-access file of 6 bytes each, without a header.
 
-Why they are kept: new documents have to be compared with old ones exactly, and these lie scattered over all fragments.
-Without this file the text of every fragment would be unpacked for a few documents of it
-(docs/results/deduplication.md has the figures). Where a document's shingles begin follows from the numbers of words,
-which stand beside the signatures. They are in the order of the text, with repeats: sorting is left to the few that are
-asked for.
+They are stored because new documents have to be compared exactly with old ones, which are spread over all fragments.
+Without this file, the text of every fragment would be decompressed for a few of its documents (figures in
+docs/results/deduplication.md). Where a document's shingles begin follows from the numbers of words, which are stored
+with the signatures. Shingles are in the order of the text, with repeats; only those that are read are sorted.
 """
 
 from __future__ import annotations
@@ -26,12 +25,12 @@ AT_ONCE = 1 << 19  # shingles: 4 MB of 64-bit words
 
 
 def pack(shingles: Shingles) -> np.ndarray:
-    """What is stored of shingles: the high bits of each, as bytes of shape (shingles, WIDTH)."""
+    """The stored form of shingles: the high bits of each, as bytes of shape (shingles, WIDTH)."""
     return (shingles.hashes >> np.uint64(64 - HASH_BITS)).astype("<u8").view(np.uint8).reshape(-1, 8)[:, :WIDTH]
 
 
 def write(parts: Iterator[np.ndarray], path: Path) -> None:
-    """Write a file of packed shingles, given one piece after the other."""
+    """Write a file of packed shingles, given in parts."""
     temporary = path.with_name(path.name + ".tmp")
     temporary.parent.mkdir(parents=True, exist_ok=True)
     with open(temporary, "wb") as file:
@@ -44,22 +43,22 @@ def write(parts: Iterator[np.ndarray], path: Path) -> None:
 def merge(
     fresh: np.ndarray, sizes: np.ndarray, made: np.ndarray, earlier: Path | None, begins: np.ndarray
 ) -> Iterator[np.ndarray]:
-    """The packed shingles of all documents, in order, from those just made and those of an earlier file.
+    """The packed shingles of all documents, in order, from those just computed and those of an earlier file.
 
-    fresh: whether a document's are in `made` (in order). sizes: how many each has. begins: for the others, where theirs
-    begin in `earlier`.
+    fresh: whether a document's shingles are in `made`, which is in order. sizes: the number of shingles of each
+    document. begins: for the other documents, where their shingles begin in `earlier`.
     """
     if earlier is None:
         yield made
         return
     before = np.memmap(earlier, np.uint8, "r")[: -len(END)].reshape(-1, WIDTH)
     starts = np.where(fresh, np.cumsum(np.where(fresh, sizes, 0)) - sizes, begins)
-    # Runs of documents whose shingles follow each other in the same file are written in one piece.
+    # Consecutive documents whose shingles are consecutive in the same file are written together.
     breaks = np.flatnonzero((fresh[1:] != fresh[:-1]) | (starts[1:] != starts[:-1] + sizes[:-1])) + 1
     firsts, ends = np.concatenate([[0], breaks]), np.concatenate([breaks, [len(sizes)]])
     for first, end in zip(firsts.tolist(), ends.tolist(), strict=True):
-        whole = made if fresh[first] else before
-        yield whole[starts[first] : starts[end - 1] + sizes[end - 1]]
+        shingles = made if fresh[first] else before
+        yield shingles[starts[first] : starts[end - 1] + sizes[end - 1]]
 
 
 def read_sets(path: Path, words: np.ndarray, rows: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -69,7 +68,7 @@ def read_sets(path: Path, words: np.ndarray, rows: np.ndarray, n: int) -> tuple[
     counts = counts[rows]
     data = np.memmap(path, np.uint8, "r")
     all_of = (len(data) - len(END)) // WIDTH
-    at = np.ndarray((all_of,), "<u8", data, 0, (WIDTH,))  # eight bytes from each hash on
+    at = np.ndarray((all_of,), "<u8", data, 0, (WIDTH,))  # the eight bytes that start at each hash
     hashes, sizes = [np.zeros(0, np.uint64)], [np.zeros(0, np.int64)]
     total = np.cumsum(counts)
     first = 0

@@ -1,18 +1,19 @@
-"""MinHash signatures of documents, equal bit for bit to those of `datasketch.MinHash`, and the bands made of them.
+"""MinHash signatures of documents, bit for bit equal to those of `datasketch.MinHash`, and their bands.
 
-What is hashed: the low 32 bits of each shingle's 64-bit hash (words.py). What is done with it is datasketch's scheme
+The input is the low 32 bits of each shingle's 64-bit hash (words.py). They are processed like datasketch's scheme
 "affine32" with seed 1: the finaliser of MurmurHash3, then `a_k * h + b_k` modulo 2^32 for permutation k, then the
-least value over the shingles of a document. So `MinHash(num_perm, seed=1, scheme="affine32", hashfunc=int)` that is
-given the low halves of a document's shingles holds the same numbers (tests/curation/test_duplicates_signatures.py).
+minimum over the shingles of a document. So `MinHash(num_perm, seed=1, scheme="affine32", hashfunc=int)`, updated with
+the low halves of a document's shingles, gives the same numbers (tests/curation/test_duplicates_signatures.py).
 
-Permutations are taken one at a time over a block of shingles that fits the cache: three passes of 32-bit arithmetic,
-which numpy does with vector instructions.
+Permutations are applied one at a time to a block of shingles that fits in the cache: three passes of 32-bit arithmetic,
+which numpy runs with vector instructions.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from typing import Protocol
 
 import numpy as np
 import polars as pl
@@ -21,13 +22,13 @@ from pipeline.text.words import Shingles, blocks, mix, normalise_for_comparison,
 
 SEED = 1
 SCHEME = "affine32"
-EMPTY = np.uint32(0xFFFFFFFF)  # what a document without a word has everywhere
+EMPTY = np.uint32(0xFFFFFFFF)  # every value of a document without words
 
 
 @cache
 def permutations(count: int) -> tuple[np.ndarray, np.ndarray]:
     """The factors (odd) and summands of `count` permutations, uint32, as datasketch draws them for SEED and SCHEME."""
-    # The same draws as datasketch/minhash.py makes; importing it costs a second in every worker, a test compares them.
+    # The same draws as datasketch/minhash.py, whose import takes a second in every worker; a test compares them.
     draw = np.random.RandomState(SEED)
     factors = draw.randint(0, 1 << 31, count, dtype=np.uint32) * np.uint32(2) + np.uint32(1)
     return factors, draw.randint(0, 1 << 32, count, dtype=np.uint32)
@@ -63,8 +64,21 @@ def minhash(shingles: Shingles, count: int) -> np.ndarray:
     return np.ascontiguousarray(signatures.T)
 
 
-def texts_to_compare(texts: pl.Series, settings) -> pl.Series:
-    """The texts as the settings want them compared (by default: as they are)."""
+class Comparison(Protocol):
+    """What is ignored when texts are compared."""
+
+    @property
+    def fold_case(self) -> bool: ...
+
+    @property
+    def ignore_punctuation(self) -> bool: ...
+
+    @property
+    def ignore_markup(self) -> bool: ...
+
+
+def texts_to_compare(texts: pl.Series, settings: Comparison) -> pl.Series:
+    """The texts without what the settings ignore in comparisons; by default, unchanged."""
     if settings.fold_case or settings.ignore_punctuation or settings.ignore_markup:
         return normalise_for_comparison(texts, settings.fold_case, settings.ignore_punctuation, settings.ignore_markup)
     return texts
@@ -75,7 +89,7 @@ def signatures_of(
 ) -> tuple[np.ndarray, np.ndarray]:
     """(signatures, words) of each document: uint32 (documents, count) and int64 (documents).
 
-    also: is given the shingles, some documents at a time.
+    also: called with the shingles, some documents at a time.
     """
     signatures = np.empty((len(texts), count), np.uint32)
     numbers = np.empty(len(texts), np.int64)
@@ -92,28 +106,30 @@ def signatures_of(
 # -- bands -------------------------------------------------------------------------------------------------------------
 
 
-def found(similarity: float | np.ndarray, bands: int, rows: int) -> float | np.ndarray:
-    """Probability that two documents of this Jaccard similarity share a band (Leskovec et al., Mining of Massive
-    Datasets, 3.4.2)."""
+def candidate_probability(similarity: float | np.ndarray, bands: int, rows: int) -> float | np.ndarray:
+    """Probability that two documents of this Jaccard similarity share a band.
+
+    Source: Leskovec et al., Mining of Massive Datasets, 3.4.2.
+    """
     return 1.0 - (1.0 - similarity**rows) ** bands
 
 
 def bands_for(threshold: float, count: int, recall: float) -> tuple[int, int]:
-    """(bands, rows): as many rows as leave `recall` to a pair that is just at the threshold.
+    """(bands, rows): as many rows as keep `recall` for a pair exactly at the threshold.
 
-    More rows mean fewer candidates. Candidates are verified, so that a false one costs some microseconds while a
-    missed pair stays in the text: recall decides, not datasketch's balance of both errors (0.5 : 0.5).
+    More rows mean fewer candidates. Candidates are verified, so a false one costs some microseconds, while a missed
+    duplicate stays in the text. So recall decides, not datasketch's balance of both errors (0.5 : 0.5).
     """
     rows = 1
-    while rows < count and found(threshold, count // (rows + 1), rows + 1) >= recall:
+    while rows < count and candidate_probability(threshold, count // (rows + 1), rows + 1) >= recall:
         rows += 1
     return count // rows, rows
 
 
 def band_hashes(signatures: np.ndarray, bands: int, rows: int) -> np.ndarray:
-    """uint64 of shape (bands, documents): documents are candidates of each other where a band's hash is the same.
+    """uint64 of shape (bands, documents): two documents are candidates if the hashes of a band are equal.
 
-    Two different bands share a hash with a probability of 2^-64; candidates are verified anyway.
+    Two different bands have the same hash with a probability of 2^-64; candidates are verified anyway.
     """
     result = np.empty((bands, len(signatures)), np.uint64)
     for band in range(bands):

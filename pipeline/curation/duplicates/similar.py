@@ -1,7 +1,7 @@
-"""Looking documents up: which ones of a finished corpus are nearest to a text, and the corpus as an index for others.
+"""Finding the documents of a finished corpus that are most similar to a text, and exporting the corpus as an index.
 
-Signatures are read a fragment at a time and compared with the text's own as they are; the best by that estimate are
-then compared exactly. So nothing has to be built or loaded first; a look-up reads 4 bytes a permutation and document.
+Signatures are read a fragment at a time and compared with that of the text; the best matches by this estimate are then
+compared exactly. Nothing has to be built or loaded first; a look-up reads 4 bytes per permutation and document.
 """
 
 from __future__ import annotations
@@ -27,19 +27,21 @@ from pipeline.documents.view import Documents
 from pipeline.errors import UserError
 from pipeline.store.artifact import Artifact
 
-# Exactly compared are so many times what was asked for: an estimate from 112 values is off by 0.04 at 0.8.
+# Documents compared exactly for each one requested: the estimate from 112 values has an error of 0.04 at 0.8.
 COMPARED_FOR_ONE = 8
 
 
 def nearest(
     raw: Artifact, previous: Artifact | None, decisions: Artifact, settings: Settings, text: str, number: int = 10
 ) -> pl.DataFrame:
-    """Kept documents by Jaccard similarity to `text`: doc_id, source, source_id, jaccard, `covered` (the part of the
-    text's n-grams that they hold), text. Fewer than `number` where fewer share any."""
+    """Kept documents by Jaccard similarity to `text`, at most `number`, all of which share an n-gram with it.
+
+    Columns: doc_id, source, source_id, jaccard, `covered` (the share of the text's n-grams that they contain), text.
+    """
     query = pl.Series([text])
     signatures, words = signatures_of(texts_to_compare(query, settings), settings.shingle, settings.permutations)
     if not words[0]:
-        raise UserError("The text to compare with holds no word.")
+        raise UserError("The text to compare with holds no words: give some text.")
     found = []
     for fragment, rows, signed in _kept(raw, previous, decisions, settings):
         agreeing = (signed.signatures == signatures[0]).sum(axis=1)
@@ -63,7 +65,7 @@ def nearest(
     hashes, sizes = shingle_sets(texts, settings.shingle)
     sets = ShingleSets(len(sizes), lambda numbers: iter([(numbers, hashes, sizes)]))
     theirs = np.arange(1, len(sizes))
-    sets.need(np.arange(len(sizes)))
+    sets.load(np.arange(len(sizes)))
     text_itself = np.zeros_like(theirs)
     ranked = documents.with_columns(
         jaccard=pl.Series(sets.jaccard(text_itself, theirs)), covered=pl.Series(sets.containment(theirs, text_itself))
@@ -75,22 +77,24 @@ def nearest(
 def _kept(
     raw: Artifact, previous: Artifact | None, decisions: Artifact, settings: Settings
 ) -> Iterator[tuple[str, np.ndarray, SignatureTable]]:
-    """Fragment by fragment: (name, rows that are kept, their signatures)."""
+    """Fragment by fragment: (name, kept rows, their signatures)."""
     documents = Documents(raw, previous)
     for fragment in documents.fragments:
         name = f"{side_table(fragment)}.parquet"
         if name not in decisions.manifest["files"]:
-            raise UserError("`duplicate_decisions` was made with the stage switched off: there are no signatures.")
+            raise UserError(
+                "`duplicate_decisions` has no signatures, since the stage is switched off: set "
+                "`curation.duplicates.enabled: true` and make it again."
+            )
         keep = pl.read_parquet(decisions.table(fragment), columns=["keep"])["keep"]
-        here = keep.drop_nulls().to_numpy()  # signed are the rows that earlier stages left
+        here = keep.drop_nulls().to_numpy()  # signatures exist for the rows that earlier stages kept
         high, low, words, signatures, bands = read_signature_table(decisions.file(name), settings.permutations)
         signed = SignatureTable(high[here], low[here], words[here], signatures[here], bands[:, here])
         yield fragment, keep.fill_null(False).arg_true().to_numpy(), signed
 
 
 def write_index(raw: Artifact, previous: Artifact | None, decisions: Artifact, settings: Settings, path: Path) -> int:
-    """Write the kept documents as an index that other recipes can name under `curation.duplicates.indexes`; returns
-    how many there are."""
+    """Write the kept documents as an index for `curation.duplicates.indexes` of other recipes; returns their number."""
 
     def parts() -> Iterator[index.Part]:
         for fragment, rows, signed in _kept(raw, previous, decisions, settings):

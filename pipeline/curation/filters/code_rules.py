@@ -1,4 +1,4 @@
-"""What the rules for source code look at, after StarCoder (Li et al. 2023, section 3.2)."""
+"""The figures of the rules for source code, after StarCoder (Li et al. 2023, section 3.2)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import polars as pl
 
 from pipeline.text.segments import Segments
 
-# Looked for at the start of a file, as StarCoder does ("auto-generated", "automatically generated" and the like).
+# Searched for at the start of a file, as in StarCoder ("auto-generated", "automatically generated" and the like).
 GENERATED = (
     r"(?i-u:auto-?generated|automatically[ -]generated|generated automatically|machine[ -]generated|@generated"
     r"|(?:code|file) (?:is|was|has been) generated|do not edit)"

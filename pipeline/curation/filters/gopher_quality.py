@@ -1,4 +1,4 @@
-"""What Gopher's quality rules look at (Rae et al. 2021, appendix A1.1): words, symbols, lines, stop words."""
+"""The figures of Gopher's quality rules (Rae et al. 2021, appendix A1.1): words, symbols, lines, stop words."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import polars as pl
 
 from pipeline.text.segments import Segments
 
-# "at least two of the following English words"; for Korean, in place of stop words, particles and endings that prose
-# cannot do without: a list of names or of links has hardly any.
+# "at least two of the following English words"; for Korean, particles and endings that occur in all prose instead of
+# stop words: a list of names or links has hardly any.
 STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")
 KOREAN_ENDINGS = ("은", "는", "이", "가", "을", "를", "에", "의", "도", "로", "고", "다", "서", "한", "며", "요")
 # Dashes and stars at the margin are bullets in Markdown; datatrove counts `•` and `-`.
@@ -17,12 +17,12 @@ ELLIPSIS_AT_END = r"(?:\.\.\.|…)[\]\)]?$"
 
 
 def quality_columns(texts: pl.Series, lines: Segments, characters: pl.Series) -> pl.DataFrame:
-    """One row a text. `characters` is how many letters and digits each text holds.
+    """One row per text. characters: the number of letters and digits of each text.
 
-    `words` (u32, pieces between spaces that hold a letter or a digit), `word_length` (f32, letters and digits in a
-    run, so that an address counts as the words in it), `hashes` and `ellipses` (f32, for each piece between spaces),
-    `bullet_lines`, `ellipsis_lines` (f32, of the lines that are not blank), `alpha_words` (f32, of the words),
-    `stop_words` (u8, how many different ones), `korean_endings` (u8, the same).
+    `words` (u32, strings between spaces with a letter or a digit), `word_length` (f32, mean length of runs of letters
+    and digits, so that a web address counts as the words in it), `hashes` and `ellipses` (f32, per string between
+    spaces), `bullet_lines`, `ellipsis_lines` (f32, shares of the non-blank lines), `alpha_words` (f32, share of the
+    words), `stop_words` (u8, number of distinct ones), `korean_endings` (u8, the same).
     """
     found = pl.DataFrame({"text": texts}).select(
         pieces=pl.col("text").str.count_matches(r"\S+"),

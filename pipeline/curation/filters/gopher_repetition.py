@@ -1,13 +1,12 @@
 """Repetition inside a document, after Gopher (Rae et al. 2021, appendix A1.1, table A1).
 
-Duplicate n-grams are found from short to long: an n-gram that stands twice holds two (n-1)-grams that stand twice, so
-each length looks only at what the one before left over. Words are 64-bit hashes, an n-gram's key is mixed from the
-key of its first n-1 words and its last word, and the document goes into the mix, so all documents are searched at
-once.
+Duplicate n-grams are found from short to long: an n-gram that occurs twice contains two (n-1)-grams that occur twice,
+so each length examines only the duplicates of the previous one. Words are 64-bit hashes. An n-gram's key is mixed from
+the key of its first n-1 words, its last word and the document, so all documents are searched at once.
 
-The paper counts the characters that lie within duplicate n-grams, each once. Read here as: within an n-gram that stood
-before in the document. Counting the first occurrence as well would call a text with one sentence said twice a
-text of which two sentences repeat. Datatrove reads it the same way (but steps over n-grams, so it finds fewer).
+The paper counts the characters within duplicate n-grams, each once. Here that means: within an n-gram that occurred
+earlier in the document. If the first occurrence counted as well, a sentence that occurs twice would count as two
+repeated sentences. Datatrove does the same (but skips overlapping n-grams, so it finds fewer).
 """
 
 from __future__ import annotations
@@ -19,22 +18,21 @@ from pipeline.text.segments import Segments
 
 TOP = (2, 3, 4)
 DUPLICATE = (5, 6, 7, 8, 9, 10)
-LABEL = (
-    20  # characters: shorter lines that repeat are headings, cells and labels (`Example`), counted by characters only
-)
+# Shorter repeated lines are headings, cells and labels (`Example`); only their characters count.
+LABEL = 20
 _ODD = np.uint64(0x9E3779B97F4A7C15)
 
 
 def repetition_columns(lines: Segments, paragraphs: Segments, words: Segments) -> pl.DataFrame:
-    """Shares (f32, 0 to 1), one row a text.
+    """Shares (f32, 0 to 1), one row per text.
 
-    `dup_lines`, `dup_paragraphs`: of the pieces that stood before; `dup_line_chars`, `dup_paragraph_chars`: of the
-    characters; `top_2` to `top_4`: characters of the most frequent n-gram; `dup_5` to `dup_10`: characters in n-grams
-    that stood before. Characters are those of the words, white space left out. A text too short for n words has 0.
+    `dup_lines`, `dup_paragraphs`: segments that occurred before; `dup_line_chars`, `dup_paragraph_chars`: characters in
+    them; `top_2` to `top_4`: characters in the most frequent n-gram; `dup_5` to `dup_10`: characters in n-grams that
+    occurred before. Characters are those of words, without white space. A text of fewer than n words has 0.
     """
     columns: dict[str, np.ndarray] = {}
     for name, pieces in (("line", lines), ("paragraph", paragraphs)):
-        again = stood_before(pieces.items.hash().to_numpy(), pieces.text_index)
+        again = occurred_before(pieces.items.hash().to_numpy(), pieces.text_index)
         chars = pieces.items.str.len_chars().to_numpy().astype(np.float64)
         columns[f"dup_{name}s"] = pieces.share(again & (chars > LABEL))
         columns[f"dup_{name}_chars"] = pieces.total(chars * again) / np.maximum(pieces.total(chars), 1)
@@ -42,13 +40,13 @@ def repetition_columns(lines: Segments, paragraphs: Segments, words: Segments) -
     return pl.DataFrame({name: values.astype(np.float32) for name, values in columns.items()})
 
 
-def stood_before(keys: np.ndarray, of: np.ndarray) -> np.ndarray:
-    """For each piece, whether an equal one stands before it in the same text."""
+def occurred_before(keys: np.ndarray, of: np.ndarray) -> np.ndarray:
+    """For each segment, whether the same one occurred earlier in its text."""
     return ~pl.Series(_mix(keys, of.astype(np.uint64))).is_first_distinct().to_numpy()
 
 
 def _mix(keys: np.ndarray, more: np.ndarray) -> np.ndarray:
-    """One 64-bit key of two; what differs in either differs in the result, but for chance."""
+    """One 64-bit key from two; different inputs give different keys except by chance."""
     mixed = (keys ^ (more * _ODD)) * np.uint64(0xBF58476D1CE4E5B9)
     return (mixed ^ (mixed >> np.uint64(29))) * np.uint64(0x94D049BB133111EB)
 
@@ -60,12 +58,12 @@ def _n_grams(words: Segments) -> dict[str, np.ndarray]:
     total = np.maximum(np.bincount(of, weights=chars, minlength=texts), 1)
     ends = np.concatenate([[0], np.cumsum(chars)])  # characters before each word
     columns: dict[str, np.ndarray] = {}
-    # Single words: those that stand twice in their text, with the text mixed into their keys.
+    # Single words: those that occur twice in their text; the text is mixed into their keys.
     at = np.arange(len(of))
     keys = _mix(hashes, of.astype(np.uint64))
     for n in range(1, max(DUPLICATE) + 1):
         if n > 1:
-            # Longer by one word: both parts stood twice, and the last word is of the same text.
+            # Longer by one word: both parts occur twice, and the last word belongs to the same text.
             stood = np.zeros(len(of) + 1, bool)
             stood[at] = True
             last = at + n - 1
@@ -88,7 +86,7 @@ def _n_grams(words: Segments) -> dict[str, np.ndarray]:
 
 
 def _most_frequent(keys: np.ndarray, of: np.ndarray, chars: np.ndarray, texts: int) -> np.ndarray:
-    """Characters taken by each text's most frequent n-gram (of equally frequent ones the longest)."""
+    """Characters in each text's most frequent n-gram; of equally frequent ones, in the longest."""
     grams = (
         pl.DataFrame({"key": keys, "of": of, "chars": chars})
         .group_by("key")

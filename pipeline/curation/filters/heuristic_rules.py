@@ -1,7 +1,7 @@
-"""The rules of thumb themselves: what each looks at, its setting, which documents it applies to, where it comes from.
+"""The heuristic rules: the figure and setting of each, the documents that it applies to, and its source.
 
-`heuristics.py` says what the settings are and computes the figures. The figures of the prose rules are null for code
-and those of the code rules for prose, and null breaks no rule. The first rule that a document breaks is its reason.
+`heuristics.py` defines the settings and computes the figures. The figures of the prose rules are null for code and
+those of the code rules are null for prose; null breaks no rule. The first rule that a document breaks is its reason.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import polars as pl
 from pipeline.curation.filters.gopher_repetition import DUPLICATE, TOP
 from pipeline.curation.rules import Limit, Rule, Scope, Side
 
-FEWEST_LINES = 5  # of which a share of bullets can be told: a passage may start with a number and a bracket
+# Fewest lines for a meaningful share of bullets: a short passage may start with a number and a bracket.
+FEWEST_LINES = 5
 
 KOREAN = Scope("Korean", pl.col("kind") == "ko")
 SPACED = Scope("other text with spaces", pl.col("kind") == "spaced")
@@ -27,7 +28,7 @@ STARCODER = "StarCoder (Li et al. 2023, section 3.2)"
 
 
 def _korean_apart(signal: str, removes: Side, setting: str, korean: str) -> tuple[Limit, Limit]:
-    """A limit for text with spaces, and the one for Korean, where an eojeol or a syllable says more than a word."""
+    """A limit for text with spaces and one for Korean, whose eojeol and syllables carry more than words and letters."""
     return Limit(signal, removes, setting, SPACED), Limit(signal, removes, korean, KOREAN)
 
 
@@ -58,7 +59,7 @@ GOPHER_QUALITY_RULES = (
     ),
     Rule(
         "gopher_symbols",
-        "too many hashes or ellipses for so many words",
+        "too many hashes or ellipses per word",
         f"{GOPHER}: 0.1",
         limits=(Limit("hashes", ">", "gopher.max_symbols"), Limit("ellipses", ">", "gopher.max_symbols")),
         switches=("gopher.enabled",),
@@ -80,14 +81,14 @@ GOPHER_QUALITY_RULES = (
     ),
     Rule(
         "gopher_alpha_words",
-        "too many of the words hold no letter",
+        "too many words without a letter",
         f"{GOPHER}: 0.8; of Korean: this project",
         limits=_korean_apart("alpha_words", "<", "gopher.min_alpha_words", "gopher.min_alpha_words_ko"),
         switches=("gopher.enabled",),
     ),
     Rule(
         "gopher_stop_words",
-        "hardly any of the words that prose cannot do without",
+        "hardly any of the words that occur in all prose",
         f"{GOPHER}: 2; Korean endings: this project",
         limits=(
             Limit("stop_words", "<", "gopher.min_stop_words", SPACED),
@@ -100,7 +101,7 @@ GOPHER_QUALITY_RULES = (
 GOPHER_REPETITION_RULES = (
     Rule(
         "gopher_dup_lines",
-        "too many lines, or characters in lines, that stood before",
+        "too many repeated lines, or characters in them",
         f"{GOPHER_TABLE}: 0.3 and 0.2",
         limits=(
             Limit("dup_lines", ">", "repetition.dup_lines"),
@@ -110,7 +111,7 @@ GOPHER_REPETITION_RULES = (
     ),
     Rule(
         "gopher_dup_paragraphs",
-        "too many paragraphs, or characters in them, that stood before",
+        "too many repeated paragraphs, or characters in them",
         f"{GOPHER_TABLE}: 0.3 and 0.2",
         limits=(
             Limit("dup_paragraphs", ">", "repetition.dup_paragraphs"),
@@ -127,7 +128,7 @@ GOPHER_REPETITION_RULES = (
     ),
     Rule(
         "gopher_dup_ngrams",
-        "too many characters in phrases of five to ten words that stood before",
+        "too many characters in repeated phrases of five to ten words",
         f"{GOPHER_TABLE}: 0.15, 0.14, 0.13, 0.12, 0.11, 0.10",
         limits=tuple(Limit(f"dup_{n}", ">", f"repetition.duplicate.{place}") for place, n in enumerate(DUPLICATE)),
         switches=("repetition.enabled",),
@@ -137,14 +138,14 @@ GOPHER_REPETITION_RULES = (
 C4_RULES = (
     Rule(
         "c4_lorem_ipsum",
-        "holds the filler text `lorem ipsum`",
+        "contains the filler text `lorem ipsum`",
         C4,
         flag=pl.col("lorem_ipsum"),
         switches=("c4.enabled", "c4.lorem_ipsum"),
     ),
     Rule(
         "c4_curly_bracket",
-        "holds a curly bracket",
+        "contains a curly bracket",
         f"{C4}; off here: it costs every page about programming",
         flag=pl.col("braces"),
         switches=("c4.enabled", "c4.curly_bracket"),
@@ -163,7 +164,7 @@ FINEWEB_RULES = (
         "fineweb_line_ends",
         "hardly any line or sentence ends in punctuation",
         f"{FINEWEB}: 0.12",
-        # A line that holds a whole paragraph, or is cut off, shows its sentences inside: these count.
+        # A line may be a whole paragraph, or be cut off; then the sentences inside it count.
         limits=(
             Limit(
                 "ended_lines or ends", "<", "fineweb.min_ended_lines", figure=pl.max_horizontal("ended_lines", "ends")
@@ -183,14 +184,14 @@ FINEWEB_RULES = (
     ),
     Rule(
         "fineweb_dup_line_chars",
-        "too many characters in lines that stood before, by the stricter limit",
+        "too many characters in repeated lines, by the stricter limit",
         f"{FINEWEB}: 0.1",
         limits=(Limit("dup_line_chars", ">", "fineweb.max_dup_line_chars"),),
         switches=("fineweb.enabled",),
     ),
     Rule(
         "fineweb_list",
-        "as many line breaks as a list has",
+        "as many line breaks as in a list",
         f"{FINEWEB}: 0.3; of Korean: this project",
         limits=_korean_apart("newlines", ">", "fineweb.max_newlines", "fineweb.max_newlines_ko"),
         switches=("fineweb.enabled",),
@@ -202,7 +203,7 @@ MARKUP_RULES = (Rule("markup", "most of the characters are tags", limits=(Limit(
 CODE_RULES = (
     Rule(
         "code_line_length",
-        "code with a line or an average line too long to be written by hand",
+        "code whose longest line or average line is too long to be written by hand",
         f"{STARCODER}: 1,000 and 100 characters",
         limits=(Limit("longest_line", ">", "code.max_line"), Limit("mean_line", ">", "code.max_mean_line")),
         scope=CODE,

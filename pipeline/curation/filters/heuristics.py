@@ -1,9 +1,9 @@
-"""What the rules of thumb of Gopher, C4 and FineWeb for prose, and of StarCoder for code, look at, and their settings.
+"""The figures and settings of the heuristic rules: Gopher, C4 and FineWeb for prose, StarCoder for code.
 
-Every paper's threshold was made for English web pages. Which of them a document is held to depends on its kind: code is
-held to the rules for code alone; Korean is counted by eojeol, with limits of its own where an eojeol or a syllable
-says more than an English word or letter; text written without spaces is not judged by its words. Blocks of code in a
-page of documentation are left out of what the prose rules read.
+The thresholds of these papers were chosen for English web pages. Which of them apply to a document depends on its
+kind. Code is judged by the rules for code alone. Korean is counted by eojeol, with limits of its own where an eojeol or
+a syllable carries more information than an English word or letter. Text without spaces is not judged by its words. The
+prose rules do not read the code blocks in a page of documentation.
 """
 
 from __future__ import annotations
@@ -32,41 +32,41 @@ from pipeline.text.segments import lines, paragraphs, words
 
 VERSION = "1"
 REASONS = meanings_of(RULES)
-LONGEST = 2_000_000  # characters of a text that are looked at: four times what max_words of prose have
-CHUNK_BYTES = 4_000_000  # of text worked on at once: the memory stays small and the columns in the cache
+LONGEST = 2_000_000  # most characters read of a text: four times as many as `max_words` of prose
+CHUNK_BYTES = 4_000_000  # of text processed at once, which keeps memory small and the columns in the cache
 
 
 class Gopher(Block):
     enabled: bool = Field(True, description="Gopher's quality rules (Rae et al. 2021, appendix A1.1)")
     min_words: int = Field(50, ge=0, description="fewest words (Gopher: 50)")
     min_words_ko: int = Field(
-        30, ge=0, description="fewest eojeol of a Korean text (an eojeol is some 1.6 English words)"
+        30, ge=0, description="fewest eojeol of a Korean text (one eojeol is about 1.6 English words)"
     )
     max_words: int = Field(100_000, description="most words (Gopher: 100,000)")
     word_length: tuple[float, float] = Field((3, 10), description="mean word length from, to (Gopher: 3 to 10)")
     word_length_ko: tuple[float, float] = Field(
         (1.8, 7), description="mean length of an eojeol in syllables; prose has 3.2"
     )
-    max_symbols: float = Field(0.1, description="most hashes, and most ellipses, for each word (Gopher: 0.1)")
+    max_symbols: float = Field(0.1, description="most hashes, and most ellipses, per word (Gopher: 0.1)")
     max_bullet_lines: float = Field(0.9, description="largest share of lines that start with a bullet (Gopher: 0.9)")
     max_ellipsis_lines: float = Field(0.3, description="largest share of lines that end in an ellipsis (Gopher: 0.3)")
     min_alpha_words: float = Field(0.8, description="least share of words with a letter (Gopher: 0.8)")
     min_alpha_words_ko: float = Field(
-        0.7, description="the same of Korean text, where units stand beside numbers without a space"
+        0.7, description="the same for Korean text, where units follow numbers without a space"
     )
     min_stop_words: int = Field(
         2,
         ge=0,
         le=8,
-        description="how many of the, be, to, of, and, that, have, with (Gopher: 2); 0 for other languages",
+        description="fewest of: the, be, to, of, and, that, have, with (Gopher: 2); 0 for other languages",
     )
-    min_endings_ko: int = Field(2, ge=0, le=16, description="how many of 16 Korean particles and endings have to occur")
+    min_endings_ko: int = Field(2, ge=0, le=16, description="fewest of 16 Korean particles and endings")
 
 
 class Repetition(Block):
     enabled: bool = Field(True, description="Gopher's repetition rules (Rae et al. 2021, table A1)")
-    dup_lines: float = Field(0.3, description="largest share of lines that stood before (Gopher: 0.3)")
-    dup_line_chars: float = Field(0.2, description="largest share of characters in them (Gopher: 0.2)")
+    dup_lines: float = Field(0.3, description="largest share of repeated lines (Gopher: 0.3)")
+    dup_line_chars: float = Field(0.2, description="largest share of characters in repeated lines (Gopher: 0.2)")
     dup_paragraphs: float = Field(0.3, description="the same for paragraphs (Gopher: 0.3)")
     dup_paragraph_chars: float = Field(0.2, description="the same for characters in paragraphs (Gopher: 0.2)")
     top: tuple[float, float, float] = Field(
@@ -79,11 +79,11 @@ class Repetition(Block):
 
 class C4(Block):
     enabled: bool = Field(True, description="C4's rules for whole pages (Raffel et al. 2020, section 2.2)")
-    lorem_ipsum: bool = Field(True, description="remove what holds `lorem ipsum`")
+    lorem_ipsum: bool = Field(True, description="remove documents that contain `lorem ipsum`")
     curly_bracket: bool = Field(
-        False, description="remove what holds `{` (C4: yes; it costs every page about programming)"
+        False, description="remove documents that contain `{` (C4: yes; removes every page about programming)"
     )
-    min_sentences: int = Field(3, ge=0, description="fewest ends of sentences (C4's code: 3, its paper: 5)")
+    min_sentences: int = Field(3, ge=0, description="fewest sentence ends (C4's code: 3, its paper: 5)")
 
 
 class FineWeb(Block):
@@ -93,8 +93,8 @@ class FineWeb(Block):
         0.67, description="largest share of lines of at most 30 characters, 15 of Korean (FineWeb: 0.67 and 30)"
     )
     max_dup_line_chars: float = Field(0.1, description="most characters in repeated lines (FineWeb's paper: 0.1)")
-    max_newlines: float = Field(0.3, description="most line breaks for each word (FineWeb: 0.3)")
-    max_newlines_ko: float = Field(0.45, description="the same for each eojeol")
+    max_newlines: float = Field(0.3, description="most line breaks per word (FineWeb: 0.3)")
+    max_newlines_ko: float = Field(0.45, description="the same per eojeol")
 
 
 class Code(Block):
@@ -102,23 +102,24 @@ class Code(Block):
     max_line: int = Field(1000, description="longest line in characters (StarCoder: 1,000)")
     max_mean_line: float = Field(100, description="longest average line (StarCoder: 100)")
     min_alnum: float = Field(0.25, description="least share of letters and digits (StarCoder: 0.25)")
-    generated: bool = Field(True, description="remove files that say at their start that they were generated")
+    generated: bool = Field(True, description="remove files whose first lines say that they were generated")
 
 
 class Settings(StageSettings):
     spare: list[str] = Field(
-        [], description="sources that are not judged: verse, dictionaries, messages, all that is good and no prose"
+        [],
+        description="sources that are not judged, such as verse, dictionaries, messages: good text but not prose",
     )
     gopher: Gopher = Gopher()
     repetition: Repetition = Repetition()
     c4: C4 = C4()
     fineweb: FineWeb = FineWeb()
     code: Code = Code()
-    max_markup: float = Field(0.5, description="largest share of characters that lie in tags")
+    max_markup: float = Field(0.5, description="largest share of characters in tags")
 
 
 def signals(documents: pl.DataFrame, settings: Settings, models: dict[str, Path]) -> pl.DataFrame:
-    """`kind` (`code`, `ko`, `unspaced` or `spaced`) and the figures that the rules look at (f32, u32, u8, bool).
+    """`kind` (`code`, `ko`, `unspaced` or `spaced`) and the figures of the rules (f32, u32, u8, bool).
 
     The columns of the prose rules are null for code, and those of the code rules for prose.
     """
@@ -138,7 +139,7 @@ def decide(signals: pl.DataFrame, settings: Settings) -> pl.DataFrame:
 STAGE = FragmentStage(
     name="heuristic_decisions",
     block="heuristics",
-    description="The rules of Gopher, C4 and FineWeb: too short, repetitive, full of symbols or lists, broken lines.",
+    description="The rules of Gopher, C4 and FineWeb: text too short, repetitive, broken, full of symbols or lists.",
     settings=Settings,
     version=VERSION,
     rules=RULES,

@@ -1,9 +1,9 @@
-"""The words that `keywords` counts, by kind and language: written for this project, short on purpose.
+"""The words that `keywords` counts, by kind and language: written for this project, and short on purpose.
 
-A list of bad words costs good text where its words have other meanings, so a word stands here only if it has hardly
-any: no `홍어` (a fish), no `보지` (which is mostly `보지 않다`), no `cock`, no `Dick`, no `XXX` (a note in code).
-English entries are whole words, a star ends a beginning; Korean ones are found anywhere, since particles and endings
-follow them without a space.
+A list of bad words removes good text if its words have other meanings, so it holds only words that hardly have any: no
+`홍어` (a fish), no `보지` (mostly `보지 않다`), no `cock`, no `Dick`, no `XXX` (a note in code). English entries are
+whole words, or prefixes if they end in a star. Korean entries match anywhere, since particles and endings follow them
+without a space.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ SPAM = {
 }
 LISTS = {"profanity": PROFANITY, "slurs": SLURS, "sexual": SEXUAL, "spam": SPAM}
 
-# Harmless words that hold one of the above; cut out before counting.
+# Harmless words that contain one of the above; removed before counting.
 HARMLESS = """
     시발점 시발역 시발택시 시발자동차 시발차 병신년 병신일 병신생 병신정변 지랄탄 지랄리 아가리쿠스 아가리를-물
     유니섹스 포르노그라피 섹스투스 섹스턴트 섹스피어 초섹스 후장한 후장식 최후장 전후장 좆아 좌빨리 존나단 개독교
@@ -64,5 +64,5 @@ HARMLESS = """
 
 
 def entries(words: str) -> list[str]:
-    """The words of a list, in order, none twice; a hyphen in one stands for a space."""
+    """The words of a list, in order, without repeats; a hyphen stands for a space."""
     return list(dict.fromkeys(word.replace("-", " ") for word in words.split()))

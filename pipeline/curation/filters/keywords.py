@@ -1,8 +1,8 @@
-"""Documents that are dense with words of a list: profanity, slurs, pornography, spam, and words of one's own.
+"""Documents with a high density of listed words: profanity, slurs, pornography, spam, and the recipe's own words.
 
-Density, not presence: C4 dropped every page with a single listed word and lost medical, legal and literary text with
-it. A novel may swear; a comment of ten words that swears goes. One search for all words at once finds the few
-documents that hold any, and only these are counted.
+Density counts, not presence: C4 dropped every page with a single listed word, and with them medical, legal and literary
+text. A novel may contain swear words; a comment of ten words that swears is removed. One search for all words at once
+finds the few documents that contain any, and only these are counted.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from pipeline.documents.stage import FragmentStage
 from pipeline.settings import StageSettings
 
 VERSION = "1"
-# Words added to each text's length, so that one word of a short text is no density and one word of ten still is: at
-# 15 in 1,000 one word removes a text of up to 16 words, two one of up to 83, three one of up to 150. A news report
-# that quotes an insult has some 100 words and one or two of them.
+# Words added to the length of each text, so that a single listed word removes only very short texts: at 15 in 1,000,
+# one word removes a text of up to 16 words, two words one of up to 83, three words one of up to 150. A news report that
+# quotes an insult has about 100 words and one or two of them.
 PRIOR_WORDS = 50
-LONGEST = 2_000_000  # characters of a text that are looked at
+LONGEST = 2_000_000  # most characters read of a text
 
 
 def _dense(reason: str, meaning: str, listed: str, source: str) -> Rule:
-    """The rule of one list: words of it in 1,000 words."""
+    """The rule of one list: its words per 1,000 words."""
     density = pl.col(listed) * 1000 / (pl.col("words") + PRIOR_WORDS)
     limit = Limit(f"{listed} in 1,000 words", ">", f"max_{listed}", figure=density)
     return Rule(reason, meaning, source, limits=(limit,))
 
 
 # C4 (Raffel et al. 2020, section 2.2) removes a page for a single word of the "List of Dirty, Naughty, Obscene or
-# Otherwise Bad Words"; the lists, and density in the place of presence, are this project's.
+# Otherwise Bad Words"; the lists, and the use of density, are this project's.
 C4 = "this project; C4 (Raffel et al. 2020, section 2.2): any listed word"
 RULES = (
     _dense("listed_words", "dense with words of the recipe's own list", "listed", OWN),
@@ -50,20 +50,21 @@ REASONS = meanings_of(RULES)
 
 class Settings(StageSettings):
     words: list[str] = Field(
-        [], description="words of one's own; a star at the end of one makes it a beginning, Hangul is found anywhere"
+        [], description="your own words; a star at the end makes a word a prefix, Hangul matches anywhere"
     )
-    ignore: list[str] = Field([], description="phrases that are cut out before counting, beside the built-in ones")
+    ignore: list[str] = Field([], description="phrases to remove before counting, in addition to the built-in ones")
     max_listed: float = Field(
-        15, ge=0, description="most words of one's own list in 1,000 (50 words added to the length)"
+        15, ge=0, description="most words of your own list per 1,000 (50 words are added to the length)"
     )
-    max_slurs: float = Field(15, ge=0, description="most slurs in 1,000 words (50 words added to the length)")
-    max_sexual: float = Field(15, ge=0, description="most pornographic words in 1,000 (50 added to the length)")
-    max_spam: float = Field(15, ge=0, description="most spam words in 1,000 (50 added to the length)")
-    max_profanity: float = Field(15, ge=0, description="most profane words in 1,000 (50 added to the length)")
+    max_slurs: float = Field(15, ge=0, description="most slurs per 1,000 words (50 are added to the length)")
+    max_sexual: float = Field(15, ge=0, description="most pornographic words per 1,000 (50 are added to the length)")
+    max_spam: float = Field(15, ge=0, description="most spam words per 1,000 (50 are added to the length)")
+    max_profanity: float = Field(15, ge=0, description="most profane words per 1,000 (50 are added to the length)")
 
 
 def signals(documents: pl.DataFrame, settings: Settings, models: dict[str, Path]) -> pl.DataFrame:
-    """`words` (at spaces) and how many of each list: `listed`, `slurs`, `sexual`, `spam`, `profanity` (all u32)."""
+    """`words` (between spaces) and the number of words of each list: `listed`, `slurs`, `sexual`, `spam`,
+    `profanity` (all u32)."""
     texts = documents["text"].str.slice(0, LONGEST)
     patterns, literals = _patterns(tuple(settings.words))
     suspects = texts.str.contains_any(literals, ascii_case_insensitive=True).fill_null(False)
@@ -80,7 +81,7 @@ def signals(documents: pl.DataFrame, settings: Settings, models: dict[str, Path]
 
 
 def decide(signals: pl.DataFrame, settings: Settings) -> pl.DataFrame:
-    """Remove what is denser than a list's limit; the score is the highest density in 1,000 words."""
+    """Remove documents above a list's limit; the score is the highest density per 1,000 words."""
     densities = [limit.measured() for rule in RULES for limit in rule.limits]
     return decided_by(signals, RULES, settings, pl.max_horizontal(densities))
 
@@ -88,7 +89,7 @@ def decide(signals: pl.DataFrame, settings: Settings) -> pl.DataFrame:
 STAGE = FragmentStage(
     name="keyword_decisions",
     block="keywords",
-    description="Documents that hold words of a block list too often. The list has a part for each language.",
+    description="Documents that contain words of a block list too often. The list has a part for each language.",
     settings=Settings,
     version=VERSION,
     rules=RULES,
@@ -100,7 +101,7 @@ STAGE = FragmentStage(
 
 @cache
 def _patterns(own: tuple[str, ...]) -> tuple[dict[str, str | None], list[str]]:
-    """A pattern for each list, and the literals without which no pattern matches."""
+    """A pattern for each list, and the literals of which at least one is in every match."""
     lists = {"listed": list(own)}
     for kind, by_language in LISTS.items():
         lists[kind] = [word for words in by_language.values() for word in entries(words)]
@@ -110,9 +111,9 @@ def _patterns(own: tuple[str, ...]) -> tuple[dict[str, str | None], list[str]]:
 
 
 def _pattern(words: list[str]) -> str | None:
-    """Matches any of the words: those of ASCII letters as whole words, all others anywhere.
+    """A pattern that matches any of the words: ASCII ones as whole words, all others anywhere.
 
-    Word boundaries are ASCII ones: before a Korean particle a word has ended, and the fast engine needs it.
+    Word boundaries are ASCII ones: a word ends before a Korean particle, and the fast engine needs them.
     """
     if not words:
         return None

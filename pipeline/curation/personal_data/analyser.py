@@ -1,7 +1,7 @@
-"""Presidio's way through one window of text, with the recognisers chosen by the caller and no language model.
+"""Presidio's analysis of one window of text, with recognisers chosen by the caller and without a language model.
 
-The one idea: the same steps as `AnalyzerEngine.analyze` (recognise, weigh the words before, drop duplicates), without
-its choosing of recognisers, tracing and spaCy pipeline, which cost more than the recognisers on a line or two.
+The steps are those of `AnalyzerEngine.analyze` (recognise, weigh preceding words, drop duplicates), without its
+selection of recognisers, tracing and spaCy pipeline, which on a line or two take longer than the recognisers.
 
 Imports Presidio, as recognisers.py does.
 """
@@ -17,14 +17,14 @@ from presidio_analyzer.nlp_engine import NlpArtifacts, NlpEngine
 
 from pipeline.curation.personal_data.recognisers import LANGUAGE, recognisers
 
-# Its messages quote the text around a value, and numbers that fail their check.
+# Its log messages quote the text around a value, and numbers with a wrong checksum.
 logging.getLogger("presidio-analyzer").setLevel(logging.CRITICAL + 1)
 
 
 class WrittenWords(NlpEngine):
-    """What Presidio asks of a language model, without one: words as they are written, each its own lemma.
+    """The NLP engine that Presidio needs, without a language model: words as written, each its own lemma.
 
-    `spacy.blank` leaves lemmas empty, and Presidio's context words are compared with lemmas: with it they never match.
+    `spacy.blank` leaves lemmas empty, so Presidio's context words, which are compared with lemmas, would never match.
     """
 
     WORD = re.compile(r"[A-Za-z]+|[가-힣]+|\d+|[^\W\d_]+")
@@ -64,9 +64,10 @@ class WrittenWords(NlpEngine):
 
 
 class WordsBefore(LemmaContextAwareEnhancer):
-    """Presidio's context enhancer, comparing Latin words whole and Hangul ones as parts.
+    """Presidio's context enhancer, which matches Latin words whole and Hangul words as substrings.
 
-    Korean glues particles to a word (번호는, 번호를), so a part has to do; in English it would find `ip` in `script`.
+    Korean attaches particles to a word (번호는, 번호를), so substrings must match; in English they would find `ip` in
+    `script`.
     """
 
     @staticmethod
@@ -81,7 +82,7 @@ class WordsBefore(LemmaContextAwareEnhancer):
 
 
 class Analyser:
-    """All recognisers, ready to be asked by name."""
+    """All recognisers by name."""
 
     def __init__(self) -> None:
         self.recognisers = recognisers()
@@ -89,7 +90,7 @@ class Analyser:
         self.enhancer = WordsBefore()
 
     def find(self, text: str, names: tuple[str, ...]) -> list[RecognizerResult]:
-        """All results of the named recognisers in `text`, scores after the words before them."""
+        """All results of the named recognisers in `text`, with scores that include context words."""
         chosen = [self.recognisers[name] for name in names]
         results: list[RecognizerResult] = []
         for recogniser in chosen:

@@ -1,7 +1,7 @@
-"""Values that belong to nobody because they are set aside for examples.
+"""Values that belong to nobody because they are reserved for examples.
 
-They are replaced all the same unless the recipe keeps them: in running text a person cannot tell them from others, and
-a detector is tested with them. In a corpus of code or manuals, keeping them leaves the text as its author wrote it.
+They are replaced like all others unless the recipe keeps them: readers cannot distinguish them in running text, and
+detectors are tested with them. In a corpus of code or manuals, keeping them leaves the text as its author wrote it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ FICTION = re.compile(r"555\D?01\d\d$")
 
 
 def is_example(label: str, value: str) -> bool:
-    """Whether a value found under `label` is one that its authority keeps for examples."""
+    """Whether a value with this label is reserved for examples by its authority."""
     if label == "EMAIL_ADDRESS":
         return DOMAIN.fullmatch(value.rpartition("@")[2]) is not None
     if label == "IP_ADDRESS":

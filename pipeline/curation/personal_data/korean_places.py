@@ -1,7 +1,7 @@
 """Names of Korea's provinces and of its cities, counties and districts (시, 군, 구), as of 2024.
 
-The one idea: `다시 보려면 9` has the shape of an address and `청주시 보려면 9` has it too, but only one of them begins
-with a place. The list is short and closed, and changes about once a year.
+`다시 보려면 9` and `청주시 보려면 9` both have the form of an address, but only the second begins with a place name.
+The list is short and complete, and changes about once a year.
 """
 
 from __future__ import annotations

@@ -1,11 +1,10 @@
 """`personal_data_edits`: e-mail addresses, numbers and postal addresses of people are replaced in the text.
 
-The one idea: spans, not documents. Nothing is removed for holding personal data; each value is replaced by a
-placeholder that says what stood there (`<EMAIL_ADDRESS>`), so that a model learns the form of a letter without
-anyone's address. The value itself is in no table, log or metadata.
+No document is removed for containing personal data. Each value is replaced by a placeholder that names its kind
+(`<EMAIL_ADDRESS>`), so that a model learns the form of a letter without anyone's address. The value itself is in no
+table, log or metadata.
 
-Not found: names of people. That takes a model that reads the text (`person_model`), costs a thousand times as much,
-and is off.
+Names of people are not found by default: they take a language model (`person_model`) and a thousand times as long.
 """
 
 from __future__ import annotations
@@ -31,22 +30,22 @@ REASONS = meanings_of(RULES)
 
 
 class Settings(StageSettings):
-    labels: tuple[str, ...] = Field(tuple(LABELS), description=f"what to look for: {', '.join(LABELS)}")
+    labels: tuple[str, ...] = Field(tuple(LABELS), description=f"labels to find: {', '.join(LABELS)}")
     min_score: float = Field(
         0.4,
         ge=0.3,
         le=1,
-        description="least score of a span; Presidio's own value for a pattern that a word before it supports",
+        description="least score of a span; the default is Presidio's score for a pattern with a supporting word",
     )
     keep_examples: bool = Field(
-        False, description="true: leave what is set aside for examples (example.com, 192.0.2.1, 555-0100) as it is"
+        False, description="true: keep values reserved for examples (example.com, 192.0.2.1, 555-0100)"
     )
     replacement: Literal["placeholder", "surrogate"] = Field(
         "placeholder", description="`placeholder`: a fixed text by label; `surrogate`: a made-up value of the same form"
     )
     placeholder: str = Field("<{label}>", description="the placeholder; must hold {label}")
     person_model: str | None = Field(
-        None, description="name of an installed spaCy model to find names with, e.g. en_core_web_sm; slow"
+        None, description="name of an installed spaCy model that finds names of people, e.g. en_core_web_sm; slow"
     )
 
     @field_validator("labels")
@@ -54,7 +53,7 @@ class Settings(StageSettings):
     def _known(cls, labels: tuple[str, ...]) -> tuple[str, ...]:
         for label in labels:
             if label not in LABELS:
-                raise ValueError(f"there is no label '{label}'; known are {', '.join(LABELS)}")
+                raise ValueError(f"there is no label '{label}': use {', '.join(LABELS)}")
         return labels
 
     @field_validator("placeholder")
@@ -66,9 +65,9 @@ class Settings(StageSettings):
 
 
 def signals(documents: pl.DataFrame, settings: Settings, models: dict[str, Path]) -> pl.DataFrame:
-    """`spans` (list of start, end, label, score, number; null where there is none) and `draw`, a hash of the text.
+    """`spans` (list of start, end, label, score, number; null if there are none) and `draw`, a hash of the text.
 
-    Raises UserError where the spaCy model that the settings name is not installed.
+    Raises UserError if the spaCy model of the settings is not installed.
     """
     texts = documents["text"]
     spans = find_spans(texts, frozenset(settings.labels), settings.keep_examples, settings.person_model)
@@ -81,7 +80,7 @@ def signals(documents: pl.DataFrame, settings: Settings, models: dict[str, Path]
 
 
 def decide(signals: pl.DataFrame, settings: Settings) -> pl.DataFrame:
-    """Edits for the spans of at least `min_score`; every document is kept. `score` is the highest of a span."""
+    """Edits for spans with at least `min_score`; every document is kept. `score` is the highest score of a span."""
     spans = (
         signals.with_row_index("row")
         .select("row", "draw", "spans")
@@ -92,7 +91,7 @@ def decide(signals: pl.DataFrame, settings: Settings) -> pl.DataFrame:
     )
     replacement = placeholder(settings.placeholder)
     if settings.replacement == "surrogate":
-        # Primes spread the hash of the text and the number of the value over the digits that a surrogate takes from it.
+        # Primes spread the hash of the text and the number of the value over the digits that a surrogate uses.
         pick = pl.col("draw").cast(pl.Int64) * 1_000_003 + pl.col("number").cast(pl.Int64) * 7_919_017
         replacement = surrogate(pick % 999_999_999_989)
     edits = (
@@ -114,7 +113,7 @@ STAGE = FragmentStage(
     name="personal_data_edits",
     block="personal_data",
     description=(
-        "Personal data (e-mail addresses, telephone, card and identity numbers, Korean ones too), hidden by "
+        "Personal data (e-mail addresses, telephone, card and identity numbers, Korean ones too), replaced by "
         "placeholders."
     ),
     kinds=("python", "presidio", "parquet"),

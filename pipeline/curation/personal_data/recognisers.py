@@ -1,11 +1,11 @@
-"""The recognisers: Presidio's own where they are right for text of the web, and narrowed or added ones where not.
+"""The recognisers: Presidio's where they suit text from the web, otherwise narrowed or additional ones.
 
-The one idea: a value counts only with evidence. That is its own form (an `@`, a country code, separators where
-the authority puts them), a checksum, or a word before it that says what it is; a bare run of digits is nobody's until
-something speaks for it. Presidio's recognisers carry the patterns, checksums and words, its context enhancer weighs
-them; here the scores are set so that a value without evidence stays under 0.4 and one with evidence does not.
+A value counts only with evidence: its form (an `@`, a country code, separators where the authority puts them), a
+checksum, or a preceding word that names it. A bare run of digits is not evidence. Presidio's recognisers provide
+patterns, checksums and words, and its context enhancer weighs them; the scores here keep a value without evidence below
+0.4 and lift a value with evidence to at least 0.4.
 
-This module imports Presidio (a CPU-second and more): it is imported only where a candidate was found.
+This module imports Presidio, which takes more than a CPU-second, so it is only imported once a candidate was found.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ from presidio_analyzer.predefined_recognizers import (
 from pipeline.curation.personal_data.examples import DOMAIN, in_example_network
 from pipeline.curation.personal_data.korean_places import DISTRICTS, PROVINCES
 
-# The list of public suffixes that comes with the package; the default would fetch it from the network.
+# The public suffix list in the package; by default, it would be downloaded.
 tldextract.tldextract.TLD_EXTRACTOR = tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None)
 
 # One set of recognisers for all text: people paste Korean numbers into English and the other way round.
 LANGUAGE = "xx"
 
-# Scores: under 0.4 a value needs a word before it (which adds 0.35, at least to 0.4), from 0.4 it stands alone.
+# Scores: below 0.4, a value needs a preceding word (which adds 0.35, up to at least 0.4); from 0.4, it counts alone.
 NEEDS_WORD, STANDS_ALONE = 0.2, 0.5
 
 RRN_WORDS = ["주민등록번호", "주민번호", "주민등록", "rrn"]
@@ -58,7 +58,7 @@ SSN_WORDS = ["social", "security", "ssn", "ssns", "ssid"]
 ACCOUNT_WORDS = ["계좌", "은행", "입금", "송금", "예금", "이체", "농협", "뱅크"]
 BIRTH_WORDS = ["생년월일", "출생일", "생일", "dob", "birth", "birthdate", "birthday"]
 
-# Edges of a number: not a piece of a longer one, of a decimal or of a chain of numbers.
+# Boundaries of a number: not part of a longer number, of a decimal or of a chain of numbers.
 START, END = r"(?<![\w.\-])", r"(?!\w|[-.]\d)"
 PLUS = r"(?<![\w.+\-])"
 EXTENSION = rf"(?:x\d{{1,5}}|{END})"
@@ -67,7 +67,7 @@ EXTENSION = rf"(?:x\d{{1,5}}|{END})"
 class Cards(CreditCardRecognizer):
     """Card numbers: the Luhn check, and the issuer's prefix with a length that this issuer uses.
 
-    Presidio takes any 12 to 16 digits that start with 1, 3, 4, 5 or 6 and pass Luhn, which one number in ten does.
+    Presidio accepts any 12 to 16 digits that start with 1, 3, 4, 5 or 6 and pass Luhn, as one number in ten does.
     Prefixes and lengths: ISO/IEC 7812 as listed by the issuers.
     """
 
@@ -93,10 +93,10 @@ class Cards(CreditCardRecognizer):
 
 
 class Emails(EmailRecognizer):
-    """Presidio's, less addresses of nobody: a word like `user` at a domain kept for examples, mailboxes of machines.
+    """Presidio's, without addresses of nobody: a word like `user` at an example domain, and mailboxes of machines.
 
-    The pattern keeps to characters that are used in mailboxes: Presidio's takes the path of a URL along, and then
-    looks for the public suffix in the URL's host.
+    The pattern is limited to characters used in mailboxes: Presidio's includes the path of a URL, and then searches for
+    the public suffix in the URL's host.
     """
 
     WORDS = re.compile(
@@ -115,9 +115,9 @@ class Emails(EmailRecognizer):
 
 
 class Phones(PhoneRecognizer):
-    """Phone numbers by Google's metadata (as Presidio does), believed alone only in a form that people write.
+    """Phone numbers by Google's metadata, as in Presidio; only a usual form counts without a preceding word.
 
-    Presidio gives every match 0.4; a bare run of digits, or digits joined by dots, is mostly something else.
+    Presidio gives every match 0.4, but a bare run of digits, or digits joined by dots, is mostly something else.
     """
 
     FORMS = re.compile(
@@ -138,9 +138,9 @@ class Phones(PhoneRecognizer):
 
 
 class WorldPhones(PatternRecognizer):
-    """Numbers grouped as people write phone numbers, from anywhere: with `+` and a country code, or after a word.
+    """Numbers from anywhere grouped like phone numbers: with `+` and a country code, or after a word.
 
-    Google's metadata, which Phones asks, knows the ranges that are given out; numbers change faster than it does.
+    Phones uses Google's metadata, which lists the assigned ranges; ranges change faster than the metadata.
     """
 
     DATE = re.compile(r"(?:19|20)\d\d[-./ ]\d{1,2}[-./ ]\d{1,2}|\d{1,2}[-./ ]\d{1,2}[-./ ](?:19|20)\d\d")
@@ -154,7 +154,7 @@ class WorldPhones(PatternRecognizer):
 
 
 class ResidentNumbers(KrRrnRecognizer):
-    """Presidio's, with blanks around the hyphen. A bare number whose check digit is wrong needs a word before it."""
+    """Presidio's, with spaces around the hyphen. A bare number with a wrong check digit needs a preceding word."""
 
     def validate_result(self, pattern_text: str) -> bool | None:
         return super().validate_result(re.sub(r"\s", "", pattern_text))
@@ -168,7 +168,7 @@ class ForeignerNumbers(KrFrnRecognizer):
 
 
 class BusinessNumbers(KrBrnRecognizer):
-    """Presidio's, except that a bare run of ten digits needs a word as well as its check digit: one in ten has it."""
+    """Presidio's, except that ten bare digits need a word and the right check digit, which one in ten numbers has."""
 
     def validate_result(self, pattern_text: str) -> bool | None:
         right = super().validate_result(pattern_text)
@@ -176,20 +176,21 @@ class BusinessNumbers(KrBrnRecognizer):
 
 
 class DriverLicences(KrDriverLicenseRecognizer):
-    """Presidio's, except that the region alone is no proof: any time stamp of this century begins with one."""
+    """Presidio's, except that a valid region is not enough: any timestamp of this century begins with one."""
 
     def validate_result(self, pattern_text: str) -> bool | None:  # type: ignore[override]
-        return None  # the check digit's rule is not public; the patterns below hold what is known
+        return None  # the check digit's rule is not public; the patterns below cover what is known
 
 
 class Addresses(IpRecognizer):
-    """IP addresses that can be a person's: global ones, and those set aside for examples.
+    """IP addresses that can identify a person: global ones, and those reserved for examples.
 
-    Loopback, private, link-local and multicast addresses, masks and networks say nothing about anyone. Numbers that
-    start small are a version or a section until a word says otherwise: of all addresses, one in 400 starts so.
+    Loopback, private, link-local and multicast addresses, masks and networks identify nobody. If the first three parts
+    are small, the value counts as a version or a section number unless a word says otherwise: only one address in 400
+    has this form.
     """
 
-    # Public resolvers, written in every guide to networks.
+    # Public resolvers, found in every guide to networks.
     KNOWN: ClassVar = {"8.8.8.8", "8.8.4.4", "1.1.1.1", "1.0.0.1", "9.9.9.9"}
 
     def invalidate_result(self, pattern_text: str) -> bool | None:  # type: ignore[override]
@@ -205,33 +206,33 @@ class Addresses(IpRecognizer):
             return None
         if str(address) in self.KNOWN or not address.is_global or address.is_multicast:
             return True
-        # Hexadecimal words with `::` between them are names in C++ and Rust; the world's addresses are in 2000::/3.
+        # Hexadecimal words joined by `::` are names in C++ and Rust; global addresses are in 2000::/3.
         named = not four and len(re.findall("[0-9A-Fa-f]+", value)) < 3
         return named or not (four or 0x2000 <= int(address) >> 112 <= 0x3FFF) or None
 
     def analyze(self, text, entities, nlp_artifacts=None, regex_flags=None):  # type: ignore[no-untyped-def]
-        whole = []
+        complete = []
         for result in super().analyze(text, entities, nlp_artifacts, regex_flags):
             value = text[result.start : result.end]
-            # A piece of a longer run of numbers (paths of drawings, versions of five parts) is no address; a port
-            # may follow one.
+            # Part of a longer run of numbers (paths in drawings, versions of five parts) is not an address; a port may
+            # follow an address.
             if re.search(r"[\w.:-]\Z", text[: result.start]) or re.match(r"\w|[.-]\w|::", text[result.end :]):
                 continue
             if ":" not in value and all(int(octet) < 32 for octet in value.split(".")[:3]):
                 result.score = 0.1
-            whole.append(result)
-        return whole
+            complete.append(result)
+        return complete
 
 
 def recognisers() -> dict[str, EntityRecognizer]:
-    """All recognisers by a name of their own, in a fixed order."""
+    """All recognisers by name, in a fixed order."""
     day = r"\d{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])"
     area = r"0(?:2|3[1-3]|4[1-4]|5[1-5]|6[1-4]|70|50\d?)"
     return {
-        "email": _ours(
+        "email": _adapted(
             Emails, None, ("mailbox", r"\w(?:[\w.+%'~-]*[\w+~-])?@(?:\w+(?:-+\w+)*\.)+[^\W\d_][\w-]*\w", STANDS_ALONE)
         ),
-        "card": _ours(
+        "card": _adapted(
             Cards,
             CARD_WORDS,
             ("four groups", rf"{START}\d{{4}}([- ])\d{{4}}\1\d{{4}}\1\d{{4}}(?:\1?\d{{1,3}})?{END}", NEEDS_WORD),
@@ -257,7 +258,7 @@ def recognisers() -> dict[str, EntityRecognizer]:
                 ),
             ),
         ),
-        "kr_phone": _own(
+        "kr_phone": _additional(
             "PHONE_NUMBER",
             PHONE_WORDS,
             ("mobile", rf"{START}01[016789]([-. ])\d{{3,4}}\1\d{{4}}{END}", STANDS_ALONE),
@@ -273,7 +274,7 @@ def recognisers() -> dict[str, EntityRecognizer]:
         ),
         "iban": IbanRecognizer(supported_language=LANGUAGE, context=IBAN_WORDS),
         "ip": Addresses(supported_language=LANGUAGE, context=IP_WORDS),
-        "ssn": _ours(
+        "ssn": _adapted(
             UsSsnRecognizer,
             SSN_WORDS,
             ("hyphens", rf"{START}[0-8]\d\d-\d\d-\d{{4}}{END}", STANDS_ALONE),
@@ -281,40 +282,40 @@ def recognisers() -> dict[str, EntityRecognizer]:
             ("bare", rf"{START}[0-8]\d{{8}}{END}", 0.05),
         ),
         "itin": UsItinRecognizer(supported_language=LANGUAGE, context=["itin", "taxpayer"]),
-        "rrn": _ours(
+        "rrn": _adapted(
             ResidentNumbers,
             RRN_WORDS,
             ("hyphen", rf"{START}{day}\s?[-–]\s?[1-4]\d{{6}}{END}", STANDS_ALONE),
             ("bare", rf"{START}{day}[1-4]\d{{6}}{END}", NEEDS_WORD),
         ),
-        "frn": _ours(
+        "frn": _adapted(
             ForeignerNumbers,
             FRN_WORDS,
             ("hyphen", rf"{START}{day}\s?[-–]\s?[5-8]\d{{6}}{END}", STANDS_ALONE),
             ("bare", rf"{START}{day}[5-8]\d{{6}}{END}", NEEDS_WORD),
         ),
         "brn": BusinessNumbers(supported_language=LANGUAGE, context=BRN_WORDS),
-        "kr_passport": _ours(
+        "kr_passport": _adapted(
             KrPassportRecognizer,
             PASSPORT_WORDS,
             ("current", r"(?<![A-Za-z0-9])[MSRODmsrod]\d{3}[A-Za-z]\d{4}(?![A-Za-z0-9])", NEEDS_WORD),
             ("previous", r"(?<![A-Za-z0-9])[MSRODmsrod]\d{8}(?![A-Za-z0-9])", NEEDS_WORD),
         ),
-        "kr_licence": _ours(
+        "kr_licence": _adapted(
             DriverLicences,
             LICENCE_WORDS,
             ("known region", rf"{START}(?:1[1-9]|2[0-68])-\d{{2}}-\d{{6}}-\d{{2}}{END}", STANDS_ALONE),
             ("other region", rf"{START}\d{{2}}-\d{{2}}-\d{{6}}-\d{{2}}{END}", NEEDS_WORD),
             ("no hyphens", rf"{START}\d{{2}} ?\d{{2}} ?\d{{6}} ?\d{{2}}{END}", NEEDS_WORD),
         ),
-        "kr_account": _own(
+        "kr_account": _additional(
             "KR_BANK_ACCOUNT",
             ACCOUNT_WORDS,
             ("groups", rf"{START}\d{{2,6}}-\d{{2,6}}-\d{{2,7}}(?:-\d{{1,3}})?{END}", NEEDS_WORD),
             ("bare", rf"{START}\d{{10,14}}{END}", 0.1),
         ),
-        "kr_address": _own("KR_ADDRESS", None, *_address_patterns()),
-        "birth": _own(
+        "kr_address": _additional("KR_ADDRESS", None, *_address_patterns()),
+        "birth": _additional(
             "DATE_OF_BIRTH",
             BIRTH_WORDS,
             ("Korean", r"(?:19|20)\d\d년\s?\d{1,2}월\s?\d{1,2}일", 0.05),
@@ -329,13 +330,13 @@ def recognisers() -> dict[str, EntityRecognizer]:
     }
 
 
-def _ours(kind: type, words: list[str] | None, *given: tuple[str, str, float]) -> EntityRecognizer:
-    """A recogniser of Presidio's, or ours made from one, with patterns and words of our own."""
+def _adapted(kind: type, words: list[str] | None, *given: tuple[str, str, float]) -> EntityRecognizer:
+    """A recogniser of Presidio, or a subclass defined here, with other patterns and words."""
     return kind(supported_language=LANGUAGE, context=words, patterns=_patterns(*given))
 
 
-def _own(entity: str, words: list[str] | None, *given: tuple[str, str, float]) -> EntityRecognizer:
-    """A recogniser that Presidio has none for."""
+def _additional(entity: str, words: list[str] | None, *given: tuple[str, str, float]) -> EntityRecognizer:
+    """A recogniser for an entity that Presidio does not cover."""
     return PatternRecognizer(
         supported_language=LANGUAGE, supported_entity=entity, context=words or [], patterns=_patterns(*given)
     )
@@ -348,7 +349,7 @@ def _patterns(*given: tuple[str, str, float]) -> list[Pattern]:
 def _address_patterns() -> list[tuple[str, str, float]]:
     """Korean addresses with a house number: by road name (since 2014) and by lot.
 
-    A district alone is no address, nor is a road without a number, nor a number that counts something (8가구, 30대).
+    A district alone is not an address, nor is a road without a number, nor a number that counts things (8가구, 30대).
     Source of the parts: Road Name Address Act.
     """
     place = rf"(?:(?:{PROVINCES}\s+)?(?:{DISTRICTS}\s+){{1,2}}|세종(?:특별자치시|시)?\s+)"

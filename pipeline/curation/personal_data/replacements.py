@@ -1,8 +1,8 @@
-"""What stands in the place of personal data: a placeholder by label, or a value of the same form that is nobody's.
+"""Replacements for personal data: a placeholder with the label, or a surrogate of the same form that is nobody's.
 
-The one idea: a surrogate comes from ranges that their authorities keep free, and is drawn by a hash of the whole text
-and the number of the value in it. So a value is the same throughout a text, differs between texts, and cannot be
-computed back from its surrogate, or checked against a guess.
+Surrogates come from ranges that their authorities never assign, and are drawn by a hash of the whole text and the
+number of the value in it. So a value has the same surrogate throughout a text and another one in other texts, and it
+can neither be computed from its surrogate nor be confirmed by a guess.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import polars as pl
 
 
 def placeholder(template: str) -> pl.Expr:
-    """`template` with `{label}` filled in, over a span's fields."""
+    """`template` with the label of the span filled in."""
     before, _, after = template.partition("{label}")
     return pl.concat_str(pl.lit(before), pl.col("label"), pl.lit(after))
 
@@ -28,17 +28,17 @@ def surrogate(draw: pl.Expr) -> pl.Expr:
         return (draw // 10**skip % size + low).cast(pl.String)
 
     made = {
-        # RFC 2606: the domain belongs to no one.
+        # RFC 2606: a reserved domain.
         "EMAIL_ADDRESS": pl.concat_str(pl.lit("user"), digits(4), pl.lit("@example.org")),
-        # 010-0000 to 010-1999 are not given out to mobile phones.
+        # 010-0000 to 010-1999 are not assigned to mobile phones.
         "PHONE_NUMBER": pl.concat_str(pl.lit("010-0"), digits(3), pl.lit("-"), digits(4, 3)),
         # RFC 5737, TEST-NET-3.
         "IP_ADDRESS": pl.concat_str(pl.lit("203.0.113."), part(1, 254)),
-        # Prefix 0 is of no issuer.
+        # Prefix 0 belongs to no issuer.
         "CREDIT_CARD": pl.concat_str(pl.lit("0000-"), digits(4), pl.lit("-"), digits(4, 4), pl.lit("-"), digits(4, 8)),
-        # Bank code 00000000 is not given out.
+        # Bank code 00000000 is not assigned.
         "IBAN_CODE": pl.concat_str(pl.lit("DE0000000000"), digits(10)),
-        # Area 000 was never given out.
+        # Area 000 was never assigned.
         "US_SSN": pl.concat_str(pl.lit("000-"), part(10, 90), pl.lit("-"), digits(4, 2)),
         "US_ITIN": pl.concat_str(pl.lit("000-"), part(70, 18), pl.lit("-"), digits(4, 2)),
         # The thirteenth month.

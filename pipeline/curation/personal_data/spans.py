@@ -1,8 +1,8 @@
 """Spans of personal data in a column of texts: Presidio on the windows, then one table of spans for all of them.
 
-The one idea: what is found in a window counts only where it lies on the window's candidate, so windows may overlap
-and be shared between documents; spans that still touch one another (an address cut into two candidates) become one.
-No value leaves this file: a span carries its place, its label and its score.
+A result counts only if it overlaps its window's candidate, so windows may overlap and be shared between documents.
+Spans that still overlap (an address split into two candidates) are merged. No value leaves this file: a span consists
+of its position, label and score.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pipeline.curation.personal_data.examples import is_example
 from pipeline.curation.personal_data.windows import windows
 from pipeline.errors import UserError
 
-# Labels in the order in which one wins over another of equal score: the more particular first.
+# Labels in order of precedence at equal scores: the more specific first.
 LABELS: dict[str, str] = {
     "EMAIL_ADDRESS": "e-mail addresses",
     "KR_RRN": "Korean resident registration numbers",
@@ -41,10 +41,10 @@ LABELS: dict[str, str] = {
     "PERSON": "names of people (only with person_model)",
 }
 ORDER = {label: i for i, label in enumerate(LABELS)}
-LOWEST = 0.3  # scores below are not kept: no threshold that makes sense reaches down there
-# Hangul next to a number or an address is a letter to `\b`, which then sees no edge of a word; a blank makes one.
+LOWEST = 0.3  # lower scores are dropped: no sensible threshold is below this
+# To `\b`, Hangul next to a number or an address is a letter, so there is no word boundary; a space makes one.
 PARTING = re.compile(r"(?<=[0-9A-Za-z)])(?=[가-힣])|(?<=[가-힣])(?=[0-9A-Za-z(+])")
-WHOLE_WORDS = ("address", "date")  # kinds whose values are Hangul and digits glued together
+WHOLE_WORDS = ("address", "date")  # kinds whose values join Hangul and digits
 
 SPAN = pl.Struct({"start": pl.Int64, "end": pl.Int64, "label": pl.String, "score": pl.Float64, "number": pl.UInt32})
 
@@ -59,10 +59,10 @@ def _analyser() -> Any:
 
 @contextmanager
 def _hidden_modules(*packages: str) -> Iterator[None]:
-    """Inside, these packages cannot be imported, unless they were before.
+    """Prevents the import of these packages inside the context, unless they were imported before.
 
-    Presidio and spaCy import them where they are installed, for models that are not used here: 4.5 CPU-seconds in each
-    process instead of 0.8.
+    If they are installed, Presidio and spaCy import them for models that are not used here, which takes 4.5 CPU-seconds
+    per process instead of 0.8.
     """
     hidden = [name for name in packages if name not in sys.modules]
     sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]
@@ -78,10 +78,10 @@ def find_spans(
 ) -> pl.DataFrame:
     """All spans: `row` (index into texts), `start`, `end` (code points), `label`, `score`, `number`; sorted, disjoint.
 
-    `number` counts the distinct values of a label within a text, so that one value is replaced by one surrogate.
+    `number` numbers the distinct values of a label within a text, so that equal values get the same surrogate.
     """
     if person_model:
-        _spacy(person_model)  # before Presidio, which is imported without what a model may need
+        _spacy(person_model)  # before Presidio, whose import hides packages that a model may need
     places = windows(texts)
     distinct = places.select(
         "kind", "asked", "window", first=pl.col("start") - pl.col("offset"), last=pl.col("end") - pl.col("offset")
@@ -89,8 +89,8 @@ def find_spans(
     distinct = distinct.unique(maintain_order=True).with_row_index("id")
     rows = [
         (index, *span)
-        for index, kind, asked, window, first, last in distinct.iter_rows()
-        for span in _in_window(kind, tuple(asked.split()), window, first, last, labels)
+        for index, kind, recognisers, window, first, last in distinct.iter_rows()
+        for span in _in_window(kind, tuple(recognisers.split()), window, first, last, labels)
         if not (keep_examples and is_example(span[2], window[span[0] : span[1]]))
     ]
     found = pl.DataFrame(
@@ -118,20 +118,21 @@ def find_spans(
 
 
 def _in_window(
-    kind: str, asked: tuple[str, ...], window: str, first: int, last: int, labels: frozenset[str]
+    kind: str, recognisers: tuple[str, ...], window: str, first: int, last: int, labels: frozenset[str]
 ) -> list[tuple]:
-    """Spans (start, end, label, score, hash of the value) on the candidate [first, last) of a window, best first."""
+    """Spans (start, end, label, score, hash of the value) that overlap a window's candidate [first, last), best
+    first."""
     shift: list[int] = []
     text = window
     if kind not in WHOLE_WORDS:
         shift = [m.start() for m in PARTING.finditer(window)]
         text = PARTING.sub(" ", window)
     results = []
-    for result in _analyser().find(text, asked):
+    for result in _analyser().find(text, recognisers):
         if result.score < LOWEST or result.entity_type not in labels:
             continue
         start, end = result.start, result.end
-        for i, place in enumerate(shift):  # blanks were put in at place + i
+        for i, place in enumerate(shift):  # spaces were inserted at place + i
             start -= place + i < result.start
             end -= place + i < result.end
         if start < last and end > first:
@@ -146,7 +147,8 @@ def _in_window(
 
 
 def _merge_overlapping(spans: pl.DataFrame) -> pl.DataFrame:
-    """Spans of a text that overlap as one, under the label of the best; equal values of a label numbered alike."""
+    """Overlapping spans of a text merged into one with the label of the best; equal values of a label get one
+    number."""
     order = pl.col("label").replace_strict(ORDER, return_dtype=pl.Int64)
     merged = (
         spans.lazy()
@@ -163,7 +165,7 @@ def _merge_overlapping(spans: pl.DataFrame) -> pl.DataFrame:
 
 
 def _people(texts: pl.Series, model: str) -> pl.DataFrame:
-    """Names by a spaCy model, at the score that Presidio gives its model's entities."""
+    """Names found by a spaCy model, with the score that Presidio gives to entities of its model."""
     rows = []
     for row, doc in enumerate(_spacy(model).pipe(texts.fill_null("").to_list())):
         for entity in doc.ents:

@@ -1,20 +1,20 @@
 """Where personal data could be: windows of text around candidates, found for a whole column at once.
 
-The one idea: almost all text holds no run of characters that any recogniser could take, and a regular expression over
-a column says so at tens of megabytes in a CPU second. Only what is left, with the words before it, goes to Presidio: a
-line or two instead of a document, and each distinct window once, however often a licence repeats it.
+Almost no text contains anything that a recogniser could match, and a regular expression over a column finds this out at
+tens of megabytes per CPU-second. Only the rest, with the words before it, goes to Presidio: a line or two instead of a
+document, and each distinct window once, however often a licence repeats it.
 
-A candidate is a run of what a value is made of, or its middle (the `@`), so that a recogniser sees the whole value and
-its neighbours; and it is short, whatever the text: a page of digits is many candidates. The expressions are written for
-a matcher that never goes back: ASCII classes, no Unicode word boundaries (ten times slower).
+A candidate is a run of characters that a value consists of, or its middle (the `@`), so that a recogniser sees the
+whole value and its neighbours. It is short in any text: a page of digits is many candidates. The expressions are
+written for a matcher without backtracking: ASCII classes, no Unicode word boundaries (ten times slower).
 """
 
 from __future__ import annotations
 
 import polars as pl
 
-BEFORE, AFTER = 80, 60  # code points around a candidate: five words before it, the rest of an address after it
-MARK = "\ufdd0"  # a noncharacter, never in exchanged text (Unicode 23.7); parts the text at candidates
+BEFORE, AFTER = 80, 60  # code points around a candidate: some five words before, the rest of an address after
+MARK = "\ufdd0"  # a noncharacter, never in exchanged text (Unicode 23.7); splits the text at candidates
 
 # Kind of candidate -> expression.
 KINDS: dict[str, str] = {
@@ -36,10 +36,11 @@ NEVER, ANY = "[^\\s\\S]", "[0-9]"
 PHONE = r"(?i)phone|tel|cell|mobile|call|fax|sms|whatsapp|전화|연락처|휴대폰|핸드폰|팩스|문의"
 ABROAD = r"\+(?:[ ().-]{0,2}[0-9]){8}"
 BIRTH = r"(?i)dob|birth|생년월일|출생일|생일"
-# Recogniser -> what it could take of a candidate: a form that stands alone (or that a check digit settles), a form
-# that needs a word before it, and the words. Dates, decimals and counters are none of these and go no further.
-# The words are those of recognisers.py, or parts of them.
-ASKED: dict[str, dict[str, tuple[str, str, str]]] = {
+# Recogniser -> the candidates that it could match: a form that counts alone (or with a check digit), a form that needs
+# a
+# preceding word, and these words. Dates, decimals and counters match none of them and are dropped here. The words are
+# those of recognisers.py, or parts of them.
+RECOGNISERS: dict[str, dict[str, tuple[str, str, str]]] = {
     "mail": {"email": (".", NEVER, "")},
     "address": {"kr_address": (".", NEVER, "")},
     "ipv6": {"ip": (".", NEVER, "")},
@@ -68,9 +69,9 @@ DECIMAL = r"^[0-9]{1,4}\.[0-9]+$"
 def windows(texts: pl.Series, kinds: tuple[str, ...] = tuple(KINDS)) -> pl.DataFrame:
     """Candidates in a column of texts, each with the text around it.
 
-    One row a candidate: `row` (index into texts), `kind`, `asked` (names of the recognisers that could take it, with a
-    blank between), `start`, `end` (code points), `offset` (of the window in the text) and `window`. In the order of
-    kinds, rows, places.
+    One row per candidate: `row` (index into texts), `kind`, `asked` (names of the recognisers that could match it,
+    separated by spaces), `start`, `end` (code points), `offset` (of the window in the text) and `window`. Sorted by
+    kind, row and position.
     """
     return pl.concat([_of_kind(texts, kind) for kind in kinds])
 
@@ -78,8 +79,8 @@ def windows(texts: pl.Series, kinds: tuple[str, ...] = tuple(KINDS)) -> pl.DataF
 def _of_kind(texts: pl.Series, kind: str) -> pl.DataFrame:
     holds = texts.str.contains(KINDS[kind]).fill_null(False)
     some = pl.DataFrame({"row": holds.arg_true(), "text": texts.filter(holds)})
-    # Text, candidate, text, candidate, ...: their lengths say where each candidate stands, and the three pieces on
-    # each side are enough to cut the window from. Cutting it from the text would walk through the text each time.
+    # Text, candidate, text, candidate, ...: their lengths give the position of each candidate, and the three parts on
+    # each side are enough for its window. Slicing the text itself would scan it each time.
     unmarked = pl.col("text").str.replace_all(MARK, " ", literal=True)
     piece = pl.col("piece")
     before = pl.concat_str([piece.str.tail(BEFORE).shift(n, fill_value="").over("row") for n in (3, 2, 1)])
@@ -97,7 +98,7 @@ def _of_kind(texts: pl.Series, kind: str) -> pl.DataFrame:
         .with_columns(end=pl.col("length").cum_sum().over("row"))
         .filter("candidate")
         .with_columns(start=pl.col("end") - pl.col("length"), window=pl.concat_str("before", "piece", "after"))
-        .with_columns(offset=pl.col("start") - pl.col("before").str.len_chars(), asked=_asked(kind))
+        .with_columns(offset=pl.col("start") - pl.col("before").str.len_chars(), asked=_recognisers_for(kind))
         .filter(pl.col("asked") != "")
     )
     if kind == "number":
@@ -105,10 +106,10 @@ def _of_kind(texts: pl.Series, kind: str) -> pl.DataFrame:
     return found.select("row", pl.lit(kind).alias("kind"), "asked", "start", "end", "offset", "window").collect()
 
 
-def _asked(kind: str) -> pl.Expr:
+def _recognisers_for(kind: str) -> pl.Expr:
     piece, window = pl.col("piece"), pl.col("window")
     names = [
         pl.when(piece.str.contains(alone) | (piece.str.contains(form) & window.str.contains(words))).then(pl.lit(name))
-        for name, (alone, form, words) in ASKED[kind].items()
+        for name, (alone, form, words) in RECOGNISERS[kind].items()
     ]
     return pl.concat_str(names, separator=" ", ignore_nulls=True)

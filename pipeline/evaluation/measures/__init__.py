@@ -1,6 +1,6 @@
-"""One measure a file; `MEASURES` has them in the order in which they are run.
+"""The built-in measures, one per file; `MEASURES` lists them in the order in which they run.
 
-A new one is a file here with its `MEASURE`, and its name in this list.
+To add one, add a file with its `MEASURE`, and its name to this list.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What the model answers to questions that were held back: greedily, so that the answer is a fact about the model.
+"""The model's answers to held-back questions, decoded greedily, so that they depend on the model alone.
 
-The one idea: a question is put as in training (`held_back.py`), and the answer ends where the model ends it.
+Prompts are encoded as in training (`held_back.py`), and an answer ends where the model ends it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from pipeline.evaluation import text_overlap
-from pipeline.evaluation.held_back import chosen_questions, prompt_ids
+from pipeline.evaluation.held_back import prompt_ids, sample_questions
 from pipeline.evaluation.measure import SAMPLE, Headline, Measure, Result, Subject
 from pipeline.evaluation.measure_settings import MeasureSettings
 
@@ -27,27 +27,27 @@ LETTER = re.compile(r"[^\W\d_]")
 
 
 def run(subject: Subject, settings: MeasureSettings) -> Result:
-    """Figures of the answers to held-back questions of `instruction_data`, and the answers themselves as samples."""
+    """Figures of the answers to held-back questions of `instruction_data`, and the answers as samples."""
     held_back = pl.read_parquet(subject.inputs["instruction_data"].table("held_back"))
-    questions = chosen_questions(held_back, settings.answers)
+    questions = sample_questions(held_back, settings.answers)
     subject.log(f"answering {questions.height:,} held-back questions")
-    given = answer(
+    answered = answer(
         subject.network,
         subject.tokenizer,
         questions,
         settings.answer_tokens,
         lambda done: subject.progress(done, questions.height),
     )
-    return Result(summarise(given), given)
+    return Result(summarise(answered), answered)
 
 
 def answer(
     model: Transformer, tokenizer: Tokenizer, questions: pl.DataFrame, most_new: int, progress: Callable[[int], None]
 ) -> pl.DataFrame:
-    """One row a question, in the columns of SAMPLE.
+    """One row per question, in the columns of SAMPLE.
 
-    questions: messages (the last one is the reference answer), source, lang. A prompt that leaves no room for the
-    answer in the context is cut at its front, to half the context at most.
+    questions: messages (the last one is the reference answer), source, lang. A prompt that leaves too little of the
+    context for the answer loses its start, but keeps at least half a context.
     """
     from model.generate import generate
 
@@ -58,22 +58,22 @@ def answer(
         ids = prompt_ids(tokenizer, before)
         ids = ids[-max(model.config.context - most_new, model.config.context // 2) :]
         room = min(most_new, model.config.context - len(ids))
-        made = list(generate(model, ids, room, 0.0, 0, 1.0, 0, stop))
+        output = list(generate(model, ids, room, 0.0, 0, 1.0, 0, stop))
         rows.append({
             "kind": "answer", "source": row["source"], "lang": row["lang"], "prompt": before[-1]["content"],
-            "output": tokenizer.decode(made), "reference": reference["content"], "ended": len(made) < room,
+            "output": tokenizer.decode(output), "reference": reference["content"], "ended": len(output) < room,
         })  # fmt: skip
         progress(done + 1)
     return pl.DataFrame(rows, schema=SAMPLE)
 
 
-def summarise(given: pl.DataFrame) -> dict[str, Any]:
-    """Figures of answers (output, reference, lang, ended): in all and by language."""
-    if not given.height:
+def summarise(answered: pl.DataFrame) -> dict[str, Any]:
+    """Figures of answers (output, reference, lang, ended), overall and by language."""
+    if not answered.height:
         return {"count": 0}
     by_language: dict[str, Any] = {}
     for (lang,), part in sorted(
-        given.with_columns(pl.col("lang").fill_null("?")).partition_by("lang", as_dict=True).items()
+        answered.with_columns(pl.col("lang").fill_null("?")).partition_by("lang", as_dict=True).items()
     ):
         outputs, references = part["output"].to_list(), part["reference"].to_list()
         by_language[str(lang)] = {
@@ -83,25 +83,25 @@ def summarise(given: pl.DataFrame) -> dict[str, Any]:
             **form(part),
         }
     return {
-        "count": given.height,
-        **text_overlap.rouge(given["output"].to_list(), given["reference"].to_list()),
-        **form(given),
+        "count": answered.height,
+        **text_overlap.rouge(answered["output"].to_list(), answered["reference"].to_list()),
+        **form(answered),
         "by_language": by_language,
     }
 
 
 def form(answers: pl.DataFrame) -> dict[str, float]:
-    """Shares (0-1) that tell how answers look, without saying whether they are right.
+    """Shares (0-1) of answers with a given form, whether they are right or not.
 
-    exact: the reference, white space and case apart; ended: ended by the model; empty: nothing but white space;
-    repetitive: over half of the runs of four words occurred before in the answer; same_script: Hangul where the
-    reference has it, none where it has none; parses (code only): is Python. Nothing is executed.
+    exact: equal to the reference, apart from white space and case; ended: ended by the model; empty: white space only;
+    repetitive: more than half of the four-word sequences repeat earlier ones; same_script: has Hangul if and only if
+    the reference does; parses (code only): is valid Python. Nothing is executed.
     """
     if not answers.height:
         return {}
     outputs, references = answers["output"].to_list(), answers["reference"].to_list()
     pairs = list(zip(outputs, references, strict=True))
-    said = {
+    shares = {
         "exact": _share(" ".join(o.lower().split()) == " ".join(r.lower().split()) for o, r in pairs),
         "ended": _share(answers["ended"].to_list()),
         "empty": _share(not o.strip() for o in outputs),
@@ -112,19 +112,19 @@ def form(answers: pl.DataFrame) -> dict[str, float]:
     }
     code = answers.filter(lang="code")["output"].to_list()
     if code:
-        said["parses"] = _share(parses(o) for o in code)
-    return said
+        shares["parses"] = _share(parses(o) for o in code)
+    return shares
 
 
 def repetition(text: str) -> float:
-    """Share of runs of four words that occurred before in the text (0 where it is shorter)."""
+    """Share of four-word sequences that repeat an earlier one in the text (0 for a shorter text)."""
     words = text.split()
     runs = [tuple(words[i : i + 4]) for i in range(len(words) - 3)]
     return 1 - len(set(runs)) / len(runs) if runs else 0.0
 
 
 def parses(text: str) -> bool:
-    """Whether the text is Python's grammar, and something at all."""
+    """Whether the text is valid Python with at least one statement."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -1,7 +1,7 @@
-"""Evaluation items that the training text holds something of: they make the other scores doubtful.
+"""Evaluation items that occur in the training text, which make the other scores doubtful.
 
-Nothing is measured of the model: `contamination_decisions` has looked for the items, and its findings are repeated
-beside the scores that they bear on.
+The model is not measured: `contamination_decisions` has searched the text for the items, and the report repeats its
+findings next to the scores that they concern.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from pipeline.store.artifact import Artifact
 
 
 def run(subject: Subject, settings: MeasureSettings) -> Result:
-    """Figures by evaluation set, and the table of the items that were found, the most covered first.
+    """Figures by evaluation set, and the table of the items that were found, the most covered ones first.
 
-    The figures of a set: `items`, those long enough to be looked for (`checked`), those that a document shares an
-    n-gram with (`found`), those of which one document holds 80 % or more (`most`). No figures where nothing was looked
-    for.
+    The figures of a set are counts of items: all (`items`), those long enough to search for (`checked`), those that
+    share an n-gram with a document (`found`), and those of which a document contains 80 % or more (`most`). No figures
+    if nothing was searched for.
     """
     contamination = subject.inputs["contamination_decisions"]
     if digest_of(contamination) is None:
@@ -26,14 +26,14 @@ def run(subject: Subject, settings: MeasureSettings) -> Result:
 
 
 def digest_of(contamination: Artifact) -> str | None:
-    """SHA-256 of what this measure reads of the decisions; None where no item was looked for."""
+    """SHA-256 of the table of the decisions that this measure reads; None if no item was searched for."""
     items = contamination.manifest["files"].get(f"{ITEMS}.parquet")
     return items["sha256"] if items and contamination.facts["sets"] else None
 
 
 MEASURE: Measure[MeasureSettings] = Measure(
     name="covered_items",
-    description="evaluation items that the training text holds, by evaluation set",
+    description="evaluation items that occur in the training text, by evaluation set",
     run=run,
     needs=("contamination_decisions",),
 )

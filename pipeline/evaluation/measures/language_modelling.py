@@ -1,9 +1,9 @@
 """Bits per byte and perplexity on the validation documents, by source and by language.
 
-The one idea: bytes of text are the unit in which models with different tokenizers compare; perplexity is a token's, so
-it compares models of one tokenizer only. Both come from the same sums. Each document is scored alone, its first token
-given the token that parts documents, in pieces of the context's length without overlap: a token sees at most the
-context, at worst one token. So figures are a little worse than with a sliding window, for all models alike.
+Bits per byte can be compared between models with different tokenizers; perplexity is per token, so only between models
+with the same tokenizer. Both come from the same sums. Each document is scored by itself, after the token that separates
+documents, in pieces of the context's length without overlap. The first token of a piece is predicted from one token
+only, so the figures are slightly worse than with a sliding window, equally for all models.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 
 def run(subject: Subject, settings: MeasureSettings) -> Result:
-    """Scores of the validation documents of the token shards; no figures where there are no such documents."""
-    documents = chosen_documents(
+    """Scores of the validation documents of the token shards; no figures if there are none."""
+    documents = sample_documents(
         validation_documents(subject.inputs["token_shards"]).drop("length").collect(), settings.validation_tokens
     )
     if not documents.height:
@@ -46,11 +46,11 @@ def run(subject: Subject, settings: MeasureSettings) -> Result:
     )
 
 
-def chosen_documents(documents: pl.DataFrame, most_tokens: int) -> pl.DataFrame:
-    """Of `documents` (doc_id, source, tokens, ...) at most `most_tokens`, shared evenly between sources.
+def sample_documents(documents: pl.DataFrame, most_tokens: int) -> pl.DataFrame:
+    """A sample of `documents` (doc_id, source, tokens, ...) of about `most_tokens`, shared evenly between sources.
 
-    By doc_id, which is a hash: a random sample that stays the same. A source with less than its share leaves the rest
-    unused; each source gives at least one document.
+    The first documents by doc_id, which is a hash: a fixed random sample. The share that a small source leaves is not
+    given to others; each source contributes at least one document.
     """
     if not documents.height:
         return documents
@@ -71,9 +71,9 @@ def score_documents(
     rows: list[np.ndarray] = []
     owner: list[int] = []
     for i, ids in enumerate(documents["tokens"]):
-        whole = np.concatenate([[separator], ids.to_numpy().astype(np.int64)])
-        for start in range(0, len(whole) - 1, context - 1):
-            rows.append(whole[start : start + context])
+        tokens = np.concatenate([[separator], ids.to_numpy().astype(np.int64)])
+        for start in range(0, len(tokens) - 1, context - 1):
+            rows.append(tokens[start : start + context])
             owner.append(i)
     sums = np.zeros(documents.height)
     for i, losses in zip(owner, nll_of_rows(model, rows, [1] * len(rows), batch_tokens, device)):
@@ -84,8 +84,10 @@ def score_documents(
 
 
 def summarise(scored: pl.DataFrame, by: str | None = None) -> dict[str, Any]:
-    """Figures of `scored` in all, or one entry a value of the column `by`: documents, tokens, bytes, bits_per_byte,
-    perplexity, bytes_per_token."""
+    """Figures of `scored`, overall or by the values of the column `by`.
+
+    The figures: documents, tokens, bytes, bits_per_byte, perplexity, bytes_per_token.
+    """
     if by is not None:
         parts = scored.with_columns(pl.col(by).fill_null("?")).partition_by(by, as_dict=True)
         return {str(name): summarise(part) for (name,), part in sorted(parts.items())}

@@ -1,7 +1,7 @@
-"""Whether the model finds the better answer likelier than the worse one, on pairs that were held back.
+"""How often the model gives the better answer of a held-back pair the higher likelihood.
 
-The one idea: preference training moves exactly this, so it is the first thing to look at after it. Two figures: by
-the whole answer's likelihood, which favours short answers, and by the mean of its tokens, which does not.
+This is what preference tuning optimises. There are two figures: one by the likelihood of the whole answer, which
+favours short answers, and one by the mean over its tokens, which does not.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from pipeline.evaluation.held_back import chosen_questions, prompt_ids
+from pipeline.evaluation.held_back import prompt_ids, sample_questions
 from pipeline.evaluation.measure import Headline, Measure, Result, Subject
 from pipeline.evaluation.measure_settings import MeasureSettings
 from pipeline.evaluation.scoring import nll_of_rows
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 def run(subject: Subject, settings: MeasureSettings) -> Result:
     """The accuracy on the held-back pairs of `preference_data`."""
     held_back = pl.read_parquet(subject.inputs["preference_data"].table("held_back"))
-    pairs = chosen_questions(held_back, settings.preferences)
+    pairs = sample_questions(held_back, settings.preferences)
     subject.log(f"scoring {pairs.height:,} held-back preference pairs")
-    found = preference_accuracy(subject.network, subject.tokenizer, pairs, settings.batch_tokens, subject.device)
+    figures = preference_accuracy(subject.network, subject.tokenizer, pairs, settings.batch_tokens, subject.device)
     subject.progress(1, 1)
-    return Result(found)
+    return Result(figures)
 
 
 def preference_accuracy(
@@ -38,10 +38,10 @@ def preference_accuracy(
 ) -> dict[str, float]:
     """Shares (0-1) of pairs (prompt, chosen, rejected) whose chosen answer is likelier (`whole`, `mean`), and `pairs`.
 
-    A pair of which one answer does not fit the context is left out and counted as `too_long`.
+    A pair with an answer that does not fit into the context is skipped and counted as `too_long`.
     """
 
-    def said(text: str) -> dict[str, str]:
+    def assistant_turn(text: str) -> dict[str, str]:
         return {"role": "assistant", "content": text}
 
     rows: list[np.ndarray] = []
@@ -50,7 +50,7 @@ def preference_accuracy(
     for pair in pairs.iter_rows(named=True):
         start = len(prompt_ids(tokenizer, pair["prompt"]))
         both = [
-            np.append(tokenizer.document_start, tokenizer.encode_chat([*pair["prompt"], said(pair[side])])[0])
+            np.append(tokenizer.document_start, tokenizer.encode_chat([*pair["prompt"], assistant_turn(pair[side])])[0])
             for side in ("chosen", "rejected")
         ]
         if max(len(ids) for ids in both) > model.config.context:
@@ -61,13 +61,13 @@ def preference_accuracy(
     if not rows:
         return {"pairs": 0, "too_long": too_long}
     losses = nll_of_rows(model, rows, first, batch_tokens, device)
-    whole = np.array([part.sum() for part in losses]).reshape(-1, 2)
-    mean = np.array([part.mean() for part in losses]).reshape(-1, 2)
+    sums = np.array([by_token.sum() for by_token in losses]).reshape(-1, 2)
+    means = np.array([by_token.mean() for by_token in losses]).reshape(-1, 2)
     return {
-        "pairs": len(whole),
+        "pairs": len(sums),
         "too_long": too_long,
-        "whole": round(float((whole[:, 0] < whole[:, 1]).mean()), 4),
-        "mean": round(float((mean[:, 0] < mean[:, 1]).mean()), 4),
+        "whole": round(float((sums[:, 0] < sums[:, 1]).mean()), 4),
+        "mean": round(float((means[:, 0] < means[:, 1]).mean()), 4),
     }
 
 

@@ -1,4 +1,4 @@
-"""Continuations of fixed prompts, to be read: the same beginnings for every model, greedily and by a fixed seed."""
+"""Continuations of fixed prompts for people to read: the same for every model, greedy and sampled with a fixed seed."""
 
 from __future__ import annotations
 
@@ -30,16 +30,19 @@ def run(subject: Subject, settings: MeasureSettings) -> Result:
 def continuations(
     model: Transformer, tokenizer: Tokenizer, prompts: tuple[str, ...], most_new: int, temperature: float, seed: int
 ) -> pl.DataFrame:
-    """Two rows a prompt, first all of kind `sampled`, then `greedy`, in the columns of SAMPLE, without reference."""
+    """Two rows per prompt, first all of kind `sampled`, then `greedy`, in the columns of SAMPLE, without reference."""
     from model.generate import generate
 
     rows = []
-    for kind, heat in (("sampled", temperature), ("greedy", 0.0)):
+    for kind, kind_temperature in (("sampled", temperature), ("greedy", 0.0)):
         for prompt in prompts:
             ids = [tokenizer.document_start, *map(int, tokenizer.encode([prompt])[0])][: model.config.context - 1]
             room = min(most_new, model.config.context - len(ids))
-            made = list(generate(model, ids, room, heat, 0, 0.95 if heat else 1.0, seed, (tokenizer.ids["<eos>"],)))
-            rows.append({"kind": kind, "prompt": prompt, "output": tokenizer.decode(made), "ended": len(made) < room})
+            top_p = 0.95 if kind_temperature else 1.0
+            output = list(generate(model, ids, room, kind_temperature, 0, top_p, seed, (tokenizer.ids["<eos>"],)))
+            rows.append({
+                "kind": kind, "prompt": prompt, "output": tokenizer.decode(output), "ended": len(output) < room,
+            })  # fmt: skip
     return pl.DataFrame(rows, schema=SAMPLE)
 
 

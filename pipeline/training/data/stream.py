@@ -315,15 +315,15 @@ class WindowCache:
 
     def get(self, stream: Stream, number: int, window: int) -> Window:
         key = (stream.name, number, window)
-        found = self._windows.get(key)
-        if found is None:
-            found = stream.load(number, window)
-            self._windows[key] = found
-            self._bytes += found.nbytes
+        cached = self._windows.get(key)
+        if cached is None:
+            cached = stream.load(number, window)
+            self._windows[key] = cached
+            self._bytes += cached.nbytes
             while len(self._windows) > 1 and (
                 self._bytes > self._most_bytes or len(self._windows) > self._most_windows
             ):
                 _, old = self._windows.popitem(last=False)
                 self._bytes -= old.nbytes
         self._windows.move_to_end(key)
-        return found
+        return cached

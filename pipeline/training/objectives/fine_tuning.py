@@ -129,7 +129,7 @@ def usable_rows(instructions: Artifact, tokenizer: Tokenizer, length: int) -> tu
     )
     if not len(packed.tokens):
         raise UserError(
-            f"{instructions.asset} holds no conversation with an answer that fits into {length} tokens: add some, or"
+            f"{instructions.asset} has no conversation with an answer that fits into {length} tokens: add some, or"
             " raise model.context."
         )
     return packed, held_back

@@ -190,7 +190,7 @@ def usable_pairs(preferences: Artifact, tokenizer: Tokenizer, length: int) -> tu
     )
     if not train.pairs:
         raise UserError(
-            f"{preferences.asset} holds no pair to learn from ({exclusions(train)}): add pairs, or set"
+            f"{preferences.asset} has no pair to learn from ({exclusions(train)}): add pairs, or set"
             " preference.enabled to false."
         )
     return train, held_back.first(cases_for(HALF_WIDTH_AT_THE_END))
