@@ -17,6 +17,8 @@ from pydantic import Field, model_validator
 from pipeline.settings import Settings
 from pipeline.training.data.feed import FeedSettings
 
+# Settings that stay out of the fingerprint while they are at their default: they came later, and change nothing then.
+LATER = ("patience",)
 NOT_IN_FINGERPRINT = (
     "sequences", "precision", "activation_checkpointing", "loss_chunk", "compile", "sharding", "checkpoint_every",
     "checkpoint_minutes", "keep_checkpoints", "samples_every", "sample_prompts", "sample_tokens",
@@ -144,6 +146,14 @@ class LoopSettings(Settings):
     select: Literal["last", "best"] = Field(
         "last", description="which weights become the model: the last ones, or those with the lowest validation loss"
     )
+    patience: int = Field(
+        0,
+        ge=0,
+        description=(
+            "end the run after this many validations in a row without a lower validation loss (early stopping; Prechelt"
+            " 1998); 0: never. With `select: best`, the weights of the lowest one become the model"
+        ),
+    )
     samples_every: int = Field(
         0, ge=0, description="steps between samples, which are taken at validations; 0: at every second validation"
     )
@@ -172,7 +182,17 @@ class LoopSettings(Settings):
     @property
     def identity(self) -> dict[str, Any]:
         """The settings that affect what is learned, for the fingerprint."""
-        return {name: value for name, value in self.model_dump(mode="json").items() if name not in NOT_IN_FINGERPRINT}
+        return {name: value for name, value in self.recorded.items() if name not in NOT_IN_FINGERPRINT}
+
+    @property
+    def recorded(self) -> dict[str, Any]:
+        """All settings as a manifest records them."""
+        defaults = type(self).model_fields
+        return {
+            name: value
+            for name, value in self.model_dump(mode="json").items()
+            if name not in LATER or value != defaults[name].default
+        }
 
 
 class PretrainingSettings(LoopSettings):

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pipeline.training.model_artifact import Training, TrainingProcess
     from pipeline.training.objectives.objective import Batch
 
-VERSION = "6"  # 6: facts count the tokens of all epochs
+VERSION = "7"  # 7: low-rank additions are kept beside the merged weights
 ASSET = "sft_model"
 # Share of the learning rate that pretraining would use (Tülu 3: 5e-6 after 3e-4 for 8 B; smaller models need more).
 RATE_SHARE = 0.1
@@ -118,6 +118,7 @@ def prepare(process: TrainingProcess, base: Artifact, instructions: Artifact, se
         blocks={"sft": settings},
         new_network=lambda: tuning.load_base(base, settings, seed)[0],
         final_network=lambda network: tuning.merged(network, settings),
+        write_parts=tuning.write_additions(settings, base),
         end=chat.END,
     )
 

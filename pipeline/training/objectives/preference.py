@@ -130,6 +130,7 @@ def prepare(process: TrainingProcess, base: Artifact, preferences: Artifact, set
         blocks={"preference": settings},
         new_network=lambda: tuning.load_base(base, settings, context.seed)[0],
         final_network=lambda network: tuning.merged(network, settings),
+        write_parts=tuning.write_additions(settings, base),
         end=chat.END,
     )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from pipeline.errors import UserError
 from pipeline.store.artifact import Artifact
 from pipeline.training import machine
 from pipeline.training.data.by_length import LengthBatches, shuffled_rows
+from pipeline.training.model_artifact import ADAPTER
 from pipeline.training.planning import budget as budgets
 from pipeline.training.planning import plan
 from pipeline.training.training_settings import PreferenceSettings, SftSettings
@@ -101,6 +103,21 @@ def merged(network: Any, settings: SftSettings | PreferenceSettings) -> Transfor
 
         lora.merge(network)
     return network
+
+
+def write_additions(settings: SftSettings | PreferenceSettings, base: Artifact) -> Callable[[Any, Path], None]:
+    """A function that keeps the low-rank additions of a trained network in the folder of its artifact, if it has any.
+
+    They are additions to the weights of `base`; where that was imported from the hub as it is, the files name it there.
+    """
+
+    def write(network: Any, directory: Path) -> None:
+        if settings.method == "lora":
+            from model import lora
+
+            lora.save(network, directory / ADAPTER, base.facts.get("hub_name"))
+
+    return write
 
 
 def fit(
