@@ -20,7 +20,7 @@ from pipeline.trained_models import bases_of
 Manifests = Mapping[str, Mapping[str, Any]]
 
 NAMES_STAY = (
-    "Names of people are not looked for unless `curation.personal_data.person_model` is set; patterns and checksums "
+    "Names of people are not detected unless `curation.personal_data.person_model` is set; patterns and checksums "
     "find the rest, and not all of it (docs/results/personal-data.md has the measured recall)."
 )
 

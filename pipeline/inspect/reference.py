@@ -1,4 +1,4 @@
-"""The recipe's reference (docs/guide/recipe.md), written from the settings so that it cannot be out of date."""
+"""The reference page of the recipe (docs/guide/recipe.md), generated from the settings so that it is always current."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from pipeline.settings import blocks_of
 
 HEAD = """# The recipe
 
-One YAML file says everything. `SLM_RECIPE` names it (default `recipes/demo.yaml`), `slm recipe` prints it with all
-defaults filled in, and `slm recipe --reference` prints this page. A key that is not here is refused, with the nearest
-one that is.
+A recipe is one YAML file with all settings. `SLM_RECIPE` names it (default `recipes/demo.yaml`), `slm recipe` prints it
+with all defaults filled in, and `slm recipe --reference` prints this page. An unknown key is refused, and the closest
+known key suggested.
 """
 
 
 def reference() -> str:
-    """The page, as Markdown: a table for each block."""
+    """The page as Markdown, with a table for each block."""
     return HEAD + "".join(_sections("", Recipe.model_fields))
 
 
 def _sections(place: str, fields: Mapping[str, FieldInfo]) -> Iterator[str]:
-    """The table of a block at `place` ("" for the recipe itself), then those of the blocks in it."""
+    """The table of the block at `place` ("" for the recipe itself), then those of its nested blocks."""
     rows, inner = [], []
     for name, field in fields.items():
         key = field.alias or name
@@ -50,8 +50,8 @@ def _sections(place: str, fields: Mapping[str, FieldInfo]) -> Iterator[str]:
 
 
 def _sections_of_kinds(place: str, about_kinds: str, blocks: Mapping[str, type[BaseModel]]) -> Iterator[str]:
-    """A table of the keys that all kinds of a block have, then one for those of some kinds, and one for each kind."""
-    kinds_of: dict[tuple[str, str], list[str]] = {}  # a key, with what is said of it -> the kinds that have it
+    """A table of the keys that all kinds of a block share, then of those that some share, then one for each kind."""
+    kinds_of: dict[tuple[str, str], list[str]] = {}  # (key, its description) -> the kinds that have it
     for kind, block in blocks.items():
         for name, field in block.model_fields.items():
             kinds_of.setdefault((name, str(field.description if name != "kind" else "")), []).append(kind)
@@ -93,7 +93,7 @@ def _row(key: str, kind: str, default: str, field: FieldInfo) -> str:
 
 
 def _about_kinds(annotation: Any) -> str:
-    """What a union of kinds says of its key `kind`."""
+    """The description of the key `kind` in a union of kinds."""
     for of in (*getattr(annotation, "__metadata__", ()), *get_args(annotation)):
         if isinstance(of, FieldInfo):
             return of.description or ""
@@ -103,7 +103,7 @@ def _about_kinds(annotation: Any) -> str:
 
 
 def _is_list(annotation: Any) -> bool:
-    """Whether a key holds a list of blocks."""
+    """Whether the value of a key is a list of blocks."""
     return any(get_origin(of) in (list, tuple) for of in (annotation, *get_args(annotation)))
 
 

@@ -55,7 +55,7 @@ def test_the_data_card_names_sources_licences_counts_and_reasons():
     assert "| language_decisions | `other_language` | in a language that the recipe does not allow | 40 |" in text
     assert "| raw_documents | `empty` | no text, or white space alone | 3 |" in text
     assert "| personal_data_edits | `EMAIL_ADDRESS` | 17 |" in text
-    assert "Names of people are not looked for" in text
+    assert "Names of people are not detected" in text
     assert "| faq | MIT | 90 | 5 | 5 duplicate |" in text
     for manifest in MANIFESTS.values():
         assert manifest["fingerprint"] in text
