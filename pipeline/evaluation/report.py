@@ -88,7 +88,7 @@ def run_measures(context: RunContext, inputs: Inputs, configured: Sequence[Confi
 
     device = torch.device(choose_device(context.device))
     directory = inputs["model"].local_directory()
-    network, tokenizer = load_model(directory).to(device).eval(), load_tokenizer(directory)
+    network, tokenizer = load_model(directory, torch.float32).to(device).eval(), load_tokenizer(directory)
     groups: dict[str, Any] = {}
     samples = [pl.DataFrame(schema=SAMPLE)]
     tables: dict[str, pl.DataFrame] = {}

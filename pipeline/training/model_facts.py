@@ -10,6 +10,8 @@ import polars as pl
 
 from pipeline.store.artifact import Artifact
 
+ROW_TOKENS = "row_tokens"  # fact of a downloaded model: the longest sequence to tune it on, unless the recipe says one
+
 
 @dataclass(frozen=True)
 class ModelFacts:

@@ -251,7 +251,9 @@ class SftSettings(LoopSettings):
         ge=1,
         description="tokens per step; some tens of conversations, as is usual (Tülu 3: 128 conversations)",
     )
-    context: int = Field(0, ge=0, description="length of a packed sequence; 0: the model's context")
+    context: int = Field(
+        0, ge=0, description="length of a packed sequence; 0: the model's context, of a downloaded model at most 2,048"
+    )
     method: Literal["full", "lora"] = Field(
         "full", description="train all weights, or low-rank additions that are merged at the end (Hu et al. 2021)"
     )
@@ -311,8 +313,8 @@ class PreferenceSettings(LoopSettings):
         0,
         ge=0,
         description=(
-            "longest prompt and answer together, in tokens; 0: the model's context. Longer prompts lose their start,"
-            " longer answers their end"
+            "longest prompt and answer together, in tokens; 0: the model's context, of a downloaded model at most"
+            " 2,048. Longer prompts lose their start, longer answers their end"
         ),
     )
     method: Literal["full", "lora"] = Field(

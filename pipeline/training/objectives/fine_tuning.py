@@ -62,7 +62,7 @@ def prepare(process: TrainingProcess, base: Artifact, instructions: Artifact, se
 
     ranks, device, seed = process.ranks, process.device, process.context.seed
     network, config, tokenizer = tuning.load_base(base, settings, seed)
-    length = min(settings.context or config.context, config.context)
+    length = tuning.row_length(base, config, settings)
     packed, held_back = usable_rows(instructions, tokenizer, length)
     precision = tuning.choose_precision(config, settings, device)
     fit = tuning.fit(config, length, settings, precision, device, ranks.world)
@@ -97,6 +97,7 @@ def prepare(process: TrainingProcess, base: Artifact, instructions: Artifact, se
         details={
             "method": settings.method,
             **facts_of(packed),
+            **tuning.inherited(base),
             "held_back": held_back.counts["conversations"],
         },
     )

@@ -73,7 +73,7 @@ def prepare(process: TrainingProcess, base: Artifact, preferences: Artifact, set
 
     context, device = process.context, process.device
     network, config, tokenizer = tuning.load_base(base, settings, context.seed)
-    length = min(settings.context or config.context, config.context)
+    length = tuning.row_length(base, config, settings)
     train, held_back = usable_pairs(preferences, tokenizer, length)
     precision = tuning.choose_precision(config, settings, device)
     fit = tuning.fit(config, length, settings, precision, device, process.ranks.world)
@@ -103,7 +103,8 @@ def prepare(process: TrainingProcess, base: Artifact, preferences: Artifact, set
         flops_per_token=size.flops_per_token,
         out_of_memory=lambda: plan.advice(config, settings, precision, device, fit.sequences),
     )
-    details = {"method": settings.method, "beta": settings.beta, **train.facts(), "pairs_used": len(used)}
+    details = {"method": settings.method, "beta": settings.beta, "pairs_used": len(used)}
+    details |= train.facts() | tuning.inherited(base)
     facts = ModelFacts(
         parameters=size.parameters,
         steps=batching.steps,

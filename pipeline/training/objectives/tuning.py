@@ -20,6 +20,7 @@ from pipeline.store.artifact import Artifact
 from pipeline.training import machine
 from pipeline.training.data.by_length import LengthBatches, shuffled_rows
 from pipeline.training.model_artifact import ADAPTER
+from pipeline.training.model_facts import ROW_TOKENS
 from pipeline.training.planning import budget as budgets
 from pipeline.training.planning import plan
 from pipeline.training.training_settings import PreferenceSettings, SftSettings
@@ -76,7 +77,8 @@ def load_base(
     from model import export
     from pipeline.tokens.tokenizer import load
 
-    network = export.load(base.local_directory())
+    # A downloaded model may be in bf16, in which AdamW's small updates would be lost.
+    network = export.load(base.local_directory(), torch.float32)
     if not network.config.causal:
         raise UserError(
             f"{base.asset} is bidirectional (model.causal: false) and cannot generate answers: set sft.enabled and"
@@ -94,6 +96,16 @@ def load_base(
         torch.manual_seed(seed)
         lora.add(network, settings.lora_rank, settings.lora_alpha)
     return network, network.config, tokenizer
+
+
+def row_length(base: Artifact, config: ModelConfig, settings: SftSettings | PreferenceSettings) -> int:
+    """The longest sequence to train on: the setting, else what a downloaded model's facts say, else its context."""
+    return min(settings.context or base.facts.get(ROW_TOKENS, config.context), config.context)
+
+
+def inherited(base: Artifact) -> dict[str, Any]:
+    """The facts of the base that hold for what is made from it."""
+    return {ROW_TOKENS: base.facts[ROW_TOKENS]} if ROW_TOKENS in base.facts else {}
 
 
 def merged(network: Any, settings: SftSettings | PreferenceSettings) -> Transformer:
