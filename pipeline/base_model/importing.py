@@ -154,7 +154,7 @@ def special_names(base: Base, folder: Path, path: Path, config: dict[str, Any]) 
     """
     given = {**json_of(folder / "special_tokens_map.json"), **config}
     own = {ours: content_of(given.get(theirs)) for ours, theirs in ROLES.items()}
-    vocabulary = vocabulary_of(path)
+    vocabulary = vocabulary_of(base, path)
     ids = json_of(folder / "config.json")
     for ours, key in (("<bos>", "bos_token_id"), ("<eos>", "eos_token_id")):
         number = ids.get(key)
@@ -174,21 +174,22 @@ def special_names(base: Base, folder: Path, path: Path, config: dict[str, Any]) 
     }
 
 
-def vocabulary_of(path: Path) -> dict[str, int]:
-    """Every token of the tokenizer with its id; empty for a file that cannot be read, which is refused later."""
+def vocabulary_of(base: Base, path: Path) -> dict[str, int]:
+    """Every token of the tokenizer with its id. Raises UserError for a file that cannot be read."""
+    unreadable = f"{base.title}: its {path.name} cannot be read"
     if path.name == HUGGING_FACE:
         from tokenizers import Tokenizer
 
         try:
             return dict(Tokenizer.from_file(str(path)).get_vocab(with_added_tokens=True))
-        except Exception:  # the library raises nothing more specific
-            return {}
+        except Exception as error:  # the library raises nothing more specific
+            raise UserError(f"{unreadable} ({error}): download the model again.") from error
     from sentencepiece import SentencePieceProcessor
 
     try:
         model = SentencePieceProcessor(model_file=str(path))
-    except (RuntimeError, OSError):
-        return {}
+    except (RuntimeError, OSError) as error:
+        raise UserError(f"{unreadable} as a SentencePiece model: download the model again.") from error
     return {model.id_to_piece(i): i for i in range(model.vocab_size())}
 
 

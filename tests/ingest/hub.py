@@ -123,11 +123,8 @@ class Handler(BaseHTTPRequestHandler):
 def entry(name: str, raw: bytes) -> dict[str, object]:
     sha256 = hashlib.sha256(raw).hexdigest()
     blob = hashlib.sha1(raw).hexdigest()
-    lfs = (
-        {"lfs": {"oid": sha256, "size": len(raw), "pointerSize": 134}}
-        if name.endswith((".parquet", ".safetensors"))
-        else {}
-    )
+    large = name.endswith((".parquet", ".safetensors"))
+    lfs = {"lfs": {"oid": sha256, "size": len(raw), "pointerSize": 134}} if large else {}
     return {"type": "file", "oid": blob, "size": len(raw), "path": name, **lfs}
 
 
