@@ -1,10 +1,10 @@
-"""Near-duplicates when 5 % of the documents are new: CPU seconds against those of a run from nothing.
+"""Near-duplicate removal with 5 % new documents: CPU seconds compared with a run from scratch.
 
     python -m benchmarks.dedup_incremental 28600 200000
 
-Each number of documents is tried with the new ones in three places. Every run is a process of its own with one thread;
-its artifact is compared with that of the run from nothing. 28,600 documents are those of `dedup_vs_peers`, any other
-number is mixed line by line from installed files. Figures of a run are in docs/results/deduplication.md.
+For each number of documents, the new ones are placed in three ways. Each run is a process of its own with one thread,
+and its artifact is compared with that of the run from scratch. The 28,600 documents are those of `dedup_vs_peers`; any
+other number is mixed line by line from installed files. Results: docs/results/deduplication.md.
 """
 
 from __future__ import annotations

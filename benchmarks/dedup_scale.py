@@ -1,10 +1,9 @@
-"""Near-duplicates of many documents: CPU seconds and memory of the stage alone, in one process with one thread.
+"""Near-duplicate removal on many documents: CPU seconds and memory of the stage alone, in one process and one thread.
 
     python -m benchmarks.dedup_scale 100000 1000000
 
-The documents are mixed line by line from installed files, one in ten an edited copy of another of its fragment. They
-are made by another process, so that their making is not in the peak. Figures of a run are in
-docs/results/deduplication.md.
+The documents are mixed line by line from installed files; one in ten is an edited copy of another in its fragment. A
+separate process makes them, so that this does not count towards the peak. Results: docs/results/deduplication.md.
 """
 
 from __future__ import annotations

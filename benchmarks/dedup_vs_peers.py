@@ -1,15 +1,16 @@
-"""Near-duplicate removal beside its peers: CPU seconds, what is left behind, what is removed unjustly.
+"""Near-duplicate removal against other programs: CPU seconds, duplicates left behind, documents removed wrongly.
 
     python -m benchmarks.dedup_vs_peers --peers /path/to/venv/bin/python [--rounds 3] [--without datatrove]
 
-The other Python needs `pip install datatrove[processing] datasketch rensa spacy`; it is never the project's own. Every
-system reads one Parquet file and writes Parquet, in a process of its own with one thread; systems take turns within a
-round, since the machine's speed drifts. Counted is the CPU time of the process after its imports. 14 bands of 8 rows,
-word 5-grams, Jaccard 0.7 where a system asks for a threshold.
+The other Python needs `pip install datatrove[processing] datasketch rensa spacy`; never install these into the
+project's own environment. Each system reads one Parquet file and writes Parquet, in a process of its own with one
+thread. The systems take turns within a round, because the machine's speed drifts. What counts is the CPU time of the
+process after its imports. All use 14 bands of 8 rows and word 5-grams, and a Jaccard similarity of 0.7 where a system
+asks for a threshold.
 
-The documents: 25,000 pieces of 2,300 characters of whatever source and documentation the running Python has installed,
-and 3,600 edited copies of them. The similarities told are exact, over all pairs, and computed with no code of the
-pipeline. Figures of a run are in docs/results/deduplication.md.
+The documents are 25,000 pieces of 2,300 characters from the source and documentation files installed with the running
+Python, and 3,600 edited copies of them. The reported similarities are exact, cover all pairs, and are computed without
+any code of the pipeline. Results: docs/results/deduplication.md.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Documents to measure with, made from real text.
 
-Pieces of the source and documentation files that are installed, with edited copies (`pieces_and_copies`) or mixed line
-by line (`mixed`); and a corpus of any size, mixed word by word from real text (`write_corpus`).
+Pieces of installed source and documentation files, with edited copies (`pieces_and_copies`) or mixed line by line
+(`mixed`); and a corpus of any size, mixed word by word from real text (`write_corpus`).
 """
 
 from __future__ import annotations
@@ -13,6 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+
+
+def megabytes(texts: pl.Series) -> float:
+    """Of UTF-8."""
+    return int(texts.str.len_bytes().sum()) / 1e6
+
 
 # -- pieces of installed files -----------------------------------------------------------------------------------------
 

@@ -1,10 +1,10 @@
-"""The feed beside other loaders: tokens for a second of CPU time, and peak memory by size of the corpus.
+"""The feed against other loaders: tokens per second of CPU time, and peak memory by corpus size.
 
     nice python -m benchmarks.feed [--peers /path/to/python/with/datasets]
 
-Shards of made tokens (drawn from the law of Zipf, documents of log-normal length), written as `token_shards` writes
-them. Each measurement is a process of its own, so that its peak memory is its own. Peers read the same tokens:
-nanoGPT's crops out of one memory-mapped file (with replacement, over document borders, nothing kept apart), and a
+The shards hold generated tokens (Zipf's law, documents of log-normal length), written as `token_shards` writes them.
+Each measurement is a process of its own, so that its peak memory is its own. Peers read the same tokens: nanoGPT's
+crops from one memory-mapped file (with replacement, across document borders, documents not kept apart), and a
 `datasets` stream of the Parquet files, packed in Python as its documentation shows.
 """
 

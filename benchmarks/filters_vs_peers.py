@@ -1,10 +1,10 @@
-"""Filters beside datatrove: documents a CPU second and where the decisions differ, in one run on the same texts.
+"""Filters against datatrove: documents per CPU second, and where the decisions differ, on the same texts in one run.
 
     python -m benchmarks.filters_vs_peers --texts 'DIR/*.parquet' --peer PEER_VENV/bin/python [--limit 1500]
 
-PEER is the Python of an environment with `datatrove`, `spacy`, `nltk` and `polars`; datatrove never comes into the
-project's own. Both sides read the same English texts; ours are held to the settings that datatrove has by default, on
-the text as it is, so that what differs is how a thing is counted. CPU seconds, one thread, since the machine is shared.
+PEER_VENV is an environment with `datatrove`, `spacy`, `nltk` and `polars`; never install datatrove into the project's
+own. Both sides read the same English texts. Ours use datatrove's default settings, on the text as it is, so that only
+the way of counting differs. Figures are CPU seconds with one thread, because the machine may be shared.
 """
 
 from __future__ import annotations
@@ -15,12 +15,15 @@ import os
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
+from types import ModuleType
 
 os.environ.setdefault("POLARS_MAX_THREADS", "1")
 
 import polars as pl
 
+from benchmarks.documents import megabytes
 from benchmarks.measuring import cpu_of, output_of
 from pipeline.curation.filters import heuristic_rules, heuristics, keywords, language
 from pipeline.curation.filters.gopher_quality import quality_columns
@@ -83,10 +86,15 @@ def ours(texts: pl.Series) -> dict[str, tuple[list[str | None], float]]:
     documents = pl.DataFrame({"doc_id": [f"{i:032x}" for i in range(len(texts))], "text": texts})
     documents = documents.with_columns(source=pl.lit("s"), lang=pl.lit(None, pl.String))
     for module in (language, keywords, heuristics):
-        settings = module.Settings()
-        decided, seconds = timed(lambda m=module, s=settings: m.decide(m.signals(documents, s, {}), s))
+        decided, seconds = timed(partial(run_stage, module, documents))
         found[f"stage `{module.__name__.rpartition('.')[2]}`, whole"] = (decided["reason"].to_list(), seconds)
     return found
+
+
+def run_stage(module: ModuleType, documents: pl.DataFrame) -> pl.DataFrame:
+    """The decisions of a stage with its default settings."""
+    settings = module.Settings()
+    return module.decide(module.signals(documents, settings, {}), settings)
 
 
 def theirs(texts: pl.Series, python: str) -> dict[str, tuple[list[str | None], float]]:
@@ -137,7 +145,7 @@ def main() -> None:
     if "lang" in table.columns and given.lang:
         table = table.filter(pl.col("lang") == given.lang)
     texts = table["text"].drop_nulls().head(given.limit)
-    print(f"{len(texts):,} documents, {texts.str.len_bytes().sum() / 1e6:.1f} MB")
+    print(f"{len(texts):,} documents, {megabytes(texts):.1f} MB")
     mine = ours(texts)
     others = theirs(texts, given.peer) if given.peer else {}
     print("| | ours, docs/cpu-s | datatrove | ratio | same decision | only ours removes | only datatrove |")

@@ -1,16 +1,16 @@
-"""What it costs when one document of a thousand fragments changes, against the first run.
+"""The cost of one changed document among a thousand fragments, compared with the first run.
 
     python -m benchmarks.incremental DIRECTORY [--documents 32000] [--inside]
 
-A fragment is 32 MB of text by default; here it is made 64 kB, so that 64 MB are a thousand fragments and every
-by-fragment cost stands out. What the trained filters and the tokenizer learn from is smaller too: it would else be all
-of so small a corpus, where it is a thousandth of one of that many real fragments. Each run of what `tokenize_job`
-makes is a process of its own: the first, one in which nothing changed, and one after a document outside of the samples
-was changed. The fixed start-up, which is loading the libraries of the stages that have something to do, is what the
-same change costs in a corpus of a hundredth of the size. Then the changed corpus is made from nothing in another store,
-and every artifact is compared.
+A fragment holds 32 MB of text by default; here it holds 64 kB, so that 64 MB make a thousand fragments and every cost
+per fragment shows. The samples that the trained filters and the tokenizer learn from are smaller too: otherwise they
+would be the whole of such a small corpus, instead of a thousandth as with that many real fragments. Each run makes what
+`tokenize_job` makes, in a process of its own: the first run, one without a change, and one after a document outside of
+the samples was changed. The fixed start-up cost (loading the libraries of the stages that have work to do) is what the
+same change costs in a corpus of a hundredth of the size. Finally, the changed corpus is made from scratch in another
+store, and every artifact is compared.
 
-`--inside`: then a document inside of the samples is changed, so that the models change and all is judged again.
+With `--inside`, a document inside the samples is then changed: the models change, and everything is judged again.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -47,6 +48,7 @@ tokenizer: {tokenizer}
 """
 TOKENIZER = "{vocab_size: 8000, sample_bytes: 4_000_000}"
 KEPT = "{vocab_size: 2000, frozen: true}"  # a hundredth of the corpus is all of a sample
+FRESH, FRESH_INSIDE = "fresh", "fresh-inside"  # stores in which all is made from nothing
 ADDED = " One more sentence was added here."
 
 
@@ -95,15 +97,20 @@ def change(corpus: Path, store: Path, inside: bool) -> str:
         for column in (now["doc_id"], document_ids(frame["text"] + ADDED))
     )
     fits = learned if inside else ~learned & then & ~drawn_now & ~drawn_then
-    row = int((fits & (frame["lang"] == "en")).arg_true()[0])
+    rows = (fits & (frame["lang"] == "en")).arg_true()
+    if rows.is_empty():
+        raise SystemExit(f"no English document is {'in' if inside else 'outside of'} the samples: use more --documents")
+    row = int(rows[0])
     changed = pl.int_range(pl.len()) == row
     frame.with_columns(pl.when(changed).then(text + ADDED).otherwise(text)).write_parquet(path)
     return str(now["doc_id"][row])
 
 
 def prepared(directory: Path, documents: int, tokenizer: str) -> tuple[Path, Path, Path]:
-    """(corpus, store, recipe) for so many documents."""
+    """(corpus, store, recipe) for so many documents; what an earlier run left in `directory` is removed."""
     corpus, store = directory / "corpus", directory / "store"
+    for left in (corpus, store, directory / FRESH, directory / FRESH_INSIDE):
+        shutil.rmtree(left, ignore_errors=True)
     write_corpus(corpus, documents)
     recipe = directory / "incremental.yaml"
     recipe.write_text(RECIPE.format(corpus=corpus, tokenizer=tokenizer))
@@ -155,12 +162,12 @@ def main() -> None:
     for what, start in (("an idle run", unchanged), ("the fixed start-up", fixed)):
         share = (changed - start) / (first - start)
         print(f"beyond {what}: {changed - start:.2f} CPU-s = {share:.2%} of the first run's (at most {ALLOWED:.0%})")
-    compare(store, recipe, directory / "fresh")
+    compare(store, recipe, directory / FRESH)
     if given.inside:
         change(corpus, store, inside=True)
         print(f"one document of the samples changed: {run(recipe, store):.1f} CPU-s")
         show(store)
-        compare(store, recipe, directory / "fresh-inside")
+        compare(store, recipe, directory / FRESH_INSIDE)
 
 
 if __name__ == "__main__":

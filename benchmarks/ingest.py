@@ -1,11 +1,11 @@
-"""Ingest from Parquet: CPU seconds of each step, and end to end, in one run.
+"""Reading Parquet into raw documents: CPU seconds of each step, and of the whole, in one run.
 
     nice python -m benchmarks.ingest TEXT... [--copies 20] [--folder DIR] [--change]
 
-TEXT: Parquet files with a column `text`. Their documents are written out `copies` times, each copy with a line of its
-own in front, so that all documents differ; then the corpus is read into raw documents. Shown are the share of each
-step, measured alone on the rows of one file, and what the whole took. With `--change`, one document is changed and the
-whole is made once more.
+TEXT are Parquet files with a column `text`. Their documents are written `copies` times, each copy with a first line of
+its own, so that all documents differ; the resulting corpus is then read into raw documents. The output shows the share
+of each step, measured alone on the rows of one file, and the cost of the whole. With `--change`, one document is then
+changed and the whole is made again.
 """
 
 from __future__ import annotations
@@ -18,10 +18,12 @@ from pathlib import Path
 
 import polars as pl
 
+from benchmarks.documents import megabytes
 from benchmarks.making import quiet
 from benchmarks.measuring import cpu_of
 from pipeline.graph import RAW, Project
 from pipeline.ingest import fragments
+from pipeline.ingest.files import FileSource
 from pipeline.ingest.formats import read_parts
 from pipeline.ingest.open_files import Part
 from pipeline.ingest.records import Reading, Tally, tidy
@@ -52,8 +54,9 @@ def steps(path: Path, recipe: Recipe, scratch: Path) -> None:
     """Print what each step takes alone, on one file."""
     tally = Tally()
     parts, reading = [Part.of_file(path, path.name)], Reading(scratch, tally)
-    seconds: dict[str, float] = {}
-    frames, seconds["read Parquet"] = cpu_of(lambda: list(read_parts(parts, recipe.sources[0], reading)))
+    source, seconds = recipe.sources[0], dict[str, float]()
+    assert isinstance(source, FileSource)
+    frames, seconds["read Parquet"] = cpu_of(lambda: list(read_parts(parts, source, reading)))
     tidied, seconds["tidy"] = cpu_of(lambda: [tidy(frame, None, None, tally) for frame in frames])
     documents, seconds["normalise and hash"] = cpu_of(
         lambda: [fragments.documents_of(frame, SOURCE) for frame in tidied]
@@ -67,9 +70,14 @@ def steps(path: Path, recipe: Recipe, scratch: Path) -> None:
 
     cut, seconds["to buckets and back"] = cpu_of(through_buckets)
     _, seconds["digest"] = cpu_of(lambda: [fragments.frame_digest(frame) for _, frame in cut])
-    _, seconds["write Parquet"] = cpu_of(lambda: [write_table(frame, scratch / "x.parquet") for _, frame in cut])
+
+    def write() -> None:
+        for _, frame in cut:
+            write_table(frame, scratch / "x.parquet")
+
+    _, seconds["write Parquet"] = cpu_of(write)
     total = sum(seconds.values())
-    size = sum(frame["text"].str.len_bytes().sum() for frame in tidied) / 1e6
+    size = sum(megabytes(frame["text"]) for frame in tidied)
     print(f"| step, {size:.0f} MB | CPU-s | share | MB/cpu-s |\n|---|---|---|---|")
     for name, taken in [*seconds.items(), ("all", total)]:
         print(f"| {name} | {taken:.2f} | {taken / total:.0%} | {size / max(taken, 1e-9):,.0f} |")

@@ -2,9 +2,9 @@
 
     python -m benchmarks.lineage DIRECTORY --documents 1000000
 
-The store is written with the project's own writers, without the work in between: raw documents of two sources in
-fragments, a table of decisions for each stage, token shards of made-up tokens, and three versions of a model that has
-read them once. Times are those of the whole command (process start included) and of the look-up alone.
+The store is written with the project's own writers, without the work in between: raw documents of two sources, a
+decision table for each stage, token shards of generated tokens, and three versions of a model that has read them once.
+Two times are measured: the whole command, including the start of its process, and the look-up alone.
 """
 
 from __future__ import annotations
@@ -122,6 +122,7 @@ def with_tokens(documents: pl.DataFrame) -> pl.DataFrame:
 def model(store: Store, of: Artifact, seed: int) -> Artifact:
     """A model that has read the shards once, as far as its manifest goes."""
     from model.config import ModelConfig
+    from pipeline.training.model_facts import ModelFacts
     from pipeline.training.training_settings import PretrainingSettings
 
     tokens = sum(group[3] for fragment in of.fragments for group in of.entry(fragment)["facts"]["groups"])
@@ -129,7 +130,9 @@ def model(store: Store, of: Artifact, seed: int) -> Artifact:
     settings = {"model": config, "pretraining": PretrainingSettings().model_dump(mode="json"), "seed": seed}
 
     def build(draft: Draft) -> None:
-        draft.facts = {"batch_tokens": CONTEXT * BATCH, "steps": tokens // (CONTEXT * BATCH)}
+        batch = CONTEXT * BATCH
+        facts = ModelFacts(0, tokens // batch, tokens, batch, learning_rate=0, epochs=1)
+        draft.facts = facts.for_manifest()
 
     inputs: dict[str, Artifact | str] = {"token_shards": of}
     return store.make("pretrained_model", code_version="1", settings=settings, inputs=inputs, build=build)

@@ -1,4 +1,4 @@
-"""How benchmarks make artifacts: a quiet run in this process, raw documents of a frame, shards of given tokens."""
+"""How benchmarks make artifacts: a quiet run in this process, raw documents from a frame, shards of given tokens."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Clocks, peak memory and processes of their own, for all benchmarks.
+"""Clocks, peak memory and separate processes, for all benchmarks.
 
-The standard library is all that this file imports, so that the Python of a peer's environment can load it too.
+This file imports only the standard library, so that the Python of a peer's environment can load it too.
 """
 
 from __future__ import annotations

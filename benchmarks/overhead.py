@@ -1,15 +1,15 @@
-"""What a run costs beside the stages' own work: Dagster, start-up of workers, hashing, manifests and links.
+"""What a run costs beyond the stages' own work: Dagster, starting workers, hashing, manifests and links.
 
     python -m benchmarks.overhead DIRECTORY --documents 50000
 
-`dagster job execute -j curate_job` in a new store, with clocks around the calls that count. All figures are CPU
-seconds of the whole tree of processes, so that another process on the machine hardly changes them. A stage's own work
-is what its functions use, in workers or in the job's process: reading fragments, computing, writing tables. The rest:
+Runs `dagster job execute -j curate_job` in a new store, with clocks around the calls that matter. All figures are CPU
+seconds of the whole process tree, so that other load on the machine hardly changes them. A stage's own work is what
+its functions use, in workers or in the job's process: reading fragments, computing, writing tables. The rest is:
 
     dagster     the job's process outside of `make`: imports, events, metadata and pictures, checks
-    workers     from the start of a worker process to its first task, between tasks, and its end
+    workers     starting a worker process until its first task, time between tasks, and its end
     hashing     SHA-256 of every file that is written
-    records     manifests, keys, links and the flushing of records
+    records     manifests, keys, links, and flushing of records
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def instrument(folder: Path) -> dict[str, float]:
     """Put clocks around the job's calls; returns what they count, by name."""
     from pipeline import graph
     from pipeline.documents import execution
-    from pipeline.store import draft, store
+    from pipeline.store import artifact, draft, store
 
     counted = {"make": 0.0, "hashing": 0.0, "records": 0.0}
     inside: list[str] = []
@@ -73,13 +73,14 @@ def instrument(folder: Path) -> dict[str, float]:
 
     execution._in_processes = in_processes
     for module in (store, draft):
-        module.file_digest = clocked("hashing", module.file_digest)
-    for owner, names in (
-        (draft.Draft, ("_record", "_recall", "_finish")),
-        (store.Store, ("_read", "_point", "versions", "current")),
-    ):
-        for name in names:
-            setattr(owner, name, clocked("records", getattr(owner, name)))
+        vars(module)["file_digest"] = clocked("hashing", artifact.file_digest)
+    Draft, Store = draft.Draft, store.Store
+    of_records: list[tuple[type, Callable[..., Any]]] = [
+        *((Draft, method) for method in (Draft._record, Draft._recall, Draft._finish)),
+        *((Store, method) for method in (Store._read, Store._set_current, Store.versions, Store.current)),
+    ]
+    for owner, method in of_records:
+        setattr(owner, method.__name__, clocked("records", method))
     nodes_of = graph.nodes_of
 
     def clocked_nodes(recipe: Any) -> dict[str, graph.Node]:

@@ -1,11 +1,11 @@
-"""Personal data: precision and recall by label, and speed, beside Presidio as it ships.
+"""Personal data: precision and recall by label, and speed, against Presidio as it ships.
 
-    python -m benchmarks.personal_data DATA        # DATA: the folder of development data (pii/, text/)
+    python -m benchmarks.personal_data DATA        # the folder of development data (pii/, text/)
 
-Presidio runs as it ships: AnalyzerEngine over whole documents, blank spaCy pipelines (no names are looked for on either
-side), all predefined recognisers for English, and for Korean text those of general use with the five Korean ones
-switched on; results of score 0.4 and more. "with words" gives it each word as its own lemma, which blank pipelines
-leave empty and its context words are compared with. A span counts as found where a result of its label covers it.
+Presidio runs as it ships: AnalyzerEngine over whole documents, blank spaCy pipelines (neither side looks for names),
+all predefined recognisers for English, and for Korean text the general ones with the five Korean ones switched on;
+results with a score of 0.4 or more. "with words" makes each word its own lemma: blank pipelines leave lemmas empty, and
+Presidio compares its context words with them. A span counts as found where a result with its label covers it.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import Any
 
 import polars as pl
 
+from benchmarks.documents import megabytes
 from benchmarks.measuring import cpu_of
 from pipeline.curation.personal_data import personal_data as stage
 
@@ -99,11 +100,12 @@ def engine(words: bool) -> Any:
     class Blank(SpacyNlpEngine):
         def __init__(self) -> None:
             super().__init__(models=[{"lang_code": "en", "model_name": "-"}, {"lang_code": "ko", "model_name": "-"}])
-            self.nlp = {"en": spacy.blank("en"), "ko": spacy.blank("xx")}
-            for nlp in self.nlp.values():
+            blank = {"en": spacy.blank("en"), "ko": spacy.blank("xx")}
+            for nlp in blank.values():
                 nlp.max_length = 10_000_000
                 if words:
                     nlp.add_pipe("as_written")
+            self.nlp: Any = blank
 
     nlp = Blank()
     registry = RecognizerRegistry(supported_languages=["en", "ko"])
@@ -203,7 +205,7 @@ def speed(data: Path) -> None:
         ("ours, every 20th", part, lambda texts, langs: ours(texts)),
         ("presidio alone, every 20th", part, presidio),
     ):
-        size = rows["text"].str.len_bytes().sum() / 1e6
+        size = megabytes(rows["text"])
         _, spent = cpu_of(partial(side, rows["text"].to_list(), rows["lang"].to_list()))
         print(f"| {name} | {rows.height:,} | {size:.1f} | {rows.height / spent:,.0f} | {size / spent:.2f} |")
 

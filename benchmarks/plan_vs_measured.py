@@ -1,9 +1,9 @@
-"""The plan's memory against what a process really takes, on a CPU: eight settings, each in a process of its own.
+"""Planned against measured memory on a CPU: eight settings, each in a process of its own.
 
     python -m benchmarks.plan_vs_measured
 
-Measured: the highest resident set of a process that trains three steps, less what it held before the network was made.
-Planned: what `pipeline.training.planning.memory` finds on tensors without contents, before and after its margin.
+Measured is the highest resident set of a process that trains two steps, less what it held before the network was made.
+Planned is what `pipeline.training.planning.memory` finds on tensors without contents, before and after its margin.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SHAPES = {
 }
 SETTINGS = PretrainingSettings()
 BOUND = 0.10
-# Freed blocks go back to the system at once, so that the resident set is what lives and not what lived.
+# Freed blocks go back to the system at once, so that the resident set holds only what is alive.
 ENVIRONMENT = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "0", "OMP_NUM_THREADS": "1"}
 COLUMNS = (
     "shape", "precision", "checkpointing", "chunked loss", "planned MiB", "measured MiB", "planned / measured",
@@ -49,7 +49,7 @@ def compare(shape: str, precision: str, recompute: bool, chunked: bool) -> bool:
 
 
 def measured(shape: str, precision: str, recompute: bool, chunk: int | None) -> float:
-    """Bytes that three steps take at their highest, over what the process held before."""
+    """Peak memory of two steps in bytes, less what the process held before."""
     import resource
 
     import torch

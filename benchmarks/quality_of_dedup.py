@@ -1,10 +1,9 @@
-"""How right the search for duplicates, repeated sentences and evaluation items is, against labelled data.
+"""Accuracy of the search for duplicates, repeated sentences and evaluation items, against labelled data.
 
     python -m benchmarks.quality_of_dedup DATA        # the folder of development data (text/, neardup/, eval/, sft/)
 
-Everything it is measured against is computed here in another way than in the pipeline: shingles as strings, sets of
-Python, and all pairs of documents by a product of sparse matrices. Figures of a run are in
-docs/results/deduplication.md.
+The truth is computed in other ways than in the pipeline: shingles as strings, Python's sets, and all pairs of documents
+by a product of sparse matrices. Results: docs/results/deduplication.md.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ import textwrap
 from collections import Counter
 from collections.abc import Callable, Container
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -105,11 +105,11 @@ def corpus_of(frame: pl.DataFrame, natural: pl.DataFrame, labelled: pl.DataFrame
     print(f"\n{frame.height:,} documents, {len(left):,} pairs of {LEAST} or more (exact, all of them)")
     place = {name: number for number, name in enumerate(frame["id"])}
     known = {(min(a, b), max(a, b)): value for a, b, value in zip(left, right, similarity)}
-    differs = [
-        row for row in natural.iter_rows(named=True)
-        if abs(known.get(tuple(sorted((place[row["id_a"]], place[row["id_b"]]))), 0) - row["word5_jaccard"]) > 1e-6
-    ]  # fmt: skip
-    print(f"of {natural.height:,} natural pairs in the data, {len(differs)} have another similarity here")
+    differs = 0
+    for row in natural.iter_rows(named=True):
+        a, b = sorted((place[row["id_a"]], place[row["id_b"]]))
+        differs += abs(known.get((a, b), 0) - row["word5_jaccard"]) > 1e-6
+    print(f"of {natural.height:,} natural pairs in the data, {differs} have another similarity here")
     return Corpus(frame, left, right, similarity, labelled)
 
 
@@ -152,13 +152,13 @@ def print_by_similarity(corpus: Corpus, gone: dict[str, dict], bands: int, rows:
     for low, high in itertools.pairwise(BANDS_OF_SIMILARITY):
         inside = (similarity >= low) & (similarity < high)
         if inside.any():
-            theory = candidate_probability(similarity[inside], bands, rows).mean()
+            theory = np.mean(candidate_probability(similarity[inside], bands, rows))
             print(f"| {low:.2f}-{min(high, 1):.2f} | {inside.sum():,} | {candidate[inside].mean():.4f} "
                   f"| {theory:.4f} | {both_stay[inside].sum()} |")  # fmt: skip
     for least in (0.8, 0.9):
-        high = similarity >= least
-        print(f"pairs of {least} or more: {high.sum():,}, candidates {candidate[high].mean():.5f}, "
-              f"no longer both there {1 - both_stay[high].mean():.5f}")  # fmt: skip
+        alike = similarity >= least
+        print(f"pairs of {least} or more: {alike.sum():,}, candidates {candidate[alike].mean():.5f}, "
+              f"no longer both there {1 - both_stay[alike].mean():.5f}")  # fmt: skip
 
 
 def print_labelled_pairs(labelled: pl.DataFrame, table: pl.DataFrame, gone: dict[str, dict]) -> None:
@@ -263,7 +263,7 @@ def changes_by(draw: random.Random) -> dict[str, Callable[[str], str]]:
         "verbatim": lambda text: text,
         "re-wrapped": lambda text: "\n".join(textwrap.wrap(text, 60, break_long_words=False, break_on_hyphens=False)),
         "re-spaced": lambda text: re.sub(r"\s+", lambda _: draw.choice(SPACES), text),
-        **{f"{share:.0%}": lambda text, share=share: reworded(text, share, draw) for share in (0.02, 0.05, 0.1, 0.2)},
+        **{f"{share:.0%}": partial(reworded, share=share, draw=draw) for share in (0.02, 0.05, 0.1, 0.2)},
     }  # fmt: skip
 
 

@@ -1,12 +1,12 @@
-"""Which recipe learns most from the same compute: the project's defaults against nanoGPT's settings, 3 M parameters.
+"""Which training recipe learns most from the same compute: the defaults against nanoGPT's settings, 3 M parameters.
 
     python -m benchmarks.recipes_at_equal_compute DATA/text [--flops 6e13] [--seeds 3] [--rates 3] [--recipes NAME...]
 
-Both are trained by the project's own loop, on the same text, tokenizer, order of sequences and FLOPs; each with its
-learning rate swept on the first seed, and the best rate then run with all seeds. The unit is bits per byte of
-documents kept out by their hash. nanoGPT's recipe is what its README and train.py state: GPT-2's network (LayerNorm,
-GELU, learned positions, no biases, tied embeddings), AdamW (0.9, 0.95), weight decay 0.1 on matrices, clipping at 1,
-linear warm-up, cosine to a tenth. Its batch and warm-up are scaled to the small budget as ours are.
+All are trained by the project's own loop, with the same text, tokenizer, order of sequences and FLOPs. The learning
+rate of each is swept with the first seed, and the best rate is then run with all seeds. The unit is bits per byte of
+documents held back by their hash. nanoGPT's recipe is what its README and train.py state: GPT-2's network (LayerNorm,
+GELU, learned positions, no biases, tied embeddings), AdamW (0.9, 0.95), weight decay of 0.1 on matrices, clipping at 1,
+linear warm-up, cosine schedule to a tenth. Its batch and warm-up are scaled to the small budget, as the defaults' are.
 """
 
 from __future__ import annotations

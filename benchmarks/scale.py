@@ -1,15 +1,14 @@
-"""Curation of a million documents on one machine: throughput against that of a small corpus, and peak memory.
+"""Curation of a million documents on one machine: throughput compared with a small corpus, and peak memory.
 
     python -m benchmarks.scale DIRECTORY --documents 25000 1000000
 
-The documents are made from real ones: a window of some 330 words (about 2 KB) of a real text, in which a quarter of
-the words are replaced by words drawn from anywhere in the texts of the same language. So words, sentence lengths,
-scripts and markup are those of real text, while hardly a sentence occurs twice; one document in twenty is a copy of
-another with a few words changed, so that the search for duplicates has something to find. The texts are those of
-SLM_SHARED_DATA where it is set (Korean, English, code), else those that come with the installed packages.
+The documents are mixed from real text (`write_corpus` in benchmarks/documents.py): words, sentence lengths, scripts and
+markup are real, hardly any sentence occurs twice, and one document in twenty is a near copy, so that the search for
+duplicates has something to find. The texts are those of SLM_SHARED_DATA where it is set (Korean, English, code), else
+those that come with installed packages.
 
-Each corpus is curated by `dagster job execute -j curate_job` in a store and an instance of its own; `--make` leaves
-Dagster out (`slm make curated_documents`). `seconds` of the stages are wall time, without Dagster's part.
+Each corpus is curated by `dagster job execute -j curate_job`, with a store and an instance of its own; `--make` leaves
+Dagster out (`slm make curated_documents`). The seconds of the stages are wall time without Dagster's part.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""One step of the demonstration, or of a larger network: its time, and the optimiser's share of it.
+"""One training step of the demonstration, or of a larger network: its time, and the optimiser's share of it.
 
     python -m benchmarks.step [--size demo|10m|100m] [--threads 2] [--optimiser muon] [--precision bf16]
         [--without-amx] [--busy 1]
 
-The batch is 4,096 tokens, for the demonstration all of a step's; larger networks take more of them by default, so for
-them the time of the optimiser counts, and its share is far less than the one printed.
-`--busy` starts as many programs that do nothing but compute; GOMP_SPINCOUNT, set outside, says how long threads spin.
-`--without-amx` has Muon in fp32, as a CPU without AMX gets it.
+The batch is 4,096 tokens: a whole step of the demonstration. Larger networks take more by default, so for them only the
+optimiser's time counts; its share is then far smaller than the one printed. `--busy` starts that many programs that do
+nothing but compute; set GOMP_SPINCOUNT to choose how long threads spin. `--without-amx` runs Muon in fp32, as a CPU
+without AMX does.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def step_of(size: str, optimiser_name: str, precision: str) -> Callable[[], floa
     """A function that takes one step of a network; it returns the optimiser's seconds of wall time."""
     import torch
 
-    from benchmarks.training_vs_peers import SIZES, ours
+    from benchmarks.contestants import SIZES, our_network
     from model.transformer import Transformer
     from pipeline.recipe import load
     from pipeline.training import machine
@@ -51,7 +51,7 @@ def step_of(size: str, optimiser_name: str, precision: str) -> Callable[[], floa
 
     recipe = load(ROOT / "recipes" / "demo.yaml")
     demo = recipe.model.model_copy(update={"vocab_size": 4096})
-    network = Transformer(demo) if size == "demo" else ours(SIZES[size])
+    network = Transformer(demo) if size == "demo" else our_network(SIZES[size])
     settings = recipe.pretraining.model_copy(update={"optimiser": optimiser_name})
     optimiser = Optimiser(network, settings, 1e-3)
     tokens = torch.randint(0, 4096, (BATCH // network.config.context, network.config.context))

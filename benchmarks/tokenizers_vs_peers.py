@@ -1,9 +1,9 @@
-"""Tokenizers: how short they make text, and how fast, beside the native libraries and Hugging Face's.
+"""Tokenizers: compression and speed, against the native libraries and Hugging Face's.
 
     nice python -m benchmarks.tokenizers_vs_peers FOLDER [--unigram]    # Parquet files with `id`, `text`, `lang`
 
-Trains on nine tenths of the documents (by hash of the id), measures on the tenth; three such splits, since one holds
-few documents. Rates are for a second of CPU time over all threads, the best of the interleaved rounds.
+Trains on nine tenths of the documents (by hash of the id) and measures on the rest; three such splits, because one
+holds few documents. Rates are per second of CPU time over all threads, the best of the interleaved rounds.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 import polars as pl
 import xxhash
 
+from benchmarks.documents import megabytes
 from benchmarks.measuring import cpu_of
 from pipeline.tokens import byte_pair, sentencepiece_model
 from pipeline.tokens.byte_pair import BytePairEngine
@@ -113,7 +114,7 @@ def main() -> None:
     frame = pl.concat([file.head(given.limit or file.height) for file in files])
     parts = [xxhash.xxh3_64_intdigest(name.encode()) % 10 for name in frame["id"]]
     frame = frame.with_columns(pl.Series("part", parts))
-    print(f"{frame.height} documents, {frame['text'].str.len_bytes().sum() / 1e6:.1f} MB; vocabulary 32,000")
+    print(f"{frame.height} documents, {megabytes(frame['text']):.1f} MB; vocabulary 32,000")
     compression(frame)
     print("\nM tokens for a second of CPU time:")
     speed(frame, ["sentencepiece", "bpe", *(["unigram"] if given.unigram else [])])

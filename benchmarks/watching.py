@@ -1,9 +1,10 @@
-"""What Dagster's part in a training costs: the run's process that waits, polls, and notes what the training reports.
+"""What Dagster costs while a model trains: the run's process, which waits, polls, and notes what the training reports.
 
     python -m benchmarks.watching --reports 215 --seconds 60
 
-A training of an hour reports about 215 times (every ten seconds, less often after a hundred reports). Here a child
-reports as often, at once, then waits; CPU-seconds of the run's process are split into a report's and a second's.
+A training of an hour reports about 215 times (every ten seconds, less often after a hundred reports). Here, a child
+process sends that many reports at once and then waits. The CPU seconds of the run's process are divided into the cost
+of a report and of a second of waiting.
 """
 
 import argparse
@@ -13,9 +14,6 @@ import tempfile
 import time
 from pathlib import Path
 
-from dagster import AssetExecutionContext, DagsterInstance, MaterializeResult, asset, materialize
-
-from assets import training_process
 from benchmarks.measuring import cpu_of
 
 CHILD = """
@@ -35,6 +33,11 @@ with open_dagster_pipes() as pipes:
 
 def watched(reports: int, seconds: float) -> float:
     """CPU-seconds of this process for a step that watches a child with so many reports, which lasts so long."""
+    # Here, so that the command line does not wait for Dagster.
+    from dagster import AssetExecutionContext, DagsterInstance, MaterializeResult, asset, materialize
+
+    from assets import training_process
+
     training_process.command = lambda: [sys.executable, "-c", CHILD.format(reports=reports, seconds=seconds)]
 
     @asset

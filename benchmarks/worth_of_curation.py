@@ -1,12 +1,12 @@
-"""What each stage of curation is worth: models of equal size and tokens, trained on the text as the stages leave it.
+"""What each curation stage is worth: networks of equal size and tokens, trained on the text as each stage leaves it.
 
     python -m benchmarks.worth_of_curation DATA/text [--flops 2e13] [--seeds 3] [--levels STAGE...]
 
-The text is curated once by the default recipe. Then there is one training set for each stage: what is left, and how it
-reads, after this stage and those before it; the first is the raw text. All are cut by one tokenizer and measured on
-the same documents: those that every stage keeps, as the last stage leaves them, held back by their hash. No training
-set holds a near-duplicate of one of these, whether its stage removes duplicates or not. Bits per byte, so that less is
-better; the spread is over seeds, which also draw other documents.
+The default recipe curates the text once. There is one training set per stage: the text after this stage and all before
+it; the first set is the raw text. All are encoded with one tokenizer and measured on the same documents: those that
+every stage keeps, as the last stage leaves them, held back by their hash. No training set holds a near-duplicate of one
+of these, whether its stage removes duplicates or not. The unit is bits per byte (less is better); the spread is over
+seeds, which also draw other documents.
 """
 
 from __future__ import annotations

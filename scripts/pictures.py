@@ -201,8 +201,8 @@ def to_compare() -> tuple[list[str], str]:
     experiment = client.get_experiment_by_name(tracking.EXPERIMENT)
     if experiment is None:
         return [], ""
-    kinds = " or ".join(f"tags.`{tracking.KIND}` = '{kind}'" for kind in ("pretrained_model",))
-    found = client.search_runs([experiment.experiment_id], kinds, max_results=2)
+    pretraining = f"tags.`{tracking.KIND}` = 'pretrained_model'"
+    found = client.search_runs([experiment.experiment_id], pretraining, max_results=2)
     return [run.info.run_id for run in found], experiment.experiment_id
 
 
