@@ -127,16 +127,3 @@ def test_mistakes_in_the_recipe_are_said(content, message, tmp_path):
     with pytest.raises(UserError, match=message) as caught:
         load(tmp_path / "wrong.yaml")
     assert "one mistake" in str(caught.value)
-
-
-def test_dagster_has_the_assets_and_jobs_of_such_a_recipe(tmp_path, saved):
-    pytest.importorskip("dagster")
-    recipe = load(write(tmp_path, saved("llama")))
-    from dagster import Definitions
-
-    from assets import groups, jobs, sensors
-
-    found = Definitions(assets=groups.assets_of(recipe), jobs=jobs.jobs_of(recipe), sensors=sensors.sensors_of(recipe))
-    names = {job.name for job in jobs.jobs_of(recipe)}
-    assert names == {"base_job", "sft_job", "preference_job", "evaluate_job", "full_job"}
-    assert found.resolve_job_def("sft_job") is not None
