@@ -26,9 +26,9 @@ defs = Definitions(
         *sources.assets_of(recipe),
         *groups.assets_of(recipe),
     ],
-    jobs=[*jobs.jobs_of(recipe), sources.OBSERVE_JOB],
-    sensors=sensors.SENSORS,
-    schedules=sensors.SCHEDULES,
+    jobs=[*jobs.jobs_of(recipe), *([sources.OBSERVE_JOB] if recipe.sources else [])],
+    sensors=sensors.sensors_of(recipe),
+    schedules=sensors.SCHEDULES if recipe.sources else [],
     loggers={"console": console.console},
     executor=in_process_executor,  # for materialising assets by hand, too: a process per step costs 5 s each
 )

@@ -14,7 +14,7 @@ from pipeline.evaluation.measure import Measure
 from pipeline.graph import Project
 from pipeline.recipe import Recipe
 from pipeline.store.artifact import Artifact
-from pipeline.trained_models import TRAINED_MODELS, TrainedModel
+from pipeline.trained_models import TrainedModel, models_of
 
 MOST_FIGURES = 200
 MOST_ROWS = 20  # shown of a measure's table
@@ -81,4 +81,4 @@ def evaluation(model: TrainedModel, measures: Sequence[Measure[Any]]) -> AssetDe
 
 def described(recipe: Recipe) -> list[AssetDescription]:
     measures = recipe.evaluation.measures()
-    return [evaluation(model, measures) for model in TRAINED_MODELS]
+    return [evaluation(model, measures) for model in models_of(recipe)]

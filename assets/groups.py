@@ -21,4 +21,5 @@ def assets_of(recipe: Recipe) -> list[AssetsDefinition]:
     return [
         build(description, nodes[name], source_keys if name == RAW else ())
         for name, description in described(recipe).items()
+        if name in nodes  # a recipe that starts from an imported model needs no text of its own
     ]

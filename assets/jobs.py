@@ -14,21 +14,22 @@ from assets.sources import key_of
 from pipeline.graph import enabled_assets, nodes_of
 from pipeline.recipe import Recipe
 from pipeline.run import inputs_in_order
-from pipeline.trained_models import EVALUATIONS, TRAINED_MODELS
+from pipeline.trained_models import EVALUATIONS, models_of
 
 
 def with_inputs(recipe: Recipe, end: str) -> list[str]:
-    """`end` and everything that it is made of, in order; empty if the recipe does not enable it."""
+    """`end` and everything that it is made of, in order; empty if the recipe does not have it, or switches it off."""
     nodes = nodes_of(recipe)
-    return inputs_in_order(nodes, end) if nodes[end].enabled else []
+    return inputs_in_order(nodes, end) if end in nodes and nodes[end].enabled else []
 
 
 def jobs_of(recipe: Recipe) -> list[UnresolvedAssetJobDefinition]:
     """All jobs. Those that make raw documents observe the sources first."""
     enabled = enabled_assets(recipe)
+    start = "sources" if recipe.base is None else "downloaded model"
     models = [
-        (model.job, f"From the sources to an evaluated {model.adjective} model", with_inputs(recipe, model.evaluation))
-        for model in TRAINED_MODELS
+        (model.job, f"From the {start} to an evaluated {model.adjective} model", with_inputs(recipe, model.evaluation))
+        for model in models_of(recipe)
     ]
     jobs = [
         ("curate_job", "From the sources to curated documents", with_inputs(recipe, "curated_documents")),

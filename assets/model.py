@@ -18,13 +18,13 @@ from pipeline.graph import Project
 from pipeline.inspect.curves import loss_curve
 from pipeline.recipe import Recipe
 from pipeline.store.artifact import Artifact
-from pipeline.trained_models import TRAINED_MODELS, TrainedModel
+from pipeline.trained_models import TrainedModel, models_of
 from pipeline.training.planning import plan
 
 TRAINED = ("python", "pytorch", "mlflow")
 
 
-def show_plan(project: Project, artifact: Artifact) -> Mapping[str, Any]:
+def show_facts(project: Project, artifact: Artifact) -> Mapping[str, Any]:
     return display.of_facts(artifact)
 
 
@@ -87,7 +87,7 @@ PLAN = AssetDescription(
     kinds=("python", "pytorch"),
     version=plan.VERSION,
     made_by=plan.make,
-    show=show_plan,
+    show=show_facts,
     checks=(checks.FILES_COMPLETE,),
 )
 INSTRUCTIONS = AssetDescription(
@@ -125,5 +125,19 @@ def trained(model: TrainedModel) -> AssetDescription:
     )
 
 
+def imported(model: TrainedModel) -> AssetDescription:
+    """The asset of a model from elsewhere."""
+    return AssetDescription(
+        name=model.name,
+        description=model.description,
+        kinds=("python", "pytorch"),
+        version=model.version,
+        made_by=model.make,
+        show=show_facts,
+        checks=(checks.FILES_COMPLETE,),
+    )
+
+
 def described(recipe: Recipe) -> list[AssetDescription]:
-    return [INSTRUCTIONS, PREFERENCES, PLAN, *map(trained, TRAINED_MODELS)]
+    models = [trained(model) if model.trained else imported(model) for model in models_of(recipe)]
+    return [INSTRUCTIONS, PREFERENCES, PLAN, *models]

@@ -87,7 +87,10 @@ def lost_runs(context: SensorEvaluationContext) -> SkipReason:
     return SkipReason(f"marked as failed: {', '.join(lost)}" if lost else "no run has lost its process")
 
 
-SENSORS: list[SensorDefinition] = [sources_changed, lost_runs]
+def sensors_of(recipe: Recipe) -> list[SensorDefinition]:
+    """The sensors; one that watches sources needs some."""
+    return [sources_changed, lost_runs] if recipe.sources else [lost_runs]
+
 
 SCHEDULES = [
     ScheduleDefinition(

@@ -13,7 +13,8 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import model  # noqa: F401  (before torch: it says how threads wait)
 from model.sampling import Sampling, penalise, sample_token
@@ -21,8 +22,18 @@ from model.sampling import Sampling, penalise, sample_token
 if TYPE_CHECKING:
     from torch import Generator, Tensor
 
-LIMITS = ({}, {"top_p": 0.95}, {"top_k": 50}, {"min_p": 0.05}, {"top_p": 0.95, "repetition_penalty": 1.2})
+LIMITS: tuple[dict[str, Any], ...] = (
+    {},
+    {"top_p": 0.95},
+    {"top_k": 50},
+    {"min_p": 0.05},
+    {"top_p": 0.95, "repetition_penalty": 1.2},
+)
 SPREADS = (1.0, 2.5, 4.0)
+
+
+def penalised_sample(row: Tensor, seen: set[int], sampling: Sampling, generator: Generator) -> int:
+    return sample_token(penalise(row, seen, sampling.repetition_penalty), sampling, generator)
 
 
 def main() -> None:
@@ -48,15 +59,8 @@ def main() -> None:
             new: list[float] = []
             for number in range(options.rounds):
                 row = penalise(rows[number % len(rows)], seen, sampling.repetition_penalty)
-                old.append(seconds(lambda row=row, sampling=sampling: by_sorting_all(row, sampling, generator)))
-                row = rows[number % len(rows)]
-                new.append(
-                    seconds(
-                        lambda row=row, sampling=sampling, seen=seen: sample_token(
-                            penalise(row, seen, sampling.repetition_penalty), sampling, generator
-                        )
-                    )
-                )
+                old.append(seconds(partial(by_sorting_all, row, sampling, generator)))
+                new.append(seconds(partial(penalised_sample, rows[number % len(rows)], seen, sampling, generator)))
             before, after = statistics.median(old) * 1e6, statistics.median(new) * 1e6
             named = ", ".join(f"{name} {value}" for name, value in limits.items()) or "none"
             print(f"| {spread} | {likely:,.0f} | {named} | {before:,.0f} | {after:,.0f} | {before / after:.1f} |")

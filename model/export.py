@@ -176,6 +176,9 @@ def load(directory: str | Path, dtype: torch.dtype | None = None) -> Transformer
         weights = _from_gpt2(weights, config)
     if config.tie_embeddings:
         weights.pop("lm_head.weight", None)  # some tools write the shared matrix twice
+    weights = {
+        name: tensor for name, tensor in weights.items() if not name.endswith(".rotary_emb.inv_freq")
+    }  # old Llamas
     final_dtype = dtype or weights.get("model.embed_tokens.weight", torch.empty(0)).dtype
     with torch.device("meta"):
         model = Transformer(config)
@@ -191,6 +194,28 @@ def load(directory: str | Path, dtype: torch.dtype | None = None) -> Transformer
     model.fill_position_table()
     model.load_state_dict(weights)
     return model
+
+
+def with_vocabulary(model: Transformer, size: int) -> Transformer:
+    """The network with `size` rows in its embedding, at least as many as it has.
+
+    A new row is the mean of all others, in the output matrix too: a new token is then about as likely as an average one
+    and takes little from the others (Hewitt 2021, "Initializing new word embeddings for pretrained language models").
+    """
+    if size == model.config.vocab_size:
+        return model
+    config = model.config.model_copy(update={"vocab_size": size})
+    with torch.device("meta"):
+        larger = Transformer(config)
+    larger.to_empty(device="cpu").to(model.output_weight.dtype)
+    larger.position_table = model.position_table
+    weights = {}
+    for name, tensor in model.state_dict().items():
+        missing = size - len(tensor) if name in ("model.embed_tokens.weight", "lm_head.weight") else 0
+        mean = tensor.float().mean(0, keepdim=True).to(tensor.dtype).expand(missing, -1) if missing else None
+        weights[name] = tensor if mean is None else torch.cat([tensor, mean])
+    larger.load_state_dict(weights)
+    return larger
 
 
 def read_config(directory: Path) -> ModelConfig:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -16,10 +16,13 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from model.export import GPT2_MATRICES, QKV, layout
 from model.transformer import Transformer
 
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 WEIGHTS, ABOUT = "adapter_model.safetensors", "adapter_config.json"
+PARTS = ("lora_A", "lora_B")
+JOINED = "attn.c_attn"  # GPT-2's queries, keys and values
 PREFIX = "base_model.model."  # the `peft` library's name for the network
 
 
@@ -78,15 +81,16 @@ def merge(model: Transformer) -> None:
     model.requires_grad_(True)
 
 
-def save(model: Transformer, directory: str | Path) -> None:
-    """Write only the additions, in the `peft` library's format: `adapter_model.safetensors`, `adapter_config.json`."""
+def save(model: Transformer, directory: str | Path, base: str | None = None) -> None:
+    """Write only the additions, in the `peft` library's format: `adapter_model.safetensors`, `adapter_config.json`.
+
+    Modules have the names that they have in the layout in which the network is saved (`export.layout`), so the
+    additions fit that folder there. `base`: its name on the Hugging Face hub, which `peft` loads by itself.
+    """
     layers = additions(model)
     if not layers:
         raise ValueError("this network has no low-rank additions to save.")
-    weights = {}
-    for name, layer in layers.items():
-        weights[f"{PREFIX}{name}.lora_A.weight"] = layer.lora_A.detach().cpu().contiguous()
-        weights[f"{PREFIX}{name}.lora_B.weight"] = layer.lora_B.detach().cpu().contiguous()
+    parts = {name: (layer.lora_A.detach().cpu(), layer.lora_B.detach().cpu()) for name, layer in layers.items()}
     first = next(iter(layers.values()))
     rank = first.lora_A.shape[0]
     about = {
@@ -97,8 +101,21 @@ def save(model: Transformer, directory: str | Path) -> None:
         "lora_dropout": 0.0,
         "bias": "none",
         "target_modules": sorted({name.rpartition(".")[2] for name in layers}),
-        "base_model_name_or_path": None,
+        "base_model_name_or_path": base,
         "inference_mode": True,
+    }
+    if layout(model.config) == "gpt2":
+        parts = _to_gpt2(parts, rank)
+        about |= {
+            "fan_in_fan_out": True,  # GPT-2's matrices are transposed
+            "target_modules": sorted({".".join(name.rsplit(".", 2)[1:]) for name in parts}),
+            "rank_pattern": {JOINED: 3 * rank},
+            "alpha_pattern": {JOINED: 3 * first.scale * rank},  # the scale, alpha / rank, stays
+        }
+    weights = {
+        f"{PREFIX}{name}.{part}.weight": tensor.contiguous()
+        for name, both in parts.items()
+        for part, tensor in zip(PARTS, both, strict=True)
     }
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
@@ -109,17 +126,58 @@ def save(model: Transformer, directory: str | Path) -> None:
 def load(model: Transformer, directory: str | Path) -> list[nn.Parameter]:
     """Add the additions saved in `directory`; returns their parameters. Raises ValueError if they do not fit."""
     about = json.loads((Path(directory) / ABOUT).read_text(encoding="utf-8"))
-    weights = load_file(Path(directory) / WEIGHTS)
-    trained = add(model, about["r"], about["lora_alpha"], about["target_modules"])
-    layers = additions(model)
+    found = {name.removeprefix(PREFIX): tensor for name, tensor in load_file(Path(directory) / WEIGHTS).items()}
+    if layout(model.config) == "gpt2":
+        found = _from_gpt2(found)
+    targets = sorted({name.split(".lora_")[0].rpartition(".")[2] for name in found})
+    trained = add(model, about["r"], about["lora_alpha"], targets)
     expected = {
-        f"{PREFIX}{name}.{part}.weight": getattr(layer, part)
-        for name, layer in layers.items()
-        for part in ("lora_A", "lora_B")
+        f"{name}.{part}.weight": getattr(layer, part) for name, layer in additions(model).items() for part in PARTS
     }
-    if {name: tuple(w.shape) for name, w in weights.items()} != {name: tuple(w.shape) for name, w in expected.items()}:
+    if {name: tuple(w.shape) for name, w in found.items()} != {name: tuple(w.shape) for name, w in expected.items()}:
         raise ValueError(f"the additions in {directory} were made for a network of another shape.")
     with torch.no_grad():
         for name, parameter in expected.items():
-            parameter.copy_(weights[name])
+            parameter.copy_(found[name])
     return trained
+
+
+# GPT-2 joins queries, keys and values in one matrix. Three additions of a rank are one of three times that rank: the
+# A's under one another, the B's on the diagonal.
+
+
+def _to_gpt2(parts: Mapping[str, tuple[Tensor, Tensor]], rank: int) -> dict[str, tuple[Tensor, Tensor]]:
+    """(A, B) by name of the module in GPT-2. A missing addition to one of queries, keys and values is zero there."""
+    theirs: dict[str, tuple[Tensor, Tensor]] = {}
+    for layer in sorted({int(name.split(".")[2]) for name in parts}):
+        here, there = f"model.layers.{layer}.", f"transformer.h.{layer}."
+        known = [parts.get(here + name) for name in QKV]
+        pattern = next((both for both in known if both is not None), None)
+        if pattern is not None:
+            nothing = (torch.zeros_like(pattern[0]), torch.zeros_like(pattern[1]))
+            given = [both if both is not None else nothing for both in known]
+            theirs[f"{there}attn.c_attn"] = (
+                torch.cat([a for a, _ in given]),
+                torch.block_diag(*(b for _, b in given)),
+            )
+        for name, ours in GPT2_MATRICES.items():
+            if here + ours in parts:
+                theirs[there + name] = parts[here + ours]
+    return theirs
+
+
+def _from_gpt2(found: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of GPT-2's modules under the names of ours."""
+    ours: dict[str, Tensor] = {}
+    for name, tensor in found.items():
+        _, _, layer, module = name.split(".", 3)
+        here = f"model.layers.{layer}."
+        module, part = module.split(".lora_")
+        if module == JOINED:
+            for number, (target, piece) in enumerate(zip(QKV, tensor.chunk(3), strict=True)):
+                rank = piece.shape[1] // 3
+                own = piece if part.startswith("A") else piece[:, number * rank : (number + 1) * rank]
+                ours[f"{here}{target}.lora_{part}"] = own
+        elif module in GPT2_MATRICES:
+            ours[f"{here}{GPT2_MATRICES[module]}.lora_{part}"] = tensor
+    return ours

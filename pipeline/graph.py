@@ -26,7 +26,7 @@ from pipeline.store.remote import open_store
 from pipeline.store.store import Store
 from pipeline.tokens import shards as token_shards
 from pipeline.tokens import training as tokenizer
-from pipeline.trained_models import BY_NAME, TRAINED_MODELS, TrainedModel, enabled, pretraining_of
+from pipeline.trained_models import BY_NAME, IMPORTED, TrainedModel, enabled, models_of, pretraining_of
 from pipeline.training.planning import plan
 
 RAW, CURATED = "raw_documents", "curated_documents"
@@ -96,12 +96,13 @@ def nodes_of(recipe: Recipe) -> dict[str, Node]:
         "instruction_data": Node("tuning_data", {}, instruction_data.make, recipe.instructions),
         "preference_data": Node("tuning_data", {}, preference_data.make, recipe.preferences, preferred),
     }
-    nodes |= curation_nodes(recipe)
-    nodes["tokenizer"] = Node("tokens", named(CURATED), tokenizer.make, recipe.tokenizer)
-    nodes["token_shards"] = Node("tokens", named(CURATED, "tokenizer"), token_shards.make, recipe.shards)
-    nodes["training_plan"] = Node("model", named("token_shards", "tokenizer"), plan.make, pretraining_of(recipe))
-    for model in TRAINED_MODELS:
-        nodes[model.name] = train_node(recipe, model)
+    models = models_of(recipe)
+    if recipe.base is not None:  # its tokenizer encodes the text
+        nodes[IMPORTED] = train_node(recipe, models[0])
+    if recipe.sources:
+        nodes |= curation_nodes(recipe) | token_nodes(recipe)
+    for model in models:
+        nodes.setdefault(model.name, train_node(recipe, model))
         nodes[model.evaluation] = evaluation_node(recipe, model)
     return nodes
 
@@ -127,6 +128,18 @@ def curation_nodes(recipe: Recipe) -> dict[str, Node]:
     return nodes
 
 
+def token_nodes(recipe: Recipe) -> dict[str, Node]:
+    """Tokens of the recipe's own text. With an imported model they are its tokens, and nothing is pretrained."""
+    if recipe.base is not None:
+        inputs = named(CURATED) | {"tokenizer": IMPORTED}
+        return {"token_shards": Node("tokens", inputs, token_shards.make, recipe.shards)}
+    return {
+        "tokenizer": Node("tokens", named(CURATED), tokenizer.make, recipe.tokenizer),
+        "token_shards": Node("tokens", named(CURATED, "tokenizer"), token_shards.make, recipe.shards),
+        "training_plan": Node("model", named("token_shards", "tokenizer"), plan.make, pretraining_of(recipe)),
+    }
+
+
 def train_node(recipe: Recipe, model: TrainedModel) -> Node:
     """The node of a trained model."""
     base = {"base": model.base} if model.base else {}
@@ -138,7 +151,9 @@ def evaluation_node(recipe: Recipe, model: TrainedModel) -> Node:
     """The node of a trained model's evaluation; `before` is the evaluation of the model that it was trained from."""
 
     make = partial(report.make, asset=model.evaluation)
-    inputs = {"model": model.name} | named("token_shards", "contamination_decisions", *model.measured_on)
+    inputs = {"model": model.name} | named(*model.measured_on)
+    if recipe.sources:
+        inputs |= named("token_shards", "contamination_decisions")
     if model.base:
         inputs["before"] = BY_NAME[model.base].evaluation
     return Node("evaluation", inputs, make, recipe.evaluation, enabled(recipe, model))

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, field_validator
+from pydantic import BaseModel, Field, ValidationError, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 from model.config import ModelConfig
+from pipeline.base_model.base_settings import Base
 from pipeline.conversations import instruction_data, preference_data
 from pipeline.curation import contamination
 from pipeline.curation.stages import Curation
@@ -30,11 +32,14 @@ DEFAULT_RECIPE = "recipes/demo.yaml"
 
 
 class Recipe(Settings):
-    """Everything that determines what is made. Only `name` and `sources` have no default."""
+    """Everything that determines what is made. Only `name` and `sources` (without `base`) have no default."""
 
     name: str = Field(pattern=r"^[\w.-]+$", description="Names the folder of artifacts and the MLflow experiment")
+    base: Base | None = None
     sources: list[Source] = Field(
-        min_length=1, description="Where the text comes from; of duplicates, the document of the first source is kept"
+        [],
+        validate_default=True,
+        description="Where the text comes from; of duplicates, the document of the first source is kept",
     )
     curation: Curation = Curation()
     tokenizer: TokenizerSettings = TokenizerSettings()
@@ -51,9 +56,19 @@ class Recipe(Settings):
 
     @field_validator("sources")
     @classmethod
-    def _names_differ(cls, sources: list[Source]) -> list[Source]:
+    def _names_differ(cls, sources: list[Source], info: ValidationInfo) -> list[Source]:
+        if not sources and info.data.get("base", ...) is None:  # a `base` with a mistake in it is not in `data`
+            raise PydanticCustomError("missing", "is needed and is not there")
         check_names(sources)
         return sources
+
+    @field_validator("tokenizer", "model", "pretraining")
+    @classmethod
+    def _read(cls, block: Settings | ModelConfig, info: ValidationInfo) -> Settings | ModelConfig:
+        """With `base`, nothing reads these blocks, so one that says something is a mistake."""
+        if info.data.get("base") is not None and block != type(block)():
+            raise ValueError("says nothing here, since `base` brings its own: leave it out")
+        return block
 
     def origins(self) -> list[Origin]:
         """Everything that the recipe reads: sources, tuning data and evaluation sets."""

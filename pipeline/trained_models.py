@@ -1,15 +1,17 @@
-"""The trained models: what each is trained from, how it is trained, and what it is evaluated on.
+"""The models: what each is trained from, how it is trained, and what it is evaluated on.
 
 The graph, the jobs, the assets, cards, lineage, the registry and the summary all read this table. To add a model, add
-an objective (a file in `objectives/`) and an entry here.
+an objective (a file in `objectives/`) and an entry here. A recipe with `base` starts from an imported model instead of
+a pretrained one: `models_of` gives the models of a recipe.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from pipeline.base_model import importing
 from pipeline.context import Inputs, RunContext
 from pipeline.store.artifact import Artifact
 from pipeline.training.objectives import fine_tuning, preference, pretraining
@@ -36,6 +38,7 @@ class TrainedModel:
     measured_on: tuple[str, ...] = ()  # data whose held-back part its evaluation reads
     answers: bool = True  # it was trained to answer, not only to continue text
     loss_falls: bool = True  # a falling loss shows that the model learns
+    trained: bool = True  # here; else it was imported
 
     @property
     def short(self) -> str:
@@ -51,9 +54,27 @@ class TrainedModel:
         return {"pretrained": "pretrain_job"}.get(self.short, f"{self.short}_job")
 
 
+PRETRAINED, IMPORTED = "pretrained_model", importing.ASSET  # one of these is the start
+
 TRAINED_MODELS: tuple[TrainedModel, ...] = (
     TrainedModel(
-        name="pretrained_model",
+        name=IMPORTED,
+        base="",
+        data=(),
+        block="base",
+        version=importing.VERSION,
+        make=importing.make,
+        adjective="imported",
+        description=(
+            "The downloaded model that the recipe starts from, checked, with its own tokenizer and its licence. It "
+            "takes the place of a pretrained model."
+        ),
+        settings=lambda recipe: recipe.base,
+        measured_on=("instruction_data",),
+        trained=False,
+    ),
+    TrainedModel(
+        name=PRETRAINED,
         base="",
         data=("token_shards", "tokenizer"),
         block="pretraining",
@@ -70,7 +91,7 @@ TRAINED_MODELS: tuple[TrainedModel, ...] = (
     ),
     TrainedModel(
         name="sft_model",
-        base="pretrained_model",
+        base=PRETRAINED,
         data=("instruction_data",),
         block="sft",
         version=fine_tuning.VERSION,
@@ -99,6 +120,16 @@ MODELS = tuple(BY_NAME)
 EVALUATIONS = {model.evaluation: model for model in TRAINED_MODELS}
 
 
+def models_of(recipe: Recipe) -> tuple[TrainedModel, ...]:
+    """The models of a recipe, each after its base: they start from the imported model or from a pretrained one."""
+    start, other = (IMPORTED, PRETRAINED) if recipe.base is not None else (PRETRAINED, IMPORTED)
+    return tuple(
+        replace(model, base=start) if model.base == PRETRAINED else model
+        for model in TRAINED_MODELS
+        if model.name != other
+    )
+
+
 def enabled(recipe: Recipe, model: TrainedModel) -> bool:
     """Whether the recipe requests this model: its own block and those of all models that it starts from are enabled."""
     own = getattr(getattr(recipe, model.block), "enabled", True)
@@ -108,6 +139,8 @@ def enabled(recipe: Recipe, model: TrainedModel) -> bool:
 def bases_of(name: str) -> list[str]:
     """The models that a model was trained from, the earliest first."""
     base = BY_NAME[name].base if name in BY_NAME else ""
+    if base == PRETRAINED:
+        return [IMPORTED, PRETRAINED]  # one of the two
     return [*bases_of(base), base] if base else []
 
 

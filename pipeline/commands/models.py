@@ -74,6 +74,8 @@ def plan(recipe_file: str | None, gpu: str | None, tflops: float | None, memory:
 
     opened = Project.open(recipe_file, log=click.echo) if recipe_file else project()
     recipe, shards = opened.recipe, opened.store.current("token_shards")
+    if recipe.base is not None:
+        raise UserError("The recipe starts from a downloaded model (`base`), so there is no pretraining to plan.")
     shape = recipe.model
     if not shape.vocab_size:
         shape = shape.model_copy(update={"vocab_size": recipe.tokenizer.vocab_size})

@@ -90,7 +90,7 @@ def run_measures(context: RunContext, inputs: Inputs, configured: Sequence[Confi
 
     device = torch.device(machine.choose_device(context.device))
     directory, here = inputs["model"].local_directory(), Machine.beside(context.store)
-    network, tokenizer = load_model(directory).to(device).eval(), load_tokenizer(directory)
+    network, tokenizer = load_model(directory, torch.float32).to(device).eval(), load_tokenizer(directory)
     precision = machine.evaluation_precision(device.type, network.config, here)
     generating = machine.for_generation(network, here)
     groups: dict[str, Any] = {}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
@@ -115,42 +115,15 @@ class OnTheHub(Place):
             found |= {entry.path: entry for entry in matched}
         return [found[path] for path in sorted(found)]
 
-    @contextmanager
-    def understandable(self) -> Iterator[None]:
+    def understandable(self) -> AbstractContextManager[None]:
         """What the hub's library raises as one sentence."""
-        from huggingface_hub.errors import (
-            EntryNotFoundError,
-            GatedRepoError,
-            HfHubHTTPError,
-            RepositoryNotFoundError,
-            RevisionNotFoundError,
+        return understandable(
+            f"{self.heading}: the data set {self.dataset}",
+            f"datasets/{self.dataset}",
+            correct="correct `dataset`",
+            revision=f"no revision `{self.revision}`: correct `revision`",
+            entry=f"no folder for `{', '.join(self.path)}`: fix `path`",
         )
-
-        name = f"{self.heading}: the data set {self.dataset}"
-        try:
-            yield
-        except GatedRepoError as error:
-            raise UserError(
-                f"{name} asks for agreement to its terms: agree at https://huggingface.co/datasets/{self.dataset} and "
-                "set HF_TOKEN to a token of yours."
-            ) from error
-        except RepositoryNotFoundError as error:
-            raise UserError(
-                f"{name} is not on the hub, or is private: correct `dataset`, or set HF_TOKEN to a token that may "
-                "read it."
-            ) from error
-        except RevisionNotFoundError as error:
-            raise UserError(f"{name} has no revision `{self.revision}`: correct `revision`.") from error
-        except EntryNotFoundError as error:
-            raise UserError(f"{name} has no folder for `{', '.join(self.path)}`: fix `path`.") from error
-        except HfHubHTTPError as error:
-            raise Unreachable(f"{name} cannot be read now ({error}): run the same command again later.") from error
-        except UserError:
-            raise
-        except Exception as error:
-            if is_network(error):
-                raise Unreachable(f"{name} cannot be reached ({error}): check the network and HF_ENDPOINT.") from error
-            raise
 
 
 class HuggingFaceSource(FilesOfRecords, OnTheHub):
@@ -159,6 +132,46 @@ class HuggingFaceSource(FilesOfRecords, OnTheHub):
     icon: ClassVar[str] = "huggingface"
 
     kind: HuggingFace = "huggingface"
+
+
+@contextmanager
+def understandable(name: str, page: str, *, correct: str, revision: str, entry: str) -> Iterator[None]:
+    """What the hub's library raises as one sentence.
+
+    name: how the sentence calls what is read. page: its path on the hub. correct, revision, entry: what a sentence says
+    where there is no such repository, revision or file.
+    """
+    from huggingface_hub.errors import (
+        EntryNotFoundError,
+        GatedRepoError,
+        HfHubHTTPError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    try:
+        yield
+    except GatedRepoError as error:
+        raise UserError(
+            f"{name} asks for agreement to its terms: agree at https://huggingface.co/{page} and "
+            "set HF_TOKEN to a token of yours."
+        ) from error
+    except RepositoryNotFoundError as error:
+        raise UserError(
+            f"{name} is not on the hub, or is private: {correct}, or set HF_TOKEN to a token that may read it."
+        ) from error
+    except RevisionNotFoundError as error:
+        raise UserError(f"{name} has {revision}.") from error
+    except EntryNotFoundError as error:
+        raise UserError(f"{name} has {entry}.") from error
+    except HfHubHTTPError as error:
+        raise Unreachable(f"{name} cannot be read now ({error}): run the same command again later.") from error
+    except UserError:
+        raise
+    except Exception as error:
+        if is_network(error):
+            raise Unreachable(f"{name} cannot be reached ({error}): check the network and HF_ENDPOINT.") from error
+        raise
 
 
 def endpoint() -> str | None:

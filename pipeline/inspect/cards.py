@@ -52,7 +52,9 @@ def data_card(manifests: Manifests, reasons: Mapping[str, Mapping[str, str]]) ->
         "## Fingerprints",
         _fingerprints(manifests),
     ]
-    if not raw:
+    if "base_model" in manifests:
+        parts[1:1] = _start(manifests["base_model"]["facts"])
+    elif not raw:
         parts.insert(1, "The raw documents of this data are not in the store.")
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -79,6 +81,8 @@ def model_card(
     shape = settings.get("model") or manifests.get("pretrained_model", {}).get("made_of", {}).get("settings", {}).get(
         "model"
     )
+    start = manifests.get("base_model", {}).get("facts", {})
+    shape = shape or start.get("model")
     if isinstance(shape, Mapping):
         figures += [(name, shape.get(name)) for name in ("layers", "width", "heads", "kv_heads", "context")]
         vocabulary = shape.get("vocab_size") or manifests.get("tokenizer", {}).get("facts", {}).get("vocab_size")
@@ -87,7 +91,12 @@ def model_card(
     bases = [name for name in bases_of(asset) if name in manifests]
     if bases:
         parts.append(f"Made from {' and then '.join(f'`{name}`' for name in bases)}.")
-    parts += ["## Trained on", _sources(manifests), "The data card says what was removed and replaced."]
+    parts += _start(start)
+    if not start or "raw_documents" in manifests:
+        parts += ["## Trained on", _sources(manifests), "The data card says what was removed and replaced."]
+    for data, title in (("instruction_data", "Conversations"), ("preference_data", "Preferences")):
+        if start and data in manifests:
+            parts += [f"## {title}", _conversations(manifests[data])]
     if report:
         parts += ["## Measured", _measured(report, measures)]
     parts += [
@@ -108,6 +117,18 @@ def _made_on(manifest: Mapping[str, Any]) -> str:
     if not made:
         return ""
     return f"The weights were made on {words(made)}. On another kind of machine the same version has other bytes."
+
+
+def _start(facts: Mapping[str, Any]) -> list[str]:
+    """Where a model comes from that was not pretrained here, and under which licence. facts: of `base_model`."""
+    if not facts:
+        return []
+    revision = f", commit `{facts['revision']}`" if facts.get("revision") else ""
+    return [
+        "## Started from",
+        f"{facts['origin']}{revision}; licence: {facts['license']}. Its own card and licence are in the model's "
+        "folder, in `origin/`; they say what it was trained on and what it may be used for.",
+    ]
 
 
 def _sources(manifests: Manifests) -> str:

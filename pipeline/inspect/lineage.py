@@ -20,7 +20,7 @@ from pipeline.errors import UserError
 from pipeline.store.artifact import Artifact
 from pipeline.store.store import Store
 from pipeline.store.tables import write_table
-from pipeline.trained_models import MODELS
+from pipeline.trained_models import IMPORTED, MODELS
 from pipeline.training.model_facts import ModelFacts
 
 if TYPE_CHECKING:
@@ -86,15 +86,25 @@ def in_order(made_of: dict[str, Artifact]) -> dict[str, Artifact]:
 
 
 def sources_of(made_of: dict[str, Artifact]) -> list[dict[str, Any]]:
-    """One record per source: licences, documents read, documents kept, training tokens."""
+    """One record per source: licences, documents read, documents kept, training tokens.
+
+    An imported model is a source whose documents nobody counted.
+    """
     raw, curated, shards = (made_of.get(name) for name in ("raw_documents", "curated_documents", "token_shards"))
+    imported = [
+        {"source": of.facts["origin"], "licences": of.facts["license"], "documents": 0, "kept": 0, "tokens": 0}
+        for name, of in made_of.items()
+        if name == IMPORTED
+    ]
     if raw is None:
+        if imported:
+            return imported
         raise UserError(
             "The raw documents of this model are no longer in the store: its manifest only has their digest."
         )
     kept = curated.counts["by_source"] if curated else {}
     tokens = shards.facts["tokens_by_source"] if shards else {}
-    return [
+    return imported + [
         {
             "source": name,
             "licences": ", ".join(facts.get("licenses", {})) or "not stated",

@@ -18,7 +18,7 @@ from pipeline.evaluation.report import read
 from pipeline.printing import aligned, duration
 from pipeline.store.artifact import Artifact
 from pipeline.store.store import Store
-from pipeline.trained_models import EVALUATIONS, MODELS, TRAINED_MODELS
+from pipeline.trained_models import EVALUATIONS, IMPORTED, MODELS, TRAINED_MODELS
 from pipeline.training.model_facts import ModelFacts
 
 MOST_REASONS = 4  # shown per stage, the most frequent ones
@@ -36,10 +36,11 @@ def summary(
     """
     environment = f"SLM_RECIPE={recipe} " if recipe else ""
 
+    # With an imported model there need be no text of one's own.
+    own_text = [documents(store, ("raw_documents", *stages, "curated_documents")), tokens(store, environment)]
     parts = [
         f"recipe `{store.recipe}`",
-        documents(store, ("raw_documents", *stages, "curated_documents")),
-        tokens(store, environment),
+        *(own_text if store.current("raw_documents") or not store.current(IMPORTED) else []),
         models(store, environment, measures),
         samples(store),
         next_steps(store, environment, f"--recipe {recipe} " if recipe else ""),

@@ -7,6 +7,7 @@ id; special tokens with another common name (`</s>` for `<eos>`) are reused.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +30,12 @@ OTHER_NAMES = {
 }
 
 
-def files_of(settings: TokenizerSettings) -> tuple[dict[str, bytes], dict[str, Any]]:
+def files_of(
+    settings: TokenizerSettings, names: Mapping[str, str] | None = None
+) -> tuple[dict[str, bytes], dict[str, Any]]:
     """The files of the artifact for the tokenizer at `settings.path`, and the content of ABOUT.
 
+    names: what the file calls our special tokens, where it is known; otherwise, common names are looked for.
     Raises UserError if the file cannot be read, is of none of the three kinds, or differs from the requested size.
     """
     path = file_of(settings)
@@ -41,7 +45,7 @@ def files_of(settings: TokenizerSettings) -> tuple[dict[str, bytes], dict[str, A
         raise UserError(f"`tokenizer.path`: {path} cannot be read: {error.strerror}.") from error
     kind = _kind(content, path)
     files, about = {"sentencepiece": _sentencepiece, "hugging_face": _hugging_face, "tiktoken": _tiktoken}[kind](
-        content, settings, path
+        content, settings, path, names or {}
     )
     if settings.vocab_size not in (0, DEFAULT_SIZE, about["vocab_size"]):
         raise UserError(
@@ -70,23 +74,26 @@ def _kind(content: bytes, path: Path) -> str:
     raise UserError(f"`tokenizer.path`: {path} is not a SentencePiece model, a tokenizer.json or a tiktoken file.")
 
 
-def _with_specials(known: dict[str, int], size: int) -> tuple[dict[str, int], int]:
+def _with_specials(known: dict[str, int], size: int, names: Mapping[str, str]) -> tuple[dict[str, int], int]:
     """The ids of our special tokens, missing ones after the last id, and the size of the vocabulary with them."""
     ids: dict[str, int] = {}
     for name in SPECIALS:
-        found = next((known[other] for other in (name, *OTHER_NAMES.get(name, ())) if other in known), None)
+        candidates = (names.get(name, name), name, *OTHER_NAMES.get(name, ()))
+        found = next((known[other] for other in candidates if other in known), None)
         if found is None:
             found, size = size, size + 1
         ids[name] = found
     return ids, size
 
 
-def _sentencepiece(content: bytes, settings: TokenizerSettings, path: Path) -> tuple[dict[str, bytes], dict[str, Any]]:
+def _sentencepiece(
+    content: bytes, settings: TokenizerSettings, path: Path, names: Mapping[str, str]
+) -> tuple[dict[str, bytes], dict[str, Any]]:
     try:
         engine = SentencePieceEngine(content, lossless=False)
     except (RuntimeError, OSError) as error:
         raise UserError(f"`tokenizer.path`: {path} is not a SentencePiece model: {error}") from error
-    ids, size = _with_specials(engine.special_ids(), engine.vocab_size)
+    ids, size = _with_specials(engine.special_ids(), engine.vocab_size, names)
     about = {
         "native": "sentencepiece", "lossless": False, "vocab_size": size, "special_tokens": ids,
         "drops_first_space": adds_space(content),
@@ -95,24 +102,29 @@ def _sentencepiece(content: bytes, settings: TokenizerSettings, path: Path) -> t
     return {SENTENCEPIECE: content, HUGGING_FACE: json_file.encode()}, about
 
 
-def _tiktoken(content: bytes, settings: TokenizerSettings, path: Path) -> tuple[dict[str, bytes], dict[str, Any]]:
+def _tiktoken(
+    content: bytes, settings: TokenizerSettings, path: Path, names: Mapping[str, str]
+) -> tuple[dict[str, bytes], dict[str, Any]]:
     if settings.pattern is None:
         raise UserError(f"{path} needs `tokenizer.pattern`: a tiktoken file does not contain its pattern.")
     ranks = from_tiktoken(content)
-    ids, size = _with_specials({}, max(ranks.values()) + 1)
+    ids, size = _with_specials({}, max(ranks.values()) + 1, names)
     engine = BytePairEngine(ranks, ids, settings.pattern)
     about = {"native": "tiktoken", "vocab_size": size, "special_tokens": ids, "pattern": settings.pattern}
     json_file = tokenizer_json(engine, ids, settings.normalisation)
     return {TIKTOKEN: content, HUGGING_FACE: json_file.encode()}, about
 
 
-def _hugging_face(content: bytes, settings: TokenizerSettings, path: Path) -> tuple[dict[str, bytes], dict[str, Any]]:
+def _hugging_face(
+    content: bytes, settings: TokenizerSettings, path: Path, names: Mapping[str, str]
+) -> tuple[dict[str, bytes], dict[str, Any]]:
     try:
         engine = HuggingFaceEngine(content.decode())
     except ValueError as error:
         raise UserError(f"`tokenizer.path`: {path} is not a readable tokenizer.json: {error}") from error
-    known = engine.special_ids()
-    ids, size = _with_specials(known, engine.vocab_size)
+    named = {name: engine.tokenizer.token_to_id(name) for name in names.values()}
+    known = engine.special_ids() | {name: i for name, i in named.items() if i is not None}
+    ids, size = _with_specials(known, engine.vocab_size, names)
     document = json.loads(content)
     # Truncation and padding belong to an application, not to a tokenizer; they would truncate documents.
     document["truncation"] = document["padding"] = None

@@ -56,7 +56,7 @@ class Tokenizer:
     @property
     def document_start(self) -> int:
         """The id that precedes every document in training."""
-        return self.ids["<eos>"]
+        return self.ids[self.about.get("document_start", "<eos>")]
 
     # -- text to ids ---------------------------------------------------------------------------------------------------
 

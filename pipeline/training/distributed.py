@@ -21,6 +21,7 @@ from pipeline.errors import UserError
 from pipeline.training.stopping import Stopped
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
 Tensors = dict[str, "torch.Tensor"]
@@ -103,6 +104,16 @@ class Ranks:
         for kind, sentence in (told for _, told in heard if told is not None):
             raise (StoppedByAll if kind == "stopped" else RefusedByAll)(sentence)
         return [found for found, _ in heard]
+
+    def total_of(self, array: np.ndarray) -> np.ndarray:
+        """The sum of an array (float64) over all ranks."""
+        if self.world == 1:
+            return array
+        import torch
+
+        tensor = torch.from_numpy(array.copy())
+        torch.distributed.all_reduce(tensor)
+        return tensor.numpy()
 
     def broadcast(self, value: Any) -> Any:
         """Rank 0's value, on every rank."""

@@ -136,7 +136,7 @@ class Loop:
                 self._stop()
             if self._validation_due():
                 self._validate()
-            if self.step == steps:
+            if self.step == steps or self._patience_is_over():
                 if self._finite() or not self._roll_back("the weights after it are not finite", back=1):
                     break
                 continue
@@ -278,6 +278,20 @@ class Loop:
                     sums[name] = sums.get(name, 0.0) + (value if index < count else 0.0)
         names = sorted(sums)
         return objective.summary(dict(zip(names, self.ranks.total(*(sums[name] for name in names)))))
+
+    def _patience_is_over(self) -> bool:
+        """Whether the last `patience` validations gave no lower loss. It follows from the log, so a resume agrees."""
+        losses = [row["validation_loss"] for row in self.rows if row.get("validation_loss") is not None]
+        patience = self.settings.patience
+        if not patience or len(losses) <= patience or self.rows[-1].get("validation_loss") is None:
+            return False
+        over = min(losses[-patience:]) >= min(losses[:-patience])
+        if over and self.step < self.objective.steps:
+            self.log(
+                f"stopped early at step {self.step} of {self.objective.steps}: the last {patience} validations gave no"
+                f" lower loss than {min(losses):.4f}"
+            )
+        return over
 
     def _sample_due(self) -> bool:
         if self.sharded:

@@ -149,7 +149,7 @@ def decoding_gain(machine: Machine, network: Any) -> float:
         networks = {"fp32": network, "bf16": in_format(copy.deepcopy(network), torch.bfloat16)}
 
         def decode(kind: str) -> None:
-            list(generate(networks[kind], [0], max_new=min(DECODED, network.config.context - 1), temperature=0.0))
+            list(generate(networks[kind], [0], max_new=min(DECODED, network.config.context - 1)))
 
         return compared(decode)
 

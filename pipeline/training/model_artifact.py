@@ -6,6 +6,7 @@ holds everything needed to use the model:
 
     model.safetensors, config.json     the network, in Hugging Face's layout if one exists for its shape
     <the tokenizer's files>
+    adapter/                           with LoRA: the additions alone, as the `peft` library reads them
     log.parquet                        one row per step; no times, so that the same run gives the same bytes
     samples.txt, validation.json       generated text, and the validation figures
 """
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from pipeline.training.training_settings import LoopSettings
 
 CHECKPOINTS = "checkpoints"
+ADAPTER = "adapter"  # folder of the low-rank additions
 FINISHED = "validation.json"  # written last: a draft that contains it is fully trained
 MODEL_FILES = ("model.safetensors", "config.json", "log.parquet", "samples.txt", FINISHED, MANIFEST)
 
@@ -94,6 +96,7 @@ class Training:
     blocks: Mapping[str, BaseModel]  # settings by block of the recipe, for MLflow
     new_network: Callable[[], torch.nn.Module]  # builds the network again, to gather sharded weights into
     final_network: Callable[[Any], torch.nn.Module] = lambda network: network  # from the trained to the saved network
+    write_parts: Callable[[Any, Path], None] = lambda network, directory: None  # what is kept of the trained network
     end: str = "<eos>"  # the token that ends generated text
 
 
@@ -155,7 +158,10 @@ def train_and_write(process: TrainingProcess, training: Training) -> None:
         result = loop.train(
             training.objective, training.network, training.settings, training.learning_rate, context.seed, options
         )
-        network = training.final_network(gathered_network(training.network, training.new_network))
+        trained = gathered_network(training.network, training.new_network)
+        if ranks.first:
+            training.write_parts(trained, process.draft.directory)
+        network = training.final_network(trained)
         process.draft.made_on.update(made_on(options))
         if run and ranks.first:
             run.tags({f"{tracking.MADE_ON}{name}": value for name, value in made_on(options).items()})
@@ -236,7 +242,8 @@ def write_model(
     write_table(log_table(result.log), draft.path("log.parquet"))
     write_whole(draft.path("samples.txt"), samples)
     draft.timings.update({name: round(value, 4) for name, value in result.timings.items()})
-    draft.facts.update({**training.facts.for_manifest(), **result.figures, "skipped_steps": result.skipped})
+    facts = training.facts.after(result.log[-1]["step"] if result.log else 0)
+    draft.facts.update({**facts.for_manifest(), **result.figures, "skipped_steps": result.skipped})
     if run:
         run.text(samples, "samples/final.txt")
         for name in ("config.json", "log.parquet"):
@@ -253,7 +260,7 @@ def special_ids(about: Path, end: str) -> dict[str, int]:
 def copy_tokenizer(base: Artifact, draft: Draft) -> None:
     """Copy the tokenizer's files, from its own artifact or from a model that contains them."""
     for name in base.manifest["files"]:
-        if name in MODEL_FILES or name.endswith(".parquet"):
+        if name in MODEL_FILES or name.endswith(".parquet") or name.startswith(f"{ADAPTER}/"):
             continue
         target = draft.path(name)
         temporary = target.with_name(target.name + ".tmp")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import polars as pl
 
 from pipeline.store.artifact import Artifact
+
+ROW_TOKENS = "row_tokens"  # fact of a downloaded model: the longest sequence to tune it on, unless the recipe says one
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,18 @@ class ModelFacts:
             "epochs": self.epochs,
             **self.details,
         }
+
+    def after(self, steps: int) -> ModelFacts:
+        """The facts of a run that ended after `steps` steps, which may be fewer than were planned (`patience`)."""
+        if not 0 < steps < self.steps:
+            return self
+        return replace(
+            self,
+            steps=steps,
+            tokens=steps * self.batch_tokens,
+            epochs=round(self.epochs * steps / self.steps, 4),
+            details={**self.details, "steps_planned": self.steps},
+        )
 
     @staticmethod
     def of(model: Artifact) -> ModelFacts:

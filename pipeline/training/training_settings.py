@@ -18,6 +18,8 @@ from model.config import MAX_CONTEXT
 from pipeline.settings import MAX_BATCH_TOKENS, MAX_STEPS, MAX_TOKENS, Settings
 from pipeline.training.data.feed import FeedSettings
 
+# Settings that stay out of the fingerprint while they are at their default: they came later, and change nothing then.
+LATER = ("patience",)
 NOT_IN_FINGERPRINT = (
     "sequences", "precision", "activation_checkpointing", "loss_chunk", "compile", "sharding", "checkpoint_every",
     "checkpoint_minutes", "keep_checkpoints", "samples_every", "sample_prompts", "sample_tokens",
@@ -164,6 +166,14 @@ class LoopSettings(Settings):
     select: Literal["last", "best"] = Field(
         "last", description="which weights become the model: the last ones, or those with the lowest validation loss"
     )
+    patience: int = Field(
+        0,
+        ge=0,
+        description=(
+            "end the run after this many validations in a row without a lower validation loss (early stopping; Prechelt"
+            " 1998); 0: never. With `select: best`, the weights of the lowest one become the model"
+        ),
+    )
     samples_every: int = Field(
         0,
         ge=0,
@@ -197,7 +207,17 @@ class LoopSettings(Settings):
     @property
     def identity(self) -> dict[str, Any]:
         """The settings that affect what is learned, for the fingerprint."""
-        return {name: value for name, value in self.model_dump(mode="json").items() if name not in NOT_IN_FINGERPRINT}
+        return {name: value for name, value in self.recorded.items() if name not in NOT_IN_FINGERPRINT}
+
+    @property
+    def recorded(self) -> dict[str, Any]:
+        """All settings as a manifest records them."""
+        defaults = type(self).model_fields
+        return {
+            name: value
+            for name, value in self.model_dump(mode="json").items()
+            if name not in LATER or value != defaults[name].default
+        }
 
 
 class PretrainingSettings(LoopSettings):
@@ -261,7 +281,12 @@ class SftSettings(LoopSettings):
         le=MAX_BATCH_TOKENS,
         description="tokens per step; some tens of conversations, as is usual (Tülu 3: 128 conversations)",
     )
-    context: int = Field(0, ge=0, le=MAX_CONTEXT, description="length of a packed sequence; 0: the model's context")
+    context: int = Field(
+        0,
+        ge=0,
+        le=MAX_CONTEXT,
+        description="length of a packed sequence; 0: the model's context, of a downloaded model at most 2,048",
+    )
     method: Literal["full", "lora"] = Field(
         "full", description="train all weights, or low-rank additions that are merged at the end (Hu et al. 2021)"
     )
@@ -332,8 +357,8 @@ class PreferenceSettings(LoopSettings):
         ge=0,
         le=MAX_CONTEXT,
         description=(
-            "longest prompt and answer together, in tokens; 0: the model's context. Longer prompts lose their start,"
-            " longer answers their end"
+            "longest prompt and answer together, in tokens; 0: the model's context, of a downloaded model at most"
+            " 2,048. Longer prompts lose their start, longer answers their end"
         ),
     )
     method: Literal["full", "lora"] = Field(

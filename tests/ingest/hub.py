@@ -12,20 +12,22 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 
 class Hub(ThreadingHTTPServer):
-    """Data sets by name, each a dict of files by commit. `gated` ones want the token `secret`."""
+    """Data sets and models by name, each a dict of files by commit. `gated` ones want the token `secret`."""
 
     daemon_threads = True
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.datasets: dict[str, dict[str, dict[str, bytes]]] = {}
+        self.models: dict[str, dict[str, dict[str, bytes]]] = {}
+        self.asked: list[str] = []  # names of files that were sent
         self.gated: set[str] = set()
         self.sent = 0  # bytes of files
         self.failing = False
 
-    def push(self, dataset: str, files: dict[str, bytes]) -> str:
+    def push(self, dataset: str, files: dict[str, bytes], model: bool = False) -> str:
         """A new commit on main that holds exactly these files."""
-        commits = self.datasets.setdefault(dataset, {})
+        commits = (self.models if model else self.datasets).setdefault(dataset, {})
         commit = hashlib.sha1(f"{dataset}{len(commits)}".encode()).hexdigest()
         commits[commit] = files
         return commit
@@ -54,10 +56,13 @@ class Handler(BaseHTTPRequestHandler):
         pieces = [unquote(piece) for piece in urlsplit(self.path).path.strip("/").split("/")]
         api = pieces[0] == "api"
         pieces = pieces[1:] if api else pieces
-        if pieces[0] != "datasets" or len(pieces) < 3 or self.server.failing:
+        kind = pieces[0] if pieces[0] in ("datasets", "models") else None
+        if kind is None and not api:  # the files of models have no prefix
+            pieces, kind = ["models", *pieces], "models"
+        if kind is None or len(pieces) < 3 or self.server.failing:
             return self.answer(503 if self.server.failing else 404, {"error": "no such route"})
         dataset, rest = "/".join(pieces[1:3]), pieces[3:]
-        commits = self.server.datasets.get(dataset)
+        commits = (self.server.datasets if kind == "datasets" else self.server.models).get(dataset)
         if commits is None:
             return self.answer(404, {"error": "Repository not found"}, {"X-Error-Code": "RepoNotFound"})
         if dataset in self.server.gated and self.headers.get("Authorization") != "Bearer secret":
@@ -79,6 +84,7 @@ class Handler(BaseHTTPRequestHandler):
             return self.answer(200, [entry(name, files[name]) for name in paths if name in files])
         if not api and rest[0] == "resolve":
             name = "/".join(rest[2:])
+            self.server.asked += [name] if self.command == "GET" else []
             return self.send_file(files[name], commit) if name in files else self.missing()
         self.answer(404, {"error": "no such route"})
 
@@ -117,7 +123,8 @@ class Handler(BaseHTTPRequestHandler):
 def entry(name: str, raw: bytes) -> dict[str, object]:
     sha256 = hashlib.sha256(raw).hexdigest()
     blob = hashlib.sha1(raw).hexdigest()
-    lfs = {"lfs": {"oid": sha256, "size": len(raw), "pointerSize": 134}} if name.endswith(".parquet") else {}
+    large = name.endswith((".parquet", ".safetensors"))
+    lfs = {"lfs": {"oid": sha256, "size": len(raw), "pointerSize": 134}} if large else {}
     return {"type": "file", "oid": blob, "size": len(raw), "path": name, **lfs}
 
 

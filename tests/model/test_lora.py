@@ -110,3 +110,54 @@ def test_mistakes_are_reported():
     lora.add(model, 4, 8.0)
     with pytest.raises(ValueError, match="already"):
         lora.add(model, 4, 8.0)
+
+
+@pytest.mark.parametrize("layout", ["llama", "gpt2"])
+def test_additions_have_the_names_of_the_saved_layout_and_give_the_same_weights(layout, tmp_path):
+    """What `peft` does with the files (`W + alpha / r B A` in each module that they name), on transformers' network."""
+    transformers = pytest.importorskip("transformers")
+    from safetensors.torch import load_file
+
+    shape = {"norm": "layer", "positions": "learned", "activation": "gelu_tanh", "bias": True}
+    model = network() if layout == "llama" else Transformer(network().config.model_copy(update=shape | {"kv_heads": 4}))
+    export.save(model, tmp_path / "base")
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "base")
+    lora.add(model, 3, 6.0)
+    train(model)
+    lora.save(model, tmp_path / "adapter", "owner/name")
+    weights = load_file(tmp_path / "adapter" / "adapter_model.safetensors")
+    about = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
+    assert about["base_model_name_or_path"] == "owner/name"
+    seen = 0
+    with torch.no_grad():
+        for name, module in theirs.named_modules():
+            if not any(name.endswith(f".{target}") for target in about["target_modules"]):
+                continue
+            a, b = (weights.pop(f"base_model.model.{name}.{part}.weight") for part in ("lora_A", "lora_B"))
+            rank = next((r for of, r in about.get("rank_pattern", {}).items() if name.endswith(f".{of}")), about["r"])
+            alphas = about.get("alpha_pattern", {}).items()
+            alpha = next((r for of, r in alphas if name.endswith(f".{of}")), about["lora_alpha"])
+            assert a.shape[0] == b.shape[1] == rank
+            product = b @ a * alpha / rank
+            module.weight += product.t() if about.get("fan_in_fan_out") else product
+            seen += 1
+    assert seen == (14 if layout == "llama" else 8) and not weights
+    with torch.no_grad():
+        assert (theirs(ROWS).logits - logits(model)).abs().max() < 1e-4
+    again = export.load(tmp_path / "base")
+    lora.load(again, tmp_path / "adapter")
+    assert torch.equal(logits(again), logits(model))
+
+
+def test_peft_reads_the_additions(tmp_path):
+    peft = pytest.importorskip("peft")
+    transformers = pytest.importorskip("transformers")
+    model = network()
+    export.save(model, tmp_path / "base")
+    lora.add(model, 3, 6.0)
+    train(model)
+    lora.save(model, tmp_path / "adapter")
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "base")
+    theirs = peft.PeftModel.from_pretrained(theirs, tmp_path / "adapter")
+    with torch.no_grad():
+        assert (theirs(ROWS).logits - logits(model)).abs().max() < 1e-4

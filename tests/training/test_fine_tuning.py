@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from model import export
+from model import export, lora
 from model.config import IGNORED, ModelConfig
 from model.transformer import Transformer
 from pipeline.errors import UserError
@@ -182,3 +182,26 @@ def test_low_rank_additions_are_merged(store, base, instructions):
     assert before.keys() == after.keys()
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     assert changed and all("proj" in name for name in changed)
+
+
+def test_additions_are_kept_beside_the_merged_model(store, base, instructions):
+    settings = SETTINGS.model_copy(update={"method": "lora", "lora_rank": 2, "lora_alpha": 4.0})
+    artifact = make(store, base, instructions, settings)
+    assert {"adapter/adapter_model.safetensors", "adapter/adapter_config.json"} <= set(artifact.manifest["files"])
+    network = export.load(base.local_directory())
+    lora.load(network, artifact.file("adapter"))
+    lora.merge(network)
+    tuned = export.load(artifact.local_directory())
+    for name, weight in tuned.state_dict().items():
+        assert torch.equal(weight, network.state_dict()[name]), name
+    further = make(store, artifact, instructions, SETTINGS.model_copy(update={"epochs": 0.5}))
+    assert not [name for name in further.manifest["files"] if name.startswith("adapter/")]
+
+
+def test_a_run_that_ended_early_says_how_far_it_came(store, base, instructions):
+    settings = SETTINGS.model_copy(update={"patience": 1, "evaluate_every": 1, "learning_rate": 3.0, "clip": 0.0})
+    artifact = make(store, base, instructions, settings)
+    facts = ModelFacts.of(artifact)
+    assert facts.steps < facts.details["steps_planned"] and facts.tokens == facts.steps * facts.batch_tokens
+    assert pl.read_parquet(artifact.file("log.parquet")).height == facts.steps
+    assert make(store, base, instructions, SETTINGS).manifest["made_of"]["settings"]["sft"].get("patience") is None

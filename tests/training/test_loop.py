@@ -290,3 +290,48 @@ def test_the_average_weighs_the_updates_as_its_source_says(tmp_path):
     averaged, _ = toy.run(tmp_path / "averaged", settings, steps=4)
     for name, tensor in averaged.state_dict().items():
         assert torch.allclose(tensor, expected[name], atol=1e-6), name
+
+
+def measured_as(losses: list[float]) -> dict:
+    """Changes to the toy by which its validations give these losses, one after another, by step."""
+
+    def measure(model, index):
+        return {"nats": 0.0, "targets": 1.0}
+
+    return {"measure": measure, "summary": lambda sums: {"validation_loss": losses.pop(0) if losses else 9.0}}
+
+
+def test_patience_ends_a_run_that_no_longer_improves(tmp_path):
+    settings = LoopSettings(evaluate_every=2, patience=2, select="best")
+    lines = []
+    model, result = toy.run(
+        tmp_path / "a", settings, steps=20, log=lines.append, **measured_as([3.0, 2.0, 2.5, 2.1, 1.0])
+    )
+    assert len(result.log) == 8 and result.figures["validation_loss"] == 2.0
+    assert any(
+        "stopped early at step 8 of 20: the last 2 validations gave no lower loss than 2.0000" in x for x in lines
+    )
+    whole = LoopSettings(evaluate_every=2, select="best")
+    at_step_4, _ = toy.run(tmp_path / "b", whole, steps=20, **measured_as([3.0, 2.0, 2.5, 2.1]))
+    assert toy.same(model, at_step_4)
+
+
+def test_patience_counts_from_the_lowest_loss(tmp_path):
+    settings = LoopSettings(evaluate_every=2, patience=2)
+    _, result = toy.run(tmp_path, settings, steps=12, **measured_as([3.0, 3.5, 2.0, 2.5, 1.9, 2.0]))
+    assert len(result.log) == 12
+
+
+def test_a_resumed_run_ends_at_the_same_step(tmp_path):
+    settings = LoopSettings(evaluate_every=2, patience=2, checkpoint_every=1)
+    losses = [3.0, 2.0, 2.5, 2.1, 1.0]
+    whole, _ = toy.run(tmp_path / "whole", settings, steps=20, **measured_as(list(losses)))
+    given = measured_as(losses)  # what is left of them is what the resumed run measures
+    calls = []
+    with pytest.raises(Stopped):
+        toy.run(tmp_path / "cut", settings, steps=20, should_stop=lambda: calls.append(1) or len(calls) > 22, **given)
+    assert 1 < len(losses) < 5
+    again, result = toy.run(tmp_path / "cut", settings, steps=20, **given)
+    assert len(result.log) == 8 and toy.same(whole, again)
+    once_more, result = toy.run(tmp_path / "cut", settings, steps=20, **given)  # killed before its model was written
+    assert len(result.log) == 8 and toy.same(whole, once_more)

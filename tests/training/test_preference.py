@@ -10,15 +10,11 @@ import torch
 
 from model import export
 from pipeline.errors import UserError
-from pipeline.store.draft import Draft
 from pipeline.store.tables import write_table
 from pipeline.tokens.tokenizer import load
-from pipeline.training.data import pairs as pairs_of
-from pipeline.training.distributed import Ranks
-from pipeline.training.model_artifact import TrainingProcess
+from pipeline.training.data.pairs import REASONS, batch_of, encode_pairs
 from pipeline.training.model_facts import ModelFacts
 from pipeline.training.objectives import preference
-from pipeline.training.stopping import Stopped
 from pipeline.training.training_settings import PreferenceSettings
 from tests.making import context
 
@@ -57,15 +53,17 @@ def test_the_first_loss_is_ln_2_and_then_falls(store, base, preferences):
     older = replace(artifact, manifest={**artifact.manifest, "facts": of_version_5})
     assert (ModelFacts.of(older).tokens, ModelFacts.of(older).batch_tokens) == (facts.tokens, facts.batch_tokens)
     assert artifact.facts["pairs"] == 23 and artifact.facts["left_out"]["same_answer"] == 1
+    assert artifact.facts["pairs_used"] == 23 and artifact.facts["validation_pairs"] == 8
+    assert artifact.facts["validation_accuracy_low"] == pytest.approx(0.6756, abs=1e-4)  # Wilson: 8 of 8
     assert any("1 excluded because chosen and rejected are the same" in line for line in lines)
     assert {"accuracy", "margin", "chosen_reward", "rejected_reward"} <= set(log.columns)
     assert make(store, base, preferences).version == artifact.version
 
 
 def test_the_loss_is_the_formula_of_the_paper(network, loaded):
-    pairs = pairs_of.encode_pairs(pl.concat([rows(), rows(chosen="well, yes", rejected="n")]), loaded, 64)
+    pairs = encode_pairs(pl.concat([rows(), rows(chosen="well, yes", rejected="n")]), loaded, 64)
     pairs.reference = np.array([[-20.0, -11.0], [-31.0, -9.0]], np.float32)
-    batch = pairs_of.batch_of(pairs, np.array([0, 1]))
+    batch = batch_of(pairs, np.array([0, 1]))
     loss, figures = preference.dpo(network, batch, SETTINGS)
     expected = 0.0
     for pair, (ref_chosen, ref_rejected) in zip(pairs.pairs, pairs.reference.tolist()):
@@ -80,31 +78,15 @@ def test_the_loss_is_the_formula_of_the_paper(network, loaded):
     assert float(figures["accuracy"]) in (0.0, 1.0, 2.0)
 
 
-def test_the_start_is_measured_whatever_is_computed_together(network, loaded, store, monkeypatch):
-    monkeypatch.setattr(preference, "SECONDS_BETWEEN_LINES", 0.0)
-    answers = ["a long answer, longer than the others " * 2, "short", "neither long nor short, so to say"]
-    pairs = pairs_of.encode_pairs(pl.concat([rows(chosen=answer) for answer in answers]), loaded, 64).pairs
-    lines = []
-    process = TrainingProcess(context(store, log=lines.append), Draft(store.root, list, str), Ranks(), "cpu")
-    together = preference.reference_log_probabilities(network, pairs, 2, "fp32", SETTINGS, process)
-    for pair, found in zip(pairs, together, strict=True):
-        alone = preference.reference_log_probabilities(network, [pair], 1, "fp32", SETTINGS, process)[0]
-        assert found.tolist() == pytest.approx(alone.tolist(), rel=1e-5)
-    assert len({round(float(chosen), 3) for chosen, _ in together}) == 3
-    assert any("2 of 3 pairs" in line for line in lines)
-    with pytest.raises(Stopped, match="the same command starts it again"):
-        asked = replace(process, context=context(store, should_stop=lambda: True))
-        preference.reference_log_probabilities(network, pairs, 2, "fp32", SETTINGS, asked)
-
-
 def test_by_length_and_smoothed(network, loaded):
-    pairs = pairs_of.encode_pairs(rows(), loaded, 64)
-    pairs.reference = np.zeros((1, 2), np.float32)
-    batch = pairs_of.batch_of(pairs, np.array([0]))
+    pairs = encode_pairs(rows(), loaded, 64)
+    batch = batch_of(pairs, np.array([0]))
     sums = preference.log_probabilities(network, batch, SETTINGS)
     means = preference.log_probabilities(network, batch, PreferenceSettings(length_normalised=True))
     lengths = torch.tensor([len("good") + 1.0, len("bad") + 1.0])  # with <|im_end|>
     assert torch.allclose(sums, means * lengths)
+    pairs.reference[:] = 0.0
+    batch = batch_of(pairs, np.array([0]))
     smooth = PreferenceSettings(label_smoothing=0.1)
     margin = 0.1 * (sums[0] - sums[1]).item()
     expected = 0.9 * math.log1p(math.exp(-margin)) + 0.1 * math.log1p(math.exp(margin))
@@ -116,8 +98,8 @@ def test_the_prompt_is_no_part_of_the_answer(loaded):
         {"role": "user", "content": "a"}, {"role": "assistant", "content": "an earlier answer"},
         {"role": "user", "content": "b"},
     ]  # fmt: skip
-    pairs = pairs_of.encode_pairs(rows(prompt=talk), loaded, 128)
-    batch = pairs_of.batch_of(pairs, np.array([0]))
+    pairs = encode_pairs(rows(prompt=talk), loaded, 128)
+    batch = batch_of(pairs, np.array([0]))
     for row, text in zip(batch["targets"], ("good", "bad")):
         assert loaded.decode(row[row != -100].numpy(), specials=True) == f"{text}<|im_end|>"
 
@@ -127,12 +109,12 @@ def test_the_prompt_is_no_part_of_the_answer(loaded):
     ({"chosen": "z" * 100 + "a", "rejected": "z" * 100 + "b"}, "same_tokens"),
 ])  # fmt: skip
 def test_pairs_that_teach_nothing_are_counted(loaded, changes, reason):
-    pairs = pairs_of.encode_pairs(rows(**changes), loaded, 64)
-    assert pairs.pairs == [] and pairs.left_out[reason] == 1 and reason in pairs_of.REASONS
+    pairs = encode_pairs(rows(**changes), loaded, 64)
+    assert pairs.pairs == [] and pairs.left_out[reason] == 1 and reason in REASONS
 
 
 def test_long_prompts_lose_their_start_for_both_answers(loaded):
-    pairs = pairs_of.encode_pairs(rows(prompt=[{"role": "user", "content": "x" * 200 + "end"}]), loaded, 64)
+    pairs = encode_pairs(rows(prompt=[{"role": "user", "content": "x" * 200 + "end"}]), loaded, 64)
     (pair,) = pairs.pairs
     assert pairs.cut == 1 and len(pair.chosen) <= 64
     assert np.array_equal(pair.chosen[: pair.start], pair.rejected[: pair.start])
@@ -147,3 +129,27 @@ def test_no_usable_pair_is_reported(store, base):
     empty = store.make("preference_data", code_version="1", settings={}, inputs={}, build=build, log=lambda line: None)
     with pytest.raises(UserError, match="no pair to learn from \\(1 excluded because chosen and rejected are the same"):
         make(store, base, empty)
+
+
+def test_the_end_is_measured_on_more_pairs_than_the_steps(loaded, network, monkeypatch):
+    many = pl.concat([rows(prompt=[{"role": "user", "content": f"{n} " * (n % 9 + 1)}]) for n in range(30)])
+    pairs = encode_pairs(many, loaded, 64)
+    monkeypatch.setattr(preference, "HALF_WIDTH_WITHIN", 0.3)  # 7 pairs, see tests/test_intervals.py
+    batches, within = preference.validation_batches(pairs, 4)
+    assert within == 2 and sorted(np.concatenate(batches[:2])) == list(range(7))
+    assert sorted(np.concatenate(batches)) == list(range(30))
+    for batch in (*batches[: within - 1], *batches[within:-1]):
+        assert len(batch) == 4
+
+
+def test_only_held_back_pairs_that_the_interval_needs_are_measured(store, loaded, monkeypatch, preferences):
+    assert len(preference.usable_pairs(preferences, loaded, 64)[1].pairs) == 8
+    monkeypatch.setattr(preference, "HALF_WIDTH_AT_THE_END", 0.35)
+    assert len(preference.usable_pairs(preferences, loaded, 64)[1].pairs) == 4
+
+
+def test_a_part_of_a_pass_is_a_run_of_its_own_pairs(store, base, preferences):
+    artifact = make(store, base, preferences, SETTINGS.model_copy(update={"epochs": 0.3}))
+    kept = pl.read_parquet(artifact.file("reference/train-0.parquet"))
+    assert artifact.facts["steps"] == 1 and artifact.facts["pairs_used"] == kept.height == 8
+    assert pl.read_parquet(artifact.file("log.parquet"))["loss"].is_finite().all()

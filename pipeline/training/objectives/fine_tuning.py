@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pipeline.training.objectives.objective import Batch
 
 # 7: conversations are encoded behind their role's line; the average of the weights warms up; on a CPU `precision: auto`
-# follows a measurement. 6: facts count the tokens of all epochs
+# follows a measurement; low-rank additions are kept beside the merged weights. 6: facts count the tokens of all epochs
 VERSION = "7"
 ASSET = "sft_model"
 # Share of the learning rate that pretraining would use (Tülu 3: 5e-6 after 3e-4 for 8 B; smaller models need more).
@@ -64,7 +64,7 @@ def prepare(process: TrainingProcess, base: Artifact, instructions: Artifact, se
 
     ranks, device, seed = process.ranks, process.device, process.context.seed
     network, config, tokenizer = tuning.load_base(base, settings, seed)
-    length = min(settings.context or config.context, config.context)
+    length = tuning.row_length(base, config, settings)
     packed, held_back = usable_rows(instructions, tokenizer, length)
     precision = process.precision(settings.precision, config)
     fit = tuning.fit(config, length, settings, precision, process)
@@ -99,6 +99,7 @@ def prepare(process: TrainingProcess, base: Artifact, instructions: Artifact, se
         details={
             "method": settings.method,
             **facts_of(packed),
+            **tuning.inherited(base),
             "held_back": held_back.counts["conversations"],
         },
     )
@@ -120,6 +121,7 @@ def prepare(process: TrainingProcess, base: Artifact, instructions: Artifact, se
         blocks={"sft": settings},
         new_network=lambda: tuning.load_base(base, settings, seed)[0],
         final_network=lambda network: tuning.merged(network, settings),
+        write_parts=tuning.write_additions(settings, base),
         end=conversation.END,
     )
 

@@ -1,14 +1,14 @@
 """`preference_model`: a fine-tuned model, trained to prefer the better of two answers (DPO).
 
 Rafailov et al. 2023: raise the log-probability of the chosen answer relative to the rejected one, both measured against
-the reference model, which is the model before tuning. No reward model, no sampling. The reference log-probabilities
-are computed once, by the function that training uses.
+the reference model, which is the model before tuning. No reward model, no sampling. `data/pairs.py` excludes pairs that
+teach nothing, `reference.py` computes what the reference model gives the pairs that the run uses, once and by the
+function that training uses, and pairs of like length share a step (`data/by_length.py`).
 """
 
 from __future__ import annotations
 
-import math
-import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,29 +18,38 @@ from model import conversation
 from model.config import IGNORED
 from pipeline.context import Inputs, RunContext
 from pipeline.errors import UserError
+from pipeline.intervals import cases_for, wilson
 from pipeline.store.artifact import Artifact
-from pipeline.training.data.pairs import Pair, Pairs, batch_of, encode_pairs, exclusions
+from pipeline.training import machine
+from pipeline.training.data.by_length import LengthBatches, like_lengths
+from pipeline.training.data.pairs import Pairs, batch_of, encode_pairs, exclusions
 from pipeline.training.model_facts import ModelFacts
 from pipeline.training.objectives import tuning
+from pipeline.training.objectives.reference import Reference
 from pipeline.training.planning import budget as budgets
 from pipeline.training.planning import plan
-from pipeline.training.stopping import Stopped
 from pipeline.training.training_settings import PreferenceSettings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import torch
 
     from pipeline.tokens.tokenizer import Tokenizer
     from pipeline.training.model_artifact import Training, TrainingProcess
-    from pipeline.training.objectives.objective import Batch
+    from pipeline.training.objectives.objective import Batch, Objective
 
-# 7: conversations are encoded behind their role's line; the average of the weights warms up; on a CPU `precision: auto`
-# follows a measurement. 6: facts count the tokens
+# 7: conversations are encoded behind their role's line; pairs of like length share a step, the end is measured on more
+# pairs, the reference is kept; the average of the weights warms up; on a CPU `precision: auto` follows a measurement.
+# 6: facts count the tokens
 VERSION = "7"
 ASSET = "preference_model"
 RATE_SHARE = 0.01  # of the learning rate that pretraining would use (Rafailov et al. 2023: 1e-6 after about 1e-4)
-HELD_BACK_PAIRS = 512
-SECONDS_BETWEEN_LINES = 10.0
+# Held-back pairs are measured until the 95 % interval of the accuracy is at most this wide to either side. The end of a
+# run is compared with other runs. The measurements within a run share their pairs, so that what differs between them is
+# known more surely than each by itself, and ten of them must not cost as much as the training.
+HALF_WIDTH_AT_THE_END = 0.03
+HALF_WIDTH_WITHIN = 0.10
 
 
 def make(context: RunContext, inputs: Inputs, settings: PreferenceSettings) -> Artifact:
@@ -64,43 +73,41 @@ def make(context: RunContext, inputs: Inputs, settings: PreferenceSettings) -> A
 def prepare(process: TrainingProcess, base: Artifact, preferences: Artifact, settings: PreferenceSettings) -> Training:
     """The network, its pairs with their reference log-probabilities and its validation, for the loop."""
     from pipeline.training.model_artifact import Training
-    from pipeline.training.objectives.objective import Objective
 
-    context, ranks, device = process.context, process.ranks, process.device
+    context, device = process.context, process.device
     network, config, tokenizer = tuning.load_base(base, settings, context.seed)
-    length = min(settings.context or config.context, config.context)
+    length = tuning.row_length(base, config, settings)
     train, held_back = usable_pairs(preferences, tokenizer, length)
     precision = process.precision(settings.precision, config)
     fit = tuning.fit(config, length, settings, precision, process)
-    pairs_at_once = max(1, fit.sequences // 2)
-    batching = tuning.batching(
-        len(train.pairs), settings.epochs, settings.batch_pairs, pairs_at_once, context.seed, ranks.world
-    )
+    batching = batches_by_length(train, settings, max(1, fit.sequences // 2), context.seed, process.ranks.world)
     network.to(device)
     without_dropout(network)
-    for part in (train, held_back):
-        part.reference = reference_log_probabilities(
-            network, part.pairs, batching.micro_rows, precision, settings, process
-        )
+    reference = Reference(
+        score=scorer(network, precision, device, settings),
+        batch_tokens=2 * batching.micro_rows * length,
+        made_of={
+            "version": VERSION, "base": base.digest, "preferences": preferences.digest, "context": length,
+            "length_normalised": settings.length_normalised, "precision": precision,
+        },
+    )  # fmt: skip
+    assert batching.by_length is not None
+    used = batching.by_length.used(batching.steps)
+    reference.fill(process, "train", train, used)
+    reference.fill(process, "held_back", held_back, np.arange(len(held_back.pairs)))
     size = budgets.size(config, length)
     rate = tuning.learning_rate(config, settings, RATE_SHARE)
-    every = np.arange(len(train.pairs))
-    step_tokens = round(batching.step_rows * train.tokens(every) / len(every))
-    objective = Objective(
-        name="preference tuning",
-        steps=batching.steps,
-        accumulation=batching.accumulation,
+    step_tokens = round(batching.step_rows * train.tokens(used) / len(used))
+    sample = tuning.answer_sampler(tokenizer, settings)
+    objective = replace(
+        objective_of(process, train, held_back, batching, settings),
         step_tokens=step_tokens,
-        batch=lambda step, micro: batch_of(train, batching.row_numbers(step, micro, ranks)),
-        units=lambda batch: float(len(batch["reference"])),
-        loss=lambda model, batch: dpo(model, batch, settings),
-        validation_batches=math.ceil(len(held_back.pairs) / batching.micro_rows),
-        measure=lambda model, index: measure(model, held_back, index, batching.micro_rows, device, settings),
-        summary=summarise,
-        sample=tuning.answer_sampler(tokenizer, settings),
+        sample=sample,
         flops_per_token=size.flops_per_token,
         out_of_memory=lambda: plan.advice(config, settings, precision, device, fit.sequences),
     )
+    details = {"method": settings.method, "beta": settings.beta, "pairs_used": len(used)}
+    details |= train.facts() | tuning.inherited(base)
     facts = ModelFacts(
         parameters=size.parameters,
         steps=batching.steps,
@@ -108,14 +115,12 @@ def prepare(process: TrainingProcess, base: Artifact, preferences: Artifact, set
         batch_tokens=step_tokens,
         learning_rate=rate,
         epochs=settings.epochs,
-        details={
-            "method": settings.method,
-            "beta": settings.beta,
-            **train.facts(),
-            "held_back": len(held_back.pairs),
-        },
+        details={**details, "held_back": len(held_back.pairs)},
     )
-    process.log(f"{len(train.pairs):,} pairs, {batching.steps:,} steps of {batching.step_rows}; {exclusions(train)}")
+    process.log(
+        f"{len(used):,} of {len(train.pairs):,} pairs in {batching.steps:,} steps of {batching.step_rows};"
+        f" {exclusions(train)}"
+    )
     return Training(
         asset=ASSET,
         objective=objective,
@@ -129,8 +134,55 @@ def prepare(process: TrainingProcess, base: Artifact, preferences: Artifact, set
         blocks={"preference": settings},
         new_network=lambda: tuning.load_base(base, settings, context.seed)[0],
         final_network=lambda network: tuning.merged(network, settings),
+        write_parts=tuning.write_additions(settings, base),
         end=conversation.END,
     )
+
+
+def objective_of(
+    process: TrainingProcess,
+    train: Pairs,
+    held_back: Pairs,
+    batching: tuning.Batching,
+    settings: PreferenceSettings,
+) -> Objective:
+    """The batches of pairs, their loss and their validation, for the loop."""
+    from pipeline.training.objectives.objective import Objective
+
+    batches, within = validation_batches(held_back, batching.micro_rows)
+    return Objective(
+        name="preference tuning",
+        steps=batching.steps,
+        accumulation=batching.accumulation,
+        step_tokens=0,
+        batch=lambda step, micro: batch_of(train, batching.row_numbers(step, micro, process.ranks)),
+        units=lambda batch: float(len(batch["reference"])),
+        loss=lambda model, batch: dpo(model, batch, settings),
+        validation_batches=within,
+        validation_batches_final=len(batches),
+        measure=lambda model, index: measure(model, held_back, batches[index], process.device, settings),
+        summary=summarise,
+    )
+
+
+def batches_by_length(
+    pairs: Pairs, settings: PreferenceSettings, at_once: int, seed: int, world: int
+) -> tuning.Batching:
+    """The steps of the run, in which pairs of like length stand together; at most `at_once` pairs in a micro-batch."""
+    batching = tuning.batching(len(pairs.pairs), settings.epochs, settings.batch_pairs, at_once, seed, world)
+    return replace(batching, by_length=LengthBatches(pairs.lengths, batching.step_rows, seed))
+
+
+def validation_batches(held_back: Pairs, at_once: int) -> tuple[list[np.ndarray], int]:
+    """(the pairs of each validation batch, how many of these batches are measured within the run).
+
+    Held-back pairs are in the order of a hash, so the first ones are a random sample; within each of the two parts,
+    pairs of like length share a batch.
+    """
+    lengths = held_back.lengths
+    early = min(cases_for(HALF_WIDTH_WITHIN), len(lengths))
+    head = like_lengths(lengths[:early], at_once)
+    return [*head, *(early + batch for batch in like_lengths(lengths[early:], at_once))], len(head)
 
 
 # -- pairs -------------------------------------------------------------------------------------------------------------
@@ -141,13 +193,12 @@ def usable_pairs(preferences: Artifact, tokenizer: Tokenizer, length: int) -> tu
     train, held_back = (
         encode_pairs(pl.read_parquet(preferences.table(split)), tokenizer, length) for split in ("train", "held_back")
     )
-    held_back = held_back.first(HELD_BACK_PAIRS)
     if not train.pairs:
         raise UserError(
             f"{preferences.asset} has no pair to learn from ({exclusions(train)}): add pairs, or set"
             " preference.enabled to false."
         )
-    return train, held_back
+    return train, held_back.first(cases_for(HALF_WIDTH_AT_THE_END))
 
 
 # -- the loss ----------------------------------------------------------------------------------------------------------
@@ -207,49 +258,24 @@ def without_dropout(network: torch.nn.Module) -> None:
             module.p = 0.0
 
 
-def reference_log_probabilities(
-    network: torch.nn.Module,
-    pairs: list[Pair],
-    at_once: int,
-    precision: str,
-    settings: PreferenceSettings,
-    process: TrainingProcess,
-) -> np.ndarray:
-    """Log-probabilities of both answers of each pair under the network as it is, float32 [pairs, 2].
-
-    Pairs of similar length share a batch, to save padding. Raises Stopped if a stop was requested.
-    """
-    import torch
-
-    from pipeline.training import machine
-    from pipeline.training.objectives.objective import to_device
-
-    device, should_stop = process.device, process.context.should_stop
-    scores = np.zeros((len(pairs), 2), np.float32)
-    unscored = Pairs(pairs, {}, 0, scores)
-    by_length = np.argsort([max(len(pair.chosen), len(pair.rejected)) for pair in pairs], kind="stable")
+def scorer(
+    network: torch.nn.Module, precision: str, device: str, settings: PreferenceSettings
+) -> Callable[[Batch], torch.Tensor]:
+    """Scores a batch as the network is now: what training computes, without its gradients."""
     network.eval()
-    reported = time.monotonic()
-    for start in range(0, len(pairs), at_once):
-        if should_stop is not None and should_stop():
-            raise Stopped("preference tuning stopped before its first step; the same command starts it again.")
-        if time.monotonic() - reported > SECONDS_BETWEEN_LINES:
-            reported = time.monotonic()
-            process.log(f"reference log-probabilities: {start:,} of {len(pairs):,} pairs")
-        numbers = by_length[start : start + at_once]
-        batch = to_device(batch_of(unscored, numbers), device)
-        with torch.no_grad(), machine.autocast(device, precision):
-            chosen, rejected = log_probabilities(network, batch, settings).float().cpu().chunk(2)
-        scores[numbers] = torch.stack([chosen, rejected], 1).numpy()
-    return scores
+
+    def score(batch: Batch) -> torch.Tensor:
+        with machine.autocast(device, precision):
+            return log_probabilities(network, batch, settings)
+
+    return score
 
 
 def measure(
-    network: torch.nn.Module, pairs: Pairs, index: int, at_once: int, device: str, settings: PreferenceSettings
+    network: torch.nn.Module, pairs: Pairs, numbers: np.ndarray, device: str, settings: PreferenceSettings
 ) -> dict[str, float]:
     from pipeline.training.objectives.objective import to_device
 
-    numbers = np.arange(index * at_once, min((index + 1) * at_once, len(pairs.pairs)))
     loss, figures = dpo(network, to_device(batch_of(pairs, numbers), device), settings)
     return {
         "loss": float(loss),
@@ -259,10 +285,15 @@ def measure(
 
 
 def summarise(sums: dict[str, float]) -> dict[str, float]:
+    """Means over the pairs, and the 95 % interval of the accuracy."""
     pairs = max(1.0, sums["pairs"])
-    totals = {
-        "validation_loss": sums["loss"],
-        "validation_accuracy": sums["accuracy"],
-        "validation_margin": sums["margin"],
+    accuracy = sums["accuracy"] / pairs
+    low, high = wilson(accuracy, int(sums["pairs"]))
+    return {
+        "validation_loss": sums["loss"] / pairs,
+        "validation_accuracy": accuracy,
+        "validation_accuracy_low": low,
+        "validation_accuracy_high": high,
+        "validation_margin": sums["margin"] / pairs,
+        "validation_pairs": sums["pairs"],
     }
-    return {name: value / pairs for name, value in totals.items()}

@@ -1,6 +1,7 @@
 """What fine-tuning and preference tuning share: the base network, rows shuffled by epoch, and sample answers.
 
-The rows of an epoch are shuffled by (seed, epoch), so that a batch is a pure function of the step here, too.
+The rows of an epoch are shuffled by (seed, epoch), so that a batch is a pure function of the step here, too. Rows of
+different lengths are also sorted within windows (`data/by_length.py`).
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,9 @@ import numpy as np
 from model.config import ModelConfig
 from pipeline.errors import UserError
 from pipeline.store.artifact import Artifact
+from pipeline.training.data.by_length import LengthBatches, shuffled_rows
+from pipeline.training.model_artifact import ADAPTER
+from pipeline.training.model_facts import ROW_TOKENS
 from pipeline.training.planning import budget as budgets
 from pipeline.training.planning import plan
 from pipeline.training.training_settings import PreferenceSettings, SftSettings
@@ -39,17 +43,16 @@ class Batching:
     micro_rows: int  # per micro-batch, on one rank
     accumulation: int
     seed: int
+    by_length: LengthBatches | None = None  # if set, it chooses the rows of a step
 
     def row_numbers(self, step: int, micro: int, ranks: Ranks) -> np.ndarray:
         """The rows of a micro-batch of this rank, int64 [micro_rows]."""
-        first = step * self.step_rows + (micro * ranks.world + ranks.rank) * self.micro_rows
+        within = (micro * ranks.world + ranks.rank) * self.micro_rows
+        if self.by_length is not None:
+            return self.by_length.rows(step)[within : within + self.micro_rows]
+        first = step * self.step_rows + within
         positions = range(first, first + self.micro_rows)  # in the run, over all epochs
         return np.array([shuffled_rows(self.rows, self.seed, at // self.rows)[at % self.rows] for at in positions])
-
-
-@lru_cache(maxsize=4)
-def shuffled_rows(rows: int, seed: int, epoch: int) -> np.ndarray:
-    return np.random.default_rng([seed, epoch]).permutation(rows)
 
 
 def batching(rows: int, epochs: float, step_rows: int, sequences: int, seed: int, world: int) -> Batching:
@@ -74,7 +77,8 @@ def load_base(
     from model import export
     from pipeline.tokens.tokenizer import load
 
-    network = export.load(base.local_directory())
+    # A downloaded model may be in bf16, in which AdamW's small updates would be lost.
+    network = export.load(base.local_directory(), torch.float32)
     if not network.config.causal:
         raise UserError(
             f"{base.asset} is bidirectional (model.causal: false) and cannot generate answers: set sft.enabled and"
@@ -94,6 +98,16 @@ def load_base(
     return network, network.config, tokenizer
 
 
+def row_length(base: Artifact, config: ModelConfig, settings: SftSettings | PreferenceSettings) -> int:
+    """The longest sequence to train on: the setting, else what a downloaded model's facts say, else its context."""
+    return min(settings.context or base.facts.get(ROW_TOKENS, config.context), config.context)
+
+
+def inherited(base: Artifact) -> dict[str, Any]:
+    """The facts of the base that hold for what is made from it."""
+    return {ROW_TOKENS: base.facts[ROW_TOKENS]} if ROW_TOKENS in base.facts else {}
+
+
 def merged(network: Any, settings: SftSettings | PreferenceSettings) -> Transformer:
     """The network to save: with any low-rank additions merged into its weights."""
     if settings.method == "lora":
@@ -101,6 +115,21 @@ def merged(network: Any, settings: SftSettings | PreferenceSettings) -> Transfor
 
         lora.merge(network)
     return network
+
+
+def write_additions(settings: SftSettings | PreferenceSettings, base: Artifact) -> Callable[[Any, Path], None]:
+    """A function that keeps the low-rank additions of a trained network in the folder of its artifact, if it has any.
+
+    They are additions to the weights of `base`; where that was imported from the hub as it is, the files name it there.
+    """
+
+    def write(network: Any, directory: Path) -> None:
+        if settings.method == "lora":
+            from model import lora
+
+            lora.save(network, directory / ADAPTER, base.facts.get("hub_name"))
+
+    return write
 
 
 def fit(

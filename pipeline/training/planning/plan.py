@@ -315,7 +315,7 @@ def make(context: RunContext, inputs: Inputs, settings: Pretraining) -> Artifact
         code_version=VERSION,
         settings={
             "model": settings.model.model_dump(mode="json"),
-            "pretraining": settings.pretraining.model_dump(mode="json"),
+            "pretraining": settings.pretraining.recorded,
         },
         inputs={"token_shards": shards, "tokenizer": tokenizer},
         build=build,

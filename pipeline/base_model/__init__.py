@@ -1,0 +1,1 @@
+"""A model from elsewhere as the start: `base` in the recipe."""
