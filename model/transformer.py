@@ -16,7 +16,7 @@ from torch.utils.checkpoint import checkpoint
 
 from model.attention import attend, visible
 from model.config import ModelConfig
-from model.operations import linear_cross_entropy, rms_norm, rotate
+from model.operations import linear_cross_entropy, linear_log_probabilities, rms_norm, rotate
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "swiglu": F.silu,
@@ -268,8 +268,11 @@ class Transformer(nn.Module):
         cache: Cache | None = None,
         chunk: int | None = None,
         z_loss: float = 0.0,
+        by_token: bool = False,
     ) -> Tensor | tuple[Tensor, Tensor]:
         """Logits [B, T, vocab_size] for `tokens` [B, T] int64; with `targets`, the same as `loss`.
+
+        by_token: with `targets`, log p of each [B, T] in nats instead, as in `linear_log_probabilities`.
 
         documents [B, T]: ids of the documents packed into a row; a token attends only to its own document, and
         positions restart in each. positions [B, T]: sets the positions. cache: holds the preceding tokens, and is
@@ -278,6 +281,9 @@ class Transformer(nn.Module):
         hidden = self.hidden(tokens, positions=positions, documents=documents, cache=cache)
         if targets is None:
             return self.logits(hidden)
+        if by_token:
+            found = linear_log_probabilities(hidden.flatten(0, 1), self.output_weight, targets.flatten(), chunk)
+            return found.view(targets.shape)
         return linear_cross_entropy(hidden.flatten(0, 1), self.output_weight, targets.flatten(), chunk, z_loss)
 
     def loss(
