@@ -149,6 +149,11 @@ def test_the_quick_bound_bounds_every_path():
         assert memory.upper_bound(WIDE, step) > memory.of_step(WIDE, step).total
 
 
+def test_a_plan_that_is_asked_twice_says_the_same():
+    first, second = (memory.of_step(SMALL, Step(2, gpu=AMPERE)) for _ in range(2))
+    assert first == second
+
+
 def test_a_step_is_that_of_its_settings():
     assert Step.of(SftSettings(), 4, "bf16", gpu=AMPERE) == Step(4, "bf16", gpu=AMPERE, masked=True)
     lora_settings = SftSettings(method="lora", lora_rank=3)

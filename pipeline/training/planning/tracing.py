@@ -7,7 +7,7 @@ needs there (`model/attention.py`) and runs the kernel that torch would take: a 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
@@ -74,7 +74,7 @@ class Step:
 
 
 @lru_cache(maxsize=256)
-def traced(config: ModelConfig, step: Step) -> dict[str, float]:
+def traced(config: ModelConfig, step: Step) -> Mapping[str, float]:
     """Peak memory in bytes, by part. The optimiser step is not traced: it needs no more than the backward pass."""
     import torch
     from torch._subclasses.fake_tensor import FakeTensorMode
