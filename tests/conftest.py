@@ -24,6 +24,7 @@ SLOW = (
     "training/test_fine_tuning.py",
     "training/test_loop.py",
     "training/test_plan.py",
+    "training/test_plan_paths.py",
     "training/test_pretraining.py",
 )
 

@@ -1,14 +1,17 @@
 """Planned memory of every kind of training is that of a real step, and follows the attention that a card runs."""
 
+import re
 from contextlib import nullcontext
 
 import pytest
 import torch
+from click.testing import CliRunner
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from model import attention, lora
 from model.config import ModelConfig
 from model.transformer import Transformer
+from pipeline.cli import main
 from pipeline.errors import UserError
 from pipeline.training import cards
 from pipeline.training.objectives.dpo import dpo
@@ -197,3 +200,36 @@ def test_fine_tuning_code_100m_fits_a_16_gb_card_and_with_additions_more_does():
     masked = memory.of_step(CODE_100M, Step(full, "bf16", gpu=card.capability, masked=True)).total
     with_scores = memory.of_step(CODE_100M, Step(full, "bf16", gpu=UNKNOWN, masked=True)).total
     assert masked < limit < with_scores
+
+
+RECIPE = """
+name: planned
+sources: [{{name: mine, kind: files, path: '*.txt', lang: en, license: own}}]
+tokenizer: {{vocab_size: 16384}}
+model: {{layers: 3, width: 256, heads: 4, kv_heads: 2, context: 1024}}
+sft: {{context: 512{method}}}
+preference: {{enabled: {preferences}}}
+"""
+
+
+def planned(folder, **changes):
+    """What `slm plan` prints of a T4."""
+    recipe = folder / "planned.yaml"
+    recipe.write_text(RECIPE.format(**{"method": "", "preferences": "true", **changes}))
+    result = CliRunner().invoke(main, ["plan", str(recipe), "--gpu", "t4"], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return [line for line in result.output.splitlines() if line.startswith(("sft", "preference"))]
+
+
+def mib(line):
+    return int(re.search(r"memory ([\d,]+) MiB", line)[1].replace(",", ""))
+
+
+def test_the_plan_of_a_recipe_has_a_line_for_each_tuning(tmp_path, monkeypatch):
+    monkeypatch.setenv("SLM_DATA", str(tmp_path / "data"))
+    full, preferences = planned(tmp_path)
+    assert re.match(r"sft \(full, fp16\): \d+ sequences of 512 tokens at once, memory [\d,]+ MiB: weights ", full)
+    assert re.match(r"preference \(full, fp16\): \d+ pairs, \d+ sequences of 1,024 tokens at once", preferences)
+    (low,) = planned(tmp_path, method=", method: lora, sequences: 8", preferences="false")
+    (same,) = planned(tmp_path, method=", sequences: 8", preferences="false")
+    assert low.startswith("sft (lora, fp16): 8 sequences") and mib(low) < mib(same)
