@@ -5,10 +5,12 @@ The same seed and prompt give the same text whatever else the process does, sinc
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 import torch
+from torch import Tensor
 
+from model.decoding import Decoding, arranged
 from model.sampling import GREEDY, Sampling, penalise, sample_token
 from model.transformer import Cache, Transformer
 
@@ -42,19 +44,17 @@ def generate(
 def _continue(
     model: Transformer, tokens: list[int], room: int, sampling: Sampling, stop_ids: frozenset[int]
 ) -> Iterator[int]:
-    device = model.output_weight.device
     generator = torch.Generator().manual_seed(sampling.seed)
-    cache = Cache(model.config, 1, room, device, model.output_weight.dtype)
     seen = set(tokens) - stop_ids
     training = model.training
     model.eval()
     try:
+        forward = _forward(model, len(tokens), room)
         step = tokens
         for _ in range(room - len(tokens)):
             # In the format of the weights: converting them for each token takes longer than multiplying by them.
-            with torch.autocast(device.type, enabled=False):
-                hidden = model.hidden(torch.tensor([step], device=device), cache=cache)
-                logits = model.logits(hidden[0, -1]).float().cpu()
+            with torch.autocast(model.output_weight.device.type, enabled=False):
+                logits = forward(step)
             token = sample_token(penalise(logits, seen, sampling.repetition_penalty), sampling, generator)
             if token in stop_ids:
                 return
@@ -63,3 +63,20 @@ def _continue(
             step = [token]
     finally:
         model.train(training)
+
+
+def _forward(model: Transformer, prompt: int, room: int) -> Callable[[list[int]], Tensor]:
+    """A function that takes the prompt, of `prompt` tokens, then each token alone, and returns logits [vocab_size]."""
+    device, fast = model.output_weight.device, arranged(model)
+    cache = Cache(model.config, 1, prompt if fast else room, device, model.output_weight.dtype)
+    decoding: Decoding | None = None
+
+    def forward(tokens: list[int]) -> Tensor:
+        nonlocal decoding
+        if fast and cache.length:
+            decoding = decoding or Decoding(fast, cache, room)
+            return decoding.step(tokens[0])
+        hidden = model.hidden(torch.tensor([tokens], device=device), cache=cache)
+        return model.logits(hidden[0, -1]).float().cpu()
+
+    return forward

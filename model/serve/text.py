@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from model.conversation import END, START, encode_conversations
+from model.decoding import arrange
 from model.export import load
 from model.generate import generate
 from model.sampling import Sampling
@@ -136,7 +137,7 @@ def open_directory(directory: str | Path, dtype: torch.dtype | None = None) -> T
     Raises ValueError if either is missing or damaged.
     """
     path = Path(directory) / "tokenizer.json"
-    model = load(directory, dtype)
+    model = arrange(load(directory, dtype))
     if not path.exists():
         raise ValueError(
             f"there is no tokenizer.json in {directory}: add the tokenizer that the model was trained with."
