@@ -2,11 +2,11 @@
 
     python -m benchmarks.decoding [--size 100m] [--prompt 16] [--tokens 64] [--rounds 3] [--formats fp32 bf16]
 
-Greedy, one thread, one text of `--prompt` random ids that is continued by `--tokens` more. Each contestant runs as it is used:
-`model.generate.generate`, and `generate` of transformers. CPU seconds of a whole continuation, the prompt included; the
-contestants take turns, each after one continuation that does not count. Two lower limits stand beside them: the
-products of a step alone (`F.linear` with each of its matrices), and reading their bytes once (the largest of them all,
-as fp32 numbers).
+Greedy, one thread, one text of `--prompt` random ids that is continued by `--tokens` more. Each contestant runs as it
+is used: `model.generate.generate` with an arranged network, and `generate` of transformers. CPU seconds of a whole
+continuation, the prompt included; the contestants take turns, each after one continuation that does not count. Two
+limits stand beside them: the products of a step alone (`F.linear` with each of its matrices), and reading their bytes
+once (the largest of them all, taken as numbers in fp32).
 """
 
 from __future__ import annotations
