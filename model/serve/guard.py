@@ -1,7 +1,7 @@
 """What every request passes before it is read: its id, its key, the limits, and a line in the log.
 
 The log holds who asked for what, when, how long it took, and how many tokens it was; never a word of a prompt, an
-answer, an address that does not exist, or an error's message.
+answer, an address that does not exist, a made-up method, or an error's message.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ LOG = logging.getLogger("slm.serve")
 RECORD = "slm.record"  # where a request's record is in its scope
 PUBLIC = ("/health",)  # needs no key, and is answered while the server stops
 PATHS = (*PUBLIC, "/v1/models", "/v1/completions", "/v1/chat/completions")
+METHODS = ("GET", "HEAD", "POST", "OPTIONS", "PUT", "DELETE")
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 LEFT = 499  # in the log: the client left before it was answered (nginx's number)
 
@@ -84,7 +85,7 @@ class Guard:
         finally:
             LOG.info(
                 "%s key=%s %s %s %d %.3fs prompt=%d tokens=%d finish=%s",
-                record.id, record.key, scope["method"], record.path, record.status, time.monotonic() - started,
+                record.id, record.key, scope["method"] if scope["method"] in METHODS else "other", record.path, record.status, time.monotonic() - started,
                 record.prompt_tokens, record.tokens, record.finish,
             )  # fmt: skip
 

@@ -127,7 +127,10 @@ def chat(model: str | None, system: str, max_tokens: int, seed: int | None, **sa
     from model.serve.text import ReplyOptions, open_directory
 
     directory = _directory(model)
-    opened = open_directory(directory, _generating_format(directory))
+    try:
+        opened = open_directory(directory, _generating_format(directory))
+    except ValueError as error:
+        raise UserError(str(error)) from error
     seed = secrets.randbits(31) if seed is None else seed
     plain = True if _only_continues_text(directory) else None
     run_chat(opened, ReplyOptions(Sampling(**sampling, seed=seed), max_tokens), system=system, plain=plain)

@@ -271,6 +271,10 @@ def test_requests_have_ids_and_the_log_has_no_content(text_model, log, monkeypat
             with sent(port, body, path=path) as link:
                 assert answer(link)[1]["x-request-id"]
 
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as link:
+            link.sendall(b"SECRETsecret /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert answer(link)[0] == 405
+
         def broken(*_):
             raise RuntimeError(secret)
 
@@ -284,7 +288,7 @@ def test_requests_have_ids_and_the_log_has_no_content(text_model, log, monkeypat
             assert answer(link)[0] == 500
     assert "mine-1 key=- POST /v1/chat/completions 200 " in log.text and "tokens=4 finish=length" in log.text
     assert "mine-2 RuntimeError in broken" in log.text and " POST other 404 " in log.text
-    assert "secret" not in log.text
+    assert "secret" not in log.text and " other /health 405 " in log.text
 
 
 def test_the_keys_file_says_what_is_wrong_and_never_shows_a_key(tmp_path):
@@ -410,6 +414,9 @@ def test_an_address_that_is_taken_and_wrong_options_are_one_sentence(directory, 
     assert run.exit_code == 1 and f"port {port}, cannot be served" in run.output and "Traceback" not in run.output
     run = CliRunner().invoke(main, ["serve", str(directory), "--api-key", KEY])
     assert run.exit_code == 1 and "not a key" in run.output and KEY not in run.output
+    for command in ("serve", "chat"):
+        run = CliRunner().invoke(main, [command, str(tmp_path)])
+        assert run.exit_code == 1 and "is not the folder of a model" in run.output
     for wrong in ("--queue 0", "--wait 0", "--answer -1", "--requests-by-minute -1"):
         assert CliRunner().invoke(main, ["serve", str(directory), *wrong.split()]).exit_code == 2
     with pytest.raises(ValueError, match="`places` of the server must be at least 1"):
