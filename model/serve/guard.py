@@ -34,6 +34,7 @@ class Record:
     """What the log says of a request."""
 
     id: str
+    method: str
     path: str
     key: str = "-"
     status: int = LEFT
@@ -58,7 +59,11 @@ class Guard:
                 await self.app(scope, receive, send)
             return
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
-        record = Record(request_id(headers.get(b"x-request-id")), scope["path"] if scope["path"] in PATHS else "other")
+        record = Record(
+            request_id(headers.get(b"x-request-id")),
+            scope["method"] if scope["method"] in METHODS else "other",
+            scope["path"] if scope["path"] in PATHS else "other",
+        )
         scope[RECORD] = record
         started, answered = time.monotonic(), False
 
@@ -85,7 +90,7 @@ class Guard:
         finally:
             LOG.info(
                 "%s key=%s %s %s %d %.3fs prompt=%d tokens=%d finish=%s",
-                record.id, record.key, scope["method"] if scope["method"] in METHODS else "other", record.path, record.status, time.monotonic() - started,
+                record.id, record.key, record.method, record.path, record.status, time.monotonic() - started,
                 record.prompt_tokens, record.tokens, record.finish,
             )  # fmt: skip
 
