@@ -76,11 +76,29 @@ def test_memory_follows_the_switches():
     assert memory.of_step(wide, Step(32, gpu=(8, 0))).logits == 2 * 4 * 1048 * 32_000  # more at once, and two of them
 
 
-def test_all_depths_and_batches_follow_from_two_of_each():
-    deep = SMALL.model_copy(update={"layers": 4})
-    for step in (Step(40, chunk=0), Step(40, activation_checkpointing=True)):
-        whole = tracing.traced(deep, step)
-        assert memory.of_step(deep, step).tracked == pytest.approx(sum(whole.values()), rel=0.01)
+@pytest.mark.parametrize("changes", [
+    {}, {"activation_checkpointing": True}, {"masked": True, "lora_rank": 4}, {"masked": True, "gpu": (8, 0)},
+    {"preference": True}, {"activation_checkpointing": True, "gpu": (7, 5), "masked": True},
+], ids=str)  # fmt: skip
+@pytest.mark.parametrize("chunk", [0, 128])
+def test_all_depths_and_batches_are_as_if_traced_as_they_are(changes, chunk):
+    deep = SMALL.model_copy(update={"layers": 5, "width": 128, "vocab_size": 2048})
+    for sequences in (2, 40, 200):  # the last is extrapolated where the loss is in chunks
+        step = Step(sequences, chunk=chunk, **changes)
+        whole = sum(tracing.traced(deep, step).values())
+        own_buffer = 4 * min(chunk, sequences * 64) * 2048 if step.gpu else 0
+        assert memory.of_step(deep, step).tracked == pytest.approx(whole + own_buffer, rel=0.01)
+
+
+def test_the_largest_micro_batch_is_the_last_power_of_two_that_fits():
+    wide = SMALL.model_copy(update={"context": 1024, "vocab_size": 16_384})
+    for least, preference in ((1, False), (2, True)):
+        step = Step(least, preference=preference)
+        sizes = {n: memory.of_step(wide, Step(n, preference=preference)).total for n in (2, 4, 8)}
+        assert memory.largest_micro_batch(wide, step, sizes[4]) == 4
+        assert memory.largest_micro_batch(wide, step, sizes[8] - 1) == 4
+        assert memory.largest_micro_batch(wide, step, sizes[2] - 1) == (0 if preference else 1)
+        assert memory.largest_micro_batch(wide, step, 1e15) == memory.LARGEST_MICRO_BATCH
 
 
 def test_the_quick_bound_is_a_bound():

@@ -19,7 +19,7 @@ CUDA_CONTEXT = 600e6
 # Workspaces of kernels and threads on a CPU: 15 to 31 MiB were measured (docs/results/plan.md).
 WORK_SPACE = 24e6
 LARGEST_MICRO_BATCH = 1024
-TRACED_TOKENS = 1024  # in the smaller of the two batches that are traced
+CHUNKS = 32  # of the loss, in the smaller of two batches that stand for a larger one; each takes 20 ms to trace
 
 
 @dataclass(frozen=True)
@@ -57,25 +57,23 @@ class Memory:
 def of_step(config: ModelConfig, step: Step) -> Memory:
     """Memory of one training step of `step.sequences` full sequences, whose every token counts.
 
-    Takes a second or two for a network of any size: all blocks are alike, and so are all sequences, so every depth and
-    batch size is extrapolated from two of each (a test checks this).
+    All blocks are alike, so every depth is extrapolated from two (a test checks this). Whether the peak is in the loss
+    or in a block depends on the number of sequences, so they are traced as they are. Only a very large batch is
+    extrapolated, from two that are large enough to peak in the same place.
     """
     from model.operations import rows_at_once
 
     if step.chunk is None:
         step = replace(step, chunk=rows_at_once(config.vocab_size, step.device))
-    # With recomputation, small batches peak in the loss and larger ones in a block. Trace batches large enough for the
-    # peak to be in a block, and for the loss to use a full chunk.
-    tokens = max(TRACED_TOKENS * (4 if step.activation_checkpointing else 1), step.chunk or 0)
-    few = step.with_sequences(tokens // config.context).sequences
+    most = step.with_sequences(CHUNKS * step.chunk // config.context).sequences if step.chunk else step.sequences
 
     def at(layers: int, sequences: int) -> Mapping[str, float]:
         return traced(config.model_copy(update={"layers": layers}), replace(step, sequences=sequences))
 
     def at_depth(layers: int) -> Mapping[str, float]:
-        if step.sequences <= 2 * few:
+        if step.sequences <= 2 * most:
             return at(layers, step.sequences)
-        return _extrapolated(at(layers, few), at(layers, 2 * few), (step.sequences - few) / few)
+        return _extrapolated(at(layers, most), at(layers, 2 * most), (step.sequences - most) / most)
 
     shallow = config.layers <= 3
     found = at_depth(config.layers) if shallow else _extrapolated(at_depth(2), at_depth(3), config.layers - 2)
@@ -110,7 +108,11 @@ def upper_bound(config: ModelConfig, step: Step) -> float:
 
 def largest_micro_batch(config: ModelConfig, step: Step, limit: float) -> int:
     """The largest number of sequences (a power of two) whose step fits into `limit` bytes; 0 if not even one does."""
-    sequences = LARGEST_MICRO_BATCH
-    while sequences >= step.least and of_step(config, replace(step, sequences=sequences)).total > limit:
-        sequences //= 2
+    few, many = 0, LARGEST_MICRO_BATCH.bit_length()  # 2^(few - 1) fit and 2^many do not
+    while few < many:
+        power = (few + many) // 2
+        sequences = 2**power
+        fits = sequences < step.least or of_step(config, replace(step, sequences=sequences)).total <= limit
+        few, many = (power + 1, many) if fits else (few, power)
+    sequences = 2**few // 2
     return sequences if sequences >= step.least else 0
