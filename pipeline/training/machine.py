@@ -121,13 +121,31 @@ def worth_compiling(setting: str, device: str, flops: float) -> bool:
     return flops > 1.5e14 and shutil.which("g++") is not None
 
 
-def make_deterministic(device: str) -> None:
-    """Use deterministic kernels. CPU kernels are deterministic anyway."""
+def compiled(network: torch.nn.Module) -> torch.nn.Module:
+    """The network, compiled for each shape that it is given."""
+    import warnings
+
     import torch
+
+    # Said in every compiled run on a GPU. What is multiplied in fp32 is meant to be, and autocast multiplies the rest.
+    warnings.filterwarnings("ignore", message="TensorFloat32 tensor cores")
+    return torch.compile(network, dynamic=False)  # type: ignore[return-value]
+
+
+def make_deterministic(device: str) -> None:
+    """Use deterministic kernels. CPU kernels are deterministic anyway.
+
+    Strictly: with `warn_only`, torch's fused attention kernels warn in each run and compute their gradients in any
+    order. Nothing in a training lacks a deterministic kernel. In this mode torch also fills every `torch.empty`, to
+    show reads of memory that nothing was written to; that is a pass over memory for each, so it is switched off.
+    """
+    import torch
+    import torch.utils.deterministic
 
     if device.startswith("cuda"):
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.use_deterministic_algorithms(True)
+        torch.utils.deterministic.fill_uninitialized_memory = False
         torch.backends.cudnn.benchmark = False
 
 

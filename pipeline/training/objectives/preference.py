@@ -273,15 +273,11 @@ def scorer(
 
 def measure(
     network: torch.nn.Module, pairs: Pairs, numbers: np.ndarray, device: str, settings: PreferenceSettings
-) -> dict[str, float]:
-    from pipeline.training.objectives.objective import to_device
+) -> dict[str, torch.Tensor | float]:
+    from pipeline.training import transfer
 
-    loss, figures = dpo(network, to_device(batch_of(pairs, numbers), device), settings)
-    return {
-        "loss": float(loss),
-        "pairs": float(len(numbers)),
-        **{name: float(value) for name, value in figures.items()},
-    }
+    loss, figures = dpo(network, transfer.send(batch_of(pairs, numbers), device), settings)
+    return {"loss": loss, "pairs": float(len(numbers)), **figures}
 
 
 def summarise(sums: dict[str, float]) -> dict[str, float]:
