@@ -53,7 +53,8 @@ def _continue(
         for _ in range(room - len(tokens)):
             # In the format of the weights: converting them for each token takes longer than multiplying by them.
             with torch.autocast(device.type, enabled=False):
-                hidden = model.hidden(torch.tensor([step], device=device), cache=cache)
+                ids = torch.tensor([step]).to(device, non_blocking=True)  # the logits are waited for, and no more
+                hidden = model.hidden(ids, cache=cache)
                 logits = model.logits(hidden[0, -1]).float().cpu()
             token = sample_token(penalise(logits, seen, sampling.repetition_penalty), sampling, generator)
             if token in stop_ids:

@@ -75,6 +75,11 @@ class Waits(TorchDispatchMode):
         self, operation: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
+        if operation.namespace == "aten" and torch.is_inference_mode_enabled():
+            with self:  # in this mode, operations come here that are made of others
+                result = operation.decompose(*args, **kwargs)
+            if result is not NotImplemented:
+                return result
         packet = operation.overloadpacket
         on_card = [value for value in flat(args) if value.device.type == NAME]
         if packet is aten._local_scalar_dense:
@@ -189,6 +194,7 @@ CASES: dict[str, dict[str, Any]] = {
     "pretraining, adamw, no clip": {"optimiser": "adamw", "clip": 0.0},
     "pretraining, bf16, z-loss, average": {"z_loss": 1e-4, "ema": 0.99, "precision": "bf16"},
     "pretraining, loss not chunked, recomputed": {"loss_chunk": 0, "activation_checkpointing": True, "z_loss": 1e-4},
+    "pretraining, fp16": {"precision": "fp16"},
     "fine-tuning": {"optimiser": "adamw"},
     "fine-tuning, muon, bf16": {"precision": "bf16"},
     "fine-tuning, lora": {"optimiser": "adamw", "lora": True},
@@ -219,7 +225,7 @@ def counted() -> Iterator[dict[str, Any]]:
 
     def tensor(data: Any, **given: Any) -> Tensor:
         if torch.device(given.get("device") or "cpu").type != NAME:
-            return kept[2](data, **given)
+            return mode.from_tensor(kept[2](data, **given))
         waits.found.append("copy")
         return torch.empty(np.shape(data), **given)
 
@@ -234,8 +240,8 @@ def counted() -> Iterator[dict[str, Any]]:
         result["waits"] = waits.found
 
 
-def steps_of(kind: str, given: dict[str, Any], work: str) -> dict[str, Any]:
-    """A step, or a validation, of one objective."""
+def done(kind: str, given: dict[str, Any], work: Callable[[Loop], Any]) -> dict[str, Any]:
+    """What `work` of a loop waits for, after a step."""
     given = dict(given)
     precision, with_lora = given.pop("precision", "fp32"), given.pop("lora", False)
     settings = PretrainingSettings(**given)
@@ -250,7 +256,7 @@ def steps_of(kind: str, given: dict[str, Any], work: str) -> dict[str, Any]:
             with counted():
                 loop._advance()  # creates the optimiser's state
             with counted() as result:
-                loop._advance() if work == "step" else loop._validation_figures(2)
+                work(loop)
         finally:
             loop.close()
     return result
@@ -258,6 +264,11 @@ def steps_of(kind: str, given: dict[str, Any], work: str) -> dict[str, Any]:
 
 def loop_part(settings: PretrainingSettings) -> dict[str, Any]:
     return {name: value for name, value in settings.model_dump().items() if name in LoopSettings.model_fields}
+
+
+def finite() -> dict[str, Any]:
+    """Whether all weights are, which is asked before a checkpoint."""
+    return done("pretraining", {}, lambda loop: loop._finite())
 
 
 def scored() -> dict[str, Any]:
@@ -288,10 +299,10 @@ def main() -> None:
     results: dict[str, Any] = {}
     with FakeTensorMode(allow_non_fake_inputs=True):
         for name, given in CASES.items():
-            results[name] = steps_of(name.split(",")[0], given, "step")
+            results[name] = done(name.split(",")[0], given, lambda loop: loop._advance())
         for kind in KINDS:
-            results[f"validation of {kind}"] = steps_of(kind, {}, "validation")
-        for work in (scored, reference, generated):
+            results[f"validation of {kind}"] = done(kind, {}, lambda loop: loop._validation_figures(2))
+        for work in (finite, scored, reference, generated):
             results[work.__name__] = work()
         probe = torch.zeros(3, device=NAME)
         for name, wrong in MISTAKES.items():

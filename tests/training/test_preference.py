@@ -78,6 +78,22 @@ def test_the_loss_is_the_formula_of_the_paper(network, loaded):
     assert float(figures["accuracy"]) in (0.0, 1.0, 2.0)
 
 
+def test_in_chunks_the_loss_and_its_gradients_are_the_same(network, loaded):
+    pairs = encode_pairs(pl.concat([rows(), rows(chosen="well, yes", rejected="n")]), loaded, 64)
+    pairs.reference = np.array([[-20.0, -11.0], [-31.0, -9.0]], np.float32)
+    batch = batch_of(pairs, np.array([0, 1]))
+    found = []
+    for chunk in (0, 3, "auto"):
+        network.zero_grad()
+        loss, _ = preference.dpo(network, batch, PreferenceSettings(loss_chunk=chunk))
+        loss.backward()
+        found.append([loss.detach(), *(p.grad for p in network.parameters())])
+    whole, *others = found
+    for other in others:
+        for one, two in zip(whole, other, strict=True):
+            assert (one - two).abs().max() < 1e-5 * (1 + one.abs().max())
+
+
 def test_by_length_and_smoothed(network, loaded):
     pairs = encode_pairs(rows(), loaded, 64)
     batch = batch_of(pairs, np.array([0]))

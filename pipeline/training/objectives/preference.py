@@ -15,7 +15,6 @@ import numpy as np
 import polars as pl
 
 from model import conversation
-from model.config import IGNORED
 from pipeline.context import Inputs, RunContext
 from pipeline.errors import UserError
 from pipeline.intervals import cases_for, wilson
@@ -25,6 +24,7 @@ from pipeline.training.data.by_length import LengthBatches, like_lengths
 from pipeline.training.data.pairs import Pairs, batch_of, encode_pairs, exclusions
 from pipeline.training.model_facts import ModelFacts
 from pipeline.training.objectives import tuning
+from pipeline.training.objectives.dpo import dpo, log_probabilities
 from pipeline.training.objectives.reference import Reference
 from pipeline.training.planning import budget as budgets
 from pipeline.training.planning import plan
@@ -39,10 +39,10 @@ if TYPE_CHECKING:
     from pipeline.training.model_artifact import Training, TrainingProcess
     from pipeline.training.objectives.objective import Batch, Objective
 
-# 7: conversations are encoded behind their role's line; pairs of like length share a step, the end is measured on more
-# pairs, the reference is kept; the average of the weights warms up; on a CPU `precision: auto` follows a measurement.
-# 6: facts count the tokens
-VERSION = "7"
+# 8: logits in chunks, which rounds otherwise. 7: conversations are encoded behind their role's line; pairs of like
+# length share a step, the end is measured on more pairs, the reference is kept; the average of the weights warms up; on
+# a CPU `precision: auto` follows a measurement. 6: facts count the tokens
+VERSION = "8"
 ASSET = "preference_model"
 RATE_SHARE = 0.01  # of the learning rate that pretraining would use (Rafailov et al. 2023: 1e-6 after about 1e-4)
 # Held-back pairs are measured until the 95 % interval of the accuracy is at most this wide to either side. The end of a
@@ -201,52 +201,7 @@ def usable_pairs(preferences: Artifact, tokenizer: Tokenizer, length: int) -> tu
     return train, held_back.first(cases_for(HALF_WIDTH_AT_THE_END))
 
 
-# -- the loss ----------------------------------------------------------------------------------------------------------
-
-
-def log_probabilities(network: torch.nn.Module, batch: Batch, settings: PreferenceSettings) -> torch.Tensor:
-    """Log-probability of each row's answer [rows], in nats: summed over its tokens, or averaged (length_normalised)."""
-    import torch
-
-    targets = batch["targets"]
-    scored = targets != IGNORED
-    if hasattr(network, "hidden") and not any(hasattr(p, "full_tensor") for p in network.parameters()):
-        logits = network.logits(network.hidden(batch["tokens"])[scored])  # type: ignore[operator]
-    else:  # sharded: weights are gathered only within a call of the whole network
-        logits = network(batch["tokens"])[scored]
-    logits = logits.float()
-    by_token = logits.gather(1, targets[scored][:, None])[:, 0] - logits.logsumexp(-1)
-    rows = torch.arange(len(targets), device=targets.device)[:, None].expand_as(targets)[scored]
-    sums = torch.zeros(len(targets), device=targets.device).index_add(0, rows, by_token)
-    return sums / scored.sum(1) if settings.length_normalised else sums
-
-
-def dpo(
-    network: torch.nn.Module, batch: Batch, settings: PreferenceSettings
-) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    """Sum over pairs of -log sigmoid(beta x ((chosen - its reference) - (rejected - its reference))).
-
-    Rafailov et al. 2023, equation 7; label smoothing as in conservative DPO (Mitchell 2023). A reward is beta times the
-    gain in log-probability over the reference. Also returns sums of accuracy, margin and rewards.
-    """
-    import torch
-    import torch.nn.functional as F
-
-    chosen, rejected = log_probabilities(network, batch, settings).chunk(2)
-    reference = batch["reference"]
-    chosen_reward = settings.beta * (chosen - reference[:, 0])
-    rejected_reward = settings.beta * (rejected - reference[:, 1])
-    margin = chosen_reward - rejected_reward
-    smooth = settings.label_smoothing
-    loss = -(1 - smooth) * F.logsigmoid(margin) - smooth * F.logsigmoid(-margin)
-    with torch.no_grad():
-        figures = {
-            "accuracy": (margin > 0).float().sum(),
-            "margin": margin.sum(),
-            "chosen_reward": chosen_reward.sum(),
-            "rejected_reward": rejected_reward.sum(),
-        }
-    return loss.sum(), figures
+# -- measuring ---------------------------------------------------------------------------------------------------------
 
 
 def without_dropout(network: torch.nn.Module) -> None:
