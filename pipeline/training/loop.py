@@ -103,8 +103,9 @@ class Loop:
             self.forward = torch.nn.parallel.DistributedDataParallel(
                 self.forward, forward_sync_buffers=False, gradient_as_bucket_view=True
             )
-        if machine.worth_compiling(settings.compile, device, objective.flops):
-            self.log("compiling the network; this takes about a minute")
+        if machine.worth_compiling(settings.compile, device, objective.flops / objective.shapes):
+            times = f", {objective.shapes} times, when batches have another length" if objective.shapes > 1 else ""
+            self.log(f"compiling the network; this takes about a minute{times}")
             self.forward = machine.compiled(self.forward)
         self.clock = Clock()
         self.reporter = Reporter(objective, self.clock, Peak(device, self.precision, ranks.world), options)

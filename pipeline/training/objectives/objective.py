@@ -41,6 +41,7 @@ class Objective:
     summary: Callable[[dict[str, float]], dict[str, float]] | None = None
     sample: Callable[[torch.nn.Module], str] | None = None
     flops_per_token: float = 0.0
+    shapes: int = 1  # in which batches come if the network is compiled, which takes its time for each
     out_of_memory: Callable[[], str] = lambda: "use fewer sequences in a micro-batch"
 
     @property

@@ -18,7 +18,8 @@ import polars as pl
 
 from pipeline.store.artifact import digest
 from pipeline.store.tables import write_table
-from pipeline.training.data.pairs import ROUND_TO, Pairs, batch_of
+from pipeline.training.data.by_length import ROUND_TO
+from pipeline.training.data.pairs import Pairs, batch_of
 from pipeline.training.stopping import Stopped
 
 if TYPE_CHECKING:
