@@ -42,6 +42,13 @@ def choose_device(setting: str) -> str:
     return setting
 
 
+def capability(device: str) -> tuple[int, int] | None:
+    """Compute capability of a GPU, as (major, minor); None for a CPU."""
+    import torch
+
+    return torch.cuda.get_device_capability(device) if device.startswith("cuda") else None
+
+
 def choose_precision(setting: str, device: str, config: ModelConfig, here: Machine) -> str:
     """The number format that `setting` stands for; `auto` is the fastest one in which training on `device` is stable.
 

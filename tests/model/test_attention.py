@@ -1,4 +1,4 @@
-"""Which kernel attends on which card, and that the forms in which it is given its tensors are all the same attention."""
+"""Which kernel attends on which card; and the forms in which it is given its tensors are all the same attention."""
 
 import itertools
 from contextlib import contextmanager

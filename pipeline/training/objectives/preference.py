@@ -27,7 +27,6 @@ from pipeline.training.objectives import tuning
 from pipeline.training.objectives.dpo import dpo, log_probabilities
 from pipeline.training.objectives.reference import Reference
 from pipeline.training.planning import budget as budgets
-from pipeline.training.planning import plan
 from pipeline.training.training_settings import PreferenceSettings
 
 if TYPE_CHECKING:
@@ -108,7 +107,7 @@ def prepare(process: TrainingProcess, base: Artifact, preferences: Artifact, set
         step_tokens=step_tokens,
         sample=sample,
         flops_per_token=size.flops_per_token,
-        out_of_memory=lambda: plan.advice(config, settings, precision, device, fit.sequences),
+        out_of_memory=lambda: tuning.advice(config, length, settings, precision, process, 2 * batching.micro_rows),
     )
     details = {"method": settings.method, "beta": settings.beta, "pairs_used": len(used)}
     details |= train.facts() | tuning.inherited(base)
