@@ -15,6 +15,7 @@ SLOW = (
     "evaluation/test_own_measure.py",
     "model/test_allocator.py",
     "model/test_threads.py",
+    "test_gpu_check.py",
     "test_incremental.py",
     "test_lineage.py",
     "test_remote.py",

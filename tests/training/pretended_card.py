@@ -85,7 +85,7 @@ class Waits(TorchDispatchMode):
         if packet is aten._local_scalar_dense:
             self.found += ["item"] * len(on_card)
             return 1.0 if args[0].is_floating_point() else 1
-        if packet in CONTENTS and on_card or chosen_by_mask(packet, args):
+        if (packet in CONTENTS and on_card) or chosen_by_mask(packet, args):
             self.found.append(str(packet))
             raise Unknown(str(packet))
         result = operation(*args, **kwargs)

@@ -57,8 +57,8 @@ def test_batches_are_page_locked_and_counted_by_the_thread_that_reads_them(monke
     threads = []
 
     def noted(what):
-        return lambda batch, *more: threads.append((what, threading.current_thread())) or (
-            1.0 if what == "units" else {"pinned": batch}
+        return lambda batch, *more: (
+            threads.append((what, threading.current_thread())) or (1.0 if what == "units" else {"pinned": batch})
         )
 
     monkeypatch.setattr(transfer, "pinned", noted("pinned"))
@@ -107,7 +107,9 @@ def test_a_compiled_network_does_not_warn_of_tf32():
     with warnings.catch_warnings(record=True) as found:
         warnings.simplefilter("always")
         network = machine.compiled(torch.nn.Linear(2, 2))
-        warnings.warn("TensorFloat32 tensor cores for float32 matrix multiplication available but not enabled.")
-        warnings.warn("something else")
+        warnings.warn(
+            "TensorFloat32 tensor cores for float32 matrix multiplication available but not enabled.", stacklevel=1
+        )
+        warnings.warn("something else", stacklevel=1)
     said = [str(warning.message) for warning in found if warning.category is UserWarning]
     assert said == ["something else"] and callable(network)
