@@ -4,6 +4,7 @@ import subprocess
 
 import pytest
 
+import assets.definitions  # noqa: F401  (while warnings are not errors yet)
 from assets import training_process
 
 
