@@ -10,7 +10,7 @@ two kernels that do not are `flash` (fp16 and bf16 from compute capability 8.0 o
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -87,6 +87,7 @@ def aligned_to(capability: Capability, dtype: torch.dtype) -> int:
 # -- the device --------------------------------------------------------------------------------------------------------
 
 _pretended: Capability | None = None
+_attention: Callable[..., Tensor] = F.scaled_dot_product_attention
 
 
 def capability(device: torch.device) -> Capability | None:
@@ -100,17 +101,21 @@ def capability(device: torch.device) -> Capability | None:
 
 
 @contextmanager
-def pretending(card: Capability | None) -> Iterator[None]:
+def pretending(
+    card: Capability | None, instead: Callable[..., Tensor] = F.scaled_dot_product_attention
+) -> Iterator[None]:
     """Within it, attention gets the form that a card of this capability needs, on any device; None changes nothing.
 
-    For plans, which run without contents and without a card, and for tests.
+    instead: what is called in place of torch's function, with its arguments. For plans, which run without contents and
+    without a card, and for tests.
     """
-    global _pretended
-    before, _pretended = _pretended, card
+    global _pretended, _attention
+    before = _pretended, _attention
+    _pretended, _attention = card, instead
     try:
         yield
     finally:
-        _pretended = before
+        _pretended, _attention = before
 
 
 def computed_in(x: Tensor) -> torch.dtype:
@@ -134,7 +139,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool) -
         if kernel(request) == "math" and kernel(replace(request, grouped=False, head_width=width)) != "math":
             return _without_groups(q, k, v, mask, causal, width)
     grouped = q.shape[1] != k.shape[1]
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal, enable_gqa=grouped)
+    return _attention(q, k, v, attn_mask=mask, is_causal=causal, enable_gqa=grouped)
 
 
 def _without_groups(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool, width: int) -> Tensor:
@@ -144,7 +149,7 @@ def _without_groups(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal
         k, v = k.repeat_interleave(groups, 1), v.repeat_interleave(groups, 1)
     if width > own:
         q, k, v = (F.pad(x, (0, width - own)) for x in (q, k, v))
-    y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal, scale=1 / math.sqrt(own))
+    y = _attention(q, k, v, attn_mask=mask, is_causal=causal, scale=1 / math.sqrt(own))
     return y[..., :own]
 
 

@@ -202,9 +202,10 @@ class _LinearCrossEntropy(torch.autograd.Function):
 def linear_log_probabilities(hidden: Tensor, weight: Tensor, targets: Tensor, chunk: int | None = None) -> Tensor:
     """log p(target) in nats for each row, [N] in fp32; 0 for targets of IGNORED.
 
-    Arguments are those of `linear_cross_entropy`. Here the gradients depend on what is made of the values, so the forward pass cannot compute them: the backward pass
-    computes the logits of a chunk once more, unless all rows fit into one. On a CPU, rows that do not count are left
-    out; elsewhere finding them would wait for the device, and give another shape each time.
+    Arguments are those of `linear_cross_entropy`. Here the gradients depend on what is made of the values, so the
+    forward pass cannot compute them: the backward pass computes the logits of a chunk once more, unless all rows fit
+    into one. On a CPU, rows that do not count are left out; elsewhere finding them would wait for the device, and give
+    another shape each time.
     """
     included = targets != IGNORED
     counted = torch.nonzero(included)[:, 0] if hidden.device.type == "cpu" else None

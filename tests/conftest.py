@@ -14,6 +14,7 @@ SLOW = (
     "documents/test_execution.py",
     "evaluation/test_own_measure.py",
     "model/test_allocator.py",
+    "model/test_serving_under_attack.py",
     "model/test_threads.py",
     "test_gpu_check.py",
     "test_incremental.py",
@@ -25,6 +26,7 @@ SLOW = (
     "training/test_fine_tuning.py",
     "training/test_loop.py",
     "training/test_plan.py",
+    "training/test_plan_paths.py",
     "training/test_pretraining.py",
     "training/test_synchronisations.py",
 )

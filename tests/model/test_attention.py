@@ -6,7 +6,6 @@ from contextlib import contextmanager
 import pytest
 import torch
 import torch.nn.functional as F
-from torch.overrides import TorchFunctionMode
 
 from model import attention
 from model.attention import Request, kernel, pretending
@@ -22,26 +21,23 @@ def request(capability=AMPERE, dtype=torch.bfloat16, head_width=64, masked=False
     return Request(capability, dtype, head_width, masked, grouped, trained)
 
 
-class Recorder(TorchFunctionMode):
-    """The kernels that a card would take for each call of torch's attention."""
+class Recorder:
+    """The kernels that a card would take for each call of torch's attention, and the masks that it was given."""
 
     def __init__(self, card):
-        super().__init__()
         self.card, self.kernels, self.masks = card, [], []
 
-    def __torch_function__(self, func, types, args=(), kwargs=None):
-        kwargs = kwargs or {}
-        if func is F.scaled_dot_product_attention:
-            asked = attention.request_of(self.card, args[0], args[1], kwargs["attn_mask"])
-            self.kernels.append(kernel(asked))
-            self.masks.append(kwargs["attn_mask"])
-        return func(*args, **kwargs)
+    def __call__(self, q, k, v, attn_mask, **given):
+        self.kernels.append(kernel(attention.request_of(self.card, q, k, attn_mask)))
+        self.masks.append(attn_mask)
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=attn_mask, **given)
 
 
 @contextmanager
 def on(card):
     """Attention as on this card, recorded."""
-    with pretending(card), Recorder(card) as recorder:
+    recorder = Recorder(card)
+    with pretending(card, recorder):
         yield recorder
 
 

@@ -6,6 +6,7 @@ margin; docs/results/plan.md has the figures.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 
 from model.config import ModelConfig
@@ -68,17 +69,17 @@ def of_step(config: ModelConfig, step: Step) -> Memory:
     tokens = max(TRACED_TOKENS * (4 if step.activation_checkpointing else 1), step.chunk or 0)
     few = step.with_sequences(tokens // config.context).sequences
 
-    def at(layers: int, sequences: int) -> dict[str, float]:
+    def at(layers: int, sequences: int) -> Mapping[str, float]:
         return traced(config.model_copy(update={"layers": layers}), replace(step, sequences=sequences))
 
-    def at_depth(layers: int) -> dict[str, float]:
+    def at_depth(layers: int) -> Mapping[str, float]:
         if step.sequences <= 2 * few:
             return at(layers, step.sequences)
         return _extrapolated(at(layers, few), at(layers, 2 * few), (step.sequences - few) / few)
 
-    parts = (
-        at_depth(config.layers) if config.layers <= 3 else _extrapolated(at_depth(2), at_depth(3), config.layers - 2)
-    )
+    shallow = config.layers <= 3
+    found = at_depth(config.layers) if shallow else _extrapolated(at_depth(2), at_depth(3), config.layers - 2)
+    parts = dict(found)
     if step.chunk and step.gpu:  # there the gradient has a buffer of its own
         parts["logits"] += 4.0 * min(step.chunk, step.sequences * config.context) * config.vocab_size
     tracked = sum(parts.values())
@@ -86,7 +87,7 @@ def of_step(config: ModelConfig, step: Step) -> Memory:
     return Memory(**parts, process=process, margin=MARGIN * tracked)
 
 
-def _extrapolated(first: dict[str, float], second: dict[str, float], steps: float) -> dict[str, float]:
+def _extrapolated(first: Mapping[str, float], second: Mapping[str, float], steps: float) -> Mapping[str, float]:
     return {name: max(0.0, first[name] + steps * (second[name] - first[name])) for name in first}
 
 

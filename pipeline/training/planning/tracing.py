@@ -7,10 +7,10 @@ needs there (`model/attention.py`) and runs the kernel that torch would take: a 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from model.config import ModelConfig
@@ -74,7 +74,7 @@ class Step:
 
 
 @lru_cache(maxsize=256)
-def traced(config: ModelConfig, step: Step) -> dict[str, float]:
+def traced(config: ModelConfig, step: Step) -> Mapping[str, float]:
     """Peak memory in bytes, by part. The optimiser step is not traced: it needs no more than the backward pass."""
     import torch
     from torch._subclasses.fake_tensor import FakeTensorMode
@@ -99,7 +99,7 @@ def traced(config: ModelConfig, step: Step) -> dict[str, float]:
     rows_held = min(tokens.numel(), step.chunk) if step.chunk else 2 * tokens.numel()
     logits = min(4.0 * rows_held * vocabulary, passing)
     activations = min(size["Activation"], passing - logits)
-    average = size["Parameter"] if step.average else 0.0
+    average = weights if step.average else 0.0
     share = 1 / step.shards
     return {
         "weights": weights * share,
@@ -125,6 +125,7 @@ def _prepared(config: ModelConfig, step: Step) -> tuple[Transformer, Optimiser]:
     network.gradient_checkpointing = step.activation_checkpointing
     if step.lora_rank:
         lora.add(network, step.lora_rank, 1.0)
+        _as_buffers(network)
     optimiser = Optimiser(network, LoopSettings.model_validate({"optimiser": step.optimiser}), 1e-3)
     for parameter in network.parameters():
         if parameter.requires_grad:
@@ -133,6 +134,15 @@ def _prepared(config: ModelConfig, step: Step) -> tuple[Transformer, Optimiser]:
     if not step.accumulates:
         optimiser.zero_grad()
     return network, optimiser
+
+
+def _as_buffers(network: Transformer) -> None:
+    """Turn frozen parameters into buffers: the tracker wants to hear of the gradient of every parameter."""
+    for module in list(network.modules()):
+        for name, parameter in list(module.named_parameters(recurse=False)):
+            if not parameter.requires_grad:
+                delattr(module, name)
+                module.register_buffer(name, parameter.detach())
 
 
 def _loss(network: Transformer, tokens: torch.Tensor, step: Step) -> torch.Tensor:
@@ -159,20 +169,17 @@ def without_contents(card: Capability | None) -> Iterator[None]:
     Attention takes the form and runs the kernel of the card (None: those of a CPU), and all targets count.
     """
     import torch
-    import torch.nn.functional as F
     from torch.overrides import TorchFunctionMode
 
     from model import attention
 
-    class Substitutes(TorchFunctionMode):
+    class AllCount(TorchFunctionMode):
         def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             if func is torch.nonzero:
                 return torch.arange(args[0].numel())[:, None]
-            if func is F.scaled_dot_product_attention and card is not None:
-                return attention_on(card, *args, **kwargs)
             return func(*args, **(kwargs or {}))
 
-    with attention.pretending(card), Substitutes():
+    with attention.pretending(card, partial(attention_on, card)) if card else nullcontext(), AllCount():
         yield
 
 
