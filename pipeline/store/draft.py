@@ -25,6 +25,7 @@ from pipeline.store.bytes_check import HASH
 from pipeline.store.tables import write_table
 
 RECORDS = ".records"  # folder of the draft's notes; not part of the artifact
+UNFINISHED = (f"*{TEMPORARY}", ".tmp*")  # files that a kill met half written; safetensors has names of its own
 # What file systems say that have no hard links, or no more for this file, or not from there.
 NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EXDEV)
 
@@ -45,8 +46,9 @@ class Draft:
         self._earlier = earlier
         self._records = directory / RECORDS
         self._records.mkdir(parents=True, exist_ok=True)
-        for leftover in directory.rglob(f"*{TEMPORARY}"):
-            leftover.unlink()
+        for pattern in UNFINISHED:
+            for leftover in directory.rglob(pattern):
+                leftover.unlink()
         self.entries: dict[str, dict[str, Any]] = {}
 
     def path(self, name: str) -> Path:
