@@ -92,9 +92,14 @@ def alone(path: Path) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path.with_name(f".{path.name}.lock"), "a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        for left in path.parent.glob(f"{path.name}.*{TEMPORARY}"):  # by a process that was killed
-            left.unlink(missing_ok=True)
+        sweep(path)
         yield
+
+
+def sweep(path: Path) -> None:
+    """Delete what processes that were killed left of the file `path`; only for whoever holds its lock."""
+    for left in path.parent.glob(f"{path.name}.{'[0-9a-f]' * 8}{TEMPORARY}"):
+        left.unlink(missing_ok=True)
 
 
 def change(path: Path, changed: Callable[[str | None], str]) -> None:

@@ -72,6 +72,10 @@ class Reader:
         with disk.disk_errors(self.root, f"`{name}` is as it was"):
             disk.change(self.root / self.recipe / name, changed)
 
+    def write_record(self, name: str, text: str) -> None:
+        """Replace a record, whatever it held."""
+        self.change_record(name, lambda before: text)
+
     # -- paths ---------------------------------------------------------------------------------------------------------
 
     def _asset_directory(self, asset: str) -> Path:

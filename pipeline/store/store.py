@@ -33,7 +33,7 @@ from pipeline.store.bytes_check import Damaged
 from pipeline.store.draft import RECORDS, Draft
 from pipeline.store.made_on import made_on
 from pipeline.store.reading import CURRENT
-from pipeline.store.upkeep import Upkeep
+from pipeline.store.upkeep import Upkeep, discard
 from pipeline.store.upkeep import two_makings as two_makings
 
 
@@ -105,38 +105,14 @@ class Store(Upkeep):
                 shutil.rmtree(other)
         described = finished(directory, fingerprint)
         if described is None:
-            started = time.monotonic()
-            earlier = cached(lambda: self.versions(asset) + self._partly_damaged(asset))
-            draft = Draft(directory, earlier, log)
-            draft.fingerprint = fingerprint
-            try:
-                build(draft)
-                files = draft._finish()
-            except UserError as error:
-                if not getattr(error, "draft_stays", False):  # a training that ran out of memory keeps its checkpoints
-                    shutil.rmtree(directory, ignore_errors=True)
-                raise
-            described = {
-                "asset": asset,
-                "recipe": self.recipe,
-                "version": version,
-                "fingerprint": fingerprint,
-                "made_of": made_of,
-                "inputs": {name: given if isinstance(given, str) else given.reference for name, given in inputs.items()},
-                "files": files,
-                "counts": draft.counts,
-                "facts": draft.facts,
-                "fragments": {"computed": draft.computed, "reused": draft.reused},
-                "seconds": {"total": round(time.monotonic() - started, 3), **draft.timings},
-                "made_on": {**made_on(), **draft.made_on},
-                "checked": draft.checked,
-                "number": 1 + max((known.manifest.get("number", 0) for known in earlier()), default=0),
-            }  # fmt: skip
+            described = self._built(directory, made_of, build, log)
+            given = {name: given if isinstance(given, str) else given.reference for name, given in inputs.items()}
+            described |= {"asset": asset, "recipe": self.recipe, "version": version, "inputs": given}
             manifest.write(directory, described)
         shutil.rmtree(directory / RECORDS, ignore_errors=True)
         flush(directory)
         if (place / version).exists():  # without a manifest, such as what is left of a deletion
-            self._delete(place / version)
+            discard(place / version)
         os.replace(directory, place / version)
         flush(place)
         told = self._publish(asset, version)
@@ -146,6 +122,35 @@ class Store(Upkeep):
         assert made is not None
         log(f"{asset}: made in {described['seconds']['total']:.1f} s ({version})")
         return replace(made, made=True)
+
+    def _built(
+        self, directory: Path, made_of: dict[str, Any], build: Callable[[Draft], None], log: Callable[[str], None]
+    ) -> dict[str, Any]:
+        """Have `build` write its files into the draft; returns what the manifest says of them and of the making."""
+        started = time.monotonic()
+        asset = made_of["asset"]
+        earlier = cached(lambda: self.versions(asset) + self._partly_damaged(asset))
+        draft = Draft(directory, earlier, log)
+        draft.fingerprint = digest(made_of)
+        try:
+            build(draft)
+            files = draft._finish()
+        except UserError as error:
+            if not getattr(error, "draft_stays", False):  # a training that ran out of memory keeps its checkpoints
+                shutil.rmtree(directory, ignore_errors=True)
+            raise
+        return {
+            "fingerprint": draft.fingerprint,
+            "made_of": made_of,
+            "files": files,
+            "counts": draft.counts,
+            "facts": draft.facts,
+            "fragments": {"computed": draft.computed, "reused": draft.reused},
+            "seconds": {"total": round(time.monotonic() - started, 3), **draft.timings},
+            "made_on": {**made_on(), **draft.made_on},
+            "checked": draft.checked,
+            "number": 1 + max((known.manifest.get("number", 0) for known in earlier()), default=0),
+        }  # fmt: skip
 
     def _explain(self, asset: str, made_of: dict[str, Any], fingerprint: str) -> Artifact:
         """Record how the requested artifact differs from the one in force, and return the one in force."""

@@ -83,7 +83,7 @@ class Upkeep(Reader):
         with self._locked(asset, print):
             target = place / f".{version}{end}"
             if target.exists():  # an earlier repair set the same version aside
-                self._delete(target)
+                discard(target)
             (place / version).rename(target)
         return target
 
@@ -120,17 +120,8 @@ class Upkeep(Reader):
         return artifact.place(MANIFEST).stat().st_mtime
 
     def _delete(self, directory: Path) -> int:
-        """Delete a folder, which no longer counts from the first moment on; returns the bytes freed."""
-        if directory.is_file():
-            size = directory.stat().st_size
-            directory.unlink()
-            return size
-        # A hard-linked file frees nothing until its last link is deleted.
-        files = [path.stat() for path in directory.rglob("*") if path.is_file()]
-        doomed = directory.with_name(f".{directory.name}.{secrets.token_hex(4)}{DOOMED}")
-        directory.rename(doomed)
-        shutil.rmtree(doomed)
-        return sum(file.st_size for file in files if file.st_nlink == 1)
+        """Delete a version, or what was set aside; returns the bytes freed."""
+        return discard(directory)
 
     @contextmanager
     def _locked(self, asset: str, log: Callable[[str], None]) -> Iterator[None]:
@@ -153,6 +144,20 @@ class Upkeep(Reader):
             for doomed in place.glob(f".*{DOOMED}"):
                 shutil.rmtree(doomed, ignore_errors=True)
             yield
+
+
+def discard(directory: Path) -> int:
+    """Delete a folder of this disk, which no longer counts from the first moment on; returns the bytes freed."""
+    if directory.is_file():
+        size = directory.stat().st_size
+        directory.unlink()
+        return size
+    # A hard-linked file frees nothing until its last link is deleted.
+    files = [path.stat() for path in directory.rglob("*") if path.is_file()]
+    doomed = directory.with_name(f".{directory.name}.{secrets.token_hex(4)}{DOOMED}")
+    directory.rename(doomed)
+    shutil.rmtree(doomed)
+    return sum(file.st_size for file in files if file.st_nlink == 1)
 
 
 def _damaged_files(artifact: Artifact) -> Iterator[str]:
