@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pipeline.errors import UserError
-from pipeline.store import disk, manifest
+from pipeline.store import disk, leases, manifest
 from pipeline.store.artifact import MANIFEST, REPAIR, Artifact
 from pipeline.store.bytes_check import Damaged
 
@@ -39,9 +39,21 @@ class Reader:
             )
         return artifact
 
+    @contextmanager
+    def reading(self, asset: str) -> Iterator[Artifact]:
+        """The artifact in force, which nobody deletes while the block runs. Raises UserError if there is none."""
+        while True:
+            artifact = self.require(asset)
+            with leases.held([artifact.directory]):
+                if self._read(asset, artifact.version) is not None:  # else it was deleted meanwhile
+                    yield artifact
+                    return
+
     def versions(self, asset: str) -> list[Artifact]:
         """All finished versions, the one in force first, then by name; without those whose manifest is damaged."""
-        now = self._current_version(asset)
+        now = None
+        with suppress(Damaged):
+            now = self._current_version(asset)
         found = []
         for version in self._version_names(asset):
             with suppress(Damaged):
@@ -56,6 +68,11 @@ class Reader:
     def assets(self) -> list[str]:
         """Names of all assets that have a version in force."""
         return sorted(path.parent.name for path in (self.root / self.recipe).glob(f"*/{CURRENT}"))
+
+    def all_assets(self) -> list[str]:
+        """Names of all assets that have a version, in force or not."""
+        folders = [path for path in (self.root / self.recipe).glob("[!.]*") if path.is_dir()]
+        return sorted(path.name for path in folders if (path / CURRENT).exists() or self._version_names(path.name))
 
     # -- small records that are not artifacts ------------------------------------------------------------------------
 

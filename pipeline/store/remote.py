@@ -88,6 +88,19 @@ class RemoteStore(Store):
         self._files.invalidate_cache()
         return sorted(path.split("/")[-2] for path in self._files.glob(f"{self._root}/{self.recipe}/*/current"))
 
+    def all_assets(self) -> list[str]:
+        self._files.invalidate_cache()
+        found = self._files.glob(f"{self._root}/{self.recipe}/*/*/{MANIFEST}")
+        return sorted({path.split("/")[-3] for path in found} | {*self.assets()})
+
+    def problems(self, asset: str) -> dict[str, list[str]]:
+        """As of a local store. What is damaged in the mirror alone is downloaded again."""
+        for artifact in self.versions(asset):
+            for name, entry in artifact.manifest["files"].items():
+                if bytes_check.problem(artifact.directory / name, entry) not in (None, bytes_check.MISSING):
+                    (artifact.directory / name).unlink()
+        return super().problems(asset)
+
     def _delete(self, directory: Path) -> int:
         """Delete a folder of the mirror, and the version in the storage that it mirrors; returns the bytes freed."""
         mirrored = discard(directory) if directory.exists() else 0

@@ -52,9 +52,9 @@ class Made:
         nodes = self.project().nodes
         given = [name for name in inputs_in_order(nodes, asset) if name != asset]
         name = self.project().recipe.name
-        if (self.data / ".sources").exists():
-            shutil.copytree(self.data / ".sources", data / ".sources")
-        shutil.copytree(self.data / ".machine", data / ".machine", dirs_exist_ok=True)
+        for beside in (".sources", ".machine"):
+            if (self.data / beside).exists():
+                shutil.copytree(self.data / beside, data / beside, dirs_exist_ok=True)
         for needed in given:
             shutil.copytree(self.data / name / needed, data / name / needed, copy_function=os.link)
 
