@@ -86,6 +86,7 @@ class Reader:
 
     def change_record(self, name: str, changed: Callable[[str | None], str]) -> None:
         """Read a record (None if missing), change it and write it, as one step that no other process interrupts."""
+        disk.check_root(self.root)
         with disk.disk_errors(self.root, f"`{name}` is as it was"):
             disk.change(self.root / self.recipe / name, changed)
 
