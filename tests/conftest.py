@@ -15,6 +15,7 @@ SLOW = (
     "faults",
     "evaluation/test_own_measure.py",
     "model/test_allocator.py",
+    "model/test_serving_under_attack.py",
     "model/test_threads.py",
     "test_incremental.py",
     "test_lineage.py",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -126,7 +127,10 @@ def chat(model: str | None, system: str, max_tokens: int, seed: int | None, **sa
     from model.serve.text import ReplyOptions, open_directory
 
     directory = _directory(model)
-    opened = open_directory(directory, _generating_format(directory))
+    try:
+        opened = open_directory(directory, _generating_format(directory))
+    except ValueError as error:
+        raise UserError(str(error)) from error
     seed = secrets.randbits(31) if seed is None else seed
     plain = True if _only_continues_text(directory) else None
     run_chat(opened, ReplyOptions(Sampling(**sampling, seed=seed), max_tokens), system=system, plain=plain)
@@ -136,12 +140,39 @@ def chat(model: str | None, system: str, max_tokens: int, seed: int | None, **sa
 @click.argument("model", required=False)
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", default=8000, show_default=True)
-def serve(model: str | None, host: str, port: int) -> None:
+@click.option(
+    "--api-key",
+    metavar="FILE",
+    help="File of API keys, one in a line, with a name before it for the log. Default: the key in $SLM_API_KEY.",
+)
+@click.option("--queue", type=click.IntRange(1), default=16, show_default=True, help="Requests waiting or answered.")
+@click.option("--queue-by-key", type=click.IntRange(0), default=0, help="Of these, of one key.  [default: all]")
+@click.option("--requests-by-minute", type=click.IntRange(0), default=0, help="Of one key.  [default: any number]")
+@click.option(
+    "--wait", type=click.FloatRange(1), default=120, show_default=True, help="Seconds that a request waits at most."
+)
+@click.option(
+    "--answer", type=click.FloatRange(1), default=600, show_default=True, help="Seconds that an answer takes at most."
+)
+def serve(model: str | None, host: str, port: int, api_key: str | None, **given: Any) -> None:
     """Serve MODEL over HTTP with OpenAI's API (/v1/chat/completions, /v1/completions)."""
+    from model.serve.keys import read_keys
+    from model.serve.limits import Limits
     from model.serve.server import serve as run
 
-    directory = _directory(model)
-    run(directory, host=host, port=port, dtype=_generating_format(directory))
+    limits = Limits(
+        waiting=given["wait"],
+        answer=given["answer"],
+        places=given["queue"],
+        places_by_key=given["queue_by_key"],
+        requests_by_minute=given["requests_by_minute"],
+    )
+    try:
+        keys = read_keys(api_key, os.environ)
+        directory = _directory(model)
+        run(directory, host, port, _generating_format(directory), keys, limits)
+    except ValueError as error:
+        raise UserError(str(error)) from error
 
 
 @click.command()

@@ -84,20 +84,21 @@ def evaluation_precision(device: str, config: ModelConfig, here: Machine) -> str
 def for_generation(network: Any, here: Machine) -> Any:
     """The network to generate with, one text at a time: a copy in bf16 where that was measured to be faster on a CPU.
 
-    On a GPU, and for small networks, the network itself.
+    On a GPU, and for small networks, the network itself. On a CPU its weights are arranged for decoding, a second time.
     """
     import copy
 
     import torch
 
+    from model.decoding import arrange
     from pipeline.training.measured import in_format
 
     weight = network.output_weight
     if weight.device.type != "cpu" or weight.dtype != torch.float32 or not network.config.causal:
-        return network
+        return arrange(network)
     if network.parameters_count() < DECODING_PARAMETERS or decoding_gain(here, network) < WORTH_IT:
-        return network
-    return in_format(copy.deepcopy(network), torch.bfloat16)
+        return arrange(network)
+    return arrange(in_format(copy.deepcopy(network), torch.bfloat16))
 
 
 def autocast(device: str, precision: str) -> AbstractContextManager[Any]:
