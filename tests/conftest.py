@@ -12,6 +12,7 @@ SLOW = (
     "end_to_end",
     "operations",
     "documents/test_execution.py",
+    "faults",
     "evaluation/test_own_measure.py",
     "model/test_allocator.py",
     "model/test_serving_under_attack.py",

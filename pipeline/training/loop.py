@@ -124,6 +124,8 @@ class Loop:
     # -- the run -------------------------------------------------------------------------------------------------------
 
     def run_to_end(self) -> TrainingResult:
+        for line in self.ranks.agreed(self._drop_damaged):
+            self.log(line)
         self._resume()
         if self.step == 0:
             self._save()  # the state to roll back to if training diverges before the first checkpoint
@@ -419,10 +421,24 @@ class Loop:
         }
         self.checkpoints.save(self.step, tensors, self.rows, state)
 
+    def _drop_damaged(self) -> list[str]:
+        return self.checkpoints.drop_damaged(self.settings.select == "best") if self.checkpoints else []
+
+    def _state(self, place: Path | None) -> dict[str, Any] | None:
+        """The state of a checkpoint that is intact, on every rank; None if there is no checkpoint. Raises Damaged."""
+
+        def read() -> dict[str, Any] | None:
+            if place is None:
+                return None
+            checkpoint.refuse_damaged(place)
+            return checkpoint.read_state(place)
+
+        return self.ranks.agreed(read)
+
     def _resume(self) -> None:
         """Load the newest checkpoint, if there is one."""
         place = self.checkpoints.latest() if self.checkpoints else None
-        state = self.ranks.broadcast(checkpoint.read_state(place) if place else None)
+        state = self._state(place)
         if state is None:
             return
         self._restore(place, state)
@@ -454,7 +470,7 @@ class Loop:
         if self.checkpoints:
             self.checkpoints.wait()
         place = self.checkpoints.best() if self.checkpoints else None
-        state = self.ranks.broadcast(checkpoint.read_state(place) if place else None)
+        state = self._state(place)
         if state is None or state["step"] == self.step:
             return
         self._restore(place, state)
