@@ -40,6 +40,8 @@ EVERY_KEY: dict[str, Any] = {
 }  # fmt: skip
 # Keys that say where text is and how it is drawn, not what it is: the same files elsewhere are the same text.
 NOT_IDENTITY = ("path", "url", "from_", "weight")
+# Keys that say how text is fetched: whatever they are, what is there is the same.
+HOW_FETCHED = ("min_rate",)
 
 
 class Origin(Settings):
@@ -93,6 +95,10 @@ class Place(Origin):
         """The files that were observed, in order. Errors of reading them are translated as long as this is open."""
         raise NotImplementedError
 
+    def read_as(self, name: str) -> list[str]:
+        """What stands in a digest for how a file of that name is read; nothing for the first way."""
+        return []
+
     def describe(self) -> str:
         """The place in a few words, for a sentence such as "Text from ..."."""
         raise NotImplementedError
@@ -123,7 +129,7 @@ class SourceBlock(Origin, populate_by_name=True):
 
     def as_recorded(self) -> dict[str, Any]:
         """All settings, in the shape that identities are made of (see EVERY_KEY)."""
-        return {**EVERY_KEY, **self.model_dump(mode="json")}
+        return {**EVERY_KEY, **self.model_dump(mode="json", exclude=set(HOW_FETCHED))}
 
     def identity(self, observed: str) -> str:
         """Digest of everything that the documents of this source depend on; `observed`: digest of what is there now.
