@@ -21,16 +21,15 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import partial
 from http.client import HTTPException, HTTPResponse
-from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from pipeline.errors import UserError
+from pipeline.ingest.addresses import checked_addresses, last_part, wire_address
 from pipeline.ingest.cache import alone
 from pipeline.ingest.files import file_hash
 from pipeline.ingest.formats import FilesOfRecords
@@ -47,8 +46,6 @@ FIRST_WAIT, LONGEST_WAIT = 0.5, 60.0
 BLOCK = 1 << 18
 RECORD = "download.json"  # beside a finished download: what the server said of it
 DIGITS = re.compile(r"[0-9]{1,18}")  # `str.isdigit` is also true of `²`
-RANGE = re.compile(r"\{([0-9]+)\.\.([0-9]+)\}")
-MOST_ADDRESSES = 100_000  # a crawl of Common Crawl has 90,000 files
 SLOWEST = 1000  # bytes a second, over `WINDOW`: less is no download that ends, but a server that holds a connection
 WINDOW = 60.0  # seconds
 TEMPORARY = (408, 425, 429, 500, 502, 503, 504)
@@ -82,8 +79,8 @@ class OverHttp(Place):
     url: Texts = Field(description="addresses; `{00..07}` stands for each number")
     sha256: dict[str, str] = Field(default_factory=dict, description="checksums, by the last part of the address")
     min_rate: int = Field(
-        SLOWEST, ge=0, le=10**9, description="bytes a second, on average over a minute, below which a connection counts "
-        "as broken; 0: any rate will do as long as a byte comes every 30 seconds"
+        SLOWEST, ge=0, le=10**9, description="bytes a second, over a minute, below which a connection counts as broken "
+        "and is opened anew, a few times; 0: any rate will do as long as a byte comes every 30 seconds"
     )  # fmt: skip
 
     def observe(self, cache: Path, log: Log = print, force: bool = False) -> Observed:
@@ -123,29 +120,8 @@ class OverHttp(Place):
         return self.addresses()
 
     def addresses(self) -> list[str]:
-        """All addresses, `{00..07}` written out; a UserError for one that is not http(s)."""
-        for pattern in self.url:
-            if (problem := wrong_range(pattern)) is not None:
-                raise UserError(f"{self.heading}: `{pattern}` {problem}")
-        urls = [url for pattern in self.url for url in spelled_out(pattern)]
-        for url in urls:
-            if not url.startswith(("http://", "https://")):
-                raise UserError(f"{self.heading}: `{url}` is no http(s) address: use `kind: files` for local files.")
-            try:
-                wire_address(url)
-            except ValueError as error:
-                raise UserError(f"{self.heading}: `{url}` is no address ({error}): correct `url`.") from None
-        parts = {last_part(url) for url in urls}
-        for name, checksum in self.sha256.items():
-            if name not in parts:
-                near = get_close_matches(name, parts, n=1)
-                hint = f"perhaps `{near[0]}` is meant" if near else f"they end with {', '.join(sorted(parts)[:5])}"
-                raise UserError(
-                    f"{self.heading}: `sha256` names `{name}`, with which no address of `url` ends: {hint}."
-                )
-            if not re.fullmatch(r"[0-9a-fA-F]{64}", checksum):
-                raise UserError(f"{self.heading}: `sha256` of `{name}` is no SHA-256, which has 64 hex digits: fix it.")
-        return urls
+        """All addresses, `{00..07}` written out; a UserError for one that cannot be meant, a checksum of none."""
+        return checked_addresses(self.heading, self.url, self.sha256)
 
 
 class HttpSource(FilesOfRecords, OverHttp):
@@ -154,63 +130,6 @@ class HttpSource(FilesOfRecords, OverHttp):
     icon: ClassVar[str] = "http"
 
     kind: Http = "http"
-
-
-def wrong_range(pattern: str) -> str | None:
-    """How the sentence about an address ends whose `{00..07}` cannot be meant."""
-    count = 1
-    for first, last in RANGE.findall(pattern):
-        if len(first + last) > 30 or int(first) > int(last):
-            return f"counts from {first[:30]} to {last[:30]}: write the lower number first, of at most 15 digits."
-        count *= int(last) - int(first) + 1
-    return f"stands for {count:,} addresses: {MOST_ADDRESSES:,} are the most." if count > MOST_ADDRESSES else None
-
-
-def wire_address(url: str) -> str:
-    """The address as it is sent: the host in the form of DNS (IDNA), the path and query in ASCII (RFC 3986, 3987).
-
-    ValueError, in words, where it is no address.
-    """
-    try:
-        pieces = urllib.parse.urlsplit(url)
-        port = pieces.port
-    except ValueError:
-        raise ValueError("its host or port cannot be right") from None
-    host = pieces.hostname or ""
-    if not host:
-        raise ValueError("it names no host")
-    if re.search(r"[\x00-\x20\x7f]", pieces.netloc):
-        raise ValueError("its host holds a blank")
-    if not host.isascii():
-        try:
-            host = host.encode("idna").decode()
-        except UnicodeError:
-            raise ValueError("its host is no name of a host") from None
-    if ":" in host:
-        host = f"[{host}]"
-    user = pieces.netloc.rpartition("@")[0]
-    netloc = (
-        (f"{urllib.parse.quote(user, safe=':%')}@" if user else "") + host + (f":{port}" if port is not None else "")
-    )
-    path = urllib.parse.quote(pieces.path, safe="/%:@!$&'()*+,;=~-._")
-    query = urllib.parse.quote(pieces.query, safe="/?%:@!$&'()*+,;=~-._[]|")
-    return urllib.parse.urlunsplit((pieces.scheme, netloc, path, query, ""))
-
-
-def spelled_out(pattern: str) -> list[str]:
-    """`a-{08..10}` as a-08, a-09, a-10."""
-    pieces = RANGE.split(pattern)
-    ranges = [
-        [str(number).zfill(len(first)) for number in range(int(first), int(last) + 1)]
-        for first, last in zip(pieces[1::3], pieces[2::3])
-    ]
-    fixed = pieces[::3]
-    return ["".join([fixed[0], *(n + text for n, text in zip(numbers, fixed[1:]))]) for numbers in product(*ranges)]
-
-
-def last_part(url: str) -> str:
-    path = urllib.parse.unquote(urllib.parse.urlsplit(url).path)
-    return path.rstrip("/").rpartition("/")[2] or urllib.parse.urlsplit(url).netloc
 
 
 # -- the cache ---------------------------------------------------------------------------------------------------------
@@ -393,7 +312,7 @@ def download(url: str, part: Path, progress: Callable[[int], Any], min_rate: int
 
 
 def one_connection(
-    url: str, part: Path, have: int, progress: Callable[[int], Any], min_rate: int
+    url: str, part: Path, have: int, progress: Callable[[int], Any], min_rate: int = SLOWEST
 ) -> tuple[bool, Remote]:
     """Append what one connection brings; (whether the file is whole, what the server says of it)."""
     about = part.with_name("part.json")
@@ -434,7 +353,7 @@ class TooSlow(ConnectionError):
 
 
 def blocks_of(response: HTTPResponse, min_rate: int) -> Iterator[bytes]:
-    """What a connection brings, as it comes. Raises TooSlow where less came within a window than `min_rate` asks for."""
+    """What a connection brings, as it comes. Raises TooSlow where it was less than `min_rate` over a window."""
     since, came = time.monotonic(), 0
     while True:
         try:
