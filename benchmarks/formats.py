@@ -49,11 +49,15 @@ def step_gain(config: ModelConfig) -> float:
     return min(seconds["fp32"][1:]) / min(seconds["bf16"][1:])
 
 
-def main() -> None:
+def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--sizes", default=",".join(list(SIZES)[:-1]))
-    given = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    given = arguments().parse_args()
     import torch
 
     from model.transformer import Transformer

@@ -67,7 +67,7 @@ def bits_per_byte(
     return float(model.facts["bits_per_byte"])
 
 
-def main() -> None:
+def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("long", type=Path)
     parser.add_argument("short", type=Path)
@@ -78,7 +78,11 @@ def main() -> None:
     parser.add_argument(
         "--store", type=Path, default=None, help="where artifacts go; kept, so that a run can be resumed"
     )
-    options = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    options = arguments().parse_args()
     print("| documents | packing | masks | bits per byte, mean | lowest - highest | against cut without masks |")
     print("| --- | --- | --- | --- | --- | --- |", flush=True)
     with tempfile.TemporaryDirectory() as temporary:

@@ -36,13 +36,17 @@ def penalised_sample(row: Tensor, seen: set[int], sampling: Sampling, generator:
     return sample_token(penalise(row, seen, sampling.repetition_penalty), sampling, generator)
 
 
-def main() -> None:
-    import torch
-
+def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--vocabulary", type=int, default=32_000)
     parser.add_argument("--rounds", type=int, default=300)
-    options = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    import torch
+
+    options = arguments().parse_args()
     torch.set_num_threads(1)
     generator = torch.Generator().manual_seed(0)
     ours, usual = [], []

@@ -157,6 +157,8 @@ def problem_of(words: list[str], command: click.Command) -> str:
     given, words = 0, list(words)
     while words:
         word = words.pop(0)
+        if word == "--help":
+            continue
         if word.startswith("-"):
             option = next((of for of in command.params if isinstance(of, click.Option) and word in of.opts), None)
             if option is None:

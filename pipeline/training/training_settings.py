@@ -169,6 +169,7 @@ class LoopSettings(Settings):
     patience: int = Field(
         0,
         ge=0,
+        le=MAX_STEPS,
         description=(
             "end the run after this many validations in a row without a lower validation loss (early stopping; Prechelt"
             " 1998); 0: never. With `select: best`, the weights of the lowest one become the model"

@@ -149,6 +149,7 @@ def test_additions_have_the_names_of_the_saved_layout_and_give_the_same_weights(
     assert torch.equal(logits(again), logits(model))
 
 
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # peft asks transformers
 def test_peft_reads_the_additions(tmp_path):
     peft = pytest.importorskip("peft")
     transformers = pytest.importorskip("transformers")

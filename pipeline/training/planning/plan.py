@@ -276,7 +276,8 @@ def lines_of_machine(found: dict[str, Any]) -> list[str]:
             " --memory (GB) for its hours"
         )
     elif "hours_here" in found:
-        how = f", measured at {found['seconds_a_step']:.3g} s a step" if "seconds_a_step" in found else ""
+        seconds = found.get("seconds_a_step")
+        how = f", measured at {f'{seconds:.2g} s' if seconds < 60 else duration(seconds)} a step" if seconds else ""
         if found.get("free", 1.0) < QUIET:
             how += f" while other programs took {1 - found['free']:.0%} of the processors: plan again when it is idle"
         text.append(f"{found['machine']}: {in_words(found['hours_here'])}{how}")
