@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import chain, count
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
@@ -96,9 +97,11 @@ class InFiles(Place):
                 raise UserError(f"{self.heading}: no file matches `{pattern}` (looked in {looked}): fix `path`.")
             above = len(os.path.join(root, "")) if root else 0
             for path in matched:
-                name = plain_name(path[above:].replace(os.sep, "/"))
-                if found.setdefault(name, path) != path:  # two globs, two files of one name
-                    found[plain_name(path.replace(os.sep, "/").lstrip("/."))] = path
+                short, full = (plain_name(name.replace(os.sep, "/")) for name in (path[above:], path.lstrip("/.")))
+                # Two globs may have files of one name, and a name in CP949 may be that of another file in UTF-8.
+                names = chain((short, full), (f"{full}~{number}" for number in count(2)))
+                name = next(name for name in names if found.get(name, path) == path)
+                found[name] = path
         return sorted(found.items())
 
     def in_folder(self, path: str) -> bool:

@@ -82,7 +82,11 @@ class Part:
 
     @staticmethod
     def of_file(path: str | Path, name: str, url: str | None = None) -> Part:
-        return Part(name, lambda: open(path, "rb"), os.path.getsize(path), url)
+        try:
+            size = os.path.getsize(path)
+        except OSError:
+            size = 0  # opening it says what is wrong
+        return Part(name, lambda: open(path, "rb"), size, url)
 
 
 def bare_name(name: str) -> str:
@@ -128,6 +132,10 @@ def damaged(part: Part, said: str) -> UserError:
 
 def plain_name(name: str) -> str:
     """A file's name as text. Names that are not UTF-8 (a Python string then holds halves of surrogates) are CP949."""
+    return "/".join(_plain_piece(piece) for piece in name.split("/"))
+
+
+def _plain_piece(name: str) -> str:
     try:
         name.encode()
     except UnicodeEncodeError:
@@ -135,7 +143,7 @@ def plain_name(name: str) -> str:
         try:
             return raw.decode("cp949")
         except UnicodeDecodeError:
-            return raw.decode("utf-8", "replace")
+            return re.sub("[\udc80-\udcff]", lambda half: f"%{ord(half[0]) - 0xDC00:02X}", name)
     return name
 
 

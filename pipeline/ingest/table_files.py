@@ -33,7 +33,7 @@ def parquet_batches(part: Part, choose: Choose, most_rows: int | None = None) ->
 
     with readable(part), part.open() as stream:
         # Without `pre_buffer`, which fetches a file whole before its first row; column by column in small reads.
-        file = pq.ParquetFile(stream, pre_buffer=False, buffer_size=1 << 20)
+        file = pq.ParquetFile(stream, pre_buffer=False, buffer_size=1 << 20, page_checksum_verification=True)
         columns = list(choose(file.schema_arrow.names))
         refuse_twice(columns, file.schema_arrow.names, part)
         rows = max(file.metadata.num_rows, 1)
@@ -264,9 +264,11 @@ def table_records(
             right &= fits.to_numpy(zero_copy_only=False)
             given[name] = given[name] if right.all() else pc.if_else(fits, given[name], None)
     tally.skip("too_long", int((~right).sum()))
-    for name in wanted["text"]:
-        if pa.types.is_nested(given[name].type):
-            raise UserError(f"{part.name}: column `{name}` holds no text but lists or objects: name another one.")
+    for name in names:
+        kind = given[name].type
+        if not is_written_out(kind) and (name in wanted["text"] or not pa.types.is_nested(kind)):
+            called = "lists or objects" if pa.types.is_nested(kind) else str(kind)
+            raise UserError(f"{part.name}: column `{name}` holds no text but {called}: name another one.")
     checked = {name: checked_text(given[name], f"column `{name}`", part, how, done) for name in names}
     # Of what is no text, a list is of licences: any of them may be chosen.
     frame = pl.DataFrame(pl.from_arrow(pa.table(checked))).with_columns(pl.col(pl.List(pl.String)).list.join(" OR "))
@@ -300,6 +302,17 @@ def checked_text(column: pa.Array, label: str, part: Part, how: RowFormat, done:
             ],
             pa.large_string(),
         )
+
+
+def is_written_out(kind: pa.DataType) -> bool:
+    """Whether values of a type are text, or can be written as it."""
+    if pa.types.is_dictionary(kind):
+        return is_written_out(kind.value_type)
+    known = (
+        is_text, pa.types.is_string_view, pa.types.is_null, pa.types.is_boolean, pa.types.is_integer,
+        pa.types.is_floating, pa.types.is_decimal128, pa.types.is_date, pa.types.is_timestamp, pa.types.is_time,
+    )  # fmt: skip
+    return any(check(kind) for check in known)
 
 
 def is_text(kind: pa.DataType) -> bool:
