@@ -78,6 +78,8 @@ class _Checked:
             seen.add((key.tag, key.value))
 
     def refuse_unreadable(self, node: yaml.Node) -> None:
+        if node.tag == "tag:yaml.org,2002:merge":  # the key `<<`, which stands for no value
+            return
         try:
             yaml.SafeLoader("").construct_object(node)
         except yaml.YAMLError:

@@ -68,6 +68,7 @@ UNREADABLE: tuple[tuple[type[BaseException], str], ...] = (
 )
 # Of the disk, not of the contents.
 NOT_A_FILE = (errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOTDIR, errno.ENXIO)
+NONSENSE = (errno.EINVAL, errno.EOVERFLOW)  # such as a place before the start of the file
 BROKEN_DISK = (errno.EIO, errno.ESTALE, errno.EBADMSG, errno.EUCLEAN)
 
 
@@ -122,7 +123,8 @@ def readable(part: Part) -> Iterator[None]:
                 ) from None
             if error.errno in NOT_A_FILE:
                 raise UserError(f"{part.name} is no file that can be read: leave it out of `path`.") from None
-            raise  # the network, or a full disk
+            if error.errno not in NONSENSE:
+                raise  # the network, or a full disk
         raise damaged(part, next(said for kind, said in UNREADABLE if isinstance(error, kind))) from None
 
 
