@@ -71,6 +71,8 @@ class ItemRows(RowSet):
             if key not in ("text", "id"):
                 raise ValueError(f"`columns.{key}` is not a key; {unknown_key(str(key), ('text', 'id'))}")
         text = columns.get("text") or ()
+        if not isinstance(text, str | list | tuple):
+            raise ValueError("`columns.text` takes the name of a column, or a list of such names")
         named = {"columns": [text] if isinstance(text, str) else list(text)}
         return {**data, **named, **({"id": columns["id"]} if "id" in columns else {})}
 

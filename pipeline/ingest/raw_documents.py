@@ -116,6 +116,8 @@ def ingest(
         count_values(frame["license"], licenses)
         count_values(frame["lang"], languages)
         sorter.add(documents_of(frame, source.name))
+    for confirm in reading.confirm:
+        confirm()
     if not sorter.rows:
         raise UserError(no_document(source, tally))
     bits = fragment_bits(sorter.text_bytes)
