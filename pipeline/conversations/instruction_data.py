@@ -17,6 +17,7 @@ from pydantic import Field, model_validator
 from pipeline.context import Inputs, RunContext
 from pipeline.conversations.conversation_source import (
     BUNDLED,
+    OF_CONVERSATIONS,
     ConversationSource,
     Row,
     check_names,
@@ -53,7 +54,7 @@ class Settings(Block):
 
     @model_validator(mode="after")
     def _names(self) -> Settings:
-        check_names(self.sources)
+        check_names(self.sources, OF_CONVERSATIONS)
         return self
 
 

@@ -20,6 +20,7 @@ from pydantic import Field, model_validator
 from pipeline.context import Inputs, RunContext
 from pipeline.conversations.conversation_source import (
     BUNDLED,
+    OF_PREFERENCES,
     ConversationSource,
     Row,
     check_names,
@@ -56,7 +57,7 @@ class Settings(Block):
 
     @model_validator(mode="after")
     def _names(self) -> Settings:
-        check_names(self.sources)
+        check_names(self.sources, OF_PREFERENCES)
         return self
 
 

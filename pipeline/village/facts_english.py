@@ -27,7 +27,7 @@ TOLD = _forms({
         In the village {who} is known as {work}.
         For years {who} has earned a living as {work}.
         {who} is {work}.
-        Ask {who} about work, and you are talking to {work}.
+        Everybody in the village knows that {who} is {work}.
     """,
     "pet": """
         The {animal} of {who} is called {pet}.

@@ -43,7 +43,7 @@ B_IRREGULAR = frozenset(
 )
 B_LIGHT = frozenset(("돕", "곱"))  # only these take 와; all others 워
 D_IRREGULAR = frozenset("걷 듣 싣 묻 깨닫".split())
-S_IRREGULAR = frozenset("짓 낫 붓 잇 젓".split())
+S_IRREGULAR = frozenset("짓 낫 붓 잇 젓 긋".split())
 REU_REGULAR = frozenset("들르 따르 치르 다다르".split())
 # Descriptive words: their plain present is the dictionary form.
 ADJECTIVES = frozenset(
@@ -65,8 +65,10 @@ def joined(initial: int, vowel: int, final: int = 0) -> str:
 
 
 def final_of(word: str) -> int:
-    """The number of the final consonant of a word; digits are read as Sino-Korean, other scripts as ending in a vowel."""
+    """The number of the final consonant of a word as it is read: digits as Sino-Korean, Latin letters as in loanwords."""
     last = word[-1]
+    if last.isascii() and last.isalpha():
+        return RIEUL if last == "l" else {"m": 16, "n": NIEUN, "p": BIEUP, "b": BIEUP, "t": 19, "k": 1, "c": 1}.get(last, 0)
     if last.isdigit():
         return {"0": 21, "1": RIEUL, "3": 16, "6": 1, "7": RIEUL, "8": RIEUL}.get(last, 0)
     return parts(last)[2] if "가" <= last <= "힣" else 0
@@ -154,7 +156,7 @@ def without_rieul(stem: str) -> str:
 def is_adjective(stem: str) -> bool:
     """Whether the plain present of the stem is its dictionary form (춥다) and not 먹는다 or 간다."""
     word = _last_word(stem)
-    return word in ADJECTIVES or word.endswith(("있", "없"))
+    return word in ADJECTIVES or word.endswith(("있", "없", "겠"))
 
 
 @cache

@@ -170,14 +170,12 @@ def _english(table: str, key: str, word: Word | Act, form: str) -> str:
         return {"": word.en, "s": word.s, "ed": word.ed, "ing": word.ing}[form]
     if form == "s":
         return f"{word.en}'s"
-    if form == "a":
-        return f"{'an' if word.en[0] in 'aeiou' else 'a'} {word.en}"
-    if form == "at":
-        return f"{lexicon.AT[key]} {word.en}"
-    if form == "the":
-        return "the " + word.en.partition(" ")[2]
-    if form == "Up":
-        return word.en[0].upper() + word.en[1:]
+    if form in ("a", "aUp"):
+        article = "an" if word.en[0] in "aeiou" else "a"
+        return f"{article if form == 'a' else article.capitalize()} {word.en}"
+    if form in ("at", "atUp"):
+        place = f"{lexicon.AT[key]} {word.en}"
+        return place if form == "at" else place[0].upper() + place[1:]
     return word.en
 
 

@@ -26,7 +26,7 @@ RELATIONS: dict[str, tuple[str, ...]] = {
 # What a sentence about a relation names besides the person: 'the cat of Minsu', 'the wife of', 'the day on which'.
 NAMED_WITH = {"pet": "animal", "kin": "kinword", "day": "event"}
 FAMILIES = 10
-ASKED_SHARE = 0.7  # of the people, those about whom conversations ask
+NEVER_ASKED = 3  # families whose members never occur in conversations
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +56,14 @@ class Fact:
     relation: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class World:
     """All people by name, and of whom conversations ask."""
 
     seed: int
     people: dict[str, Person]
-    asked: tuple[str, ...]  # conversations ask about these people
-    never_asked: tuple[str, ...]  # and never about these
+    asked: tuple[str, ...]  # those of whom conversations speak
+    never_asked: tuple[str, ...]  # and whole families of whom they never do
 
     def value(self, fact: Fact) -> str:
         """The key of what is true."""
@@ -101,9 +101,10 @@ def world_of(seed: int) -> World:
             number += 1
     order = sorted(people)
     people = {name: people[name] for name in order}
-    shuffled = dice.sample(order, len(order))
-    asked = round(ASKED_SHARE * len(order))
-    return World(seed, people, tuple(sorted(shuffled[:asked])), tuple(sorted(shuffled[asked:])))
+    apart = dice.sample(range(FAMILIES), NEVER_ASKED)
+    asked = tuple(name for name in order if people[name].family not in apart)
+    never_asked = tuple(name for name in order if people[name].family in apart)
+    return World(seed, people, asked, never_asked)
 
 
 def _spread(dice: random.Random, values: dict[str, lexicon.Word] | dict[str, lexicon.Act], count: int) -> list[str]:
