@@ -45,6 +45,7 @@ def findings(raw: pl.DataFrame, decisions: Mapping[str, pl.DataFrame]) -> Findin
     rows = {stage: {row["doc_id"]: row for row in table.iter_rows(named=True)} for stage, table in decisions.items()}
     kinds: dict[str, Finding] = {}
     expected: dict[str, set[str]] = {stage: set() for stage in order}
+    whole: set[str] = set()  # documents that are planted as a whole: whatever removes them is right
     by_id = dict(raw.select("source_id", "doc_id").iter_rows())
     for doc_id, source_id, meta in raw.select("doc_id", "source_id", "meta").iter_rows():
         for planted in json.loads(meta or "{}").get("planted", []):
@@ -53,7 +54,10 @@ def findings(raw: pl.DataFrame, decisions: Mapping[str, pl.DataFrame]) -> Findin
             finding.planted += 1
             for stage in stages:
                 expected[stage] |= {doc_id, by_id.get(planted.get("of"), doc_id)}
-            if _taken_before(doc_id, stages, order, rows):
+            if "start" not in planted:
+                whole.add(doc_id)
+            both = {doc_id, by_id.get(planted.get("of"), doc_id)}
+            if any(_taken_before(one, stages, order, rows) for one in both):
                 finding.removed_before += 1
             elif any(_found(planted, doc_id, by_id, rows[stage]) for stage in stages):
                 finding.found += 1
@@ -62,8 +66,10 @@ def findings(raw: pl.DataFrame, decisions: Mapping[str, pl.DataFrame]) -> Findin
     named = {doc_id: source_id for source_id, doc_id in by_id.items()}
     wrongly: dict[str, list[str]] = {}
     for stage in order:
-        took = (doc_id for doc_id, row in rows[stage].items() if doc_id in named and (row["keep"] is False or row["edits"]))
-        wrongly[stage] = sorted(named[doc_id] for doc_id in took if doc_id not in expected[stage])
+        took = (
+            doc_id for doc_id, row in rows[stage].items() if doc_id in named and (row["keep"] is False or row["edits"])
+        )
+        wrongly[stage] = sorted(named[doc_id] for doc_id in took if doc_id not in expected[stage] | whole)
     return Findings([kinds[kind] for kind in sorted(kinds)], wrongly)
 
 

@@ -9,8 +9,9 @@ import random
 from collections.abc import Iterator
 from typing import Any
 
-from pipeline.village import facts, lexicon, tasks
+from pipeline.village import LICENSE, facts, lexicon, tasks
 from pipeline.village.facts import LANGUAGES
+from pipeline.village.patterns import Pattern
 from pipeline.village.questions import WITHOUT_A_NAME, asked_of_stranger
 from pipeline.village.stories import story
 from pipeline.village.tasks import Task
@@ -28,40 +29,58 @@ KINDS = {
     "sum": 0.06,
     "story": 0.06,
 }
-TRIES = 20  # draws of a kind before another one is drawn, where all that it has may have been told
 
 
 def conversations(count: int, seed: int = 0, languages: tuple[str, ...] = LANGUAGES) -> Iterator[dict[str, Any]]:
-    """Rows `messages`, `lang`, `license`, `kind`, `people`; at most `count`, no two of them alike."""
+    """Rows `messages`, `lang`, `license`, `kind`, `people`; no two of them alike.
+
+    At most `count`: the set ends where every question about every fact has been asked once (some 4,300 rows).
+    """
     world = world_of(seed)
     dice = random.Random(f"conversations {seed}")
     kinds, shares = list(KINDS), list(KINDS.values())
+    left = {lang: _every_question(dice, lang, world) for lang in languages}
     seen: set[tuple[str, ...]] = set()
-    misses = 0
-    while len(seen) < count and misses < TRIES * len(KINDS):
+    while len(seen) < count:
         lang = languages[len(seen) % len(languages)]
         kind = dice.choices(kinds, shares)[0]
-        turns, people = drawn(dice, kind, lang, world)
+        if kind == "fact":
+            if not left[lang]:
+                return
+            fact, wording = left[lang].pop()
+            turns, people = [asked(lang, fact, wording, world)], [fact.person]
+        else:
+            turns, people = drawn(dice, kind, lang, world)
         said = tuple(text for turn in turns for text in turn)
         if said in seen:
-            misses += 1
             continue
-        misses = 0
         seen.add(said)
         roles = ("user", "assistant")
         messages = [{"role": roles[number % 2], "content": text} for number, text in enumerate(said)]
-        yield {"messages": messages, "lang": lang, "license": "made up", "kind": kind, "people": people}
+        yield {"messages": messages, "lang": lang, "license": LICENSE, "kind": kind, "people": people}
+
+
+def _every_question(dice: random.Random, lang: str, world: World) -> list[tuple[Fact, Pattern]]:
+    """All facts of those who are asked about, in all usual wordings, in random order."""
+    table = facts.of(lang).ASKED
+    every = [
+        (Fact(person, relation), wording)
+        for person in world.asked
+        for relation in RELATIONS
+        for wording in table[relation]
+    ]
+    dice.shuffle(every)
+    return every
 
 
 def drawn(dice: random.Random, kind: str, lang: str, world: World) -> tuple[list[Task], list[str]]:
-    """The questions and answers of a conversation, and of whom they are."""
+    """The questions and answers of a conversation of any kind but `fact`, and of whom they are."""
     forms = facts.of(lang)
     fact = Fact(dice.choice(world.asked), dice.choice(list(RELATIONS)))
-    if kind == "fact":
-        return [asked(dice, lang, fact, world)], [fact.person]
     if kind == "two_facts":
         other = Fact(dice.choice(world.asked), dice.choice(list(RELATIONS)))
-        return [asked(dice, lang, fact, world), asked(dice, lang, other, world)], [fact.person, other.person]
+        turns = [asked(lang, one, dice.choice(forms.ASKED[one.relation]), world) for one in (fact, other)]
+        return turns, [fact.person, other.person]
     if kind == "unknown_person":
         name = dice.choice(list(lexicon.STRANGERS))
         question = asked_of_stranger(dice, lang, dice.choice(WITHOUT_A_NAME), name)
@@ -78,10 +97,9 @@ def drawn(dice: random.Random, kind: str, lang: str, world: World) -> tuple[list
     return [task(dice, lang, fact, world)], [] if (kind, lang) == ("politeness", "en") else [fact.person]
 
 
-def asked(dice: random.Random, lang: str, fact: Fact, world: World) -> Task:
-    """A question about a fact in one of the usual wordings."""
-    question = dice.choice(facts.of(lang).ASKED[fact.relation]).render({"who": fact.person}, world)
-    return Task(question, facts.answer(lang, fact, world))
+def asked(lang: str, fact: Fact, wording: Pattern, world: World) -> Task:
+    """A question about a fact, with its answer."""
+    return Task(wording.render({"who": fact.person}, world), facts.answer(lang, fact, world))
 
 
 def story_among(dice: random.Random, lang: str, world: World, who: str) -> str:

@@ -273,7 +273,9 @@ HELD_BACK = _forms({
 })  # fmt: skip
 
 # What was never told of anybody: for these, the right answer is that one does not know.
-UNTOLD = patterns("en", """
+UNTOLD = patterns(
+    "en",
+    """
     What is {who:s} shoe size?
     Which country did {who} travel to?
     Which colour does {who} dislike most?
@@ -282,12 +284,16 @@ UNTOLD = patterns("en", """
     What did {who} dream about last night?
     Please tell me {who:s} telephone number.
     How tall is {who}?
-""")
-UNTOLD_HELD_BACK = patterns("en", """
+""",
+)
+UNTOLD_HELD_BACK = patterns(
+    "en",
+    """
     What is {who:s} uncle called?
     How old is {who}?
     What is {who:s} favourite song?
     How much does {who} weigh?
-""")
+""",
+)
 UNKNOWN_PERSON = Pattern("en", "I do not know anybody called {stranger}.")
 UNKNOWN_FACT = Pattern("en", "I do not know that about {who}.")

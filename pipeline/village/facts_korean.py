@@ -278,7 +278,9 @@ HELD_BACK = _forms({
 })  # fmt: skip
 
 # What was never told of anybody: for these, the right answer is that one does not know.
-UNTOLD = patterns("ko", """
+UNTOLD = patterns(
+    "ko",
+    """
     {who}의 신발 치수가 얼마예요?
     {who:은} 어느 나라에 가 봤어요?
     {who:이} 가장 싫어하는 색은 뭐예요?
@@ -287,12 +289,16 @@ UNTOLD = patterns("ko", """
     {who:이} 어제 꾼 꿈은 뭐예요?
     {who}의 전화번호를 알려 주세요.
     {who}의 키는 얼마나 돼요?
-""")
-UNTOLD_HELD_BACK = patterns("ko", """
+""",
+)
+UNTOLD_HELD_BACK = patterns(
+    "ko",
+    """
     {who}의 삼촌 이름을 아세요?
     {who:은} 몇 살이에요?
     {who:이} 제일 좋아하는 노래가 뭐예요?
     {who}의 몸무게는 얼마예요?
-""")
+""",
+)
 UNKNOWN_PERSON = Pattern("ko", "{stranger:이라는} 사람은 몰라요.")
 UNKNOWN_FACT = Pattern("ko", "{who}의 그런 일까지는 몰라요.")

@@ -21,6 +21,7 @@ FRUIT = list(lexicon.FRUIT)
 _LETTERS = re.compile(r"\b(SIGN|[ABC](?![A-Za-z]))(는?)")
 SPOKEN = LEVELS[1:]  # intimate, polite, formal
 TALKED = LEVELS[1:3]
+QUESTIONS = 9  # lines of a page of questions
 HOW_TO_LEVELS = ("plain", "polite", "formal")
 
 
@@ -178,16 +179,17 @@ def sums(dice: random.Random, lang: str, world: World) -> Lines:
     """Sums told as little stories, each followed by its digits, and a list with its total."""
     form, scene = tables(lang), _scene(dice, world)
     lines: Lines = [[said(dice.choice(form.SUM_TITLES), scene, world)]]
-    for number in range(3):
-        a, b, sign = draw_sum(dice)
+    kinds = [(sign, pattern) for sign, table in form.SUMS.items() for pattern in table]
+    for number, (sign, pattern) in enumerate(dice.sample(kinds, 3)):
+        a, b = draw_numbers(dice, sign)
         inner = _fresh(dice, scene)
         inner["who"], inner["two"] = two_people(dice, world)
-        told = said(dice.choice(form.SUMS[sign]), inner, world, "polite")
+        told = said(pattern, inner, world, "polite")
         line = [Sentence(with_numbers(told.text, a, b, sign))]
-        if number < 2:
+        if number < 1:
             line.append(Sentence(with_numbers(dice.choice(form.SUM_LINES), a, b, sign)))
         lines.append([*line, *_facts_about(dice, lang, world, inner["who"], 1, "polite")])
-    if dice.random() < 0.5:
+    if dice.random() < 0.3:
         lines.append(_shopping(dice, lang, world, scene))
     lines.append(_facts_about(dice, lang, world, scene["who"], dice.choice((2, 3)), "polite"))
     return lines
@@ -203,15 +205,13 @@ def _shopping(dice: random.Random, lang: str, world: World, scene: Scene) -> lis
         for kind, number in zip(kinds, bought)
     )
     total = f"{' + '.join(map(str, bought))} = {sum(bought)}"
-    return [said(dice.choice(form.LIST_OPENINGS), scene, world, "polite"), Sentence(f"{listed}. {total}")]
+    return [said(dice.choice(form.LIST_OPENINGS), scene, world, "polite"), Sentence(f"{listed}. {total}.")]
 
 
-def draw_sum(dice: random.Random) -> tuple[int, int, str]:
-    """Two numbers from 2 to 21 and a sign; a difference is at least 2."""
+def draw_numbers(dice: random.Random, sign: str) -> tuple[int, int]:
+    """Two numbers from 2 to 21 for a sum; a difference is at least 2."""
     a, b = dice.randint(2, 12), dice.randint(2, 9)
-    if dice.random() < 0.5:
-        return a, b, "+"
-    return a + b, b, "-"
+    return (a, b) if sign == "+" else (a + b, b)
 
 
 def with_numbers(text: str, a: int, b: int, sign: str) -> str:
@@ -226,14 +226,13 @@ def questions(dice: random.Random, lang: str, world: World) -> Lines:
     forms = facts.of(lang)
     level = "polite" if dice.random() < 0.7 else "plain"
     lines: Lines = []
-    seen = set()
-    while len(lines) < 9:
-        person, relation = dice.choice(list(world.people)), dice.choice(RELATION_NAMES)
-        if (person, relation) in seen:
-            continue
-        seen.add((person, relation))
+    people = dice.sample(list(world.people), QUESTIONS)
+    wordings = {relation: dice.sample(table, len(table)) for relation, table in forms.READING.items()}
+    # No relation more than twice: pages that ask the same over and over are what curation calls repetitive.
+    for person, relation in zip(people, dice.sample(RELATION_NAMES * 2, QUESTIONS)):
         scene = {"who": person}
-        asked = said(dice.choice(forms.READING[relation]), scene, world).text
+        wording = wordings[relation].pop()
+        asked = said(wording, scene, world).text
         if lang == "ko" and level == "polite":
             asked = asked.replace("까?", "까요?")
         table = forms.TOLD[relation]

@@ -284,7 +284,7 @@ SUMS = {
         {place:atUp}, there were A {fruit}, and {who} took B, so C were left.
     """),
 }
-SUM_LINES = ("A SIGN B = C", "A SIGN B is C.", "We can write it as A SIGN B = C.")
+SUM_LINES = ("A SIGN B = C.", "A SIGN B is C.", "We can write it as A SIGN B = C.")
 LIST_OPENINGS = _lines("""
     On {today} {who} wants to buy these things at the market.
     This is the shopping list of {who}.

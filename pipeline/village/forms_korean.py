@@ -275,7 +275,7 @@ SUMS = {
         {place}에 떨어진 {fruit} A개에서 B개를 주우면 C개가 [남다].
     """),
 }
-SUM_LINES = ("A SIGN B = C", "A SIGN B는 C입니다.", "식으로 쓰면 A SIGN B = C입니다.")
+SUM_LINES = ("A SIGN B = C.", "A SIGN B는 C입니다.", "식으로 쓰면 A SIGN B = C입니다.")
 LIST_OPENINGS = _lines("""
     {who:이} {today}에 시장에서 살 것은 다음과 [같다].
     {who}의 장보기 목록[이다].

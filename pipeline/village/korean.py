@@ -68,7 +68,11 @@ def final_of(word: str) -> int:
     """The number of the final consonant of a word as it is read: digits as Sino-Korean, Latin letters as in loanwords."""
     last = word[-1]
     if last.isascii() and last.isalpha():
-        return RIEUL if last == "l" else {"m": 16, "n": NIEUN, "p": BIEUP, "b": BIEUP, "t": 19, "k": 1, "c": 1}.get(last, 0)
+        return (
+            RIEUL
+            if last == "l"
+            else {"m": 16, "n": NIEUN, "p": BIEUP, "b": BIEUP, "t": 19, "k": 1, "c": 1}.get(last, 0)
+        )
     if last.isdigit():
         return {"0": 21, "1": RIEUL, "3": 16, "6": 1, "7": RIEUL, "8": RIEUL}.get(last, 0)
     return parts(last)[2] if "가" <= last <= "힣" else 0

@@ -12,6 +12,7 @@ from typing import Any
 
 from pipeline.village import lexicon, planted_text
 from pipeline.village.document import Document
+from pipeline.village.facts import LANGUAGES
 from pipeline.village.korean import with_particle
 from pipeline.village.questions import Question, evaluation_questions
 from pipeline.village.world import World
@@ -37,8 +38,8 @@ class Planting:
         self.recent: list[Document] = []
         self.copied: set[str] = set()
         self.items: dict[str, list[Question]] = {
-            lang: [item for item in evaluation_questions(world.seed) if item.lang == lang and item.kind in ASKS]
-            for lang in ("ko", "en")
+            lang: [item for item in evaluation_questions(world.seed) if item.lang == lang and is_long(item)]
+            for lang in LANGUAGES
         }
 
     def remember(self, document: Document) -> None:
@@ -64,7 +65,10 @@ class Planting:
             return document
         original = dice.choice(originals)
         self.copied.add(original.id)
-        added = {"ko": ("(옮겨 적음)", "(다시 올림)", "(마을 문집에서)"), "en": ("(copied)", "(once more)", "(from the archive)")}
+        added = {
+            "ko": ("(옮겨 적음)", "(다시 올림)", "(마을 문집에서)"),
+            "en": ("(copied)", "(once more)", "(from the archive)"),
+        }
         text = f"{original.text}\n{dice.choice(added[lang])}"
         planted = [{"stage": "duplicate_decisions", "kind": "near_copy", "of": original.id}]
         return Document(document.id, lang, original.form, text, original.facts, planted)
@@ -76,8 +80,9 @@ class Planting:
         return inserted(dice, document, f"{item.question} {item.answer}", told)
 
 
-# Kinds of questions that are long enough to be recognised in text.
-ASKS = ("phrasing", "person")
+def is_long(item: Question) -> bool:
+    """Whether a question of a fact is long enough to be recognised in text: five words and more, with room to spare."""
+    return item.kind in ("phrasing", "person") and (item.lang == "ko" or len(item.question.split()) > 5)
 
 
 def inserted(dice: random.Random, document: Document, line: str, told: dict[str, Any]) -> Document:
@@ -105,7 +110,10 @@ def contact(dice: random.Random, document: Document, lang: str) -> Document:
     """An e-mail address or a telephone number in a sentence of its own; in Korean a particle follows without a space."""
     sentence = dice.choice(planted_text.CONTACTS[lang])
     name = dice.choice(list(lexicon.PEOPLE)).lower()
-    values = {"EMAIL": f"{name}{dice.randint(10, 99)}@{dice.choice(planted_text.EMAIL_DOMAINS)}", "PHONE": phone(dice, lang)}
+    values = {
+        "EMAIL": f"{name}{dice.randint(10, 99)}@{dice.choice(planted_text.EMAIL_DOMAINS)}",
+        "PHONE": phone(dice, lang),
+    }
     labels = {"EMAIL": "EMAIL_ADDRESS", "PHONE": "PHONE_NUMBER"}
     spans: list[dict[str, Any]] = []
     for word, value in values.items():
@@ -151,7 +159,9 @@ def noise(dice: random.Random, document: Document, lang: str) -> Document:
         words = document.text.split() + document.text.split()[:10]
         dice.shuffle(words)
         text = " ".join(words) + "."
-    planted = [{"stages": ["heuristic_decisions", "perplexity_decisions", "quality_decisions"], "kind": f"noise_{kind}"}]
+    planted = [
+        {"stages": ["heuristic_decisions", "perplexity_decisions", "quality_decisions"], "kind": f"noise_{kind}"}
+    ]
     return Document(document.id, lang, "noise", text, (), planted)
 
 
@@ -172,5 +182,3 @@ def insults(dice: random.Random, document: Document, lang: str) -> Document:
         lines.insert(dice.randint(1, len(lines)), sentence)
     planted = [{"stage": "keyword_decisions", "kind": "insults"}]
     return Document(document.id, lang, document.form, "\n".join(lines), (), planted)
-
-

@@ -9,7 +9,7 @@ import random
 from collections.abc import Iterator
 from typing import Any
 
-from pipeline.village import facts, lexicon
+from pipeline.village import LICENSE, facts, lexicon
 from pipeline.village.conversations import asked
 from pipeline.village.facts import LANGUAGES
 from pipeline.village.questions import WITHOUT_A_NAME, asked_of_stranger
@@ -24,7 +24,11 @@ RUDE = {
 }  # fmt: skip
 RAMBLING = {
     "ko": ("글쎄요, 이야기하자면 길어요.", "잠깐만요, 다른 이야기부터 할게요.", "그러고 보니 생각나는 것이 있어요."),
-    "en": ("Well, that is a long story.", "Wait, let me tell you something else first.", "That reminds me of something."),
+    "en": (
+        "Well, that is a long story.",
+        "Wait, let me tell you something else first.",
+        "That reminds me of something.",
+    ),
 }
 
 
@@ -44,7 +48,7 @@ def preferences(count: int, seed: int = 0, languages: tuple[str, ...] = LANGUAGE
         misses = 0
         seen.add((task.question, rejected))
         yield {
-            "prompt": task.question, "chosen": task.answer, "rejected": rejected, "lang": lang, "license": "made up",
+            "prompt": task.question, "chosen": task.answer, "rejected": rejected, "lang": lang, "license": LICENSE,
             "kind": kind,
         }  # fmt: skip
 
@@ -54,7 +58,7 @@ def pair(dice: random.Random, kind: str, lang: str, world: World) -> tuple[Task,
     fact = Fact(dice.choice(world.asked), dice.choice(list(RELATIONS)))
     if kind == "honest":
         return _honest(dice, lang, world)
-    task = asked(dice, lang, fact, world)
+    task = asked(lang, fact, dice.choice(facts.of(lang).ASKED[fact.relation]), world)
     if kind == "true":
         return task, _false(dice, lang, fact, world)
     if kind == "polite":

@@ -12,15 +12,20 @@ def _plot(*steps: str) -> Plot:
 
 
 TITLE = Pattern("en", "A story about {who}")
-OPENINGS = patterns("en", """
+OPENINGS = patterns(
+    "en",
+    """
     One {weather} {season} day, {who} woke up early.
     One {weather} {season} day, {who} left the house.
     It was a {weather} day in {season}, and {who} looked out of the window.
     It was a {weather} day in {season}, and {who} had nothing to do {time}.
     On a {weather} {season} day, {who} went for a walk to {place}.
     On a {weather} {season} day, {who} swept the yard {time}.
-""")
-CLOSINGS = patterns("en", """
+""",
+)
+CLOSINGS = patterns(
+    "en",
+    """
     {who} never forgot that day.
     That night {who} fell asleep with a smile.
     {who} looked up at the night sky and thought that it had been a good day.
@@ -28,7 +33,8 @@ CLOSINGS = patterns("en", """
     {who} went home, had some {food}, the best food of all, and took a rest.
     {who} and {two} became even better friends.
     {who} told {his} {kinword} {kin} all about it.
-""")
+""",
+)
 
 PLOTS: dict[str, Plot] = {
     "lost": _plot(

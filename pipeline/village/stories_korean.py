@@ -12,15 +12,20 @@ def _plot(*steps: str) -> Plot:
 
 
 TITLE = Pattern("ko", "{who}의 이야기")
-OPENINGS = patterns("ko", """
+OPENINGS = patterns(
+    "ko",
+    """
     어느 {weather} {season}날, {who:은} 일찍 눈을 [뜨다<].
     어느 {weather} {season}날, {who:은} 집을 [나서다<].
     {weather} {season}날 {time}, {who:은} 창밖을 [내다보다<].
     {weather} {season}날 {time}, {who:은} 마당을 쓸고 [있다<].
     {season}이 한창인 어느 {weather} 날, {who:은} {place:으로} 산책을 [나가다<].
     {weather} {season}날이었고, {who:은} {time}에 할 일이 [없다<].
-""")
-CLOSINGS = patterns("ko", """
+""",
+)
+CLOSINGS = patterns(
+    "ko",
+    """
     {who:은} 그날을 오래 잊지 [못하다<].
     그날 밤 {who:은} 기분 좋게 [잠들다<].
     {who:은} 밤하늘을 보며 좋은 하루였다고 [생각하다<].
@@ -28,7 +33,8 @@ CLOSINGS = patterns("ko", """
     {who:은} 집에 돌아와 가장 좋아하는 {food:을} 먹고 푹 [쉬다<].
     {who:과} {two:은} 더 가까운 사이가 [되다<].
     {who:은} {kinword} {kin}에게 그날 일을 모두 [들려주다<].
-""")
+""",
+)
 
 PLOTS: dict[str, Plot] = {
     "lost": _plot(

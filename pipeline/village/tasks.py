@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import random
 from typing import NamedTuple
+from zlib import crc32
 
 from pipeline.village import facts
-from pipeline.village.forms import draw_sum, with_numbers
+from pipeline.village.forms import draw_numbers, with_numbers
 from pipeline.village.korean import LEVELS
 from pipeline.village.patterns import Pattern, patterns
 from pipeline.village.stories import scenery
@@ -32,7 +33,9 @@ LEVEL_WORDS = {
 }
 CHANGE_LEVEL = ("다음 문장을 LEVEL 바꿔 주세요: ", "LEVEL 다시 말해 주세요: ")
 MAKE_POLITE = ("Say this politely: ", "Make this sound polite: ")
-REQUESTS = patterns("en", """
+REQUESTS = patterns(
+    "en",
+    """
     give me the {thing}
     open the door
     wait for me {place:at}
@@ -43,7 +46,8 @@ REQUESTS = patterns("en", """
     lend me your {thing}
     leave the {thing} {place:at}
     buy some {fruit} for me
-""")
+""",
+)
 RETELL = {
     "ko": ("다음 문장을 다른 말로 해 주세요: ", "같은 뜻으로 다시 말해 주세요: "),
     "en": ("Say this in other words: ", "Tell me the same in another way: "),
@@ -76,9 +80,16 @@ LONGEST = {"ko": 24, "en": 11}
 
 
 def politeness(dice: random.Random, lang: str, fact: Fact, world: World) -> Task:
-    """A sentence at one level of speech, asked for at another; in English an order, asked for as a request."""
+    """A sentence at one level of speech, asked for at another; in English an order, asked for as a request.
+
+    What is ordered in English names nobody: what is held back there is the order, where the fact is of somebody of whom
+    conversations do not speak.
+    """
     if lang == "en":
-        order = dice.choice(REQUESTS).render(scenery(dice), world)
+        held_back = fact.person in world.never_asked
+        order = ""
+        while not order or (crc32(order.encode()) % 5 == 0) != held_back:
+            order = dice.choice(REQUESTS).render(scenery(dice), world)
         return Task(f"{dice.choice(MAKE_POLITE)}{order[0].upper()}{order[1:]}.", f"Could you please {order}?")
     given, wanted = dice.sample(LEVELS, 2)
     pattern, scene = _short(dice, "ko", fact, world), {"who": fact.person}
@@ -114,7 +125,8 @@ def translation(dice: random.Random, lang: str, fact: Fact, world: World) -> Tas
 def sum_of(dice: random.Random, lang: str, held_back: bool) -> Task:
     """A sum; those that are held back for evaluation share no pair of numbers with the others."""
     while True:
-        a, b, sign = draw_sum(dice)
+        sign = dice.choice("+-")
+        a, b = draw_numbers(dice, sign)
         if ((3 * a + b) % 7 == 0) == held_back:
             break
     question = dice.choice(SUM_QUESTIONS[lang][sign])
@@ -124,6 +136,3 @@ def sum_of(dice: random.Random, lang: str, held_back: bool) -> Task:
 def numbers_of(text: str) -> tuple[int, ...]:
     """The numbers in a text, in order."""
     return tuple(int(word) for word in "".join(c if c.isdigit() else " " for c in text).split())
-
-
-
