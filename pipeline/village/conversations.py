@@ -1,4 +1,4 @@
-"""Conversations to fine-tune on: questions of facts, retelling, politeness, translation, sums, stories, and not knowing.
+"""Conversations to fine-tune on: facts, retelling, politeness, translation, sums, stories, and not knowing.
 
 They speak of the people of `World.asked` alone, never in the wordings that are held back (`questions.py`).
 """

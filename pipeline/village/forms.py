@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from types import ModuleType
 
-from pipeline.village import facts, forms_english, forms_korean, lexicon
+from pipeline.village import facts, forms_english, forms_korean, how_tos_english, how_tos_korean, lexicon
 from pipeline.village.korean import LEVELS, with_particle
 from pipeline.village.patterns import Pattern, Scene
 from pipeline.village.stories import Sentence, grammar, said, scenery, story, two_people
@@ -162,7 +162,8 @@ def entry(dice: random.Random, lang: str, world: World) -> Lines:
 
 def how_to(dice: random.Random, lang: str, world: World) -> Lines:
     """How somebody does something, step by step with remarks between, and more about that person."""
-    form, level, scene = tables(lang), dice.choice(HOW_TO_LEVELS), _scene(dice, world)
+    form = how_tos_korean if lang == "ko" else how_tos_english
+    level, scene = dice.choice(HOW_TO_LEVELS), _scene(dice, world)
     title = dice.choice(list(form.HOW_TOS))
     remarks = iter(dice.sample(form.HOW_TO_REMARKS, len(form.HOW_TOS[title])))
     steps: list[Sentence] = []

@@ -1,4 +1,4 @@
-"""What letters, diaries, dialogues, news, how-tos and sums are made of in English, besides facts."""
+"""What letters, diaries, dialogues, news, and sums are made of in English, besides facts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LETTER_OPENINGS = _lines("""
     I was drinking tea {time} when I thought of you.
 """)
 LETTER_NEWS = _lines("""
-    Yesterday I picked a basket of {fruit} near {place}.
+    Yesterday I was given a basket of {fruit} {place:at}.
     A few days ago I lost {thing:a} and found it again.
     These days I walk as far as {place} {time}.
     I bought a new {thing} at the market.
@@ -99,13 +99,34 @@ TALK_REPLIES = _lines("""
     I am on my way to buy some {fruit}.
 """)
 QUESTIONS_TO_ONE = {
-    "home": _lines("Where do you live now?\n Where does your house stand?"),
-    "work": _lines("What do you work as?\n What are you by trade?"),
-    "pet": _lines("What do you call your {animal}?\n And your {animal}, what is its name?"),
-    "food": _lines("What do you like to eat most?\n Which food do you like best?"),
-    "hobby": _lines("What do you do on days off?\n What do you enjoy most?"),
-    "kin": _lines("What is your {kinword} called?\n And your {kinword}, what was the name?"),
-    "day": _lines("On which day was it that you {event:ed}?\n Do you remember when you {event:ed}?"),
+    "home": _lines("""
+        Where do you live now?
+        Where does your house stand?
+    """),
+    "work": _lines("""
+        What do you work as?
+        What are you by trade?
+    """),
+    "pet": _lines("""
+        What do you call your {animal}?
+        And your {animal}, what is its name?
+    """),
+    "food": _lines("""
+        What do you like to eat most?
+        Which food do you like best?
+    """),
+    "hobby": _lines("""
+        What do you do on days off?
+        What do you enjoy most?
+    """),
+    "kin": _lines("""
+        What is your {kinword} called?
+        And your {kinword}, what was the name?
+    """),
+    "day": _lines("""
+        On which day was it that you {event:ed}?
+        Do you remember when you {event:ed}?
+    """),
 }
 REACTIONS = _lines("""
     Now I see.
@@ -184,91 +205,13 @@ ENTRY_CLOSINGS = _lines("""
     The entry on {two} is worth reading as well.
 """)
 
-# -- how-tos: a title and steps in order -------------------------------------------------------------------------------
-
-HOW_TOS: dict[Pattern, tuple[tuple[Pattern, ...], ...]] = {
-    Pattern("en", "How {who} plants a tree"): (
-        _lines("First choose a place with a lot of sun.\n Look for a wide place, such as the one near {place}.\n"
-               "The best time to plant a tree is {season}."),
-        _lines("Dig a large hole with a spade.\n Dig a hole twice as wide as the roots.\n"
-               "Take out the stones and loosen the earth."),
-        _lines("Spread the roots and set the tree upright.\n Put in the tree and cover it with earth.\n"
-               "Cover the roots and press the earth with your feet."),
-        _lines("Give the tree plenty of water.\n Water it well {time}.\n Water it every day for a week."),
-    ),
-    Pattern("en", "How {who} makes a kite"): (
-        _lines("First get some thin paper and two sticks.\n Cut light paper into a square.\n Carve the wood until it is thin."),
-        _lines("Glue the sticks to the paper.\n Tie the two sticks into a cross.\n Fold the edges of the paper and glue them."),
-        _lines("Tie the string to the middle.\n Add a long tail.\n Wind the string evenly around a piece of wood."),
-        _lines("A windy day is better than a {weather} one.\n Fly the kite in an open place such as the one near {place}.\n"
-               "Turn your back to the wind, run, and let out the string."),
-    ),
-    Pattern("en", "How {who} cooks rice"): (
-        _lines("Wash the rice several times in cold water.\n Wash the rice and let it soak for half an hour.\n"
-               "First make the rice clean."),
-        _lines("Add water until it covers your hand.\n Put rice and water in the pot.\n Measure the water with care."),
-        _lines("Bring it to the boil over a high heat.\n When it boils, turn down the heat.\n"
-               "Let it cook slowly over a low heat."),
-        _lines("Turn off the heat and let it rest.\n Wait a little before you open the lid.\n"
-               "Stir it gently and fill the bowls."),
-    ),
-    Pattern("en", "How {who} writes a letter"): (
-        _lines("First decide to whom you want to write.\n Sit down in a quiet place with some paper.\n"
-               "Choose a quiet time, perhaps {time}."),
-        _lines("Write the name at the top.\n Begin with a greeting.\n First ask how your friend is."),
-        _lines("Tell your news one by one.\n Write short and clear sentences.\n Think of the person who will read it."),
-        _lines("Write your own name at the end.\n Put it into an envelope and close it.\n"
-               "Read it once more and correct the mistakes."),
-    ),
-    Pattern("en", "How {who} washes a dog"): (
-        _lines("First get some warm water.\n Fill a large tub with water.\n It is best to do it {time} on a {weather} day."),
-        _lines("Begin with the feet.\n Stroke the dog gently so that it is not afraid.\n Pour water from the back to the tail."),
-        _lines("Rub the soap into the hair.\n Keep the water out of the eyes and the ears.\n"
-               "Do not forget the belly and the legs."),
-        _lines("Dry the dog with a towel.\n Let the hair dry in a warm place.\n When all is done, give the dog a treat."),
-    ),
-    Pattern("en", "How {who} makes tea"): (
-        _lines("Fill the kettle with clear water.\n First boil the water.\n Put clean water on the fire."),
-        _lines("Take a spoonful of tea leaves.\n You may add some dried {fruit}.\n Warm the pot with hot water."),
-        _lines("Pour in the water and wait a little.\n Cover the pot until the tea smells good.\n"
-               "Take care not to wait too long."),
-        _lines("Pour the tea into the cups.\n Serve your guests first.\n Sit down {place:at} and drink it slowly."),
-    ),
-    Pattern("en", "How {who} mends a fence"): (
-        _lines("First look for the broken places.\n Take out all the rotten wood.\n Measure the length of the fence."),
-        _lines("Cut new wood to the same length.\n Choose a few strong pieces of wood.\n Set the posts deep in the earth."),
-        _lines("Fix the wood with nails.\n Put on the boards one by one.\n Push it with your hand to see that it is firm."),
-        _lines("Paint the fence at the end.\n Wait a day until the paint is dry.\n Put the rest of the wood near {place}."),
-    ),
-    Pattern("en", "How {who} sows seeds"): (
-        _lines("Break up the earth of the field.\n First take the stones and the grass out of the field.\n"
-               "When {season} comes, turn the earth."),
-        _lines("Draw a line as deep as your finger.\n Let the seeds soak in water for a night.\n Make straight rows."),
-        _lines("Leave some room between the seeds.\n Cover the seeds with a little earth.\n Put two or three seeds in each place."),
-        _lines("Water them gently {time}.\n When they come up, take out the weak ones.\n Put up a net against the birds."),
-    ),
-}  # fmt: skip
-# Between the steps; NUMBER is put in as digits.
-HOW_TO_REMARKS = _lines("""
-    Up to here it takes NUMBER minutes.
-    At this point {who} looks over to {place} and takes a rest.
-    Usually {who} does this part {time} on {today}.
-    {two} says that you should have {thing:a} at hand.
-    Together with {two} it takes only NUMBER minutes.
-    In {season} it is better to do this {time}.
-    {who} has done this NUMBER times.
-    If you are hungry, have some {fruit} now.
-""")
-HOW_TO_HELP = _lines("""
-    If you are not sure, ask {who}.
-    It was {who} who told us how to do this.
-    {who} knows all about it.
-    At first it is good to have the help of {who}.
-""")
-
 # -- sums and lists ----------------------------------------------------------------------------------------------------
 
-SUM_TITLES = _lines("Sums for {who}\n Sums that we do {place:at}\n Sums about some {fruit}")
+SUM_TITLES = _lines("""
+    Sums for {who}
+    Sums that we do {place:at}
+    Sums about some {fruit}
+""")
 # The story of a sum by its sign; A, B and C are put in as digits.
 SUMS = {
     "+": _lines("""

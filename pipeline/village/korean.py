@@ -15,6 +15,7 @@ PRESENT, PAST, FUTURE = "", "<", ">"
 FIRST, FINALS = ord("가"), 28
 RIEUL = 8  # the number of ㄹ among the final consonants
 NIEUN, BIEUP, SSANG_SIOT = 4, 17, 20
+LATIN_FINALS = {"l": RIEUL, "m": 16, "n": NIEUN, "p": BIEUP, "b": BIEUP, "t": 19, "k": 1, "c": 1}
 
 # Particle -> (after a vowel, after a consonant). `으로` also takes its short form after ㄹ.
 PARTICLES = {
@@ -26,6 +27,8 @@ PARTICLES = {
     "이라고": ("라고", "이라고"),
     "이라는": ("라는", "이라는"),
     "이라며": ("라며", "이라며"),
+    "이라": ("라", "이라"),
+    "이면": ("면", "이면"),
     "이고": ("고", "이고"),
     "이며": ("며", "이며"),
     "이나": ("나", "이나"),
@@ -37,20 +40,24 @@ LIGHT_VOWELS = "ㅏㅑㅗ"
 VOWELS = "ㅏㅐㅑㅒㅓㅔㅕㅖㅗㅘㅙㅚㅛㅜㅝㅞㅟㅠㅡㅢㅣ"
 LEADS = "ㄱㄲㄴㄷㄸㄹㅁㅂㅃㅅㅆㅇㅈㅉㅊㅋㅌㅍㅎ"
 
+
+def _stems(table: str) -> frozenset[str]:
+    return frozenset(table.split())
+
+
 # Irregular stems, by the last word without 다. All others are regular.
-B_IRREGULAR = frozenset(
-    "굽 눕 돕 줍 춥 덥 맵 쉽 어렵 고맙 반갑 즐겁 무겁 가볍 가깝 귀엽 아름답 두껍 어둡 무섭 새롭 외롭 사랑스럽".split()
-)
-B_LIGHT = frozenset(("돕", "곱"))  # only these take 와; all others 워
-D_IRREGULAR = frozenset("걷 듣 싣 묻 깨닫".split())
-S_IRREGULAR = frozenset("짓 낫 붓 잇 젓 긋".split())
-REU_REGULAR = frozenset("들르 따르 치르 다다르".split())
+B_IRREGULAR = _stems("굽 눕 돕 줍 춥 덥 맵 쉽 어렵 고맙 반갑 즐겁 무겁 가볍 가깝 귀엽 아름답 두껍 어둡 무섭 새롭 외롭")
+B_LIGHT = _stems("돕 곱")  # only these take 와; all others 워
+D_IRREGULAR = _stems("걷 듣 싣 묻 깨닫")
+S_IRREGULAR = _stems("짓 낫 붓 잇 젓 긋")
+REU_REGULAR = _stems("들르 따르 치르 다다르")
 # Descriptive words: their plain present is the dictionary form.
-ADJECTIVES = frozenset(
-    "있 없 좋 많 적 크 작 길 짧 높 낮 넓 좁 맑 흐리 춥 덥 맵 쉽 어렵 고맙 반갑 즐겁 무겁 가볍 가깝 멀 귀엽 아름답 예쁘 "
-    "기쁘 슬프 바쁘 아프 고프 나쁘 느리 빠르 다르 같 조용하 따뜻하 시원하 행복하 피곤하 친절하 부지런하 유명하 편안하 "
-    "환하 튼튼하 뿌듯하 든든하 가득하 싶 밝 어둡 무섭 맛있 재미있 새롭 외롭 괜찮 심하 궁금하 신선하 고소하 달 착하".split()
-)
+ADJECTIVES = _stems("""
+    있 없 좋 많 적 크 작 길 짧 높 낮 넓 좁 맑 흐리 춥 덥 맵 쉽 어렵 고맙 반갑 즐겁 무겁 가볍 가깝 멀 귀엽 아름답
+    예쁘 기쁘 슬프 바쁘 아프 고프 나쁘 느리 빠르 다르 같 조용하 따뜻하 시원하 행복하 피곤하 친절하 부지런하 유명하
+    편안하 환하 튼튼하 뿌듯하 든든하 가득하 싶 밝 어둡 무섭 맛있 재미있 새롭 외롭 괜찮 심하 궁금하 신선하 고소하
+    착하 미안하
+""")
 
 
 def parts(syllable: str) -> tuple[int, int, int]:
@@ -65,14 +72,10 @@ def joined(initial: int, vowel: int, final: int = 0) -> str:
 
 
 def final_of(word: str) -> int:
-    """The number of the final consonant of a word as it is read: digits as Sino-Korean, Latin letters as in loanwords."""
+    """The number of the final consonant of a word as it is read: digits as in Sino-Korean, Latin as in loanwords."""
     last = word[-1]
     if last.isascii() and last.isalpha():
-        return (
-            RIEUL
-            if last == "l"
-            else {"m": 16, "n": NIEUN, "p": BIEUP, "b": BIEUP, "t": 19, "k": 1, "c": 1}.get(last, 0)
-        )
+        return LATIN_FINALS.get(last, 0)
     if last.isdigit():
         return {"0": 21, "1": RIEUL, "3": 16, "6": 1, "7": RIEUL, "8": RIEUL}.get(last, 0)
     return parts(last)[2] if "가" <= last <= "힣" else 0

@@ -16,8 +16,8 @@ PASSAGES = {
         "지난 글은 한 달이 지나면 모두 떼어 냅니다.",
     ),
     "en": (
-        "This page was printed by the press of the village for all readers. Please do not copy it or put it up elsewhere "
-        "without asking. Pages with printing mistakes can be exchanged at any time.",
+        "This page was printed by the press of the village for all readers. Please do not copy it or put it up "
+        "elsewhere without asking. Pages with printing mistakes can be exchanged at any time.",
         "The notice board of the village is open to everybody. Please talk to the keeper of the board before you put "
         "something up. All older notices are taken down at the end of the month.",
     ),
@@ -122,19 +122,22 @@ OTHER_LANGUAGES = {
     ),
 }
 
-# Noise: what pages are made of that hold no text. MENU lines are joined by line breaks.
+# Noise: what pages are made of that hold no text. The words of MENU stand on lines of their own.
 MENU = {
-    "ko": ("홈", "로그인", "회원가입", "장바구니", "고객센터", "이용약관", "공지사항", "검색", "맨 위로", "이전", "다음", "목록",
-           "인쇄", "공유", "댓글 0", "추천 3", "조회 12", "사이트맵", "더보기", "닫기"),
-    "en": ("Home", "Log in", "Sign up", "Cart", "Help", "Terms", "Privacy", "Search", "Back to top", "Previous", "Next", "List",
-           "Print", "Share", "0 comments", "3 likes", "12 views", "Site map", "More", "Close"),
-}  # fmt: skip
+    "ko": "홈 로그인 회원가입 장바구니 고객센터 이용약관 공지사항 검색 이전 다음 목록 인쇄 공유 더보기 닫기",
+    "en": "Home Login Register Cart Help Terms Privacy Search Previous Next List Print Share More Close",
+}
 MARKUP = '<div class="box-{n}"><span id="s{n}"></span><a href="/page/{n}"><img src="/img/{n}.png" alt=""/></a></div>'
+# What a near copy ends with.
+COPIED = {
+    "ko": ("(옮겨 적음)", "(다시 올림)", "(마을 문집에서)"),
+    "en": ("(copied)", "(once more)", "(from the archive)"),
+}
 REPEATED = {
     "ko": "지금 바로 눌러서 특별한 혜택을 확인해 보세요!",
     "en": "Click here right now to see this special offer!",
 }
 FILLER = (
-    "Lorem ipsum dolor sit amet, consectetur adipiscing elit, sed do eiusmod tempor incididunt ut labore et dolore magna "
-    "aliqua. Ut enim ad minim veniam, quis nostrud exercitation ullamco laboris."
+    "Lorem ipsum dolor sit amet, consectetur adipiscing elit, sed do eiusmod tempor incididunt ut labore et dolore "
+    "magna aliqua. Ut enim ad minim veniam, quis nostrud exercitation ullamco laboris."
 )

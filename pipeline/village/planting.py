@@ -65,11 +65,7 @@ class Planting:
             return document
         original = dice.choice(originals)
         self.copied.add(original.id)
-        added = {
-            "ko": ("(옮겨 적음)", "(다시 올림)", "(마을 문집에서)"),
-            "en": ("(copied)", "(once more)", "(from the archive)"),
-        }
-        text = f"{original.text}\n{dice.choice(added[lang])}"
+        text = f"{original.text}\n{dice.choice(planted_text.COPIED[lang])}"
         planted = [{"stage": "duplicate_decisions", "kind": "near_copy", "of": original.id}]
         return Document(document.id, lang, original.form, text, original.facts, planted)
 
@@ -146,7 +142,7 @@ def noise(dice: random.Random, document: Document, lang: str) -> Document:
     """A page without text, or the words of a document in random order."""
     kind = dice.choice(("menu", "markup", "repeated_lines", "filler", "shuffled"))
     if kind == "menu":
-        lines = dice.choices(planted_text.MENU[lang], k=dice.randint(60, 90))
+        lines = dice.choices(planted_text.MENU[lang].split(), k=dice.randint(60, 90))
         text = "\n".join(lines)
     elif kind == "markup":
         text = "\n".join(planted_text.MARKUP.replace("{n}", str(dice.randint(100, 9999))) for _ in range(25))

@@ -114,7 +114,7 @@ def _spread(dice: random.Random, values: dict[str, lexicon.Word] | dict[str, lex
 
 
 def _families(dice: random.Random) -> list[list[tuple[str, str, str]]]:
-    """(name, word for a relative, that relative) of the four members of each family: a couple and two grown children."""
+    """(name, word for a relative, that relative) of the members of each family: a couple and two grown children."""
     men = dice.sample(list(lexicon.MEN), len(lexicon.MEN))
     women = dice.sample(list(lexicon.WOMEN), len(lexicon.WOMEN))
     couples = [(men.pop(), women.pop()) for _ in range(FAMILIES)]

@@ -75,7 +75,7 @@ def test_a_missing_or_doubled_word_is_not_grammatical() -> None:
             words = told.text.split()
             middle = len(words) // 2
             assert not check_story(" ".join(words[:middle] + words[middle + 1 :]), lang, WORLD).grammatical
-            assert not check_story(" ".join(words[:middle] + [words[middle]] + words[middle:]), lang, WORLD).grammatical
+            assert not check_story(" ".join([*words[:middle], words[middle], *words[middle:]]), lang, WORLD).grammatical
 
 
 @pytest.mark.parametrize("lang", LANGUAGES)

@@ -6,7 +6,15 @@ import random
 
 import pytest
 
-from pipeline.village import facts, forms_english, forms_korean, stories_english, stories_korean
+from pipeline.village import (
+    facts,
+    forms_english,
+    forms_korean,
+    how_tos_english,
+    how_tos_korean,
+    stories_english,
+    stories_korean,
+)
 from pipeline.village.korean import LEVELS
 from pipeline.village.patterns import Pattern, surface
 from pipeline.village.stories import scenery, two_people
@@ -18,9 +26,9 @@ WORLD = world_of(0)
 def all_patterns(lang: str) -> list[Pattern]:
     """Every pattern of a language's tables, however they are nested, in order."""
     modules = (
-        (facts.of(lang), forms_korean, stories_korean)
+        (facts.of(lang), forms_korean, how_tos_korean, stories_korean)
         if lang == "ko"
-        else (facts.of(lang), forms_english, stories_english)
+        else (facts.of(lang), forms_english, how_tos_english, stories_english)
     )
     found: dict[Pattern, None] = {}
 
