@@ -25,6 +25,7 @@ SLOW = (
     "training/test_loop.py",
     "training/test_plan.py",
     "training/test_pretraining.py",
+    "village/test_found.py",
 )
 
 

@@ -26,9 +26,8 @@ from pipeline.ingest.source_kind import Log, Origin
 from pipeline.settings import MAX_DOCUMENTS, Settings
 from pipeline.store.artifact import Artifact
 from pipeline.village import LICENSE
-from pipeline.village import VERSION as VILLAGE
-from pipeline.village.conversations import conversations as village_conversations
-from pipeline.village.preferences import preferences as village_preferences
+from pipeline.village.sets import TUNING
+from pipeline.village.sets import VERSION as VILLAGE
 
 Row = dict[str, Any]
 
@@ -37,13 +36,6 @@ KNOWN = (
     "messages", "conversations", "instruction", "question", "prompt", "output", "response", "answer", "completion",
     "chosen", "rejected",
 )  # fmt: skip
-
-# Generated sets: of conversations, and of preferences.
-OF_CONVERSATIONS, OF_PREFERENCES = "village-conversations", "village-preferences"
-GENERATED: dict[str, Callable[[int, int], Iterator[Row]]] = {
-    OF_CONVERSATIONS: village_conversations,
-    OF_PREFERENCES: village_preferences,
-}
 
 
 class ConversationBlock(Origin):
@@ -104,7 +96,7 @@ class GeneratedConversations(ConversationBlock):
 
     kind: Literal["generated"] = Field("generated", description="made up, written by this project from a seed")
     dataset: str = Field(
-        description=f"one of {', '.join(GENERATED)}: the first for `instructions`, the second for `preferences`"
+        description=f"one of {', '.join(TUNING)}: the first for `instructions`, the second for `preferences`"
     )
     rows: int = Field(4_000, ge=1, le=MAX_DOCUMENTS, description="how many to write, at most: fewer where all are told")
     seed: int = Field(0, ge=0, lt=2**63, description="which village: the seed of the source of its documents")
@@ -112,8 +104,8 @@ class GeneratedConversations(ConversationBlock):
     @field_validator("dataset")
     @classmethod
     def _known(cls, dataset: str) -> str:
-        if dataset not in GENERATED:
-            raise ValueError(f"no generated set is called `{dataset}`: use {', '.join(GENERATED)}")
+        if dataset not in TUNING:
+            raise ValueError(f"no generated set is called `{dataset}`: use {', '.join(TUNING)}")
         return dataset
 
     def as_recorded(self) -> dict[str, Any]:
@@ -126,7 +118,7 @@ class GeneratedConversations(ConversationBlock):
         return {self.name: contents.digests[0]}
 
     def read(self, contents: Contents, reading: Reading) -> Iterator[Row | None]:
-        yield from GENERATED[self.dataset](self.rows, self.seed)
+        yield from TUNING[self.dataset](self.rows, self.seed)
 
     def about(self, row: Row | None) -> tuple[str | None, str | None]:
         return self.lang or (row or {}).get("lang"), self.license or LICENSE

@@ -17,7 +17,6 @@ from pydantic import Field, model_validator
 from pipeline.context import Inputs, RunContext
 from pipeline.conversations.conversation_source import (
     BUNDLED,
-    OF_CONVERSATIONS,
     ConversationSource,
     Row,
     check_names,
@@ -34,6 +33,7 @@ from pipeline.settings import Settings as Block
 from pipeline.store.artifact import Artifact
 from pipeline.store.draft import Draft
 from pipeline.store.tables import write_table
+from pipeline.village.sets import OF_CONVERSATIONS
 
 VERSION = "1"
 ASSET = "instruction_data"

@@ -20,7 +20,6 @@ from pydantic import Field, model_validator
 from pipeline.context import Inputs, RunContext
 from pipeline.conversations.conversation_source import (
     BUNDLED,
-    OF_PREFERENCES,
     ConversationSource,
     Row,
     check_names,
@@ -37,6 +36,7 @@ from pipeline.ingest.records import Reading, Tally
 from pipeline.settings import Settings as Block
 from pipeline.store.artifact import Artifact
 from pipeline.store.draft import Draft
+from pipeline.village.sets import OF_PREFERENCES
 
 VERSION = "1"
 ASSET = "preference_data"

@@ -36,8 +36,8 @@ from pipeline.ingest.rows import Contents, RowSet, RowsInFiles, RowsOnTheHub, Ro
 from pipeline.ingest.source_kind import Log, Origin
 from pipeline.settings import unknown_key
 from pipeline.text.words import blocks, compose, hash_spans, run_hashes
-from pipeline.village import VERSION as VILLAGE
-from pipeline.village.questions import evaluation_questions
+from pipeline.village.sets import VERSION as VILLAGE
+from pipeline.village.sets import evaluation_questions
 
 WORDS, SYLLABLES, CODE = 0, 1, 2
 LENGTHS = {WORDS: (13, 8, 5), SYLLABLES: (26, 12, 8), CODE: (30, 20, 8)}  # kind: (n, floor, least)

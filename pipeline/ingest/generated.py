@@ -19,12 +19,10 @@ from pipeline.ingest.records import RECORD_SCHEMA, Reading, record_frame
 from pipeline.ingest.source_kind import Log, Observed, SourceBlock
 from pipeline.settings import MAX_DOCUMENTS
 from pipeline.store.artifact import digest
-from pipeline.village import LICENSE, VERSION
-from pipeline.village.documents import PLANTED_SHARE, documents
+from pipeline.village import LICENSE
+from pipeline.village.sets import DOCUMENTS, PLANTED_SHARE, VERSION, documents
 
 AT_ONCE = 10_000  # documents of a frame
-# Data set -> the languages of its documents.
-DATASETS = {"village": ("ko", "en"), "village-ko": ("ko",), "village-en": ("en",)}
 
 
 class GeneratedSource(SourceBlock):
@@ -33,7 +31,7 @@ class GeneratedSource(SourceBlock):
     icon: ClassVar[str] = "python"
 
     kind: Literal["generated"] = Field("generated", description="made-up text, written by this project from a seed")
-    dataset: str = Field(description=f"one of {', '.join(DATASETS)}: both languages by turns, or one")
+    dataset: str = Field(description=f"one of {', '.join(DOCUMENTS)}: both languages by turns, or one")
     documents: int = Field(10_000, ge=1, le=MAX_DOCUMENTS, description="how many documents to write")
     seed: int = Field(0, ge=0, lt=2**63, description="which village, and which documents about it")
     planted: float = Field(
@@ -47,8 +45,8 @@ class GeneratedSource(SourceBlock):
     @field_validator("dataset")
     @classmethod
     def _known(cls, dataset: str) -> str:
-        if dataset not in DATASETS:
-            raise ValueError(f"no generated data set is called `{dataset}`: use {', '.join(DATASETS)}")
+        if dataset not in DOCUMENTS:
+            raise ValueError(f"no generated data set is called `{dataset}`: use {', '.join(DOCUMENTS)}")
         return dataset
 
     def observe(self, cache: Path, log: Log = print, force: bool = False) -> Observed:
@@ -57,7 +55,7 @@ class GeneratedSource(SourceBlock):
 
     def read(self, observed: Observed, reading: Reading) -> Iterator[pl.DataFrame]:
         wanted = min(self.documents, self.limit or self.documents)
-        written = documents(wanted, self.seed, DATASETS[self.dataset], self.planted)
+        written = documents(wanted, self.seed, DOCUMENTS[self.dataset], self.planted)
         while some := list(islice(written, AT_ONCE)):
             rows = [
                 {

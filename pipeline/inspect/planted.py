@@ -1,18 +1,21 @@
-"""What curation found of what was planted: by stage and kind, planted, found, and wrongly taken.
+"""What curation found of what was planted: by kind, planted and found; by stage, what was wrongly taken.
 
 A generated source records in `meta` what it planted and which stage has to find it (`pipeline/village/planting.py`).
-This compares the records with the decisions. Pure functions over tables: whoever shows the result reads the store.
+`findings` compares the records with the decisions.
 """
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import polars as pl
+
+from pipeline.documents.document import source_of
+from pipeline.store.artifact import Artifact
 
 
 @dataclass
@@ -33,6 +36,19 @@ class Findings:
 
     kinds: list[Finding]
     wrongly_taken: dict[str, list[str]]
+
+
+def of_artifacts(raw: Artifact, stages: Sequence[tuple[str, Artifact]], sources: Sequence[str]) -> Findings:
+    """The findings for the generated sources of a recipe. stages: name and decisions of each, in order."""
+    fragments = [fragment for fragment in raw.fragments if source_of(fragment) in sources]
+    columns = {"doc_id": pl.String, "source_id": pl.String, "meta": pl.String}
+    documents = [pl.read_parquet(raw.table(fragment), columns=list(columns)) for fragment in fragments]
+    decisions = {
+        name: pl.concat([pl.read_parquet(made.table(one), columns=["doc_id", "keep", "edits"]) for one in fragments])
+        for name, made in stages
+        if fragments
+    }
+    return findings(pl.concat([pl.DataFrame(schema=columns), *documents]), decisions)
 
 
 def findings(raw: pl.DataFrame, decisions: Mapping[str, pl.DataFrame]) -> Findings:

@@ -6,6 +6,4 @@ also be read back: `checker.py` parses a story and says whether it is grammatica
 Nothing here comes from elsewhere, and everything is labelled as made up.
 """
 
-# Raised whenever the same seed and size would give other text. It stands in the identity of every generated set.
-VERSION = "1"
 LICENSE = "made up"

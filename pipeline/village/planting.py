@@ -103,7 +103,7 @@ def passage(dice: random.Random, document: Document, lang: str) -> Document:
 
 
 def contact(dice: random.Random, document: Document, lang: str) -> Document:
-    """An e-mail address or a telephone number in a sentence of its own; in Korean a particle follows without a space."""
+    """An e-mail address or a telephone number in a sentence of its own; in Korean with its particle attached."""
     sentence = dice.choice(planted_text.CONTACTS[lang])
     name = dice.choice(list(lexicon.PEOPLE)).lower()
     values = {

@@ -10,12 +10,13 @@ import pytest
 
 from pipeline.curation.filters import keywords
 from pipeline.curation.filters.keyword_lists import PROFANITY, entries
-from pipeline.village import VERSION, lexicon
+from pipeline.village import lexicon
 from pipeline.village.documents import documents
 from pipeline.village.forms import FORMS
 from pipeline.village.patterns import TABLES
 from pipeline.village.planting import KINDS
 from pipeline.village.questions import evaluation_questions
+from pipeline.village.sets import VERSION
 from pipeline.village.world import world_of
 
 COUNT = 6_000
