@@ -216,7 +216,7 @@ SUM_TITLES = _lines("""
 SUMS = {
     "+": _lines("""
         {who} had A {fruit} and got B more from {two}, which makes C {fruit}.
-        There are A {fruit} in the basket and B on the table, so there are C.
+        There are A {fruit} in the basket and B on the table, so there are C in all.
         {who} bought A {fruit} and {two} bought B, so together they bought C.
         {place:atUp}, {who} found A {fruit} and {two} found B, and that makes C.
     """),

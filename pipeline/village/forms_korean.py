@@ -142,7 +142,7 @@ REACTIONS = _lines("""
 ABOUT_OTHERS = _lines("""
     {who} 이야기도 [궁금하다].
     {who:은} 어떻게 지내는지 [궁금하다].
-    혹시 {who:을} 아는지 [궁금하다].
+    혹시 {who:을} [알다]?
 """)
 TALK_CLOSINGS = _lines("""
     이제 집에 가야 [하다].
@@ -234,6 +234,6 @@ SUM_LINES = ("A SIGN B = C.", "A SIGN B는 C입니다.", "식으로 쓰면 A SIG
 LIST_OPENINGS = _lines("""
     {who:이} {today}에 시장에서 살 것은 다음과 [같다].
     {who}의 장보기 목록[이다].
-    {season} 잔치를 위해 {who:이} 준비할 것[이다].
+    {season} 잔치를 위해 {who:이} 준비할 것은 다음과 [같다].
 """)
 COUNT = "{fruit} N개"

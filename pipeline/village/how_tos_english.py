@@ -15,7 +15,7 @@ HOW_TOS: dict[Pattern, tuple[tuple[Pattern, ...], ...]] = {
         _lines("""
             First choose a place with a lot of sun.
             Look for a wide place, such as the one near {place}.
-            The best time to plant a tree is {season}.
+            The best time to plant a tree is early spring.
         """),
         _lines("""
             Dig a large hole with a spade.
@@ -50,7 +50,7 @@ HOW_TOS: dict[Pattern, tuple[tuple[Pattern, ...], ...]] = {
             Wind the string evenly around a piece of wood.
         """),
         _lines("""
-            A windy day is better than a {weather} one.
+            A windy day is better than a calm one.
             Fly the kite in an open place such as the one near {place}.
             Turn your back to the wind, run, and let out the string.
         """),
@@ -169,7 +169,7 @@ HOW_TOS: dict[Pattern, tuple[tuple[Pattern, ...], ...]] = {
         _lines("""
             Break up the earth of the field.
             First take the stones and the grass out of the field.
-            When {season} comes, turn the earth.
+            When spring comes, turn the earth.
         """),
         _lines("""
             Draw a line as deep as your finger.
@@ -190,11 +190,11 @@ HOW_TOS: dict[Pattern, tuple[tuple[Pattern, ...], ...]] = {
 }  # fmt: skip
 # Between the steps; NUMBER is put in as digits.
 HOW_TO_REMARKS = _lines("""
-    Up to here it takes NUMBER minutes.
+    Up to this point it takes about NUMBER minutes.
     At this point {who} looks over to {place} and takes a rest.
-    Usually {who} does this part {time} on {today}.
+    Usually {who} does this part on {today} {time}.
     {two} says that you should have {thing:a} at hand.
-    Together with {two} it takes only NUMBER minutes.
+    With the help of {two} it takes only NUMBER minutes.
     In {season} it is better to do this {time}.
     {who} has done this NUMBER times.
     If you are hungry, have some {fruit} now.

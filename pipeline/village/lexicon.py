@@ -284,21 +284,21 @@ PLACES = words("""
     the well = 우물가
     the garden = 텃밭
     the old oak = 느티나무 아래
-    the barn = 헛간
+    the bamboo grove = 대나무 숲
     the square = 마을 광장
     the field = 들판
     the orchard = 과수원
     the stone wall = 돌담 앞
     the pond = 연못가
     the meadow = 풀밭
-    the little shop = 구멍가게
+    the village gate = 마을 어귀
     the pavilion = 정자
 """)
 # How English says that something is there.
 AT = {
-    "the well": "at", "the garden": "in", "the old oak": "under", "the barn": "in", "the square": "on",
+    "the well": "at", "the garden": "in", "the old oak": "under", "the bamboo grove": "in", "the square": "on",
     "the field": "in", "the orchard": "in", "the stone wall": "by", "the pond": "by", "the meadow": "in",
-    "the little shop": "in front of", "the pavilion": "in",
+    "the village gate": "at", "the pavilion": "in",
 }  # fmt: skip
 FRUIT = words("""
     apples = 사과
