@@ -213,7 +213,10 @@ def _of_other_kinds(place: Place) -> str | None:
     """How the sentence about a key ends that blocks of other kinds have."""
     having = [f"`{kind}`" for kind, block in place.kinds.items() if place.keys[-1] in _keys(block)]
     own = place.block.model_fields["kind"].default if having else None
-    return f" of `kind: {own}`, but of {' and '.join(having)}." if having else None
+    if not having:
+        return None
+    listed = " and ".join(filter(None, (", ".join(having[:-1]), having[-1])))
+    return f" of `kind: {own}`, but of {listed}."
 
 
 def _keys(block: type[BaseModel]) -> list[str]:
