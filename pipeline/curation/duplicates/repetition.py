@@ -5,7 +5,8 @@ Only hashes are counted across documents. Each fragment's sentences are remember
 does not grow with the corpus. The frequent sentences are a short list that each fragment's table is joined with.
 
 In code only comment lines are cut (and, between Markdown's fences, what reads as a sentence): `return None` is in every
-program, and cutting it would break them all.
+program, and cutting it would break them all. Which documents are code is what the language stage found, whatever their
+source declares; and a text that Python can parse says the same to Python after the cuts.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from pydantic import Field
 from pipeline.context import Inputs, RunContext
 from pipeline.curation.duplicates.near import source_order
 from pipeline.curation.duplicates.sentences import Sentences, sentences_of
+from pipeline.curation.programs import which_change
 from pipeline.curation.rules import Limit, Rule, decided_by
 from pipeline.documents.document import EDIT
 from pipeline.documents.execution import ExecutionSettings
@@ -42,9 +44,11 @@ from pipeline.settings import MAX_DOCUMENTS, StageSettings
 from pipeline.store.artifact import Artifact, digest
 from pipeline.store.draft import Draft
 from pipeline.store.tables import in_batches, scan_tables, write_table
+from pipeline.text.kinds import detect_code
 from pipeline.text.words import run_hashes
 
-VERSION = "2"
+# 3: code is what was found to be code; cuts never change a program
+VERSION = "3"
 ASSET = "repetition_edits"
 RULES = (
     Rule(
@@ -128,8 +132,10 @@ def find_in_fragment(
 ) -> tuple[int, dict[str, Any]]:
     """Write the table of a fragment's sentences; returns (rows, no facts). Runs in a worker."""
     frame = documents.read(fragment, ["text", "lang"]).filter("kept")
-    code = (frame["lang"] == "code").fill_null(False).to_numpy()
-    found = windows(sentences_of(frame["text"], code), settings.window)
+    code = (frame["lang"] == "code").fill_null(False)
+    if documents.languages is None:  # no stage has looked
+        code |= detect_code(frame)[0]
+    found = windows(sentences_of(frame["text"], code.to_numpy()), settings.window)
     # A line of one word is an address or a number; one without letters is a rule.
     says_something = (found.words > 1) & (2 * found.letters >= found.size)
     long_enough = (found.size >= settings.min_bytes) & says_something & found.comment
@@ -253,6 +259,7 @@ def decision_table_of(
         cuts = cuts.join(left.select("row", "doc_id"), on="row", maintain_order="left")
         earlier = pl.int_range(pl.len()).over("hash", "row") > 0
         cuts = cuts.filter((pl.col("doc_id") != pl.col("first")) | earlier)
+    cuts = harmless(cuts, left["text"]) if cuts.height else cuts
     edit = pl.struct(
         pl.col("start").cast(pl.Int64), pl.col("after").cast(pl.Int64).alias("end"),
         replacement=pl.lit(""), label=pl.lit(LABEL),
@@ -271,6 +278,18 @@ def decision_table_of(
     chosen = decided_by(rows, RULES, settings, pl.col("score"))
     signals = scatter(rows.select("repeated"), kept)
     return decision_table(frame["doc_id"], kept, chosen.hstack(rows.select("edits")), signals)
+
+
+def harmless(cuts: pl.DataFrame, texts: pl.Series) -> pl.DataFrame:
+    """The cuts (row, start, after) that leave every program among the texts as it is to a machine.
+
+    A program that was not recognised as code, or has a line that only looks like a comment, keeps what would change it.
+    """
+    stay = []
+    for row, starts, ends in cuts.group_by("row", maintain_order=True).agg("start", "after").iter_rows():
+        spans = [(start, end, "") for start, end in zip(starts, ends, strict=True)]
+        stay += [not alone for alone in which_change(texts[row], spans)]
+    return cuts.filter(pl.Series(stay, dtype=pl.Boolean))
 
 
 def _words_left(texts: pl.Series, edits: pl.Series) -> pl.Series:

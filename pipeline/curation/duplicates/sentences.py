@@ -22,7 +22,7 @@ from pipeline.text.words import Words, blocks, code_points, run_hashes, words_of
 _CLOSING = [b'"', b"'", b")", b"]", "”".encode(), "’".encode(), "」".encode(), "』".encode(), "»".encode()]
 _ENDING = [b".", b"!", b"?", "…".encode(), "。".encode(), "！".encode(), "？".encode()]
 # How a comment line begins; any other line of code is part of the program.
-_COMMENT = [b"#", b"//", b"/*", b"*", b"--", b";", b"%", b"<!--"]
+_COMMENT = [b"#", b"//", b"/*", b"* ", b"-- ", b";;", b"<!--"]
 _NOT_COMMENT = [b"#!", b"#include", b"#define", b"#if", b"#el", b"#end", b"#pragma", b"#undef", b"#["]
 
 

@@ -191,6 +191,7 @@ STAGE = FragmentStage(
     signals=signals,
     decide=decide,
     signal_settings=("model",),
+    finds_languages=True,
 )
 
 
