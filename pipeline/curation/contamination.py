@@ -22,7 +22,6 @@ from pipeline.context import Inputs, RunContext
 from pipeline.curation.evaluation_items import Index, ItemSet, all_items, held_back_items, index_of, tokens_of
 from pipeline.curation.programs import python_tree, with_edits
 from pipeline.curation.rules import Limit, Rule
-from pipeline.documents.document import EDIT
 from pipeline.documents.execution import ExecutionSettings
 from pipeline.documents.fragment_tables import fragment_task, make_tables
 from pipeline.documents.reasons import meanings_of
@@ -69,8 +68,8 @@ class Settings(StageSettings):
     sets: tuple[ItemSet, ...] = Field((), description="Files of evaluation items to keep out of the training text")
     held_back: bool = Field(
         True,
-        description="Also search for the conversations held back from fine-tuning; left out, only if the recipe asks for "
-        "fine-tuning (has a block `instructions` or `sft`)",
+        description="Also search for the conversations held back from fine-tuning; left out, only if the recipe asks "
+        "for fine-tuning (has a block `instructions` or `sft`)",
     )
     min_share: float = Field(
         0.0, ge=0, le=1, description="Least share of an item's n-grams that is contamination; 0: any n-gram (GPT-3)"
