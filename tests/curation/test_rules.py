@@ -136,7 +136,7 @@ def test_a_limit_cuts_on_its_side_and_in_the_precision_of_its_column(module, lim
 def broken_by(module, reason: str, text: str, **settings) -> bool:
     """Whether a text breaks one rule, whatever other rules say."""
     chosen = module.Settings(**settings)
-    signals = module.signals(frame(text), chosen, {})
+    signals = module.signals(frame(text, lang="en"), chosen, {})
     rules = [rule for rule in module.RULES if rule.name == reason]
     return decided_by(signals, rules, chosen)["reason"].item() == reason
 

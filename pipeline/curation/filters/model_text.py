@@ -16,7 +16,9 @@ from pipeline.text.code_lines import BLOCK_BEGINS, without_blocks
 from pipeline.text.kinds import detect_code, kinds_of_prose, mixed
 from pipeline.text.prose import prose_of
 
-KINDS = ("ko", "spaced")  # kinds of text that are modelled; code and text without spaces have no words to count
+# Kinds of text that have a model of their own: Korean, English (`spaced`), and each other language by its code.
+KINDS = ("ko", "spaced")
+NOT_MODELLED = ("code", "mixed", "unspaced")  # they have no words to count
 FOLDS = 2
 MAX_DOCUMENT_CHARACTERS = 20_000  # most characters read of a document, so that a few long ones do not fill a sample
 JUDGED = 800  # characters of each of the two excerpts, from start and middle, that a document is judged by
@@ -49,14 +51,16 @@ def model_input(documents: pl.DataFrame) -> pl.DataFrame:
 
 
 def kinds(documents: pl.DataFrame, texts: pl.Series) -> pl.Series:
-    """`kind` of each document, given its prose `texts`: one of KINDS, or a kind without models (code, mixed,
-    unspaced)."""
+    """`kind` of each document, given its prose `texts`: `ko`, `spaced` (English, or in an unknown language), the
+    code of another language, or one of NOT_MODELLED."""
     code, _ = detect_code(documents)
     counts = count_kinds(texts)
     kind = (
         pl.when(code).then(pl.lit("code")).when(mixed(counts)).then(pl.lit("mixed")).otherwise(kinds_of_prose(counts))
     )
-    return pl.select(kind.alias("kind")).to_series()
+    lang = documents["lang"]
+    another = (kind == "spaced") & lang.is_not_null() & ~lang.is_in(["en", "ko", "ja", "zh", "code", "und"])
+    return pl.select(pl.when(another).then(lang).otherwise(kind).alias("kind")).to_series()
 
 
 def prose_to_model(texts: pl.Series) -> pl.Series:

@@ -31,7 +31,7 @@ from pipeline.store.draft import Draft
 from pipeline.store.tables import write_whole
 
 VERSION = "1"
-MODEL_VERSION = "2"
+MODEL_VERSION = "3"  # each language is a kind of its own
 RULES = (
     Rule(
         "high_perplexity",
@@ -142,7 +142,7 @@ def train(sampled: Sample, settings: Settings, draft: Draft) -> dict[str, Any]:
     directory = draft.path(".")
     bounds: dict[str, Any] = {}
     facts: dict[str, Any] = {}
-    for kind in KINDS:
+    for kind in sorted({*KINDS, *reference["kind"]}):
         text = reference.filter(pl.col("kind") == kind)
         characters = int(text["text"].str.len_chars().sum())
         facts[kind] = {"documents": text.height, "characters": characters}
@@ -175,7 +175,7 @@ def _judge(frame: pl.DataFrame, directory: Path) -> pl.DataFrame:
     for kind, quantiles in bounds.items():
         rows = np.flatnonzero((frame["kind"] == kind).to_numpy() & ~np.isnan(logs))
         percentile[rows] = np.interp(logs[rows], quantiles, range(101))
-        spread = max(quantiles[84] - quantiles[50], LEAST_SPREAD[kind])
+        spread = max(quantiles[84] - quantiles[50], LEAST_SPREAD.get(kind, LEAST_SPREAD["spaced"]))
         deviation[rows] = (logs[rows] - quantiles[50]) / spread
     columns = {"perplexity": perplexity.to_numpy(), "percentile": percentile, "deviation": deviation}
     return pl.DataFrame({name: pl.Series(values, dtype=pl.Float32).fill_nan(None) for name, values in columns.items()})
@@ -185,7 +185,7 @@ def _perplexities(frame: pl.DataFrame, directory: Path) -> pl.Series:
     """Per word (per syllable of Hangul), f64; null where there is no model or hardly any text."""
     counts = frame["words"].str.count_matches(" ", literal=True) + 2  # words, and the end of the text
     values: list[float | None] = [None] * frame.height
-    for kind in KINDS:
+    for kind in sorted(frame["kind"].unique()):
         for number in range(FOLDS):
             path = directory / f"{kind}-{number}.arpa"
             if not path.exists():
