@@ -17,11 +17,15 @@ Edit = tuple[int, int, str]  # start, end (code points), replacement
 
 
 def python_tree(text: str) -> str | None:
-    """What a Python program says, without its comments and layout; None if the text is no Python program."""
+    """What a Python program does, without comments, layout and the words of its docstrings; None if it is none."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of escapes that later versions of Python will refuse
         try:
-            return ast.dump(ast.parse(text))
+            tree = ast.parse(text)
+            for node in ast.walk(tree):
+                if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+                    node.value.value = type(node.value.value).__name__
+            return ast.dump(tree)
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             return None
 
