@@ -62,7 +62,7 @@ def in_another_order(texts: pl.Series, doc_ids: pl.Series) -> pl.Series:
     pieces = words(texts)
     counts = np.bincount(pieces.text_index, minlength=pieces.texts)
     place = np.arange(len(pieces.text_index)) - np.repeat(np.cumsum(counts) - counts, counts)
-    seeds = doc_ids.str.slice(0, 15).str.to_integer(base=16, dtype=pl.Int64).to_numpy().astype(np.uint64)
+    seeds = doc_ids.str.slice(-15).str.to_integer(base=16, dtype=pl.Int64).to_numpy().astype(np.uint64)
     keys = mix(seeds[pieces.text_index] + place.astype(np.uint64) * MULTIPLIER)
     order = np.lexsort((keys, pieces.text_index))
     moved = pl.DataFrame({"text": pieces.text_index, "word": pieces.items.gather(order)})
