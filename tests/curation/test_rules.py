@@ -28,7 +28,9 @@ SIGNALS = {  # the columns of each filter's table of signals
     module: module.signals(frame(ENGLISH, KOREAN, PYTHON), module.Settings(), {}).schema
     for module in (language, keywords, heuristics)
 } | {
-    perplexity: pl.Schema(dict.fromkeys(("perplexity", "percentile", "deviation"), pl.Float32)),
+    perplexity: pl.Schema(
+        {**dict.fromkeys(("perplexity", "percentile", "deviation", "order"), pl.Float32), "kind": pl.String}
+    ),
     quality: pl.Schema(dict.fromkeys(("quality", "rank"), pl.Float32)),
 }
 DECLARED = declared_by(Curation())

@@ -10,7 +10,7 @@ import re
 
 import polars as pl
 
-from pipeline.text.code_lines import CODE_LINE_AT_MARGIN
+from pipeline.text.code_lines import SURE_SHAPE
 
 # Heads of Markdown, AsciiDoc and wiki text; numbered ones; one in bold type alone; HTML's; parts of a Korean book.
 HEADING = re.compile(
@@ -23,7 +23,7 @@ ENDS = re.compile(r"[.!?。！？…][\"'”’)\]]*$|[다요음함됨임까죠]
 BOILERPLATE = re.compile(r"[|©»·]|https?://|www\.|(?i:copyright|all rights|reserved)|[12]\d{3}")
 PROMPT = re.compile(r"(?:>>>|\.\.\.|\$|%|In \[\d*\]:)\s")
 # The same forms in Python's syntax, which has no `(?-u:`.
-CODE = re.compile(CODE_LINE_AT_MARGIN.replace("(?-u:\\b)", "\\b"))
+CODE = re.compile(SURE_SHAPE.replace("(?-u:\\b)", "\\b") + r"|//|/\*|\*/", re.MULTILINE)
 MOST_WORDS = 12  # of a heading that no markup shows
 FEWEST_WORDS = 4  # of a sentence
 INDENTED = 4  # columns from which a line of a page is code, if it reads like no sentence
