@@ -71,7 +71,7 @@ def build(described: AssetDescription, node: Node, sources: Sequence[AssetKey] =
     @asset(
         name=described.name,
         group_name=node.group,
-        deps=[*sources, *(AssetKey(name) for name in node.inputs.values())],
+        deps=[*sources, *(AssetKey(name) for name in dict.fromkeys(node.inputs.values()))],
         description=described.description,
         kinds=set(described.kinds),
         owners=OWNERS,

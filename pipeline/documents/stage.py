@@ -23,7 +23,7 @@ from pipeline.documents.document import DECISION_SCHEMA, mask_digest
 from pipeline.documents.execution import ExecutionSettings
 from pipeline.documents.fragment_tables import TableTask, make_tables
 from pipeline.documents.reasons import Reason, meanings_of
-from pipeline.documents.view import Documents
+from pipeline.documents.view import LABEL, LANGUAGES, Documents
 from pipeline.errors import UserError
 from pipeline.settings import StageSettings
 from pipeline.store.artifact import Artifact, digest
@@ -87,6 +87,8 @@ class FragmentStage(Stage):
     signals: Signals
     decide: Decide
     signal_settings: tuple[str, ...] = ()  # settings that `signals` reads; all others are thresholds
+    # Whether its signal `label` is the language of each document, which all later stages go by.
+    finds_languages: bool = False
 
     def make(self, context: RunContext, inputs: Inputs, settings: Any) -> Artifact:
         return run_stage(self, context, inputs, settings)
@@ -119,11 +121,12 @@ def own_stage(file: str) -> Stage:
 
 def stage_inputs(inputs: Inputs) -> tuple[Documents, dict[str, Artifact | str]]:
     """The documents that the previous stage kept, and the inputs to record in the manifest, by asset."""
-    raw, previous = inputs["raw_documents"], inputs.get("previous")
+    raw, previous, languages = inputs["raw_documents"], inputs.get("previous"), inputs.get("languages")
     named: dict[str, Artifact | str] = {"raw_documents": raw}
-    if previous is not None:
-        named[previous.asset] = previous
-    return Documents(raw, previous), named
+    for decisions in (previous, languages):
+        if decisions is not None:
+            named[decisions.asset] = decisions
+    return Documents(raw, previous, languages), named
 
 
 def run_stage(stage: FragmentStage, context: RunContext, inputs: Inputs, settings: StageSettings) -> Artifact:
@@ -171,7 +174,7 @@ def decide_by_fragment(
     model_paths = {name: model.local_directory() for name, model in models.items()}
 
     def table_task(fragment: str) -> TableTask:
-        signals_key = digest({"raw": documents.key(fragment)["raw"], **about_signals})
+        signals_key = digest({**documents.content_key(fragment), **about_signals})
         key = {**documents.key(fragment), "signals": signals_key, "settings": all_settings}
 
         def arguments(target: Path) -> tuple[Any, ...]:
@@ -209,7 +212,10 @@ def decide_fragment(
         frame = documents.read(fragment, ["doc_id"])
         table = decision_table(frame["doc_id"], frame["kept"])
     write_table(table, target)
-    return table.height, decision_facts(table, documents.source(fragment))
+    facts = decision_facts(table, documents.source(fragment))
+    if stage.finds_languages and settings.enabled:
+        facts[LANGUAGES] = digest(table[LABEL].to_list())
+    return table.height, facts
 
 
 def set_fragment_aside(

@@ -28,6 +28,7 @@ import polars as pl
 import pyarrow as pa
 
 from pipeline.errors import UserError
+from pipeline.ingest.encodings import encoding_of
 
 COMPRESSED = (".gz", ".zst", ".bz2", ".xz")
 FORMATS = {
@@ -40,6 +41,9 @@ TEXT = re.compile(
     r"cs|go|rs|swift|rb|php|pl|lua|r|jl|hs|ml|ex|exs|erl|clj|lisp|el|sh|bash|ps1|sql|proto|ya?ml|toml|ini|cfg|css|scss|vue|"
     r"svelte|xml|dockerfile|cmake|gradle|dart|zig|nim)"
 )
+
+# First bytes of a file by which its encoding is recognised.
+PEEKED = 1 << 16
 
 # Text seldom packs better than 1:30; what passes 1:200 after so much output is made to fill a disk or a memory.
 MOST_EXPANSION = 200
@@ -246,7 +250,8 @@ class _Bounded(io.RawIOBase):
 def utf8_stream(part: Part, encoding: str, invalid: str) -> Iterator[IO[bytes]]:
     """The part's bytes, unpacked and in UTF-8 without a byte-order mark.
 
-    Bytes that are declared UTF-8 come through unchecked (whoever makes text of them checks, and can name the record);
+    Korean in CP949 and UTF-16 is recognised where the recipe says nothing (encodings.py). Bytes that are declared UTF-8
+    come through unchecked (whoever makes text of them checks, and can name the record);
     any other encoding is converted here, and what cannot be converted is an error or U+FFFD.
     """
     with readable(part), part.open() as packed, decompressed(packed, part) as stream:
@@ -257,6 +262,8 @@ def utf8_stream(part: Part, encoding: str, invalid: str) -> Iterator[IO[bytes]]:
             encoding = "utf-8"
         elif start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
             encoding = "utf-16"
+        else:
+            encoding = encoding_of(reader.peek(PEEKED)[:PEEKED], encoding)
         if encoding == "utf-8":
             yield reader
         else:

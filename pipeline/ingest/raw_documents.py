@@ -29,7 +29,8 @@ from pipeline.store.store import Store
 from pipeline.store.tables import write_whole
 
 ASSET = "raw_documents"
-VERSION = "1"
+# 2: line ends are line feeds, a byte-order mark is dropped, Korean encodings are recognised
+VERSION = "2"
 
 # Distinct licences and languages that the manifest counts by name.
 MOST_NAMED = 50
@@ -45,6 +46,8 @@ def make(context: RunContext, inputs: Inputs, settings: Sequence[SourceKind], fo
     observed = {source.name: observe(source, store, log, force) for source in settings}
     identities = {source.name: source.identity(observed[source.name]["digest"]) for source in settings}
     earlier = store.current(ASSET)
+    if earlier is not None and earlier.manifest["made_of"]["code_version"] != VERSION:
+        earlier = None  # its documents are not what would be read now
 
     def build(draft: Draft) -> None:
         told: dict[str, Any] = {}

@@ -94,10 +94,11 @@ def record_frame(columns: pl.DataFrame) -> pl.DataFrame:
 
 
 def tidy(records: pl.DataFrame, lang: str | None, license: str | None, tally: Tally) -> pl.DataFrame:
-    """Fill in what the source declares, leave out empty texts, cut giants at paragraph ends."""
+    """Fill in what the source declares, leave out empty texts, make line ends one, cut giants at paragraph ends."""
     full = records.filter(pl.col("text").str.contains(r"\S"))  # null where there is no text: left out too
     tally.skip("empty", records.height - full.height)
     declared = {"lang": lang, "license": license}
+    full = full.with_columns(plain_lines(full["text"]))
     full = full.with_columns(pl.col(name).fill_null(value) for name, value in declared.items() if value is not None)
     giant = full["text"].str.len_bytes() > LONGEST_DOCUMENT
     if not giant.any():
@@ -109,6 +110,19 @@ def tidy(records: pl.DataFrame, lang: str | None, license: str | None, tally: Ta
         pl.when("giant").then(pl.format("{}#{}", "id", "part")).otherwise("id").alias("id")
     )
     return parts.select(RECORD_SCHEMA.keys())
+
+
+def plain_lines(texts: pl.Series) -> pl.Series:
+    """The texts with line ends of all systems as a line feed, and without a byte-order mark at their start."""
+    returns, marked = texts.str.contains("\r", literal=True), texts.str.starts_with("\ufeff")
+    if returns.any():
+        plain = (
+            texts.filter(returns).str.replace_all("\r\n", "\n", literal=True).str.replace_all("\r", "\n", literal=True)
+        )
+        texts = texts.clone().scatter(returns.arg_true(), plain)
+    if marked.any():
+        texts = texts.clone().scatter(marked.arg_true(), texts.filter(marked).str.strip_chars_start("\ufeff"))
+    return texts
 
 
 def cut_text(text: str) -> list[str]:

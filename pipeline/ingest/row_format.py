@@ -26,7 +26,11 @@ class RowFormat(Origin):
 
     format: Format | None = Field(None, description="default: by the name of each file")
     records: str | None = Field(None, description="json: the key under which the list of rows lies, such as data.items")
-    encoding: str = Field("utf-8", description="of text, JSON and CSV files; a byte-order mark takes precedence")
+    encoding: str = Field(
+        "utf-8",
+        description="of text, JSON and CSV files; a byte-order mark takes precedence, and "
+        "Korean in CP949, EUC-KR or UTF-16 is recognised",
+    )
     invalid: Literal["error", "skip", "replace"] = Field(
         "error", description="what to do with a row of wrong bytes or broken JSON: stop, leave it out (counted), or "
         "put U+FFFD for what cannot be read"

@@ -304,11 +304,13 @@ def test_every_line_of_tsv_is_a_row_whatever_quotes_it_holds(tmp_path, reader: R
 @every_reader
 def test_lines_of_tsv_end_at_a_line_feed_alone(tmp_path, reader: Reader) -> None:
     (tmp_path / "a.tsv").write_bytes(b"id\tquestion\tanswer\r\n1\ta\rb\tc\r\n\r\n2\td\te")
-    assert reader(tmp_path, [], path="a.tsv") == [("1", "a\rb\n\nc"), ("2", "d\n\ne")]
+    # In a document, whatever ended a line on some system is a line feed.
+    middle = "a\nb" if reader is as_source else "a\rb"
+    assert reader(tmp_path, [], path="a.tsv") == [("1", f"{middle}\n\nc"), ("2", "d\n\ne")]
     (tmp_path / "b.tsv").write_bytes(b"id\tquestion\tanswer\n1\ta\rb\tc\n2\td\n")
     with pytest.raises(UserError, match=r"b\.tsv: line 3 has 2 fields and the header 3: fix it"):
         reader(tmp_path, [], path="b.tsv")
-    assert reader(tmp_path, [], path="b.tsv", invalid="skip") == [("1", "a\rb\n\nc")]
+    assert reader(tmp_path, [], path="b.tsv", invalid="skip") == [("1", f"{middle}\n\nc")]
 
 
 @every_reader
