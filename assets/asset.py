@@ -87,7 +87,7 @@ def build(described: AssetDescription, node: Node, sources: Sequence[AssetKey] =
     def artifact_asset(context: AssetExecutionContext, config: config_type):  # type: ignore[valid-type,no-untyped-def]
         overrides = {name: value for name, value in config.model_dump(mode="json").items() if value is not None}  # type: ignore[attr-defined]
         try:
-            reaper.note_process(context.instance, context.run_id)
+            reaper.note_process(context.instance, context.run.run_id)
             project = Project.open(log=context.log.info)
             if described.measures and project.store.current(described.measures) is None:
                 yield from nothing_to_measure(context, described)

@@ -7,10 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from pipeline.errors import UserError
-from pipeline.ingest import forgetting
+from pipeline.ingest import files, forgetting
 from pipeline.store import disk
 from pipeline.store.store import Store
 from tests.faults.harness import Disk
@@ -103,6 +104,18 @@ def test_a_store_that_cannot_be_written_is_one_sentence(
                 attempt(tmp_path / "data")
         assert "\n" not in str(told.value) and str(tmp_path / "data") in str(told.value)
     make_something(tmp_path / "data")
+
+
+@pytest.mark.parametrize("damage", [b"", b"PAR1", b"nonsense"])
+def test_damaged_notes_on_local_files_are_written_anew(tmp_path: Path, damage: bytes) -> None:
+    text = tmp_path / "a.txt"
+    text.write_text("text")
+    os.utime(text, (1, 1))  # long settled, so it is remembered
+    memory = tmp_path / "a.files.parquet"
+    (expected,) = files.content_hashes([str(text)], memory)
+    memory.write_bytes(damage)
+    assert files.content_hashes([str(text)], memory) == [expected]
+    assert pl.read_parquet(memory)["hash"].to_list() == [expected]
 
 
 def test_a_change_of_a_record_is_one_step(tmp_path: Path) -> None:
