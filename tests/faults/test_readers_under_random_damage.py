@@ -148,7 +148,10 @@ def test_blocks_of_csv_are_whole_records_however_they_are_cut(rows: list[list[st
     place=st.integers(0, 10**6),
 )
 def test_a_quote_too_many_or_too_few_never_loses_a_row(rows: list[tuple[str, str]], place: int) -> None:
-    """One quote of a well-formed file is taken away: it is refused, or there are as many rows as before."""
+    """One quote of a well-formed file is taken away: it is refused, or no row has become part of another one.
+
+    There may be more: where a field without its quote holds a line end, one row is two.
+    """
     import csv
     import io
 
@@ -164,7 +167,7 @@ def test_a_quote_too_many_or_too_few_never_loses_a_row(rows: list[tuple[str, str
             texts, skipped = read_all(source(path), Path(folder))
         except UserError:
             return
-        assert len(texts) + sum(skipped.values()) == len(rows)
+        assert len(texts) + sum(skipped.values()) >= len(rows)
 
 
 # -- recipes -----------------------------------------------------------------------------------------------------------
