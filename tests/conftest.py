@@ -13,6 +13,8 @@ SLOW = (
     "operations",
     "documents/test_execution.py",
     "evaluation/test_own_measure.py",
+    "faults/test_nothing_is_quoted.py",
+    "faults/test_readers_under_random_damage.py",
     "model/test_allocator.py",
     "model/test_threads.py",
     "test_incremental.py",
