@@ -25,6 +25,7 @@ from pipeline.ingest.globs import joined, matches_of
 from pipeline.ingest.open_files import Part, plain_name
 from pipeline.ingest.records import Reading
 from pipeline.ingest.source_kind import Log, Observed, Place, Texts
+from pipeline.store.disk import sweep
 from pipeline.store.tables import write_table
 
 AGAIN = "run the same command again when nothing writes there."
@@ -140,9 +141,7 @@ def content_hashes(paths: list[str], memory: Path) -> list[str]:
         },
         schema={"path": pl.String, "size": pl.Int64, "changed": pl.Int64},
     )
-    known = now.with_columns(hash=pl.lit(None, dtype=pl.String))
-    if memory.exists():
-        known = now.join(remembered_in(memory), on=["path", "size", "changed"], how="left", maintain_order="left")
+    known = now.join(remembered_hashes(memory, now.schema), on=list(now.columns), how="left", maintain_order="left")
     hashes: list[str | None] = known["hash"].to_list()
     missing = [i for i, known_hash in enumerate(hashes) if known_hash is None]
     for i in missing:
@@ -150,17 +149,19 @@ def content_hashes(paths: list[str], memory: Path) -> list[str]:
     settled = pl.col("changed") < int((time.time() - LATELY) * 1e9)
     remembered = now.with_columns(hash=pl.Series(hashes, dtype=pl.String)).filter(settled)
     if missing:
+        sweep(memory)
         write_table(remembered, memory)
     return [content or "" for content in hashes]
 
 
-def remembered_in(memory: Path) -> pl.DataFrame:
-    """What is remembered of files; nothing where that cannot be read any more."""
-    kinds = {"path": pl.String, "size": pl.Int64, "changed": pl.Int64, "hash": pl.String}
+def remembered_hashes(memory: Path, schema: pl.Schema) -> pl.DataFrame:
+    """The hashes that were remembered; none if the file is missing or damaged, and then files are read anew."""
+    wanted = pl.Schema({**schema, "hash": pl.String()})
     try:
-        return pl.read_parquet(memory).select(pl.col(name).cast(kind) for name, kind in kinds.items())
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError):
-        return pl.DataFrame(schema=kinds)
+        known = pl.read_parquet(memory, memory_map=False)
+    except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException):
+        return pl.DataFrame(schema=wanted)
+    return known if known.schema == wanted else pl.DataFrame(schema=wanted)
 
 
 def as_column(path: str) -> str:

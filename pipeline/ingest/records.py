@@ -48,7 +48,9 @@ SKIPPED = meanings_of(SKIP_REASONS)
 
 
 class Unreachable(UserError):
-    """The place that a source names does not answer."""
+    """The place that a source names does not answer. What other sources have given by then stays in the draft."""
+
+    draft_stays = True
 
 
 @dataclass

@@ -21,6 +21,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from model.files import whole
 from pipeline.curation.duplicates import index, shingle_files
 from pipeline.curation.duplicates.signatures import band_hashes, signatures_of, texts_to_compare
 from pipeline.curation.duplicates.similarity import shingle_sets
@@ -29,7 +30,6 @@ from pipeline.documents.fragment_tables import TableTask, make_tables
 from pipeline.documents.view import Documents
 from pipeline.store.artifact import digest
 from pipeline.store.draft import Draft
-from pipeline.store.tables import put_in_place
 from pipeline.text.words import shingle_count
 
 if TYPE_CHECKING:
@@ -280,12 +280,11 @@ def write_signature_table(signed: SignatureTable, path: Path) -> None:
     columns = {"high": pa.array(signed.high), "low": pa.array(signed.low), "words": pa.array(signed.words)}
     columns |= {f"band {number}": pa.array(values) for number, values in enumerate(signed.bands)}
     columns["signature"] = _binary(signed.signatures)
-    temporary = path.with_name(path.name + ".tmp")
-    pq.write_table(
-        pa.table(columns), temporary, row_group_size=max(1, len(signed.high)), compression="none",
-        use_dictionary=False, write_statistics=False,
-    )  # fmt: skip
-    put_in_place(temporary, path)
+    with whole(path) as unfinished:
+        pq.write_table(
+            pa.table(columns), unfinished, row_group_size=max(1, len(signed.high)), compression="none",
+            use_dictionary=False, write_statistics=False,
+        )  # fmt: skip
 
 
 def read_signature_table(path: Path, permutations: int, signatures: bool = True) -> SignatureTable:
