@@ -4,10 +4,9 @@
 
 Run it once on a new kind of card: some minutes for each recipe. For pretraining, fine-tuning and preference tuning it
 plans the micro-batch as a training does, then trains that shape on made tokens, through the real loop and twice from
-the same start. It needs neither text nor artifacts, and keeps nothing.
-
-It prints a table and writes the same as JSON. It ends with 0 if every training fits into the memory planned for it,
-waits for the GPU at most once a step, and gives the same weights twice; else with 1.
+the same start. It needs no data.
+It prints a table and writes the same as JSON. It ends with 1 if a training takes more memory than was planned, waits
+for the GPU more than once a step, or gives other weights the second time.
 
 `--device cpu --tiny` tries the program itself, on small networks, where there is no GPU.
 """
@@ -38,11 +37,14 @@ if TYPE_CHECKING:
     from pipeline.training.loop import Loop
     from pipeline.training.objectives.objective import Batch, Objective
     from pipeline.training.planning.tracing import Step
-    from pipeline.training.training_settings import LoopSettings
 
 FIRST = 2  # steps that are not timed: they compile, choose kernels and make the optimiser's state
 MICRO_BATCHES = 4  # at most so many in a step; the others are alike
 ROWS = 100_000  # of data that is not there: enough that its number decides nothing
+NO_CARD = (
+    "torch finds no GPU here: run this on a machine that has one, with a CUDA build of torch, or try the program itself"
+    " with --device cpu --tiny."
+)
 WAIT = "called a synchronizing CUDA operation"
 TINY = {
     "layers": 2,
@@ -69,7 +71,7 @@ class Case:
 
     name: str  # the recipe's block
     config: ModelConfig  # with the length of a row as its context
-    settings: LoopSettings
+    settings: Any  # of the recipe's block
     precision: str
     rows: int  # in a micro-batch; in preference tuning, two for each pair
     accumulation: int
@@ -141,8 +143,8 @@ def planned_step(case: Case, device: str) -> Step:
     from pipeline.training import machine
     from pipeline.training.planning.tracing import Step
 
-    step = Step.of(case.settings, case.rows, case.precision, gpu=machine.capability(device))
-    return replace(step, accumulates=case.accumulation > 1)
+    card = machine.capability(device)
+    return replace(Step.of(case.settings, case.rows, case.precision, gpu=card), accumulates=case.accumulation > 1)
 
 
 def kernel_of(case: Case, step: Step) -> str:
@@ -195,8 +197,7 @@ def objective_of(case: Case) -> Objective:
     from pipeline.training.objectives.objective import Objective
     from pipeline.training.planning import budget
 
-    settings: Any = case.settings
-    preference = case.name == "preference"
+    settings, preference = case.settings, case.name == "preference"
     return Objective(
         name=case.name,
         steps=case.steps + FIRST + 100,  # more than are run
@@ -239,12 +240,11 @@ def loop_of(case: Case, device: str) -> Iterator[Loop]:
     from pipeline.training.reporting import RunOptions
 
     torch.manual_seed(0)
-    settings: Any = case.settings
-    network = Transformer(case.config)
+    settings, network = case.settings, Transformer(case.config)
     if getattr(settings, "method", "full") == "lora":
         lora.add(network, settings.lora_rank, settings.lora_alpha)
     muon = machine.muon_precision(device, case.config, Machine()) if settings.optimiser == "muon" else "fp32"
-    with tempfile.TemporaryDirectory() as place:
+    with machine.deterministic(device), tempfile.TemporaryDirectory() as place:
         options = RunOptions(Path(place), device, case.precision, muon, log=lambda line: None)
         loop = Loop(objective_of(case), network, settings, settings.learning_rate or 1e-4, 0, options)
         try:
@@ -330,10 +330,12 @@ def check(recipe_file: Path, device: str, tiny: bool, steps: int) -> Iterator[Ro
             row |= plan_of(case, device)
             row |= measure(case, device, steps)
             row["wrong"] = wrong(row, device)
-        except (UserError, RuntimeError, MemoryError) as error:
-            if not isinstance(error, UserError) and not machine.is_out_of_memory(error):
+        except UserError as error:
+            row["wrong"] = str(error)
+        except (RuntimeError, MemoryError) as error:
+            if not machine.is_out_of_memory(error):
                 raise
-            row["wrong"] = str(error) if isinstance(error, UserError) else "out of memory"
+            row["wrong"] = "out of memory"
         gc.collect()
         yield row
 
@@ -359,7 +361,7 @@ def shown(row: Row) -> str:
 
 def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--recipes", nargs="+", type=Path, default=None, help="recipe files (default: all in recipes/)")
+    parser.add_argument("--recipes", nargs="+", type=Path, help="recipe files (default: all in recipes/)")
     parser.add_argument("--device", default="cuda", help="cuda, cuda:1 or cpu")
     parser.add_argument("--tiny", action="store_true", help="small networks in place of the recipes' own")
     parser.add_argument("--steps", type=int, default=5, help="steps that are timed")
@@ -375,15 +377,11 @@ def main(given: list[str] | None = None) -> int:
     from pipeline.store import made_on
 
     if options.device.startswith("cuda") and not torch.cuda.is_available():
-        print(
-            "torch finds no GPU here: run this on a machine that has one, with a CUDA build of torch, or try the"
-            " program itself with --device cpu --tiny.",
-            file=sys.stderr,
-        )
+        print(NO_CARD, file=sys.stderr)
         return 1
     files = options.recipes or sorted(path for path in (ROOT / "recipes").glob("*.yaml") if path.stem != "catalog")
     name = torch.cuda.get_device_name(options.device) if options.device.startswith("cuda") else "CPU"
-    rows = []
+    rows: list[Row] = []
     print(f"{name}\n\n| {' | '.join(COLUMNS.values())} |\n{'| --- ' * len(COLUMNS)}|", flush=True)
     try:
         for file in files:
@@ -393,8 +391,8 @@ def main(given: list[str] | None = None) -> int:
     except UserError as error:
         print(error, file=sys.stderr)
         return 1
-    figures = {"device": name, "cuda": torch.version.cuda, "made_on": made_on.made_on() | made_on.of_torch()}
-    options.json.write_text(json.dumps({**figures, "trainings": rows}, indent=1, default=str) + "\n")
+    figures = {"device": name, "cuda": torch.version.cuda, "made_on": made_on.made_on(), "trainings": rows}
+    options.json.write_text(json.dumps(figures, indent=1, default=str) + "\n")
     return int(any(row["wrong"] for row in rows))
 
 

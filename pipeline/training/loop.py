@@ -88,7 +88,6 @@ class Loop:
         self.objective, self.settings, self.ranks, self.device, self.seed = objective, settings, ranks, device, seed
         self.run, self.log = options.run, options.log
         self.precision = options.precision
-        machine.make_deterministic(device)
         if hasattr(model, "gradient_checkpointing"):
             model.gradient_checkpointing = settings.activation_checkpointing  # type: ignore[assignment]
         self.sharded = options.sharded and ranks.world > 1

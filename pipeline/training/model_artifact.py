@@ -109,7 +109,10 @@ def make_on_all_ranks(
     Ranks other than the first write into a temporary directory, which is discarded. What one rank refuses while it
     prepares, all refuse with the same sentence.
     """
-    with distributed.process_group(machine.choose_device(context.device)) as (ranks, device):
+    with (
+        distributed.process_group(machine.choose_device(context.device)) as (ranks, device),
+        machine.deterministic(device),
+    ):
 
         def train(draft: Draft) -> None:
             process = TrainingProcess(context, draft, ranks, device)

@@ -25,7 +25,7 @@ from torch._subclasses import FakeTensor, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.backend_registration import _DummyBackendModule, _setup_privateuseone_for_python_backend
 
-from model import generate, lora
+from model import attention, generate, lora
 from model.config import IGNORED, ModelConfig
 from model.transformer import Transformer
 from pipeline.evaluation import scoring
@@ -111,6 +111,12 @@ def waits_for_copy(packet: Any, args: tuple[Any, ...], kwargs: dict[str, Any], r
     if {source.device.type, target.device.type} != {"cpu", NAME}:
         return False
     return not (kwargs.get("non_blocking") or (packet is aten.copy_ and len(args) > 2 and args[2]))
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, **given: Any) -> Tensor:
+    """Attention in the type that a GPU's autocast would give it."""
+    low = attention.computed_in(q)
+    return torch.nn.functional.scaled_dot_product_attention(q.to(low), k.to(low), v.to(low), **given)
 
 
 # -- what is run -------------------------------------------------------------------------------------------------------
@@ -297,7 +303,7 @@ def generated() -> dict[str, Any]:
 def main() -> None:
     registered = register()
     results: dict[str, Any] = {}
-    with FakeTensorMode(allow_non_fake_inputs=True):
+    with FakeTensorMode(allow_non_fake_inputs=True), attention.pretending((8, 0), attend):
         for name, given in CASES.items():
             results[name] = done(name.split(",")[0], given, lambda loop: loop._advance())
         for kind in KINDS:

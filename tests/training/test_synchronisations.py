@@ -6,14 +6,18 @@ import subprocess
 import sys
 import threading
 import warnings
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import torch
 import torch.utils.deterministic
 
-from pipeline.training import machine, transfer
-from pipeline.training.objectives.objective import Prefetcher
+from pipeline.training import loop, machine, transfer
+from pipeline.training.objectives import fine_tuning
+from pipeline.training.objectives.objective import Prefetcher, TrainingResult
+from pipeline.training.training_settings import SftSettings
+from tests.making import context
 from tests.training import pretended_card, toy
 
 ROOT = Path(__file__).parents[2]
@@ -93,14 +97,30 @@ def test_figures_are_summed_in_their_order_as_python_adds_their_values():
 def test_a_gpu_computes_in_the_same_order_each_time_without_filling_what_is_empty(monkeypatch):
     monkeypatch.setattr(torch.utils.deterministic, "fill_uninitialized_memory", True)
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":16:8")
-    try:
-        machine.make_deterministic("cuda")
+    with machine.deterministic("cuda"):
         assert torch.are_deterministic_algorithms_enabled()
         assert not torch.is_deterministic_algorithms_warn_only_enabled()
         assert not torch.utils.deterministic.fill_uninitialized_memory
         assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":16:8"
-    finally:
-        torch.use_deterministic_algorithms(False)
+    assert not torch.are_deterministic_algorithms_enabled() and torch.utils.deterministic.fill_uninitialized_memory
+    with machine.deterministic("cpu"):
+        assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_a_training_runs_in_it(monkeypatch, store, base, instructions):
+    entered = []
+
+    @contextmanager
+    def deterministic(device):
+        entered.append(device)
+        yield
+        entered.append("left")
+
+    monkeypatch.setattr(machine, "deterministic", deterministic)
+    monkeypatch.setattr(loop, "train", lambda *given: entered.append("trained") or TrainingResult([], {}, []))
+    inputs = {"base": base, "instruction_data": instructions}
+    fine_tuning.make(context(store), inputs, SftSettings(epochs=1, batch_tokens=256))
+    assert entered == ["cpu", "trained", "left"]
 
 
 def test_a_compiled_network_does_not_warn_of_tf32():
