@@ -76,7 +76,8 @@ def evaluation_questions(seed: int = 0) -> tuple[Question, ...]:
 
 def _questions(dice: random.Random, lang: str, world: World) -> Iterator[dict[str, Any]]:
     wordings = facts.of(lang)
-    for kind, people, table in (("phrasing", world.asked, wordings.HELD_BACK), ("person", world.never_asked, wordings.ASKED)):
+    asked = (("phrasing", world.asked, wordings.HELD_BACK), ("person", world.never_asked, wordings.ASKED))
+    for kind, people, table in asked:
         for person in people:
             for relation in RELATIONS:
                 fact = Fact(person, relation)
