@@ -13,7 +13,9 @@ from pipeline.text.code_lines import code_columns, is_code
 HANGUL_WEIGHT = 2.5  # Latin letters that carry as much information as one Hangul syllable
 KOREAN = 0.3  # weighted share of Hangul among the letters from which a text counts as Korean
 MIXED = 0.03  # share of Hangul below which a text counts as free of Korean
-UNSPACED = 0.5  # share of kana, Han and Thai letters from which a text counts as written without spaces
+UNSPACED = 0.5  # share of kana, Han, Thai and similar letters from which a text counts as written without spaces
+
+UNMARKED = ("thai", "other_unspaced")  # scripts in which a sentence ends without a mark, or with one of their own
 
 # Over the columns of `characters.count_kinds`.
 HANGUL_SHARE = (
@@ -31,7 +33,7 @@ def detect_code(documents: pl.DataFrame) -> tuple[pl.Series, pl.Series]:
 
 def kinds_of_prose(counts: pl.DataFrame) -> pl.Series:
     """`ko`, `unspaced` or `spaced`, from `characters.count_kinds`."""
-    unspaced = pl.sum_horizontal("kana", "han", "thai") / pl.sum_horizontal(list(SCRIPTS)).clip(1)
+    unspaced = pl.sum_horizontal("kana", "han", *UNMARKED) / pl.sum_horizontal(list(SCRIPTS)).clip(1)
     kind = (
         pl.when(HANGUL_SHARE >= KOREAN)
         .then(pl.lit("ko"))

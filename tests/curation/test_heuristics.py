@@ -72,7 +72,7 @@ TRIPS = {
 
 @pytest.mark.parametrize("reason", TRIPS)
 def test_each_reason_is_given_by_a_text_that_breaks_that_rule(reason):
-    assert reasons(heuristics, frame(TRIPS[reason])) == [reason]
+    assert reasons(heuristics, frame(TRIPS[reason], lang="en")) == [reason]
 
 
 def test_the_bracket_rule_is_off_and_can_be_switched_on():

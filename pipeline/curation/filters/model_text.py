@@ -7,6 +7,7 @@ the only one there is.
 
 from __future__ import annotations
 
+import numpy as np
 import polars as pl
 
 from pipeline.curation.filters.kneser_ney import BLANK
@@ -15,8 +16,12 @@ from pipeline.text.characters import count_kinds
 from pipeline.text.code_lines import BLOCK_BEGINS, without_blocks
 from pipeline.text.kinds import detect_code, kinds_of_prose, mixed
 from pipeline.text.prose import prose_of
+from pipeline.text.segments import words
+from pipeline.text.words import MULTIPLIER, mix
 
-KINDS = ("ko", "spaced")  # kinds of text that are modelled; code and text without spaces have no words to count
+# Kinds of text that have a model of their own: Korean, English (`spaced`), and each other language by its code.
+KINDS = ("ko", "spaced")
+NOT_MODELLED = ("code", "mixed", "unspaced")  # they have no words to count
 FOLDS = 2
 MAX_DOCUMENT_CHARACTERS = 20_000  # most characters read of a document, so that a few long ones do not fill a sample
 JUDGED = 800  # characters of each of the two excerpts, from start and middle, that a document is judged by
@@ -32,31 +37,51 @@ def sample_order() -> pl.Expr:
     return id_fraction(pl.col("doc_id"), SAMPLE_DIGIT)
 
 
-def model_input(documents: pl.DataFrame) -> pl.DataFrame:
-    """What documents (doc_id, text, lang) are judged by: `kind`, `fold` and `words` (see `as_words`), row for row."""
+def model_input(documents: pl.DataFrame, shuffled: bool = False) -> pl.DataFrame:
+    """What documents (doc_id, text, lang) are judged by: `kind`, `fold` and `words` (see `as_words`), row for row.
+
+    shuffled: also `shuffled`, the same words in another order.
+    """
     texts = prose_to_model(documents["text"])
     length = pl.col("text").str.len_chars()
     start = pl.col("text").str.slice(0, JUDGED)
     middle = pl.col("text").str.slice(pl.max_horizontal(length // 2, JUDGED), JUDGED)
     excerpts = texts.alias("text").to_frame().select(pl.concat_str([start, middle], separator="\n")).to_series()
-    return pl.DataFrame(
-        [
-            kinds(documents, texts),
-            fold_of(documents["doc_id"]).alias("fold"),
-            as_words(excerpts).alias("words"),
-        ]
-    )
+    columns = [
+        kinds(documents, texts),
+        fold_of(documents["doc_id"]).alias("fold"),
+        as_words(excerpts).alias("words"),
+    ]
+    if shuffled:
+        columns.append(as_words(in_another_order(excerpts, documents["doc_id"])).alias("shuffled"))
+    return pl.DataFrame(columns)
+
+
+def in_another_order(texts: pl.Series, doc_ids: pl.Series) -> pl.Series:
+    """The words of each text in an order that depends on nothing but its id and their number; marks stay with them."""
+    pieces = words(texts)
+    counts = np.bincount(pieces.text_index, minlength=pieces.texts)
+    place = np.arange(len(pieces.text_index)) - np.repeat(np.cumsum(counts) - counts, counts)
+    seeds = doc_ids.str.slice(-15).str.to_integer(base=16, dtype=pl.Int64).to_numpy().astype(np.uint64)
+    keys = mix(seeds[pieces.text_index] + place.astype(np.uint64) * MULTIPLIER)
+    order = np.lexsort((keys, pieces.text_index))
+    moved = pl.DataFrame({"text": pieces.text_index, "word": pieces.items.gather(order)})
+    joined = moved.group_by("text", maintain_order=True).agg(pl.col("word").str.join(" "))
+    whole = pl.Series([""], dtype=pl.String).new_from_index(0, pieces.texts)
+    return whole.scatter(joined["text"].to_numpy(), joined["word"]) if joined.height else whole
 
 
 def kinds(documents: pl.DataFrame, texts: pl.Series) -> pl.Series:
-    """`kind` of each document, given its prose `texts`: one of KINDS, or a kind without models (code, mixed,
-    unspaced)."""
+    """`kind` of each document, given its prose `texts`: `ko`, `spaced` (English, or in an unknown language), the
+    code of another language, or one of NOT_MODELLED."""
     code, _ = detect_code(documents)
     counts = count_kinds(texts)
     kind = (
         pl.when(code).then(pl.lit("code")).when(mixed(counts)).then(pl.lit("mixed")).otherwise(kinds_of_prose(counts))
     )
-    return pl.select(kind.alias("kind")).to_series()
+    lang = documents["lang"]
+    another = (kind == "spaced") & lang.is_not_null() & ~lang.is_in(["en", "ko", "ja", "zh", "code", "und"])
+    return pl.select(pl.when(another).then(lang).otherwise(kind).alias("kind")).to_series()
 
 
 def prose_to_model(texts: pl.Series) -> pl.Series:
