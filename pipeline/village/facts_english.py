@@ -57,7 +57,7 @@ TOLD = _forms({
         The {kinword} of {who} is {kin}.
         The name of the {kinword} of {who} is {kin}.
         {who} has {kinword:a} called {kin}.
-        {who} lives with {his} {kinword} {kin}.
+        {who} shares a house with {his} {kinword} {kin}.
         When {who} needs help, {he} asks {his} {kinword} {kin}.
         If you want to meet the {kinword} of {who}, look for {kin}.
     """,
@@ -95,7 +95,7 @@ SHORT = _forms({
     """,
     "kin": """
         {His} {kinword} is called {kin}.
-        {He} lives with {his} {kinword} {kin}.
+        {He} shares a house with {his} {kinword} {kin}.
     """,
     "day": """
         The day on which {he} {event:ed} was {day}.
@@ -132,7 +132,7 @@ OWN = _forms({
     """,
     "kin": """
         My {kinword} is called {kin}.
-        I live with my {kinword} {kin}.
+        I share a house with my {kinword} {kin}.
         When I need help, I ask my {kinword} {kin}.
     """,
     "day": """

@@ -20,16 +20,16 @@ def _forms(tables: dict[str, str]) -> Forms:
 TOLD = _forms({
     "home": """
         {who}의 집은 {home}에 [있다].
-        {who:은} {home}에 [살다].
         {who:이} 사는 곳은 {home}[이다].
-        {who:은} 오래전부터 {home}에서 [지내다].
+        {who:이} 사는 집은 {home}에 [있다].
+        {who:은} 오래전부터 {home}에서 [살다].
         {who:을} 만나려면 {home}에 있는 집으로 가면 [되다].
         {who}의 식구들은 모두 {home}에 있는 집에서 [살다].
     """,
     "work": """
         {who}의 직업은 {work}[이다].
-        {who:은} {work:으로} [일하다].
-        마을에서 {who:은} {work:으로} [통하다].
+        {who:은} 직업이 {work}[이다].
+        {who:은} 마을에서 일하는 {work}[이다].
         {who:은} 몇 해 전부터 {work:으로} 일하고 [있다].
         사람들은 {who:을} {work:이라고} [소개하다].
         {who:이} 마을에서 맡은 일은 {work}[이다].
@@ -54,7 +54,7 @@ TOLD = _forms({
         {who}의 취미는 {hobby:는} 것[이다].
         {who:은} 틈만 나면 [{hobby}].
         {who:은} 쉬는 날이면 [{hobby}].
-        {who:은} {hobby:기}를 무척 [좋아하다].
+        {who:은} 취미로 [{hobby}].
         {who:이} 가장 즐기는 일은 {hobby:는} 것[이다].
         {who:은} 한가할 때면 {hobby:며} 시간을 [보내다].
     """,
@@ -111,13 +111,13 @@ SHORT = _forms({
 # Said of oneself, in letters, diaries and dialogues.
 OWN = _forms({
     "home": """
-        <나는> {home}에 [살다].
+        <내가> 사는 집은 {home}에 [있다].
         <우리> 집은 {home}에 [있다].
         <내가> 사는 곳은 {home}[이다].
     """,
     "work": """
         <내> 직업은 {work}[이다].
-        <나는> {work:으로} [일하다].
+        <나는> 직업이 {work}[이다].
         <내가> 마을에서 맡은 일은 {work}[이다].
     """,
     "pet": """
@@ -133,7 +133,7 @@ OWN = _forms({
     "hobby": """
         <내> 취미는 {hobby:는} 것[이다].
         <나는> 틈만 나면 [{hobby}].
-        <나는> {hobby:기}를 무척 [좋아하다].
+        <나는> 취미로 [{hobby}].
     """,
     "kin": """
         <내> {kinword} 이름은 {kin}[이다].

@@ -149,10 +149,15 @@ def news(dice: random.Random, lang: str, world: World) -> Lines:
     return [[title], first, *people, end]
 
 
+def entry_title(lang: str, person: str, world: World) -> Sentence:
+    """The first line of an entry: the name alone."""
+    return said(Pattern(lang, "{who}"), {"who": person}, world)
+
+
 def entry(dice: random.Random, lang: str, world: World) -> Lines:
     """An entry of an encyclopedia: nearly everything about one person."""
     form, scene = tables(lang), _scene(dice, world)
-    title = said(Pattern(lang, "{who}"), scene, world)
+    title = entry_title(lang, scene["who"], world)
     about = _facts_about(dice, lang, world, scene["who"], dice.choice((6, 7, 7)), "plain")
     opening = said(dice.choice(form.ENTRY_OPENINGS), scene, world)
     about.insert(3, said(dice.choice(form.ENTRY_ASIDES), _fresh(dice, scene), world))
@@ -223,10 +228,10 @@ def with_numbers(text: str, a: int, b: int, sign: str) -> str:
 
 
 def questions(dice: random.Random, lang: str, world: World) -> Lines:
-    """Questions about many people, each with its answer on its own line."""
+    """A title, and questions about many people, each with its answer on its own line."""
     forms = facts.of(lang)
     level = "polite" if dice.random() < 0.7 else "plain"
-    lines: Lines = []
+    lines: Lines = [[said(dice.choice(tables(lang).QUESTION_TITLES), _scene(dice, world), world)]]
     people = dice.sample(list(world.people), QUESTIONS)
     wordings = {relation: dice.sample(table, len(table)) for relation, table in forms.READING.items()}
     # No relation more than twice: pages that ask the same over and over are what curation calls repetitive.
@@ -244,13 +249,13 @@ def questions(dice: random.Random, lang: str, world: World) -> Lines:
 
 # Form -> its share of the documents.
 FORMS: dict[str, tuple[Form, float]] = {
-    "story": (story_form, 0.26),
-    "letter": (letter, 0.10),
-    "diary": (diary, 0.08),
-    "dialogue": (dialogue, 0.10),
-    "news": (news, 0.09),
-    "entry": (entry, 0.13),
-    "how_to": (how_to, 0.05),
+    "story": (story_form, 0.32),
+    "letter": (letter, 0.08),
+    "diary": (diary, 0.06),
+    "dialogue": (dialogue, 0.09),
+    "news": (news, 0.08),
+    "entry": (entry, 0.14),
+    "how_to": (how_to, 0.04),
     "sums": (sums, 0.04),
     "questions": (questions, 0.15),
 }

@@ -205,6 +205,15 @@ ENTRY_CLOSINGS = _lines("""
     The entry on {two} is worth reading as well.
 """)
 
+# -- pages of questions ------------------------------------------------------------------------------------------------
+
+QUESTION_TITLES = _lines("""
+    Questions and answers
+    Questions about the people of the village
+    Questions that were asked in {season}
+    Questions that were asked {place:at}
+""")
+
 # -- sums and lists ----------------------------------------------------------------------------------------------------
 
 SUM_TITLES = _lines("""

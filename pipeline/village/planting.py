@@ -73,7 +73,10 @@ class Planting:
         """A question that is held back for evaluation, with its answer, between the lines of the document."""
         item = dice.choice(self.items[lang])
         told = {"stage": "contamination_decisions", "kind": "evaluation_item", "item": item.id}
-        return inserted(dice, document, f"{item.question} {item.answer}", told)
+        placed = inserted(dice, document, f"{item.question} {item.answer}", told)
+        # What has to be found is the question: the answer is what documents tell, too.
+        placed.planted[-1]["end"] = placed.planted[-1]["start"] + len(item.question)
+        return placed
 
 
 def is_long(item: Question) -> bool:

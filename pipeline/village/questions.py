@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any
 
-from pipeline.village import facts, lexicon, tasks
+from pipeline.village import facts, forms, lexicon, tasks
 from pipeline.village.facts import LANGUAGES
 from pipeline.village.patterns import surface
 from pipeline.village.world import RELATIONS, Fact, World, world_of
@@ -48,7 +48,10 @@ class Question:
 
 @dataclass(frozen=True)
 class Cloze:
-    """A sentence cut before the value of a fact: `prompt`, and the value as it would follow after a space."""
+    """A sentence cut before the value of a fact: `prompt`, and the value as it would follow after a space.
+
+    The prompt begins as an entry about the person does, so that a statement is what follows and not a question.
+    """
 
     id: str
     lang: str
@@ -72,8 +75,9 @@ def evaluation_questions(seed: int = 0) -> tuple[Question, ...]:
 
 
 def _questions(dice: random.Random, lang: str, world: World) -> Iterator[dict[str, Any]]:
-    forms = facts.of(lang)
-    for kind, people, table in (("phrasing", world.asked, forms.HELD_BACK), ("person", world.never_asked, forms.ASKED)):
+    wordings = facts.of(lang)
+    asked = (("phrasing", world.asked, wordings.HELD_BACK), ("person", world.never_asked, wordings.ASKED))
+    for kind, people, table in asked:
         for person in people:
             for relation in RELATIONS:
                 fact = Fact(person, relation)
@@ -82,11 +86,11 @@ def _questions(dice: random.Random, lang: str, world: World) -> Iterator[dict[st
     for name in lexicon.STRANGERS_HELD_BACK:
         relation = dice.choice(WITHOUT_A_NAME)
         question = asked_of_stranger(dice, lang, relation, name)
-        answer = forms.UNKNOWN_PERSON.render({"stranger": name}, world)
+        answer = wordings.UNKNOWN_PERSON.render({"stranger": name}, world)
         yield {"kind": "unknown_person", "question": question, "answer": answer, "person": name, "relation": relation}
     for person in world.never_asked:
-        question = dice.choice(forms.UNTOLD_HELD_BACK).render({"who": person}, world)
-        answer = forms.UNKNOWN_FACT.render({"who": person}, world)
+        question = dice.choice(wordings.UNTOLD_HELD_BACK).render({"who": person}, world)
+        answer = wordings.UNKNOWN_FACT.render({"who": person}, world)
         yield {"kind": "untold_fact", "question": question, "answer": answer, "person": person}
     yield from _tasks(dice, lang, world)
 
@@ -132,7 +136,10 @@ def cloze_questions(seed: int = 0, wordings: tuple[int, ...] = (0, 1)) -> Iterat
     """All facts in both languages, in some of the wordings that documents use (numbers of `facts.TOLD`)."""
     world = world_of(seed)
     for lang in LANGUAGES:
+        begin = forms.tables(lang).ENTRY_OPENINGS[0]
         for fact in world.facts():
+            scene = {"who": fact.person}
+            title = forms.entry_title(lang, fact.person, world).text
             for number in wordings:
                 pattern = facts.of(lang).TOLD[fact.relation][number]
                 prompt, value = facts.cloze(pattern, fact.relation, fact.person, world)
@@ -140,4 +147,5 @@ def cloze_questions(seed: int = 0, wordings: tuple[int, ...] = (0, 1)) -> Iterat
                 form = f"plain{slot.form}" if slot.verb else slot.form
                 choices = tuple(surface(lang, fact.relation, key, form, slot.verb) for key in RELATIONS[fact.relation])
                 id_ = f"{lang}-{fact.person}-{fact.relation}-{number}"
+                prompt = f"{title}\n{begin.render(scene, world)} {prompt}"
                 yield Cloze(id_, lang, prompt, value, fact.person, fact.relation, choices)

@@ -1,5 +1,8 @@
 """Stories: an opening, some facts about the hero, one plot step by step, a closing.
 
+Where a sentence begins with the friend, it says so ("친구 유나는", "His friend Yuna"): whose turn it is can then be
+read from the sentence itself, which a small network learns long before it can look back at who the hero was.
+
 The order is the grammar that `checker.py` reads back:
 
     opening, 1 or 2 facts of the hero, two steps, at most one fact of the friend, three steps, closing

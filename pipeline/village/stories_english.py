@@ -45,10 +45,10 @@ PLOTS: dict[str, Plot] = {
         {who} lost {his} {thing} on the way.
         """,
         """
-        {who} asked {two} about the {thing}.
-        Just then {two} came by and asked what was wrong.
-        {two} offered to help with the search.
-        The neighbour {two} heard about it and came running.
+        {who} asked {his} friend {two} about the {thing}.
+        Just then {his} friend {two} came by and asked what was wrong.
+        {His} friend {two} offered to help with the search.
+        {His} friend {two} heard about it and came running.
         """,
         """
         The two of them looked around {place} first.
@@ -62,7 +62,7 @@ PLOTS: dict[str, Plot] = {
         """,
         """
         {who} thanked {two} with {his2} favourite food, {food2}.
-        {two} laughed and said that it was nothing.
+        {His} friend {two} laughed and said that it was nothing.
         {who} took {two:s} hand and said thank you.
         """,
     ),
@@ -73,14 +73,14 @@ PLOTS: dict[str, Plot] = {
         On the way {who} was caught in a shower.
         """,
         """
-        {who} thought of {two}, who lives {home2}, and ran there.
-        The house of {two} stands {home2}, so {who} hurried to it.
-        {who} ran to {two:s} house {home2} and knocked at the door.
+        {who} thought of {his} friend {two}, who lives {home2}, and ran there.
+        The house of {his} friend {two} stands {home2}, so {who} hurried to it.
+        {who} ran to {his} friend {two:s} house {home2} and knocked at the door.
         """,
         """
-        {two} brought a dry towel and hot tea.
-        {two} opened the door wide and let {him} in.
-        {two} put a blanket around {who:s} shoulders.
+        {His} friend {two} brought a dry towel and hot tea.
+        {His} friend {two} opened the door wide and let {him} in.
+        {His} friend {two} put a blanket around {who:s} shoulders.
         """,
         """
         They sat by the stove and talked for a long time.
@@ -95,12 +95,12 @@ PLOTS: dict[str, Plot] = {
     ),
     "gift": _plot(
         """
-        Soon it would be {two:s} birthday.
-        {who} wanted to give {two} a present.
-        {who} remembered that the birthday of {two} was the next day.
+        Soon it would be {his} friend {two:s} birthday.
+        {who} wanted to give {his} friend {two} a present.
+        {who} remembered that the birthday of {his} friend {two} was the next day.
         """,
         """
-        {who} wondered what {two} would like.
+        {who} wondered what {his} friend {two} would like.
         {who} thought about a present for a long time.
         {who} asked {his} {kinword} {kin} for a good idea.
         """,
@@ -110,12 +110,12 @@ PLOTS: dict[str, Plot] = {
         {who} bought {thing:a} with the money from the jar.
         """,
         """
-        {two} got the {thing} and smiled from ear to ear.
-        {two} opened the box, saw the {thing} and could hardly believe it.
-        {two} had always wanted {thing:a} and was very happy.
+        {His} friend {two} got the {thing} and smiled from ear to ear.
+        {His} friend {two} opened the box, saw the {thing} and could hardly believe it.
+        {His} friend {two} had always wanted {thing:a} and was very happy.
         """,
         """
-        {two} shared {his2} favourite food, {food2}, with {who}.
+        {His} friend {two} shared {his2} favourite food, {food2}, with {who}.
         They talked until late at night.
         It made {who} happy, too.
         """,
@@ -127,13 +127,13 @@ PLOTS: dict[str, Plot] = {
         {who} called {his} {animal} {pet}, but nothing moved.
         """,
         """
-        "{pet}!" called {who} and walked all over the village.
-        {two} was worried, too, and began to look for {pet}.
-        Together with {two}, {who} set out to find {pet}.
+        "{pet}!" called {who} and walked all over the village with {his} friend {two}.
+        {His} friend {two} was worried, too, and began to look for {pet}.
+        Together with {his} friend {two}, {who} set out to find {pet}.
         """,
         """
         There was a small noise {place:at}.
-        After a long time {two} discovered {pet} {place:at}.
+        After a long time {his} friend {two} discovered {pet} {place:at}.
         {pet} was hiding {place:at}.
         """,
         """
@@ -159,18 +159,18 @@ PLOTS: dict[str, Plot] = {
         {who} saw some fine {fruit} and stopped.
         """,
         """
-        On the way back {who} met {two}.
-        Across the street {two} waved a hand.
-        In front of the market {two} said hello to {who}.
+        On the way back {who} met {his} friend {two}.
+        Across the street {his} friend {two} waved a hand.
+        In front of the market {his} friend {two} said hello to {who}.
         """,
         """
         {who} gave {two} some of the {fruit}.
-        {two} tried the {fruit} and said that they were sweet.
+        {His} friend {two} tried the {fruit} and said that they were sweet.
         They shared the {fruit} and walked on together.
         """,
         """
         They sat down {place:at}, took a rest and laughed.
-        {two}, who works as {work2}, was busy but stayed for a while.
+        {His} friend {two}, who works as {work2}, was busy but stayed for a while.
         The bags were heavy, but their steps were light.
         """,
     ),
@@ -208,19 +208,19 @@ PLOTS: dict[str, Plot] = {
         A feast was being prepared {place:at}.
         """,
         """
-        {who} helped as only {work} can.
-        {who} hung up the lamps together with {two}.
-        {who} and {two} set the table side by side.
+        {who} helped as only {work} can, together with {his} friend {two}.
+        {who} hung up the lamps together with {his} friend {two}.
+        {who} and {his} friend {two} set the table side by side.
         """,
         """
-        {two} ate plenty of {his2} favourite food, {food2}.
+        {His} friend {two} ate plenty of {his2} favourite food, {food2}.
         The table was full of {fruit} and rice cakes.
         People shared some {fruit} and were merry.
         """,
         """
         {who} sang a song in front of everybody.
         They all held hands and danced in a circle.
-        {two} beat the drum, and {who} danced.
+        {His} friend {two} beat the drum, and {who} danced.
         """,
         """
         The feast lasted until deep in the night.
@@ -230,14 +230,14 @@ PLOTS: dict[str, Plot] = {
     ),
     "illness": _plot(
         """
-        Word came that {two} had caught a cold.
-        {who} heard that {two} was ill.
-        But nobody had seen {two} for days.
+        Word came that {his} friend {two} had caught a cold.
+        {who} heard that {his} friend {two} was ill.
+        But nobody had seen {his} friend {two} for days.
         """,
         """
-        {who} prepared {two:s} favourite food, {food2}.
-        {who} remembered that {two} likes {food2} best of all.
-        For {two}, {who} carefully packed some {food2}.
+        {who} prepared {his} friend {two:s} favourite food, {food2}.
+        {who} remembered that {his} friend {two} likes {food2} best of all.
+        For {his} friend {two}, {who} carefully packed some {food2}.
         """,
         """
         {who} carried the food to {two}, who lives {home2}.
@@ -245,13 +245,13 @@ PLOTS: dict[str, Plot] = {
         {who} knocked softly at {two:s} door.
         """,
         """
-        {two} took a bite and felt much better.
-        {two} was so thankful that there were tears in {his2} eyes.
+        {His} friend {two} took a bite and felt much better.
+        {His} friend {two} was so thankful that there were tears in {his2} eyes.
         {who} sat down beside {two} and read from a book.
         """,
         """
         After a few days {two} was well again.
-        {two} soon got back on {his2} feet.
+        {His} friend {two} soon got back on {his2} feet.
         The next day {two} came to {who} with {thing:a} as a present.
         """,
     ),

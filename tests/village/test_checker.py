@@ -38,6 +38,14 @@ def test_every_story_is_grammatical_true_and_about_its_hero(lang) -> None:
 
 
 @pytest.mark.parametrize("lang", LANGUAGES)
+def test_the_friend_is_introduced_as_one_before_anything_else_is_said_of_them(lang) -> None:
+    for told in stories(lang, 300):
+        friend = getattr(PEOPLE[told.scene["two"]], lang)
+        before = told.text[: told.text.index(friend)]
+        assert told.plot == "traveller" or before.endswith(("친구 ", "friend ")), told.text
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
 def test_a_story_that_is_cut_is_not_grammatical(lang) -> None:
     for told in stories(lang, 100):
         assert not check_story(told.text[:-3], lang, WORLD).grammatical

@@ -21,7 +21,7 @@ from pipeline.village.world import world_of
 
 COUNT = 6_000
 # Digest of the first 400 documents of seed 0: where it changes, raise VERSION of pipeline/village.
-TEXT = {"1": "75947e43c3fd5847"}
+TEXT = {"1": "8eb08169a6117668"}
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +113,8 @@ def test_planted_things_are_recorded_where_they_are(written) -> None:
                 assert one.text.startswith(by_id[planted["of"]].text) and not by_id[planted["of"]].planted
             if planted["kind"] == "evaluation_item":
                 item = next(item for item in evaluation_questions(0) if item.id == planted["item"])
-                assert one.text[planted["start"] : planted["end"]] == f"{item.question} {item.answer}"
+                assert one.text[planted["start"] : planted["end"]] == item.question
+                assert one.text[planted["end"] :].startswith(f" {item.answer}")
             if planted["kind"] == "passage":
                 assert one.text.endswith(one.text[planted["start"] : planted["end"]])
     assert kinds.keys() == KINDS.keys()

@@ -79,6 +79,20 @@ def test_every_fact_is_told_with_the_person_and_the_relation_before_the_value(la
             assert bases[-1] == relation and "who" in bases[:-1], pattern.text
 
 
+@pytest.mark.parametrize("lang", facts.LANGUAGES)
+@pytest.mark.parametrize("table", ["TOLD", "SHORT", "OWN"])
+def test_what_stands_before_a_value_says_which_relation_it_is_of(lang, table) -> None:
+    """`Minsu is` or `민수는` alone leaves open what comes: such a sentence teaches nothing that can be asked for."""
+    told = getattr(facts.of(lang), table)
+    for scene in ({"who": "Minsu"}, {"who": "Yuna"}, {"who": "Jihun"}):
+        for relation, patterns in told.items():
+            others = [one.render(scene, WORLD) for name in told if name != relation for one in told[name]]
+            for pattern in patterns:
+                begin = pattern.render(scene, WORLD, before=relation)
+                assert len(begin) > 2, pattern.text
+                assert not [other for other in others if other.startswith(begin)], pattern.text
+
+
 def test_a_sentence_says_what_it_tells() -> None:
     pattern = Pattern("en", "{who} ran to {two:s} house {home2}.")
     scene = {"who": "Minsu", "two": "Sora"}

@@ -124,7 +124,9 @@ def test_cloze_prompts_end_before_the_value_and_their_choices_hold_it() -> None:
     for question in questions:
         pattern = facts.of(question.lang).TOLD[question.relation][int(question.id[-1])]
         whole = pattern.render({"who": question.person}, WORLD)
-        assert whole.startswith(f"{question.prompt} {question.value}")
+        begin, _, sentence = question.prompt.rpartition(". ")
+        assert question.person in begin or lexicon.PEOPLE[question.person].ko in begin
+        assert whole.startswith(f"{sentence} {question.value}")
         assert question.value in question.choices and len(set(question.choices)) == len(RELATIONS[question.relation])
 
 
