@@ -112,6 +112,19 @@ def test_kinds_and_null_columns():
     assert found["alnum"].is_null().to_list() == [True, True, False, True]
 
 
+def test_the_forms_of_a_reference_may_repeat_and_spun_text_may_not():
+    entries = "\n".join(
+        f"## {a.title()}\n\nRegisters a callback to be called after the {a} has been {b} in the book of the {c}.\n"
+        f"It is not called while the {b} is with the {a}.\n"
+        for a, b, c in zip(made(0, 30), made(100, 30), made(200, 30), strict=True)
+    )
+    assert reasons(heuristics, frame(entries, lang="en"), repetition={"top": (1, 1, 1)}) == [None]
+    spun = " ".join(entries.replace("#", "").split())
+    assert reasons(heuristics, frame(spun, lang="en"), repetition={"top": (1, 1, 1)}) == ["gopher_dup_ngrams"]
+    found = heuristics.signals(frame(entries, lang="en"), heuristics.Settings(), {})
+    assert 0.15 < found["dup_5"].item() < 0.35
+
+
 def test_korean_is_held_to_korean_endings():
     names = " ".join(f"{a}{b}동 아파트" for a in "강남서초송파" for b in "일이삼사오육칠팔") + "."
     assert reasons(heuristics, frame(names), c4={"enabled": False}, repetition={"enabled": False}) == [
