@@ -1,13 +1,14 @@
-"""Three operations with hand-written derivatives: RMSNorm, rotary positions, cross-entropy.
+"""Operations with hand-written derivatives: RMSNorm, rotary positions, cross-entropy, log-probabilities.
 
 In a small model the matrix multiplications are short, so the operations between them matter. torch runs each of these
-three as a chain of small operations, forward and backward, with a pass over memory for each; the hand-written versions
+as a chain of small operations, forward and backward, with a pass over memory for each; the hand-written versions
 take the fewest passes (docs/results/training-speed.md has the times). `torch.compile` fuses such chains itself and gets
 the plain formulas.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -130,6 +131,16 @@ def rows_at_once(vocabulary: int, device: str) -> int:
     return max(512, (2**22 if device == "cpu" else 2**25) // vocabulary)
 
 
+def _logits(part: Tensor, low: Tensor, buffer: Tensor) -> Tensor:
+    """Logits of some rows in fp32, in the first rows of `buffer`; `part` and `low` are of the type to multiply in."""
+    logits = buffer[: len(part)]
+    if low.dtype == torch.float32:
+        torch.mm(part, low.t(), out=logits)
+    else:
+        logits.copy_(part @ low.t())
+    return logits
+
+
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, rows: int, z_loss: float) -> Tensor:
@@ -146,11 +157,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
             part, target = low_hidden[start : start + rows], targets[start : start + rows, None]
             included = target != IGNORED
             target = target.clamp_min(0)
-            logits = buffer[: len(part)]
-            if low_type == torch.float32:
-                torch.mm(part, low.t(), out=logits)
-            else:
-                logits.copy_(part @ low.t())
+            logits = _logits(part, low, buffer)
             logit_of_target = logits.gather(1, target)
             # In place on a CPU, whose kernel has read a row before it writes to it (a test checks this).
             log_p = torch.log_softmax(logits, -1, out=logits if kind == "cpu" else None)
@@ -186,3 +193,76 @@ class _LinearCrossEntropy(torch.autograd.Function):
             None,
             None,
         )
+
+
+# -- log-probabilities -------------------------------------------------------------------------------------------------
+
+
+@torch.compiler.disable
+def linear_log_probabilities(hidden: Tensor, weight: Tensor, targets: Tensor, chunk: int | None = None) -> Tensor:
+    """log p(target) in nats for each row, [N] in fp32; 0 for targets of IGNORED.
+
+    Arguments are those of `linear_cross_entropy`. Here the gradients depend on what is made of the values, so the
+    forward pass cannot compute them: the backward pass computes the logits of a chunk once more, unless all rows fit
+    into one. On a CPU, rows that do not count are left out; elsewhere finding them would wait for the device, and give
+    another shape each time.
+    """
+    included = targets != IGNORED
+    counted = torch.nonzero(included)[:, 0] if hidden.device.type == "cpu" else None
+    if counted is not None:
+        found = _log_probabilities(hidden.index_select(0, counted), weight, targets.index_select(0, counted), chunk)
+        return found.new_zeros(len(targets)).index_copy(0, counted, found)
+    found = _log_probabilities(hidden, weight, targets.clamp_min(0), chunk)
+    return torch.where(included, found, 0.0)
+
+
+def _log_probabilities(hidden: Tensor, weight: Tensor, targets: Tensor, chunk: int | None) -> Tensor:
+    if chunk == 0:
+        logits = F.linear(hidden, weight).float()
+        return logits.gather(1, targets[:, None])[:, 0] - logits.logsumexp(-1)
+    rows = chunk or rows_at_once(weight.shape[0], hidden.device.type)
+    return _LinearLogProbabilities.apply(hidden, weight, targets, rows)
+
+
+class _LinearLogProbabilities(torch.autograd.Function):
+    """log p(target); its derivative by the logits is onehot(target) - softmax."""
+
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, rows: int) -> Tensor:
+        kind = hidden.device.type
+        ctx.rows = rows
+        ctx.low_type = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weight.dtype
+        found = torch.empty(len(hidden), dtype=torch.float32, device=hidden.device)
+        log_p = None
+        for start, log_p in _in_chunks(hidden, weight, rows, ctx.low_type):
+            found[start : start + rows] = log_p.gather(1, targets[start : start + rows, None])[:, 0]
+        ctx.save_for_backward(hidden, weight, targets, log_p if len(hidden) <= rows else None)
+        return found
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        hidden, weight, targets, kept = ctx.saved_tensors
+        needs_hidden, needs_weight = ctx.needs_input_grad[:2]
+        grad_hidden = torch.empty_like(hidden) if needs_hidden else None
+        grad_weight = torch.zeros_like(weight) if needs_weight else None
+        low, low_hidden = weight.to(ctx.low_type), hidden.to(ctx.low_type)
+        chunks = _in_chunks(hidden, weight, ctx.rows, ctx.low_type) if kept is None else [(0, kept.clone())]
+        for start, log_p in chunks:
+            part = slice(start, start + ctx.rows)
+            factor = grads[0][part, None]
+            grad = log_p.exp_().mul_(-factor).scatter_add_(1, targets[part, None], factor).to(ctx.low_type)
+            if grad_hidden is not None:
+                grad_hidden[part] = grad @ low
+            if grad_weight is not None:
+                grad_weight += grad.t() @ low_hidden[part]
+        return grad_hidden, grad_weight, None, None
+
+
+def _in_chunks(hidden: Tensor, weight: Tensor, rows: int, low_type: torch.dtype) -> Iterator[tuple[int, Tensor]]:
+    """(number of the first row, log-probabilities [rows, vocabulary] in fp32) of one chunk after another."""
+    kind = hidden.device.type
+    low, low_hidden = weight.to(low_type), hidden.to(low_type)
+    buffer = torch.empty(min(rows, len(hidden)), len(weight), dtype=torch.float32, device=hidden.device)
+    for start in range(0, len(hidden), rows):
+        logits = _logits(low_hidden[start : start + rows], low, buffer)
+        yield start, torch.log_softmax(logits, -1, out=logits if kind == "cpu" else None)

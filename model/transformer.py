@@ -14,8 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from model.attention import attend, visible
 from model.config import ModelConfig
-from model.operations import linear_cross_entropy, rms_norm, rotate
+from model.operations import linear_cross_entropy, linear_log_probabilities, rms_norm, rotate
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "swiglu": F.silu,
@@ -151,8 +152,7 @@ class Attention(nn.Module):
         q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
         if cache is not None:
             k, v = cache.extend(self.layer, k, v)
-        grouped = self.config.kv_heads != self.config.heads
-        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal, enable_gqa=grouped)
+        y = attend(q, k, v, mask, causal)
         return self.o_proj(y.transpose(1, 2).reshape(batch, length, -1))
 
 
@@ -268,8 +268,11 @@ class Transformer(nn.Module):
         cache: Cache | None = None,
         chunk: int | None = None,
         z_loss: float = 0.0,
+        by_token: bool = False,
     ) -> Tensor | tuple[Tensor, Tensor]:
         """Logits [B, T, vocab_size] for `tokens` [B, T] int64; with `targets`, the same as `loss`.
+
+        by_token: with `targets`, log p of each [B, T] in nats instead, as in `linear_log_probabilities`.
 
         documents [B, T]: ids of the documents packed into a row; a token attends only to its own document, and
         positions restart in each. positions [B, T]: sets the positions. cache: holds the preceding tokens, and is
@@ -278,6 +281,9 @@ class Transformer(nn.Module):
         hidden = self.hidden(tokens, positions=positions, documents=documents, cache=cache)
         if targets is None:
             return self.logits(hidden)
+        if by_token:
+            found = linear_log_probabilities(hidden.flatten(0, 1), self.output_weight, targets.flatten(), chunk)
+            return found.view(targets.shape)
         return linear_cross_entropy(hidden.flatten(0, 1), self.output_weight, targets.flatten(), chunk, z_loss)
 
     def loss(
@@ -311,7 +317,6 @@ class Transformer(nn.Module):
             positions = positions_in_documents(documents)
         if positions is None:
             positions = torch.arange(past, past + length, device=tokens.device)[None]
-        mask, causal = self._visible(length, past, documents, tokens.device)
 
         x = self.model.embed_tokens(tokens)
         rotation = None
@@ -323,6 +328,7 @@ class Transformer(nn.Module):
         else:
             x = x + self.model.embed_positions(positions)
         x = self.model.dropout(x)
+        mask, causal = self._visible(length, past, documents, x)
         for block in self.model.layers:
             if self.gradient_checkpointing and torch.is_grad_enabled():
                 x = checkpoint(block, x, rotation, mask, causal, cache, use_reentrant=False)
@@ -341,10 +347,8 @@ class Transformer(nn.Module):
         """The matrix [vocab_size, width] that computes logits; the embeddings if they are tied."""
         return self.model.embed_tokens.weight if self.lm_head is None else self.lm_head.weight
 
-    def _visible(
-        self, length: int, past: int, documents: Tensor | None, device: torch.device
-    ) -> tuple[Tensor | None, bool]:
-        """(attention mask [B or 1, 1, T, past + T], True where a token may attend, or None; whether it is causal).
+    def _visible(self, length: int, past: int, documents: Tensor | None, x: Tensor) -> tuple[Tensor | None, bool]:
+        """(attention mask [B or 1, 1, T, past + T] for the residual stream `x`, or None; whether it is causal).
 
         Without a mask, attention is faster: the fused kernel skips later tokens instead of reading a mask.
         """
@@ -353,12 +357,13 @@ class Transformer(nn.Module):
                 raise ValueError("documents cannot be used after a cache: decode each document in a row of its own.")
             mask = documents[:, None, :, None] == documents[:, None, None, :]
             if self.config.causal:
-                mask = mask & torch.ones(length, length, dtype=torch.bool, device=device).tril()
-            return mask, False
+                mask = mask & torch.ones(length, length, dtype=torch.bool, device=x.device).tril()
+            return visible(mask, x), False
         if not self.config.causal or length == 1:
             return None, False
         if past:
-            return torch.ones(1, 1, length, past + length, dtype=torch.bool, device=device).tril(past), False
+            mask = torch.ones(1, 1, length, past + length, dtype=torch.bool, device=x.device).tril(past)
+            return visible(mask, x), False
         return None, True
 
     def parameters_count(self, embeddings: bool = True) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -23,6 +24,7 @@ from pipeline.evaluation import report
 from pipeline.ingest import raw_documents
 from pipeline.recipe import Recipe, load
 from pipeline.store.artifact import Artifact
+from pipeline.store.disk import disk_errors
 from pipeline.store.remote import open_store
 from pipeline.store.store import Store
 from pipeline.tokens import shards as token_shards
@@ -86,8 +88,9 @@ class Project:
     def make(self, asset: str) -> Artifact:
         """Make one artifact from the inputs in force; if it is up to date, take it from the store."""
         node = self.nodes[asset]
-        inputs = {role: self[given] for role, given in node.inputs.items()}
-        return node.make(self.context, inputs, node.settings)
+        with disk_errors(self.store.root, f"`{asset}` could not be made"), ExitStack() as leases:
+            inputs = {role: leases.enter_context(self.store.reading(given)) for role, given in node.inputs.items()}
+            return node.make(self.context, inputs, node.settings)
 
 
 def nodes_of(recipe: Recipe) -> dict[str, Node]:

@@ -50,10 +50,13 @@ def binary_size(count: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds in the units that a reader expects, such as `4.2 s`, `1 min 30 s` and `2 h 5 min`."""
+    """Seconds in the units that a reader expects, such as `4.2 s`, `1 min 30 s`, `2 h 5 min` and `3 days 4 h`."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours:,} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
+    if hours >= 48:
+        days, hours = divmod(hours + (minutes >= 30), 24)
+        return f"{days:,} days {hours} h" if days < 10 else f"{days:,} days"
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
 
 
 def size(count: float) -> str:

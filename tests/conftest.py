@@ -12,9 +12,12 @@ SLOW = (
     "end_to_end",
     "operations",
     "documents/test_execution.py",
+    "faults",
     "evaluation/test_own_measure.py",
     "model/test_allocator.py",
+    "model/test_serving_under_attack.py",
     "model/test_threads.py",
+    "test_gpu_check.py",
     "test_incremental.py",
     "test_lineage.py",
     "test_remote.py",
@@ -24,7 +27,10 @@ SLOW = (
     "training/test_fine_tuning.py",
     "training/test_loop.py",
     "training/test_plan.py",
+    "training/test_plan_paths.py",
     "training/test_pretraining.py",
+    "training/test_synchronisations.py",
+    "village/test_found.py",
 )
 
 

@@ -1,247 +1,128 @@
 """The model over HTTP, with OpenAI's API, so that existing clients can use it.
 
-Replies are generated one at a time, since one uses all of the machine's compute. Other requests wait in a short queue,
-and are refused if it is full. Sizes are limited before anything is read or computed.
+Answers are generated one at a time, since one uses all of the machine's compute (`limits.py`). Sizes, keys and times
+are checked before anything is read or computed (`guard.py`), and an answer ends when its client leaves (`answer.py`).
 """
 
 from __future__ import annotations
 
-import asyncio
-import json
-import secrets
-import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+import logging
+import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, StreamingResponse
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from model.sampling import Sampling
-from model.serve.text import DEFAULT, Reply, ReplyOptions, TextModel, open_directory
+from model.serve.answer import Answer
+from model.serve.guard import LOG, RECORD, Guard
+from model.serve.keys import Keys
+from model.serve.limits import Limits, Refused, Turns
+from model.serve.requests import ChatRequest, CompletionRequest, SamplingRequest, invalid, refusal, refused
+from model.serve.text import Reply, ReplyOptions, TextModel, open_directory
 
-MAX_BYTES = 1_000_000  # per request; a context of 2,048 tokens is about 10 kB
-MAX_WAITING = 16
-
-
-class Strict(BaseModel):
-    """Refuses unknown fields, so that no client takes for done what was ignored."""
-
-    model_config = ConfigDict(extra="forbid")
+LOCAL = ("127.0.0.1", "localhost", "::1")
 
 
-class SamplingRequest(Strict):
-    """The fields that both kinds of request share: OpenAI's, and vLLM's `top_k`, `min_p` and `repetition_penalty`."""
-
-    model: str | None = None
-    max_tokens: int | None = Field(None, ge=1)
-    max_completion_tokens: int | None = Field(None, ge=1)
-    temperature: float = Field(DEFAULT.temperature, ge=0, le=10)
-    top_p: float = Field(DEFAULT.top_p, gt=0, le=1)
-    top_k: int = Field(0, ge=0)
-    min_p: float = Field(0.0, ge=0, le=1)
-    repetition_penalty: float = Field(1.0, gt=0, le=10)
-    seed: int | None = Field(None, ge=0, lt=2**63)
-    stop: str | list[str] | None = None
-    stream: bool = False
-    n: Literal[1] = 1
-
-    def options(self) -> ReplyOptions:
-        """The same for a reply. Raises ValueError for stop strings that are too many, empty or too long."""
-        stop = [self.stop] if isinstance(self.stop, str) else self.stop or []
-        if len(stop) > 4 or not all(0 < len(text) <= 100 for text in stop):
-            raise ValueError("`stop` takes up to 4 strings of 1 to 100 characters.")
-        most = self.max_completion_tokens or self.max_tokens or 512
-        seed = secrets.randbits(31) if self.seed is None else self.seed
-        sampling = Sampling(self.temperature, self.top_k, self.top_p, self.min_p, self.repetition_penalty, seed)
-        return ReplyOptions(sampling, most, tuple(stop))
-
-
-class CompletionRequest(SamplingRequest):
-    prompt: str = Field(max_length=MAX_BYTES)
-
-
-class Turn(Strict):
-    role: Literal["system", "user", "assistant"]
-    content: str = Field(max_length=MAX_BYTES)
-
-
-class ChatRequest(SamplingRequest):
-    messages: list[Turn] = Field(min_length=1, max_length=1000)
-
-
-REQUESTS: dict[str, type[SamplingRequest]] = {
-    "/v1/completions": CompletionRequest,
-    "/v1/chat/completions": ChatRequest,
-}
-
-
-def _unknown_fields(path: str, error: RequestValidationError) -> str | None:
-    """A sentence that names the unknown fields of a request; None if there are none."""
-    unknown = [problem["loc"][1:] for problem in error.errors() if problem["type"] == "extra_forbidden"]
-    if not unknown:
-        return None
-    names = ", ".join(f"`{'.'.join(map(str, place))}`" for place in unknown)
-    fields = Turn.model_fields if len(unknown[0]) > 1 else REQUESTS[path].model_fields
-    return f"unknown {'fields' if len(unknown) > 1 else 'field'} {names}: use only {', '.join(fields)}."
-
-
-class LimitedBody:
-    """Refuses a request of more than `most` bytes, by its content-length or by the bytes received."""
-
-    def __init__(self, app: ASGIApp, most: int) -> None:
-        self.app, self.most = app, most
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return await self.app(scope, receive, send)
-        parts: list[Message] = []
-        size = int(dict(scope["headers"]).get(b"content-length", b"0") or 0)
-        while size <= self.most:
-            message = await receive()
-            parts.append(message)
-            size = sum(len(part.get("body", b"")) for part in parts)
-            if not message.get("more_body", False):
-                break
-        if size > self.most:
-            return await _error(413, f"the request is longer than {self.most:,} bytes.")(scope, receive, send)
-
-        async def again() -> Message:
-            return parts.pop(0) if parts else await receive()
-
-        await self.app(scope, again, send)
-
-
-def _error(status: int, sentence: str) -> JSONResponse:
-    kind = "invalid_request_error" if status < 500 else "server_error"
-    return JSONResponse({"error": {"message": sentence, "type": kind, "param": None, "code": None}}, status)
-
-
-def application(text_model: TextModel, name: str, host: str = "127.0.0.1", waiting: int = MAX_WAITING) -> FastAPI:
-    """The server's application, for `uvicorn` or a test. name: the model's name in responses."""
+def application(
+    text_model: TextModel,
+    name: str,
+    host: str = "127.0.0.1",
+    keys: Keys | None = None,
+    turns: Turns | None = None,
+) -> FastAPI:
+    """The server's application, for `connection.run` or a test. name: the model's name in responses."""
     app = FastAPI(title=name, docs_url=None, redoc_url=None, openapi_url=None)
-    app.add_middleware(LimitedBody, most=MAX_BYTES)
-    if host in ("127.0.0.1", "localhost", "::1"):  # prevents DNS rebinding: web pages must not reach the server
-        app.add_middleware(
-            TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", "[::1]", "::1", "testserver"]
-        )
-    turn = asyncio.Semaphore(1)
-    queue = 0
-
-    def refuse_if_full() -> None:
-        if queue >= waiting:
-            raise HTTPException(503, f"{queue} requests are already waiting: try again later.")
-
-    @asynccontextmanager
-    async def my_turn() -> AsyncIterator[None]:
-        nonlocal queue
-        refuse_if_full()
-        queue += 1
-        try:
-            async with turn:
-                yield
-        finally:
-            queue -= 1
-
-    @app.exception_handler(HTTPException)
-    async def _failed(_: Request, error: HTTPException) -> JSONResponse:
-        return _error(error.status_code, str(error.detail))
-
-    @app.exception_handler(404)
-    async def _nowhere(request: Request, _: Exception) -> JSONResponse:
-        return _error(404, f"{request.url.path} does not exist: use /v1/chat/completions or /v1/completions.")
-
-    @app.exception_handler(RequestValidationError)
-    async def _unreadable(request: Request, error: RequestValidationError) -> JSONResponse:
-        unknown = _unknown_fields(request.scope["path"], error)
-        if unknown:
-            return _error(400, unknown)
-        first = error.errors()[0]
-        where = ".".join(str(step) for step in first["loc"][1:])
-        return _error(400, f"`{where or 'body'}`: {first['msg'][:1].lower()}{first['msg'][1:]}.")
-
-    @app.exception_handler(ValueError)
-    async def _impossible(_: Request, error: ValueError) -> JSONResponse:
-        return _error(400, str(error))
+    turns = turns or Turns(Limits())
+    if host in LOCAL:  # prevents DNS rebinding: web pages must not reach the server
+        app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*LOCAL, "[::1]", "testserver"])
+    app.add_middleware(Guard, keys=keys or Keys({}), limits=turns.limits, turns=turns)
+    _explain_errors(app)
 
     @app.get("/health")
-    async def health() -> dict[str, Any]:
-        return {"status": "ok", "model": name, "waiting": max(0, queue - 1)}
+    async def health() -> JSONResponse:
+        status = "stopping" if turns.stopping else "ok"
+        about = {"status": status, "model": name, "waiting": max(0, len(turns.places) - 1)}
+        return JSONResponse(about, 503 if turns.stopping else 200)
 
     @app.get("/v1/models")
     async def models() -> dict[str, Any]:
         return {"object": "list", "data": [{"id": name, "object": "model", "owned_by": "local"}]}
 
-    async def respond(reply: Reply, request: SamplingRequest, chat: bool) -> Any:
-        kind = "chat.completion" if chat else "text_completion"
-        frame: dict[str, Any] = {"id": f"{'chatcmpl' if chat else 'cmpl'}-{secrets.token_hex(12)}", "object": kind}
-        frame |= {"created": int(time.time()), "model": name}
-        refuse_if_full()
-        if request.stream:
-            return StreamingResponse(_events(reply, frame, chat), media_type="text/event-stream")
-        text = ""
-        async with my_turn():
-            text = await run_in_threadpool("".join, reply)
-        body = {"message": {"role": "assistant", "content": text}} if chat else {"text": text}
-        usage = {"prompt_tokens": reply.prompt_tokens, "completion_tokens": reply.tokens}
-        usage["total_tokens"] = reply.prompt_tokens + reply.tokens
-        choice = {"index": 0, **body, "finish_reason": reply.finish, "logprobs": None}
-        return frame | {"choices": [choice], "usage": usage}
-
-    async def _events(reply: Reply, frame: dict[str, Any], chat: bool) -> AsyncIterator[str]:
-        frame = frame | {"object": "chat.completion.chunk" if chat else "text_completion"}
-
-        def event(content: dict[str, Any], finish: str | None = None) -> str:
-            choice = {"index": 0, **content, "finish_reason": finish, "logprobs": None}
-            return f"data: {json.dumps(frame | {'choices': [choice]}, ensure_ascii=False)}\n\n"
-
+    async def answer(request: Request, asked: SamplingRequest, begin: Callable[[ReplyOptions], Reply]) -> Answer:
+        place = turns.enter(request.scope[RECORD].key)
         try:
-            async with my_turn():
-                if chat:
-                    yield event({"delta": {"role": "assistant", "content": ""}})
-                pieces = iter(reply)
-                while (piece := await run_in_threadpool(_next, pieces)) is not None:
-                    yield event({"delta": {"content": piece}} if chat else {"text": piece})
-                yield event({"delta": {}} if chat else {"text": ""}, reply.finish)
-        except HTTPException as error:
-            yield f"data: {_error(error.status_code, str(error.detail)).body.decode()}\n\n"  # type: ignore[union-attr]
-        finally:
-            reply.close()
-        yield "data: [DONE]\n\n"
+            reply = await run_in_threadpool(begin, asked.options())
+        except BaseException:
+            place.leave()
+            raise
+        return Answer(reply, place, name, isinstance(asked, ChatRequest), asked.stream)
 
     @app.post("/v1/completions")
-    async def completions(request: CompletionRequest) -> Any:
-        reply = await run_in_threadpool(text_model.continue_text, request.prompt, request.options())
-        return await respond(reply, request, chat=False)
+    async def completions(request: Request, asked: CompletionRequest) -> Answer:
+        return await answer(request, asked, lambda options: text_model.continue_text(asked.prompt, options))
 
     @app.post("/v1/chat/completions")
-    async def chat_completions(request: ChatRequest) -> Any:
-        messages = [{"role": turn.role, "content": turn.content} for turn in request.messages]
-        reply = await run_in_threadpool(text_model.answer, messages, request.options())
-        return await respond(reply, request, chat=True)
+    async def chat_completions(request: Request, asked: ChatRequest) -> Answer:
+        messages = [{"role": turn.role, "content": turn.content} for turn in asked.messages]
+        return await answer(request, asked, lambda options: text_model.answer(messages, options))
 
     return app
 
 
-def _next(pieces: Iterator[str]) -> str | None:
-    return next(pieces, None)
+def _explain_errors(app: FastAPI) -> None:
+    """Every refusal is one sentence, in the form that OpenAI's clients expect."""
+
+    @app.exception_handler(Refused)
+    async def _refused(_: Request, error: Refused) -> JSONResponse:
+        return refused(error)
+
+    @app.exception_handler(HTTPException)
+    async def _failed(_: Request, error: HTTPException) -> JSONResponse:
+        return refusal(error.status_code, str(error.detail))
+
+    @app.exception_handler(404)
+    async def _nowhere(request: Request, _: Exception) -> JSONResponse:
+        return refusal(404, f"{request.url.path} does not exist: use /v1/chat/completions or /v1/completions.")
+
+    @app.exception_handler(RequestValidationError)
+    async def _unreadable(request: Request, error: RequestValidationError) -> JSONResponse:
+        return refusal(400, invalid(request.scope["path"], error))
+
+    @app.exception_handler(ValueError)
+    async def _impossible(_: Request, error: ValueError) -> JSONResponse:
+        return refusal(400, str(error))
 
 
-def serve(directory: str | Path, host: str = "127.0.0.1", port: int = 8000, dtype: torch.dtype | None = None) -> None:
-    """Serve the model in `directory` until stopped. There is no password: anyone who can reach `host` can use it.
+def serve(
+    directory: str | Path,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    dtype: torch.dtype | None = None,
+    keys: Keys | None = None,
+    limits: Limits | None = None,
+) -> None:
+    """Serve the model in `directory` until SIGTERM or Ctrl-C; prints the address, and logs requests on stderr.
 
-    dtype: converts its weights, such as to bf16 where a machine multiplies faster in it.
+    dtype: converts its weights, such as to bf16 where a machine multiplies faster in it. Without keys, anyone who can
+    reach `host` can use it. Raises ValueError if there is no model, or if the address cannot be served.
     """
-    import uvicorn
+    from model.serve.connection import listening, run
 
-    text_model = open_directory(directory, dtype)
-    uvicorn.run(
-        application(text_model, Path(directory).resolve().name, host), host=host, port=port, log_level="warning"
-    )
+    name = Path(directory).resolve().name
+    text_model, turns = open_directory(directory, dtype), Turns(limits or Limits())
+    with listening(host, port) as listener:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+        LOG.addHandler(handler)
+        LOG.setLevel(logging.INFO)
+        LOG.propagate = False
+        if host not in LOCAL and not (keys and keys.digests):
+            LOG.warning("there is no API key: anyone who can reach %s can use the model (see `--api-key`).", host)
+        print(f"{name} answers on http://{host}:{listener.getsockname()[1]}/v1", flush=True)
+        run(application(text_model, name, host, keys, turns), turns, listener)

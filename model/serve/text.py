@@ -10,6 +10,7 @@ from __future__ import annotations
 import codecs
 import json
 import re
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Any
 import torch
 
 from model.conversation import END, START, encode_conversations
+from model.decoding import arrange
 from model.export import load
 from model.generate import generate
 from model.sampling import Sampling
@@ -45,7 +47,10 @@ class Reply:
         room = max(0, min(options.max_new, text_model.network.config.context - len(prompt)))
         self.prompt_tokens, self.tokens = len(prompt), 0
         self.finish = "length"
-        self._ids = generate(text_model.network, prompt, room, options.sampling, text_model.stop_ids)
+        self._stopped = threading.Event()
+        self._ids = generate(
+            text_model.network, prompt, room, options.sampling, text_model.stop_ids, self._stopped.is_set
+        )
         self._room, self._stop = room, options.stop
         self._bytes = text_model.bytes_of
 
@@ -70,6 +75,10 @@ class Reply:
         held += decoder.decode(b"", final=True)
         if held:
             yield held
+
+    def stop(self) -> None:
+        """End the reply after the token that is being generated; another thread may call this."""
+        self._stopped.set()
 
     def close(self) -> None:
         """Stop generating."""
@@ -136,7 +145,7 @@ def open_directory(directory: str | Path, dtype: torch.dtype | None = None) -> T
     Raises ValueError if either is missing or damaged.
     """
     path = Path(directory) / "tokenizer.json"
-    model = load(directory, dtype)
+    model = arrange(load(directory, dtype))
     if not path.exists():
         raise ValueError(
             f"there is no tokenizer.json in {directory}: add the tokenizer that the model was trained with."

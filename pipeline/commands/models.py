@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +17,10 @@ from pipeline.store.artifact import MANIFEST
 
 if TYPE_CHECKING:
     import torch
+
+    from model.config import ModelConfig
+    from pipeline.graph import Project
+    from pipeline.store.store import Store
 
 
 def _directory(model: str | None) -> Path:
@@ -64,29 +70,54 @@ def _generating_format(directory: Path) -> torch.dtype:
 @click.option("--memory", type=click.FloatRange(min=0.1), help="Of a card that is not known: its memory in GB.")
 @click.option("--devices", default=1, show_default=True, help="Number of devices.")
 def plan(recipe_file: str | None, gpu: str | None, tflops: float | None, memory: float | None, devices: int) -> None:
-    """Estimate memory, time and loss of the pretraining of RECIPE, before anything runs."""
+    """Estimate memory, time and loss of the trainings of RECIPE, before anything runs."""
     from pipeline.graph import Project
     from pipeline.training import machine
     from pipeline.training.cards import find_card
-    from pipeline.training.measured import Machine
-    from pipeline.training.planning.plan import lines, tokens_in
-    from pipeline.training.planning.plan import plan as planned
 
     opened = Project.open(recipe_file, log=click.echo) if recipe_file else project()
-    recipe, shards = opened.recipe, opened.store.current("token_shards")
-    if recipe.base is not None:
-        raise UserError("The recipe starts from a downloaded model (`base`), so there is no pretraining to plan.")
-    shape = recipe.model
-    if not shape.vocab_size:
-        shape = shape.model_copy(update={"vocab_size": recipe.tokenizer.vocab_size})
     given = gpu or tflops or memory
     card = find_card(gpu or "given", tflops or 0.0, memory or 0.0) if given else None
-    device = "cuda" if card else machine.choose_device(recipe.execution.device)
-    available = tokens_in(shards) if shards else None
-    here = Machine.beside(opened.store)
-    figures = planned(shape, recipe.pretraining, available, card=card, device=device, world=devices, here=here)
-    for line in lines(figures):
+    device = "cuda" if card else machine.choose_device(opened.recipe.execution.device)
+    for line in planned_lines(opened, card=card, device=device, world=devices):
         click.echo(line)
+
+
+def planned_lines(opened: Project, **on: Any) -> Iterator[str]:
+    """The plan of every training of a recipe, in words; `on` says for what device, as `plan.plan` takes it."""
+    from pipeline.trained_models import enabled, models_of
+    from pipeline.training.measured import Machine
+    from pipeline.training.planning.plan import lines, plan, tokens_in
+    from pipeline.training.planning.tuning_plan import line, plan_tuning
+
+    recipe, here = opened.recipe, Machine.beside(opened.store)
+    if recipe.base is None:
+        shards = opened.store.current("token_shards")
+        shape = recipe.model
+        if not shape.vocab_size:
+            shape = shape.model_copy(update={"vocab_size": recipe.tokenizer.vocab_size})
+        yield from lines(plan(shape, recipe.pretraining, tokens_in(shards) if shards else None, here=here, **on))
+    else:
+        shape = shape_of_base(opened.store)
+    for model in models_of(recipe):
+        if model.base and enabled(recipe, model):
+            yield line(plan_tuning(shape, model.settings(recipe), here=here, **on))
+
+
+def shape_of_base(store: Store) -> ModelConfig:
+    """The shape of the imported model, with the context of its tuning. Raises UserError if it is not imported yet."""
+    from model.export import read_config
+    from pipeline.trained_models import IMPORTED
+    from pipeline.training.model_facts import ROW_TOKENS
+
+    base = store.current(IMPORTED)
+    if base is None:
+        raise UserError(
+            "The recipe starts from a downloaded model (`base`), whose shape is not known yet: `slm make base_model`"
+            " imports it, then `slm plan` plans its tuning."
+        )
+    shape = read_config(base.local_directory())
+    return shape.model_copy(update={"context": min(shape.context, base.facts.get(ROW_TOKENS, shape.context))})
 
 
 @click.command()
@@ -126,7 +157,10 @@ def chat(model: str | None, system: str, max_tokens: int, seed: int | None, **sa
     from model.serve.text import ReplyOptions, open_directory
 
     directory = _directory(model)
-    opened = open_directory(directory, _generating_format(directory))
+    try:
+        opened = open_directory(directory, _generating_format(directory))
+    except ValueError as error:
+        raise UserError(str(error)) from error
     seed = secrets.randbits(31) if seed is None else seed
     plain = True if _only_continues_text(directory) else None
     run_chat(opened, ReplyOptions(Sampling(**sampling, seed=seed), max_tokens), system=system, plain=plain)
@@ -136,12 +170,39 @@ def chat(model: str | None, system: str, max_tokens: int, seed: int | None, **sa
 @click.argument("model", required=False)
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", default=8000, show_default=True)
-def serve(model: str | None, host: str, port: int) -> None:
+@click.option(
+    "--api-key",
+    metavar="FILE",
+    help="File of API keys, one in a line, with a name before it for the log. Default: the key in $SLM_API_KEY.",
+)
+@click.option("--queue", type=click.IntRange(1), default=16, show_default=True, help="Requests waiting or answered.")
+@click.option("--queue-by-key", type=click.IntRange(0), default=0, help="Of these, of one key.  [default: all]")
+@click.option("--requests-by-minute", type=click.IntRange(0), default=0, help="Of one key.  [default: any number]")
+@click.option(
+    "--wait", type=click.FloatRange(1), default=120, show_default=True, help="Seconds that a request waits at most."
+)
+@click.option(
+    "--answer", type=click.FloatRange(1), default=600, show_default=True, help="Seconds that an answer takes at most."
+)
+def serve(model: str | None, host: str, port: int, api_key: str | None, **given: Any) -> None:
     """Serve MODEL over HTTP with OpenAI's API (/v1/chat/completions, /v1/completions)."""
+    from model.serve.keys import read_keys
+    from model.serve.limits import Limits
     from model.serve.server import serve as run
 
-    directory = _directory(model)
-    run(directory, host=host, port=port, dtype=_generating_format(directory))
+    limits = Limits(
+        waiting=given["wait"],
+        answer=given["answer"],
+        places=given["queue"],
+        places_by_key=given["queue_by_key"],
+        requests_by_minute=given["requests_by_minute"],
+    )
+    try:
+        keys = read_keys(api_key, os.environ)
+        directory = _directory(model)
+        run(directory, host, port, _generating_format(directory), keys, limits)
+    except ValueError as error:
+        raise UserError(str(error)) from error
 
 
 @click.command()

@@ -22,13 +22,13 @@ them, a whole text half as many). `[0, 0, 1, 2, 3, 4 ...]` is in many innocent f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import polars as pl
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from pipeline.ingest.files import Files
 from pipeline.ingest.http import Http
@@ -36,8 +36,11 @@ from pipeline.ingest.huggingface import HuggingFace
 from pipeline.ingest.json_files import nested
 from pipeline.ingest.records import SKIPPED, Reading, Tally
 from pipeline.ingest.rows import Contents, RowSet, RowsInFiles, RowsOnTheHub, RowsOverHttp, files_by_default
+from pipeline.ingest.source_kind import Log, Origin
 from pipeline.settings import unknown_key
 from pipeline.text.words import blocks, compose, hash_spans, run_hashes
+from pipeline.village.sets import VERSION as VILLAGE
+from pipeline.village.sets import evaluation_questions
 
 WORDS, SYLLABLES, CODE = 0, 1, 2
 LENGTHS = {WORDS: (13, 8, 5), SYLLABLES: (26, 12, 8), CODE: (30, 20, 8)}  # kind: (n, floor, least)
@@ -76,6 +79,8 @@ class ItemRows(RowSet):
             if key not in ("text", "id"):
                 raise ValueError(f"`columns.{key}` is not a key; {unknown_key(str(key), ('text', 'id'))}")
         text = columns.get("text") or ()
+        if not isinstance(text, str | list | tuple):
+            raise ValueError("`columns.text` takes the name of a column, or a list of such names")
         named = {"columns": [text] if isinstance(text, str) else list(text)}
         return {**data, **named, **({"id": columns["id"]} if "id" in columns else {})}
 
@@ -106,9 +111,49 @@ class HubItems(ItemRows, RowsOnTheHub):
     kind: HuggingFace = "huggingface"
 
 
+class GeneratedItems(Origin):
+    """The evaluation questions about a made-up village, written by this project from a seed."""
+
+    noun: ClassVar[str] = "evaluation set"
+    id: ClassVar[str] = "id"
+
+    name: str = Field(description="How the set is called in decisions and reports")
+    kind: Literal["generated"] = Field("generated", description="made up, written by this project from a seed")
+    dataset: Literal["village-questions"] = Field(description="village-questions")
+    seed: int = Field(0, ge=0, lt=2**63, description="which village: the seed of the source of its documents")
+    columns: tuple[str, ...] = Field(
+        ("question",), min_length=1, description="question, answer: answers also stand in the village's documents"
+    )
+
+    @field_validator("columns")
+    @classmethod
+    def _known(cls, columns: tuple[str, ...]) -> tuple[str, ...]:
+        for column in columns:
+            if column not in ("question", "answer"):
+                raise ValueError(f"there is no column `{column}` in village-questions: use question, answer")
+        return columns
+
+    def contents(self, cache: Path, log: Log = print) -> Contents:
+        return Contents([f"village {VILLAGE} {self.seed}"], {})
+
+    def rows(
+        self, contents: Contents, reading: Reading, asked: list[str], known: Collection[str]
+    ) -> Iterator[dict[str, Any] | None]:
+        yield from (question.row() for question in evaluation_questions(self.seed))
+
+    def digest(self, contents: Contents) -> str:
+        """What the items depend on."""
+        return "+".join(contents.digests)
+
+    def as_recorded(self) -> dict[str, Any]:
+        """The settings as a fingerprint has them."""
+        return {"name": self.name, "dataset": self.dataset, "seed": self.seed, "columns": list(self.columns)}
+
+
 ItemSet = Annotated[
     Annotated[
-        FileItems | HttpItems | HubItems, Field(discriminator="kind", description="where the rows are; left out: files")
+        FileItems | HttpItems | HubItems | GeneratedItems,
+        Field(discriminator="kind", description="where the rows are; left out: files"),
     ],
     BeforeValidator(files_by_default),
 ]

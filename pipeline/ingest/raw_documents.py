@@ -7,7 +7,6 @@ fragments those that come out the same are linked too.
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -25,7 +24,7 @@ from pipeline.ingest.fragments import Sorter, documents_of, fragment_bits, fragm
 from pipeline.ingest.records import Reading, Tally, tidy
 from pipeline.ingest.source_kind import Log, Observed, Origin, SourceKind
 from pipeline.store.artifact import Artifact, canonical, digest
-from pipeline.store.draft import Draft
+from pipeline.store.draft import RECORDS, Draft, read_record
 from pipeline.store.store import Store
 from pipeline.store.tables import write_whole
 
@@ -111,7 +110,7 @@ def ingest(
 ) -> dict[str, Any]:
     """Read a source and write its fragments into the draft; returns what the manifest says of it."""
     tally, log = reading.tally, reading.log
-    folder = draft.directory / ".records" / f"{source.name}.buckets"
+    folder = draft.directory / RECORDS / f"{source.name}.buckets"
     shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed
     sorter = Sorter(folder)
     licenses: Counter[str] = Counter()
@@ -120,6 +119,8 @@ def ingest(
         count_values(frame["license"], licenses)
         count_values(frame["lang"], languages)
         sorter.add(documents_of(frame, source.name))
+    for confirm in reading.confirm:
+        confirm()
     if not sorter.rows:
         raise UserError(no_document(source, tally))
     bits = fragment_bits(sorter.text_bytes)
@@ -154,10 +155,10 @@ def resumed(
     draft: Draft, source: SourceKind, identity: str, forgotten: frozenset[str], read: Callable[[], dict[str, Any]]
 ) -> dict[str, Any]:
     """What `read` returns; noted in the draft, so that after a kill a source that was finished is not read again."""
-    note = draft.directory / ".records" / f"{source.name}.source"
+    note = draft.directory / RECORDS / f"{source.name}.source"
     key = digest([identity, sorted(forgotten)])
-    if note.exists():
-        told = json.loads(note.read_text())
+    told = read_record(note)
+    if told is not None:
         recalled = [draft.recall(name, {"content": content}) for name, content in told["contents"].items()]
         if told["key"] == key and all(recalled):
             return told["facts"]

@@ -48,7 +48,9 @@ SKIPPED = meanings_of(SKIP_REASONS)
 
 
 class Unreachable(UserError):
-    """The place that a source names does not answer."""
+    """The place that a source names does not answer. What other sources have given by then stays in the draft."""
+
+    draft_stays = True
 
 
 @dataclass
@@ -73,6 +75,8 @@ class Reading:
     log: Callable[[str], None] = print
     execution: ExecutionSettings = field(default_factory=ExecutionSettings)
     logged: set[str] = field(default_factory=set)
+    # Called when all was read: they raise UserError where what was read is not what was observed.
+    confirm: list[Callable[[], None]] = field(default_factory=list)
 
     def log_once(self, line: str, about: str) -> None:
         """Log a line unless one `about` the same was logged: thousands of files may have the same shape."""

@@ -17,12 +17,14 @@ from pipeline.errors import UserError
 class Card:
     """One kind of GPU. `tflops`: peak rate by number format; `memory_gib`: approximately as the driver reports it.
 
-    `words`: what a name must hold to mean this card, besides words that every card may have.
+    `capability`: compute capability, which decides what kernels run. `words`: what a name must hold to mean this card,
+    besides words that every card may have.
     """
 
     name: str
     memory_gib: float
     tflops: dict[str, float]
+    capability: tuple[int, int] = (8, 0)  # of a card that is given by its speed in bf16: at least this
     words: frozenset[str] = frozenset()
 
     @property
@@ -35,42 +37,43 @@ class Card:
         return self.tflops.get(precision) or max(self.tflops.values())
 
 
-def _card(name: str, memory_gib: float, fp32: float, half: float, words: str, bf16: bool = True) -> Card:
-    rates = {"fp16": half, "fp32": fp32} | ({"bf16": half} if bf16 else {})
-    return Card(name, memory_gib, rates, frozenset(words.split()))
+def _card(name: str, memory_gib: float, fp32: float, half: float, words: str, capability: tuple[int, int]) -> Card:
+    rates = {"fp16": half, "fp32": fp32} | ({"bf16": half} if capability >= (8, 0) else {})
+    return Card(name, memory_gib, rates, capability, frozenset(words.split()))
 
 
+# Compute capabilities: developer.nvidia.com/cuda-gpus. Rates:
 # NVIDIA's data sheets and architecture white papers (Turing, Ampere GA102, Ada, Hopper, Blackwell), dense tensor-core
 # rates with fp32 accumulation. GeForce cards reach half their fp16-accumulation rate here; the white papers list both.
 CARDS = {
-    "t4": _card("Tesla T4", 15.0, 8.1, 65.0, "t4", bf16=False),
-    "v100": _card("Tesla V100", 16.0, 15.7, 125.0, "v100", bf16=False),
-    "2080ti": _card("GeForce RTX 2080 Ti", 11.0, 13.4, 53.8, "2080 ti", bf16=False),
-    "3060": _card("GeForce RTX 3060", 12.0, 12.7, 25.5, "3060"),
-    "3080": _card("GeForce RTX 3080", 10.0, 29.8, 59.5, "3080"),
-    "3080ti": _card("GeForce RTX 3080 Ti", 12.0, 34.1, 68.2, "3080 ti"),
-    "3090": _card("GeForce RTX 3090", 24.0, 35.6, 71.0, "3090"),
-    "4060ti": _card("GeForce RTX 4060 Ti", 16.0, 22.1, 44.1, "4060 ti"),
-    "4070": _card("GeForce RTX 4070", 12.0, 29.1, 58.3, "4070"),
-    "4070ti": _card("GeForce RTX 4070 Ti", 12.0, 40.1, 80.2, "4070 ti"),
-    "4070tisuper": _card("GeForce RTX 4070 Ti SUPER", 16.0, 44.1, 88.2, "4070 ti super"),
-    "4080": _card("GeForce RTX 4080", 16.0, 48.7, 97.5, "4080"),
-    "4080super": _card("GeForce RTX 4080 SUPER", 16.0, 52.2, 104.4, "4080 super"),
-    "4090": _card("GeForce RTX 4090", 24.0, 82.6, 165.2, "4090"),
-    "5070ti": _card("GeForce RTX 5070 Ti", 16.0, 43.9, 87.9, "5070 ti"),
-    "5080": _card("GeForce RTX 5080", 16.0, 56.3, 112.6, "5080"),
-    "5090": _card("GeForce RTX 5090", 31.8, 104.8, 209.5, "5090"),
-    "a10": _card("A10", 23.0, 31.2, 125.0, "a10"),
-    "a10g": _card("A10G", 22.5, 35.0, 70.0, "a10g"),
-    "a100": _card("A100", 40.0, 19.5, 312.0, "a100"),
-    "a100-80": _card("A100 80GB", 80.0, 19.5, 312.0, "a100 80gb"),
-    "l4": _card("L4", 22.5, 30.3, 121.0, "l4"),
-    "l40": _card("L40", 45.0, 90.5, 181.0, "l40"),
-    "l40s": _card("L40S", 45.0, 91.6, 362.0, "l40s"),
-    "h100-pcie": _card("H100 PCIe", 80.0, 51.0, 756.0, "h100 pcie"),
-    "h100": _card("H100", 80.0, 67.0, 989.0, "h100"),
-    "h200": _card("H200", 140.0, 67.0, 989.0, "h200"),
-    "b200": _card("B200", 179.0, 75.0, 2250.0, "b200"),
+    "t4": _card("Tesla T4", 15.0, 8.1, 65.0, "t4", (7, 5)),
+    "v100": _card("Tesla V100", 16.0, 15.7, 125.0, "v100", (7, 0)),
+    "2080ti": _card("GeForce RTX 2080 Ti", 11.0, 13.4, 53.8, "2080 ti", (7, 5)),
+    "3060": _card("GeForce RTX 3060", 12.0, 12.7, 25.5, "3060", (8, 6)),
+    "3080": _card("GeForce RTX 3080", 10.0, 29.8, 59.5, "3080", (8, 6)),
+    "3080ti": _card("GeForce RTX 3080 Ti", 12.0, 34.1, 68.2, "3080 ti", (8, 6)),
+    "3090": _card("GeForce RTX 3090", 24.0, 35.6, 71.0, "3090", (8, 6)),
+    "4060ti": _card("GeForce RTX 4060 Ti", 16.0, 22.1, 44.1, "4060 ti", (8, 9)),
+    "4070": _card("GeForce RTX 4070", 12.0, 29.1, 58.3, "4070", (8, 9)),
+    "4070ti": _card("GeForce RTX 4070 Ti", 12.0, 40.1, 80.2, "4070 ti", (8, 9)),
+    "4070tisuper": _card("GeForce RTX 4070 Ti SUPER", 16.0, 44.1, 88.2, "4070 ti super", (8, 9)),
+    "4080": _card("GeForce RTX 4080", 16.0, 48.7, 97.5, "4080", (8, 9)),
+    "4080super": _card("GeForce RTX 4080 SUPER", 16.0, 52.2, 104.4, "4080 super", (8, 9)),
+    "4090": _card("GeForce RTX 4090", 24.0, 82.6, 165.2, "4090", (8, 9)),
+    "5070ti": _card("GeForce RTX 5070 Ti", 16.0, 43.9, 87.9, "5070 ti", (12, 0)),
+    "5080": _card("GeForce RTX 5080", 16.0, 56.3, 112.6, "5080", (12, 0)),
+    "5090": _card("GeForce RTX 5090", 31.8, 104.8, 209.5, "5090", (12, 0)),
+    "a10": _card("A10", 23.0, 31.2, 125.0, "a10", (8, 6)),
+    "a10g": _card("A10G", 22.5, 35.0, 70.0, "a10g", (8, 6)),
+    "a100": _card("A100", 40.0, 19.5, 312.0, "a100", (8, 0)),
+    "a100-80": _card("A100 80GB", 80.0, 19.5, 312.0, "a100 80gb", (8, 0)),
+    "l4": _card("L4", 22.5, 30.3, 121.0, "l4", (8, 9)),
+    "l40": _card("L40", 45.0, 90.5, 181.0, "l40", (8, 9)),
+    "l40s": _card("L40S", 45.0, 91.6, 362.0, "l40s", (8, 9)),
+    "h100-pcie": _card("H100 PCIe", 80.0, 51.0, 756.0, "h100 pcie", (9, 0)),
+    "h100": _card("H100", 80.0, 67.0, 989.0, "h100", (9, 0)),
+    "h200": _card("H200", 140.0, 67.0, 989.0, "h200", (9, 0)),
+    "b200": _card("B200", 179.0, 75.0, 2250.0, "b200", (10, 0)),
 }  # fmt: skip
 # Words that say nothing about speed. A size of memory is passed over only if it is the card's own.
 COMMON = {"nvidia", "geforce", "rtx", "tesla", "gpu", "pcie", "hbm2", "hbm2e", "hbm3", "hbm3e"}
@@ -93,7 +96,7 @@ def find_card(name: str, tflops: float = 0.0, memory_gib: float = 0.0) -> Card:
     if known is None:
         return Card(name, memory_gib, {"bf16": tflops})
     rates = {known.precision: tflops} if tflops else known.tflops
-    return Card(known.name, memory_gib or known.memory_gib, rates)
+    return Card(known.name, memory_gib or known.memory_gib, rates, known.capability)
 
 
 def match(name: str) -> Card | None:

@@ -42,6 +42,13 @@ def choose_device(setting: str) -> str:
     return setting
 
 
+def capability(device: str) -> tuple[int, int] | None:
+    """Compute capability of a GPU, as (major, minor); None for a CPU."""
+    import torch
+
+    return torch.cuda.get_device_capability(device) if device.startswith("cuda") else None
+
+
 def choose_precision(setting: str, device: str, config: ModelConfig, here: Machine) -> str:
     """The number format that `setting` stands for; `auto` is the fastest one in which training on `device` is stable.
 
@@ -84,20 +91,21 @@ def evaluation_precision(device: str, config: ModelConfig, here: Machine) -> str
 def for_generation(network: Any, here: Machine) -> Any:
     """The network to generate with, one text at a time: a copy in bf16 where that was measured to be faster on a CPU.
 
-    On a GPU, and for small networks, the network itself.
+    On a GPU, and for small networks, the network itself. On a CPU its weights are arranged for decoding, a second time.
     """
     import copy
 
     import torch
 
+    from model.decoding import arrange
     from pipeline.training.measured import in_format
 
     weight = network.output_weight
     if weight.device.type != "cpu" or weight.dtype != torch.float32 or not network.config.causal:
-        return network
+        return arrange(network)
     if network.parameters_count() < DECODING_PARAMETERS or decoding_gain(here, network) < WORTH_IT:
-        return network
-    return in_format(copy.deepcopy(network), torch.bfloat16)
+        return arrange(network)
+    return arrange(in_format(copy.deepcopy(network), torch.bfloat16))
 
 
 def autocast(device: str, precision: str) -> AbstractContextManager[Any]:
@@ -121,13 +129,31 @@ def worth_compiling(setting: str, device: str, flops: float) -> bool:
     return flops > 1.5e14 and shutil.which("g++") is not None
 
 
-def make_deterministic(device: str) -> None:
-    """Use deterministic kernels. CPU kernels are deterministic anyway."""
+def compiled(network: torch.nn.Module) -> torch.nn.Module:
+    """The network, compiled for each shape that it is given."""
+    import warnings
+
     import torch
+
+    # Said in every compiled run on a GPU. What is multiplied in fp32 is meant to be, and autocast multiplies the rest.
+    warnings.filterwarnings("ignore", message="TensorFloat32 tensor cores")
+    return torch.compile(network, dynamic=False)  # type: ignore[return-value]
+
+
+def make_deterministic(device: str) -> None:
+    """Use deterministic kernels. CPU kernels are deterministic anyway.
+
+    Strictly: with `warn_only`, torch's fused attention kernels warn in each run and compute their gradients in any
+    order. Nothing in a training lacks a deterministic kernel. In this mode torch also fills every `torch.empty`, to
+    show reads of memory that nothing was written to; that is a pass over memory for each, so it is switched off.
+    """
+    import torch
+    import torch.utils.deterministic
 
     if device.startswith("cuda"):
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.use_deterministic_algorithms(True)
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         torch.backends.cudnn.benchmark = False
 
 

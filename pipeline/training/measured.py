@@ -143,17 +143,21 @@ def decoding_gain(machine: Machine, network: Any) -> float:
 
     import torch
 
+    from model.decoding import arrange, release
     from model.generate import generate
 
     def measure() -> Figures:
-        networks = {"fp32": network, "bf16": in_format(copy.deepcopy(network), torch.bfloat16)}
+        networks = {"fp32": arrange(network), "bf16": arrange(in_format(copy.deepcopy(network), torch.bfloat16))}
 
         def decode(kind: str) -> None:
             list(generate(networks[kind], [0], max_new=min(DECODED, network.config.context - 1)))
 
-        return compared(decode)
+        figures = compared(decode)
+        release(network)
+        return figures
 
-    found = machine.recall("decoding", network.config.model_dump(mode="json", exclude={"dropout"}), measure)
+    shape = network.config.model_dump(mode="json", exclude={"dropout"})
+    found = machine.recall("decoding, arranged", shape, measure)
     return found["fp32"] / found["bf16"]
 
 

@@ -10,7 +10,7 @@ micro-batch; its result differs by rounding only.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -35,6 +35,8 @@ Chunk = Annotated[int, Field(ge=0, le=MAX_BATCH_TOKENS)]
 
 class LoopSettings(Settings):
     """The settings of the training loop."""
+
+    block: ClassVar[str] = "pretraining"  # of the recipe, in which these settings stand
 
     # -- learning rate
     learning_rate: float = Field(
@@ -274,6 +276,8 @@ class PretrainingSettings(LoopSettings):
 class SftSettings(LoopSettings):
     """Fine-tuning on conversations."""
 
+    block: ClassVar[str] = "sft"
+
     enabled: bool = Field(True, description="false: no fine-tuned model is made")
     epochs: float = Field(3.0, gt=0, le=10_000, description="passes over the conversations (Alpaca, Tülu 3: 2-3)")
     batch_tokens: int = Field(
@@ -325,6 +329,8 @@ class SftSettings(LoopSettings):
 
 class PreferenceSettings(LoopSettings):
     """Preference tuning (DPO) on pairs of answers."""
+
+    block: ClassVar[str] = "preference"
 
     enabled: bool = Field(True, description="false: no preference-tuned model is made")
     epochs: float = Field(1.0, gt=0, le=10_000, description="passes over the pairs (Rafailov et al. 2023; Tülu 3: 1)")

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from click.testing import CliRunner
 
 from model import export
+from pipeline.cli import main
 from pipeline.errors import UserError
 from pipeline.evaluation.report import read
 from pipeline.graph import Project, enabled_assets, nodes_of
@@ -68,6 +70,18 @@ def test_the_graph_needs_no_sources(tmp_path, saved):
     nodes = nodes_of(recipe)
     assert inputs_in_order(nodes, "sft_model") == ["instruction_data", "base_model", "sft_model"]
     assert nodes["sft_evaluation"].inputs["before"] == "base_evaluation"
+
+
+def test_its_tuning_is_planned_once_it_is_imported(tmp_path, saved, monkeypatch):
+    monkeypatch.setenv("SLM_DATA", str(tmp_path / "data"))
+    recipe = write(tmp_path, saved("llama"))
+    result = CliRunner().invoke(main, ["plan", str(recipe)])
+    assert result.exit_code == 1 and "`slm make base_model` imports it" in result.output
+    make_with_inputs(project_of(recipe, tmp_path), "base_model")
+    result = CliRunner().invoke(main, ["plan", str(recipe)], catch_exceptions=False)
+    tuned, preferred = result.output.splitlines()
+    assert tuned.startswith("sft (full, fp32): 42 sequences of 96 tokens")
+    assert preferred.startswith("preference (lora, fp32): 21 pairs, 42 sequences of 96 tokens")
 
 
 @pytest.mark.timeout(300)

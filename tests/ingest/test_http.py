@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from pipeline.errors import UserError
-from pipeline.ingest import http
+from pipeline.ingest import addresses, http
 from pipeline.ingest.records import Unreachable
 from pipeline.ingest.source import Source, parse_source
 
@@ -229,10 +229,10 @@ def test_numbered_addresses_are_several_files_fetched_at_once(server, read) -> N
 
 
 def test_numbered_addresses() -> None:
-    assert http.spelled_out("x-{08..10}-of-{1..2}.gz") == [
+    assert addresses.spelled_out("x-{08..10}-of-{1..2}.gz") == [
         "x-08-of-1.gz", "x-08-of-2.gz", "x-09-of-1.gz", "x-09-of-2.gz", "x-10-of-1.gz", "x-10-of-2.gz",
     ]  # fmt: skip
-    assert http.spelled_out("plain") == ["plain"]
+    assert addresses.spelled_out("plain") == ["plain"]
 
 
 @pytest.mark.parametrize("how", ["good", "no-head"])

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 
 from model.config import ModelConfig
+from model.decoding import arrange
 from model.generate import generate
 from model.sampling import GREEDY, Sampling, penalise, sample_token
 from model.transformer import Transformer
@@ -195,3 +198,19 @@ def test_sampling_settings_out_of_range_are_named(wrong):
     (name,) = wrong
     with pytest.raises(ValueError, match=rf"^{name} must be .*, not .*\.$"):
         Sampling(**wrong)
+
+
+@pytest.mark.parametrize("fast", [False, True], ids=["as it is", "arranged"])
+def test_it_can_be_stopped_between_tokens_and_between_parts_of_the_prompt(model, monkeypatch, fast):
+    network = arrange(copy.deepcopy(model)) if fast else model
+    prompt, answers = [1, 2, 3, 4, 5, 6, 7], []
+    plain = list(generate(network, prompt, 20))
+    monkeypatch.setattr("model.generate.PIECE", 3)
+    assert list(generate(network, prompt, 20, stopped=lambda: False)) == plain
+
+    def stopped_after(asked: int) -> list[int]:
+        answers[:] = [False] * asked + [True] * 50
+        return list(generate(network, prompt, 20, stopped=lambda: answers.pop(0)))
+
+    assert stopped_after(2) == [] and len(answers) == 49  # three parts of the prompt, of which two were read
+    assert stopped_after(3) == plain[:1] and stopped_after(7) == plain[:5] and len(answers) == 49

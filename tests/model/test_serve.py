@@ -13,9 +13,11 @@ from fastapi.testclient import TestClient
 
 from model import export
 from model.config import ModelConfig
+from model.decoding import arranged
 from model.sampling import Sampling
 from model.serve import server
 from model.serve.chat import chat
+from model.serve.limits import Limits, Turns
 from model.serve.text import Reply, ReplyOptions, TextModel, byte_alphabet, open_directory, token_bytes
 from model.transformer import Transformer
 
@@ -193,7 +195,9 @@ def test_a_request_to_a_full_queue_is_refused(text_model, monkeypatch):
         yield from original(self)
 
     monkeypatch.setattr(Reply, "__iter__", slow)
-    client = TestClient(server.application(text_model, "tiny", waiting=1), raise_server_exceptions=False)
+    client = TestClient(
+        server.application(text_model, "tiny", turns=Turns(Limits(places=1))), raise_server_exceptions=False
+    )
     with client:
         statuses = []
         first = threading.Thread(
@@ -204,11 +208,16 @@ def test_a_request_to_a_full_queue_is_refused(text_model, monkeypatch):
         assert client.get("/health").json()["status"] == "ok"
         for stream in (False, True):
             refused = client.post("/v1/chat/completions", json=ask(stream=stream))
-            assert refused.status_code == 503 and "waiting" in refused.json()["error"]["message"]
+            assert refused.status_code == 429 and "waiting" in refused.json()["error"]["message"]
+            assert 1 <= int(refused.headers["retry-after"]) <= 60
         go_on.set()
         first.join(20)
         assert statuses == [200]
         assert client.post("/v1/chat/completions", json=ask()).status_code == 200
+
+
+def test_an_opened_model_is_arranged_for_decoding(text_model):
+    assert arranged(text_model.network) is not None
 
 
 def test_health_models_and_foreign_hosts(client):

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from torch.nn import functional as F
 
 from model.config import ModelConfig
-from model.operations import linear_cross_entropy, rms_norm, rotate
+from model.operations import linear_cross_entropy, linear_log_probabilities, rms_norm, rotate
 from model.transformer import Cache, Transformer, positions_in_documents, sinusoidal_table
 
 TINY = {"layers": 2, "width": 32, "heads": 4, "kv_heads": 2, "context": 64, "vocab_size": 61}
@@ -147,6 +147,51 @@ def test_targets_left_out_do_not_count():
     assert hidden.grad[~kept].abs().max() == 0 and hidden.grad[kept].abs().min() > 0
     nothing, none = linear_cross_entropy(hidden, weight, torch.full((10,), -100), chunk=4)
     assert nothing.item() == 0 and none == 0
+
+
+@pytest.mark.parametrize("chunk", [4, 10, None, 0])
+@pytest.mark.parametrize("frozen", [False, True])
+def test_log_probabilities_in_chunks_are_the_formula(chunk, frozen):
+    generator = torch.Generator().manual_seed(2)
+    hidden, weight = (torch.randn(n, 8, generator=generator).requires_grad_() for n in (10, 30))
+    weight.requires_grad_(not frozen)
+    factors = torch.randn(10, generator=generator)
+    targets = torch.arange(10)
+    targets[3:6] = -100
+    found = linear_log_probabilities(hidden, weight, targets, chunk)
+    expected = (hidden @ weight.T).log_softmax(-1)[torch.arange(10), targets.clamp_min(0)] * (targets != -100)
+    assert (found - expected).abs().max() < 1e-5 and found[3:6].abs().max() == 0
+    wanted = [hidden] if frozen else [hidden, weight]
+    given = torch.autograd.grad((found * factors).sum(), wanted, retain_graph=True)
+    again = torch.autograd.grad((found * factors).sum(), wanted)  # what the first pass used is still there
+    for one, two, three in zip(given, again, torch.autograd.grad((expected * factors).sum(), wanted), strict=True):
+        assert torch.equal(one, two) and (one - three).abs().max() < 1e-5
+    assert given[0][3:6].abs().max() == 0
+
+
+def test_log_probabilities_of_a_network_are_those_of_its_logits_also_in_bf16():
+    model = network()
+    rows = text(2, 40)
+    targets = rows.roll(-1, 1)
+    targets[:, :9] = -100
+    exact = model(rows).log_softmax(-1).gather(2, targets.clamp_min(0)[..., None])[..., 0] * (targets != -100)
+    assert (model(rows, targets, by_token=True, chunk=7) - exact).abs().max() < 1e-5
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rough = model(rows, targets, by_token=True, chunk=7)
+    rough.sum().backward()
+    assert rough.dtype == torch.float32 and 0 < (rough - exact).abs().max() < 0.1
+    given = {name: p.grad.clone() for name, p in model.named_parameters()}
+    model.zero_grad()
+    exact.sum().backward()
+    for name, parameter in model.named_parameters():
+        assert F.cosine_similarity(given[name].flatten(), parameter.grad.flatten(), dim=0) > 0.98, name
+
+
+def test_where_nothing_counts_log_probabilities_are_zero():
+    hidden, weight = torch.randn(10, 8, requires_grad=True), torch.randn(30, 8, requires_grad=True)
+    found = linear_log_probabilities(hidden, weight, torch.full((10,), -100))
+    found.sum().backward()
+    assert found.abs().max() == 0 and hidden.grad.abs().max() == 0 and weight.grad.abs().max() == 0
 
 
 def test_loss_under_autocast_is_near_and_gives_full_precision_gradients():

@@ -15,7 +15,7 @@ from pipeline.training import distributed, machine
 from pipeline.training.distributed import Ranks
 from pipeline.training.model_artifact import TrainingProcess, make_on_all_ranks
 from pipeline.training.planning import memory, plan
-from pipeline.training.planning.memory import Step
+from pipeline.training.planning.tracing import Step
 from pipeline.training.stopping import Stopped
 from pipeline.training.training_settings import PretrainingSettings
 from tests.training import toy

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from model.config import ModelConfig
+from model.decoding import arranged
 from model.transformer import Transformer
 from pipeline.errors import UserError
 from pipeline.training import machine, measured
@@ -126,16 +127,24 @@ def test_the_shapes_are_those_of_the_network():
     assert [2048, 256, 1] in shapes  # the tied output
 
 
+def test_timing_the_decoding_leaves_no_second_weights_behind(monkeypatch):
+    network, seen = Transformer(LARGER).eval(), []
+    monkeypatch.setattr(measured, "compared", lambda run: seen.append(arranged(network)) or {"fp32": 1.0, "bf16": 0.5})
+    assert measured.decoding_gain(Machine(), network) == 2
+    assert seen != [None] and arranged(network) is None
+
+
 def test_generating_is_in_bf16_only_where_that_was_measured_to_be_faster(monkeypatch):
     network = Transformer(LARGER).eval()
     assert machine.for_generation(network, Machine()) is network  # too small to be measured
     monkeypatch.setattr(machine, "DECODING_PARAMETERS", 0)
     monkeypatch.setattr(measured, "compared", lambda run: {"fp32": 1.0, "bf16": 0.9})
-    assert machine.for_generation(network, Machine()) is network
+    assert machine.for_generation(network, Machine()) is network and arranged(network) is not None
     monkeypatch.setattr(measured, "compared", lambda run: {"fp32": 1.0, "bf16": 0.5})
     copy = machine.for_generation(network, Machine())
     assert copy.output_weight.dtype == torch.bfloat16 and network.output_weight.dtype == torch.float32
     assert copy.position_table.dtype == torch.float32
+    assert arranged(copy) is not None and arranged(network) is None
     assert torch.equal(copy.position_table, network.position_table)
 
 

@@ -10,8 +10,8 @@ from model.config import ModelConfig
 from model.transformer import Transformer
 from pipeline.errors import UserError
 from pipeline.training import cards, measured, schedule
-from pipeline.training.planning import budget, memory, plan, step_time
-from pipeline.training.planning.memory import Step
+from pipeline.training.planning import budget, memory, plan, step_time, tracing
+from pipeline.training.planning.tracing import Step
 from pipeline.training.training_settings import PretrainingSettings
 
 SMALL = ModelConfig(layers=2, width=64, heads=4, context=64, vocab_size=512)
@@ -73,13 +73,13 @@ def test_memory_follows_the_switches():
     assert parts.logits == 2 * 4 * 32 * 64 * 512
     wide = SMALL.model_copy(update={"vocab_size": 32_000})
     assert memory.of_step(wide, Step(32)).logits == 4 * 512 * 32_000
-    assert memory.of_step(wide, Step(32), "cuda").logits == 2 * 4 * 1048 * 32_000  # more at once, and two of them
+    assert memory.of_step(wide, Step(32, gpu=(8, 0))).logits == 2 * 4 * 1048 * 32_000  # more at once, and two of them
 
 
 def test_all_depths_and_batches_follow_from_two_of_each():
     deep = SMALL.model_copy(update={"layers": 4})
     for step in (Step(40, chunk=0), Step(40, activation_checkpointing=True)):
-        whole = memory._traced(deep, step)
+        whole = tracing.traced(deep, step)
         assert memory.of_step(deep, step).tracked == pytest.approx(sum(whole.values()), rel=0.01)
 
 

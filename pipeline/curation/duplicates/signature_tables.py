@@ -13,6 +13,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from model.files import whole
 from pipeline.curation.duplicates import shingle_files
 from pipeline.curation.duplicates import tidiness as tidying
 from pipeline.curation.duplicates.duplicate_settings import Settings
@@ -23,7 +24,6 @@ from pipeline.documents.fragment_tables import TableTask, make_tables
 from pipeline.documents.view import Documents
 from pipeline.store.artifact import digest
 from pipeline.store.draft import Draft
-from pipeline.store.tables import put_in_place
 from pipeline.text.words import blocks, shingle_count, words_of
 
 TIDINESS_VERSION = "1"
@@ -168,12 +168,11 @@ def write_signature_table(signed: SignatureTable, path: Path) -> None:
     columns |= {"tags": pa.array(signed.tidiness.tags), "repeated": pa.array(signed.tidiness.repeated)}
     columns |= {"edges": _binary(signed.tidiness.edges)}
     columns["signature"] = _binary(signed.signatures)
-    temporary = path.with_name(path.name + ".tmp")
-    pq.write_table(
-        pa.table(columns), temporary, row_group_size=max(1, len(signed.high)), compression="none",
-        use_dictionary=False, write_statistics=False,
-    )  # fmt: skip
-    put_in_place(temporary, path)
+    with whole(path) as unfinished:
+        pq.write_table(
+            pa.table(columns), unfinished, row_group_size=max(1, len(signed.high)), compression="none",
+            use_dictionary=False, write_statistics=False,
+        )  # fmt: skip
 
 
 def read_signature_table(path: Path, permutations: int, signatures: bool = True) -> SignatureTable:

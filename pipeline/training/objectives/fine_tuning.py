@@ -20,7 +20,6 @@ from pipeline.training.data.packing import Packed, pack
 from pipeline.training.model_facts import ModelFacts
 from pipeline.training.objectives import pretraining, tuning
 from pipeline.training.planning import budget as budgets
-from pipeline.training.planning import plan
 from pipeline.training.training_settings import SftSettings
 
 if TYPE_CHECKING:
@@ -62,7 +61,7 @@ def prepare(process: TrainingProcess, base: Artifact, instructions: Artifact, se
     from pipeline.training.model_artifact import Training
     from pipeline.training.objectives.objective import Objective
 
-    ranks, device, seed = process.ranks, process.device, process.context.seed
+    ranks, seed = process.ranks, process.context.seed
     network, config, tokenizer = tuning.load_base(base, settings, seed)
     length = tuning.row_length(base, config, settings)
     packed, held_back = usable_rows(instructions, tokenizer, length)
@@ -87,7 +86,7 @@ def prepare(process: TrainingProcess, base: Artifact, instructions: Artifact, se
         summary=measured.summary,
         sample=tuning.answer_sampler(tokenizer, settings),
         flops_per_token=size.flops_per_token,
-        out_of_memory=lambda: plan.advice(config, settings, precision, device, batching.micro_rows),
+        out_of_memory=lambda: tuning.advice(config, length, settings, precision, process, batching.micro_rows),
     )
     facts = ModelFacts(
         parameters=size.parameters,
@@ -170,13 +169,13 @@ class HeldBackLoss:
         self._sampled = np.sort(np.random.default_rng(0).permutation(len(packed.tokens))[:HELD_BACK_ROWS])
         self.batches = math.ceil(len(self._sampled) / rows)
 
-    def measure(self, network: torch.nn.Module, index: int) -> dict[str, float]:
-        from pipeline.training.objectives.objective import to_device
+    def measure(self, network: torch.nn.Module, index: int) -> dict[str, torch.Tensor | float]:
+        from pipeline.training import transfer
 
         numbers = self._sampled[index * self._rows : (index + 1) * self._rows]
-        batch = to_device(rows_of(self._packed, numbers), str(next(network.parameters()).device))
+        batch = transfer.send(rows_of(self._packed, numbers), str(next(network.parameters()).device))
         nats, count = network(batch["tokens"], batch["targets"], documents=batch["documents"])
-        return {"nats": float(nats), "targets": float(count)}
+        return {"nats": nats, "targets": count}
 
     @staticmethod
     def summary(sums: dict[str, float]) -> dict[str, float]:

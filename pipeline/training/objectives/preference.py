@@ -15,19 +15,18 @@ import numpy as np
 import polars as pl
 
 from model import conversation
-from model.config import IGNORED
 from pipeline.context import Inputs, RunContext
 from pipeline.errors import UserError
 from pipeline.intervals import cases_for, wilson
 from pipeline.store.artifact import Artifact
 from pipeline.training import machine
-from pipeline.training.data.by_length import LengthBatches, like_lengths
+from pipeline.training.data.by_length import LengthBatches, few_lengths, like_lengths
 from pipeline.training.data.pairs import Pairs, batch_of, encode_pairs, exclusions
 from pipeline.training.model_facts import ModelFacts
 from pipeline.training.objectives import tuning
+from pipeline.training.objectives.dpo import dpo, log_probabilities
 from pipeline.training.objectives.reference import Reference
 from pipeline.training.planning import budget as budgets
-from pipeline.training.planning import plan
 from pipeline.training.training_settings import PreferenceSettings
 
 if TYPE_CHECKING:
@@ -39,10 +38,10 @@ if TYPE_CHECKING:
     from pipeline.training.model_artifact import Training, TrainingProcess
     from pipeline.training.objectives.objective import Batch, Objective
 
-# 7: conversations are encoded behind their role's line; pairs of like length share a step, the end is measured on more
-# pairs, the reference is kept; the average of the weights warms up; on a CPU `precision: auto` follows a measurement.
-# 6: facts count the tokens
-VERSION = "7"
+# 8: logits in chunks, which rounds otherwise; compiled runs pad to few lengths. 7: conversations are encoded behind
+# their role's line; pairs of like length share a step, the end is measured on more pairs, the reference is kept; the
+# average of the weights warms up; on a CPU `precision: auto` follows a measurement. 6: facts count the tokens
+VERSION = "8"
 ASSET = "preference_model"
 RATE_SHARE = 0.01  # of the learning rate that pretraining would use (Rafailov et al. 2023: 1e-6 after about 1e-4)
 # Held-back pairs are measured until the 95 % interval of the accuracy is at most this wide to either side. The end of a
@@ -99,12 +98,16 @@ def prepare(process: TrainingProcess, base: Artifact, preferences: Artifact, set
     rate = tuning.learning_rate(config, settings, RATE_SHARE)
     step_tokens = round(batching.step_rows * train.tokens(used) / len(used))
     sample = tuning.answer_sampler(tokenizer, settings)
+    lengths = few_lengths(train.lengths[used] - 1)
+    flops = size.flops_per_token * step_tokens * batching.steps
+    compiled = machine.worth_compiling(settings.compile, device, flops / len(lengths))
     objective = replace(
-        objective_of(process, train, held_back, batching, settings),
+        objective_of(process, train, held_back, batching, settings, lengths if compiled else None),
+        shapes=len(lengths),
         step_tokens=step_tokens,
         sample=sample,
         flops_per_token=size.flops_per_token,
-        out_of_memory=lambda: plan.advice(config, settings, precision, device, fit.sequences),
+        out_of_memory=lambda: tuning.advice(config, length, settings, precision, process, 2 * batching.micro_rows),
     )
     details = {"method": settings.method, "beta": settings.beta, "pairs_used": len(used)}
     details |= train.facts() | tuning.inherited(base)
@@ -145,8 +148,12 @@ def objective_of(
     held_back: Pairs,
     batching: tuning.Batching,
     settings: PreferenceSettings,
+    lengths: np.ndarray | None = None,
 ) -> Objective:
-    """The batches of pairs, their loss and their validation, for the loop."""
+    """The batches of pairs, their loss and their validation, for the loop. lengths: to pad to, if there are to be few.
+
+    A compiled network is compiled once more for each length. Validation runs the network as it is.
+    """
     from pipeline.training.objectives.objective import Objective
 
     batches, within = validation_batches(held_back, batching.micro_rows)
@@ -155,7 +162,7 @@ def objective_of(
         steps=batching.steps,
         accumulation=batching.accumulation,
         step_tokens=0,
-        batch=lambda step, micro: batch_of(train, batching.row_numbers(step, micro, process.ranks)),
+        batch=lambda step, micro: batch_of(train, batching.row_numbers(step, micro, process.ranks), lengths),
         units=lambda batch: float(len(batch["reference"])),
         loss=lambda model, batch: dpo(model, batch, settings),
         validation_batches=within,
@@ -201,52 +208,7 @@ def usable_pairs(preferences: Artifact, tokenizer: Tokenizer, length: int) -> tu
     return train, held_back.first(cases_for(HALF_WIDTH_AT_THE_END))
 
 
-# -- the loss ----------------------------------------------------------------------------------------------------------
-
-
-def log_probabilities(network: torch.nn.Module, batch: Batch, settings: PreferenceSettings) -> torch.Tensor:
-    """Log-probability of each row's answer [rows], in nats: summed over its tokens, or averaged (length_normalised)."""
-    import torch
-
-    targets = batch["targets"]
-    scored = targets != IGNORED
-    if hasattr(network, "hidden") and not any(hasattr(p, "full_tensor") for p in network.parameters()):
-        logits = network.logits(network.hidden(batch["tokens"])[scored])  # type: ignore[operator]
-    else:  # sharded: weights are gathered only within a call of the whole network
-        logits = network(batch["tokens"])[scored]
-    logits = logits.float()
-    by_token = logits.gather(1, targets[scored][:, None])[:, 0] - logits.logsumexp(-1)
-    rows = torch.arange(len(targets), device=targets.device)[:, None].expand_as(targets)[scored]
-    sums = torch.zeros(len(targets), device=targets.device).index_add(0, rows, by_token)
-    return sums / scored.sum(1) if settings.length_normalised else sums
-
-
-def dpo(
-    network: torch.nn.Module, batch: Batch, settings: PreferenceSettings
-) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    """Sum over pairs of -log sigmoid(beta x ((chosen - its reference) - (rejected - its reference))).
-
-    Rafailov et al. 2023, equation 7; label smoothing as in conservative DPO (Mitchell 2023). A reward is beta times the
-    gain in log-probability over the reference. Also returns sums of accuracy, margin and rewards.
-    """
-    import torch
-    import torch.nn.functional as F
-
-    chosen, rejected = log_probabilities(network, batch, settings).chunk(2)
-    reference = batch["reference"]
-    chosen_reward = settings.beta * (chosen - reference[:, 0])
-    rejected_reward = settings.beta * (rejected - reference[:, 1])
-    margin = chosen_reward - rejected_reward
-    smooth = settings.label_smoothing
-    loss = -(1 - smooth) * F.logsigmoid(margin) - smooth * F.logsigmoid(-margin)
-    with torch.no_grad():
-        figures = {
-            "accuracy": (margin > 0).float().sum(),
-            "margin": margin.sum(),
-            "chosen_reward": chosen_reward.sum(),
-            "rejected_reward": rejected_reward.sum(),
-        }
-    return loss.sum(), figures
+# -- measuring ---------------------------------------------------------------------------------------------------------
 
 
 def without_dropout(network: torch.nn.Module) -> None:
@@ -273,15 +235,11 @@ def scorer(
 
 def measure(
     network: torch.nn.Module, pairs: Pairs, numbers: np.ndarray, device: str, settings: PreferenceSettings
-) -> dict[str, float]:
-    from pipeline.training.objectives.objective import to_device
+) -> dict[str, torch.Tensor | float]:
+    from pipeline.training import transfer
 
-    loss, figures = dpo(network, to_device(batch_of(pairs, numbers), device), settings)
-    return {
-        "loss": float(loss),
-        "pairs": float(len(numbers)),
-        **{name: float(value) for name, value in figures.items()},
-    }
+    loss, figures = dpo(network, transfer.send(batch_of(pairs, numbers), device), settings)
+    return {"loss": loss, "pairs": float(len(numbers)), **figures}
 
 
 def summarise(sums: dict[str, float]) -> dict[str, float]:

@@ -140,8 +140,20 @@ def fit(
     process: TrainingProcess,
 ) -> plan.Fit:
     """How many rows of `context` tokens fit into a micro-batch, on every rank."""
-    shortened = config.model_copy(update={"context": context})
-    return plan.fit(shortened, settings, precision, process.device, process.ranks.world, process.memory_limit())
+    rows = config.model_copy(update={"context": context})
+    return plan.fit(rows, settings, precision, process.device, process.ranks.world, process.memory_limit())
+
+
+def advice(
+    config: ModelConfig,
+    context: int,
+    settings: SftSettings | PreferenceSettings,
+    precision: str,
+    process: TrainingProcess,
+    rows: int,
+) -> str:
+    """What to change after memory ran out with `rows` rows of `context` tokens in a micro-batch."""
+    return plan.advice(config.model_copy(update={"context": context}), settings, precision, process.device, rows)
 
 
 def learning_rate(config: ModelConfig, settings: SftSettings | PreferenceSettings, share: float) -> float:

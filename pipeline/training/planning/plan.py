@@ -25,11 +25,11 @@ from pipeline.training.machine import USABLE
 from pipeline.training.measured import Machine
 from pipeline.training.planning import budget as budgets
 from pipeline.training.planning import memory
-from pipeline.training.planning.memory import Step
 from pipeline.training.planning.step_time import QUIET, step_time
-from pipeline.training.training_settings import LoopSettings, PretrainingSettings
+from pipeline.training.planning.tracing import Step
+from pipeline.training.training_settings import LoopSettings, PreferenceSettings, PretrainingSettings, SftSettings
 
-VERSION = "6"  # 6: more cards; hours for a card in a format that it lacks
+VERSION = "7"  # 7: memory of the attention that will run. 6: more cards; hours for a card in a format that it lacks
 ASSET = "training_plan"
 
 # Model FLOPs utilisation: the share of the peak that training reaches. nanoGPT reports 30 % on eight A100s (its README:
@@ -67,77 +67,96 @@ class Fit:
 
 
 def fit(
-    config: ModelConfig, settings: LoopSettings, precision: str, device: str, world: int, limit: float = 0.0
+    config: ModelConfig,
+    settings: LoopSettings,
+    precision: str,
+    device: str,
+    world: int,
+    limit: float = 0.0,
+    card: Card | None = None,
 ) -> Fit:
-    """The micro-batch to train with. Raises UserError if none fits, and names a change that would fit."""
+    """The micro-batch to train with, on a `card` or else on this machine's `device`.
+
+    Raises UserError if none fits, and names a change that would fit.
+    """
     limit = limit or machine.free_memory(device) * USABLE
-    step = Step.of(settings, settings.sequences or 1, precision)
+    step = Step.of(settings, settings.sequences or 1, precision, gpu=gpu_of(device, card))
     options = [False, True] if settings.sharding == "auto" and world > 1 else [settings.sharding == "on" and world > 1]
     for sharded in options:
         candidate = replace(step, shards=world if sharded else 1)
         sequences = settings.sequences
         if not sequences and device == "cpu":
-            sequences = max(1, budgets.CPU_TOKENS // config.context)
+            sequences = candidate.with_sequences(budgets.CPU_TOKENS // config.context).sequences
             if memory.upper_bound(config, replace(candidate, sequences=sequences)) < limit:
                 return Fit(sequences, sharded, limit)
             while (
-                sequences > 1 and memory.of_step(config, replace(candidate, sequences=sequences), device).total > limit
+                sequences > step.least and memory.of_step(config, replace(candidate, sequences=sequences)).total > limit
             ):
-                sequences //= 2
-        sequences = sequences or memory.largest_micro_batch(config, candidate, limit, device)
-        needed = memory.of_step(config, replace(candidate, sequences=max(sequences, 1)), device)
+                sequences = candidate.with_sequences(sequences // 2).sequences
+        sequences = sequences or memory.largest_micro_batch(config, candidate, limit)
+        needed = memory.of_step(config, candidate.with_sequences(sequences))
         if sequences and needed.total <= limit:
-            return Fit(sequences, sharded, limit)
+            return Fit(candidate.with_sequences(sequences).sequences, sharded, limit)
+    step = step.with_sequences(sequences)
     raise UserError(
-        f"One micro-batch of {max(sequences, 1)} sequences of {config.context} tokens needs"
-        f" {binary_size(needed.total)} and {binary_size(limit)} are free:"
-        f" {remedy(config, settings, precision, device, limit)}."
+        f"One micro-batch of {step.sequences} sequences of {config.context} tokens needs"
+        f" {binary_size(needed.total)} and {binary_size(limit)} are free: {remedy(config, settings, step, limit)}."
     )
 
 
-def remedy(config: ModelConfig, settings: LoopSettings, precision: str, device: str, limit: float) -> str:
-    """The cheapest change that makes the run fit: fewer sequences cost nothing, recomputation costs a third."""
-    changes: list[tuple[dict[str, Any], str]] = (
-        [({}, ""), ({"loss_chunk": "auto"}, "loss_chunk: auto")] if settings.loss_chunk == 0 else [({}, "")]
-    )
-    changes += [({"loss_chunk": "auto", "activation_checkpointing": True}, "activation_checkpointing: true")]
+def gpu_of(device: str, card: Card | None) -> tuple[int, int] | None:
+    """Compute capability of the card that is planned for; None for a CPU."""
+    return card.capability if card else machine.capability(device)
+
+
+def remedy(config: ModelConfig, settings: LoopSettings, step: Step, limit: float) -> str:
+    """The cheapest change that makes the run fit: fewer sequences cost nothing, recomputation costs a third.
+
+    step: the one that does not fit.
+    """
+
+    def changed(change: dict[str, Any]) -> Step:
+        return Step.of(settings.model_copy(update=change), step.least, step.precision, gpu=step.gpu)
+
+    recomputing = {"loss_chunk": "auto", "activation_checkpointing": True}
+    changes: list[tuple[dict[str, Any], str]] = [({}, "")]
+    if settings.loss_chunk == 0:
+        changes.append(({"loss_chunk": "auto"}, "loss_chunk: auto"))
+    changes.append((recomputing, "activation_checkpointing: true"))
+    if isinstance(settings, SftSettings | PreferenceSettings) and settings.method == "full":
+        changes.append((recomputing | {"method": "lora"}, "activation_checkpointing: true, method: lora"))
     for change, words in changes:
-        changed = settings.model_copy(update=change)
-        most = memory.largest_micro_batch(config, Step.of(changed, 1, precision), limit, device)
+        most = memory.largest_micro_batch(config, changed(change), limit)
         if most:
             if settings.sequences:
-                most = min(most, settings.sequences)
-            needed = memory.of_step(config, Step.of(changed, most, precision), device).total
+                most = min(most, step.sequences)
+            needed = memory.of_step(config, replace(changed(change), sequences=most)).total
             return (
-                f"set {words + ' and ' if words else ''}sequences: {most} under pretraining, which takes"
+                f"set {words + ' and ' if words else ''}sequences: {most} under {settings.block}, which takes"
                 f" {binary_size(needed)}"
             )
-    least = memory.of_step(
-        config,
-        Step.of(settings.model_copy(update={"activation_checkpointing": True, "loss_chunk": "auto"}), 1, precision),
-        device,
-    )
+    least = memory.of_step(config, changed(recomputing))
+    few = "one sequence" if step.least == 1 else "one pair"
     return (
-        f"even one sequence with activation_checkpointing takes {binary_size(least.total)}; make the model smaller "
-        "(layers, width, vocab_size), shorten its context, or shard it over several devices with sharding: on"
+        f"even {few} with activation_checkpointing takes {binary_size(least.total)}; make the model smaller (layers,"
+        " width, vocab_size), shorten its context, or shard it over several devices with sharding: on"
     )
 
 
 def advice(config: ModelConfig, settings: LoopSettings, precision: str, device: str, sequences: int) -> str:
     """What to change after memory ran out with `sequences` sequences per micro-batch."""
-    needed = memory.of_step(config, Step.of(settings, sequences, precision), device).total
-    if sequences > 1:
-        half = sequences // 2
-        smaller = memory.of_step(config, Step.of(settings, half, precision), device).total
+    step = Step.of(settings, sequences, precision, gpu=machine.capability(device))
+    needed = memory.of_step(config, step).total
+    half = step.with_sequences(sequences // 2)
+    if half.sequences < sequences:
         return (
-            f"a micro-batch of {sequences} sequences was planned at {binary_size(needed)}; set sequences: {half},"
-            f" planned at {binary_size(smaller)}"
+            f"a micro-batch of {sequences} sequences was planned at {binary_size(needed)}; set sequences:"
+            f" {half.sequences}, planned at {binary_size(memory.of_step(config, half).total)}"
         )
-    changed = settings.model_copy(update={"activation_checkpointing": True, "loss_chunk": "auto"})
-    smaller = memory.of_step(config, Step.of(changed, 1, precision), device).total
+    smaller = memory.of_step(config, replace(step, activation_checkpointing=True, chunk=None)).total
     return (
-        f"one sequence was planned at {binary_size(needed)}; set activation_checkpointing: true, planned at"
-        f" {binary_size(smaller)}"
+        f"{'one pair' if step.preference else 'one sequence'} was planned at {binary_size(needed)}; set"
+        f" activation_checkpointing: true, planned at {binary_size(smaller)}"
     )
 
 
@@ -178,13 +197,13 @@ def plan(
         precision: str = card.precision if settings.precision == "auto" else settings.precision
     else:
         precision, limit = machine.choose_precision(settings.precision, device, config, here), 0.0
-    fitted = fit(config, settings, precision, device, world, limit)
+    fitted = fit(config, settings, precision, device, world, limit, card)
     optimal = budgets.TOKENS_A_PARAMETER * sized.parameters
     run = budgets.budget(
         settings, sized, config.context, available or max(optimal, settings.tokens), fitted.sequences, world
     )
-    step = Step.of(settings, run.sequences, precision, world if fitted.sharded else 1)
-    needed = memory.of_step(config, replace(step, accumulates=run.accumulation > 1), device)
+    step = Step.of(settings, run.sequences, precision, world if fitted.sharded else 1, gpu_of(device, card))
+    needed = memory.of_step(config, replace(step, accumulates=run.accumulation > 1))
     flops = sized.flops_per_token * run.tokens
     figures: dict[str, Any] = {
         "device": card.name if card else device, "devices": world, "precision": precision,
@@ -276,7 +295,8 @@ def lines_of_machine(found: dict[str, Any]) -> list[str]:
             " --memory (GB) for its hours"
         )
     elif "hours_here" in found:
-        how = f", measured at {found['seconds_a_step']:.3g} s a step" if "seconds_a_step" in found else ""
+        seconds = found.get("seconds_a_step")
+        how = f", measured at {f'{seconds:.2g} s' if seconds < 60 else duration(seconds)} a step" if seconds else ""
         if found.get("free", 1.0) < QUIET:
             how += f" while other programs took {1 - found['free']:.0%} of the processors: plan again when it is idle"
         text.append(f"{found['machine']}: {in_words(found['hours_here'])}{how}")

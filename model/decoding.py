@@ -1,0 +1,215 @@
+"""A finished network, arranged to decode one text on a CPU: the forward pass of `transformer.py` for a single token.
+
+A step multiplies one vector by every matrix once, so what counts is how fast the matrices are read, and what torch
+spends on everything else. Therefore the matrices are copied into the order in which they are read fastest (those that
+are multiplied by the same vector into one), and a step calls the fewest operations. Norms, positions, attention and its
+keys and values are in fp32, whatever the weights are in: torch attends to 500 tokens seven times as fast in fp32 as in
+bf16, and additions to the residual stream are not rounded (docs/results/training-speed.md).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from weakref import WeakKeyDictionary
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from model.transformer import ACTIVATIONS, Attention, Block, Cache, FeedForward, Linear, RMSNorm, Transformer
+
+Vectors = Callable[[Tensor], Tensor]  # from vectors [1, width in] to vectors [1, width out], both in fp32
+
+
+@dataclass(frozen=True)
+class Layer:
+    """The parts of a block. Queries, keys and values are one product, as are both matrices before a gate."""
+
+    norm_of_attention: Vectors
+    queries_keys_values: Vectors
+    norm_of_heads: Tensor | None  # [heads + kv_heads, head_width]
+    out: Vectors
+    norm_of_feed_forward: Vectors
+    gate_and_up: Vectors
+    down: Vectors
+
+
+class Arranged:
+    """The weights of a network (a copy of them), in the order in which a step reads them."""
+
+    def __init__(self, network: Transformer) -> None:
+        self.config = config = network.config
+        self.made_of = weights_of(network)
+        self.embeddings = network.model.embed_tokens.weight.detach()
+        self.layers = [_layer(block) for block in network.model.layers]  # type: ignore[arg-type]
+        self.norm = _norm(network.model.norm)
+        self.output = _product([network.output_weight])
+        self.positions: Tensor | None = None  # [context, width], added to the embeddings
+        if config.positions == "learned":
+            self.positions = network.model.embed_positions.weight.detach().float()
+        elif config.positions == "sinusoidal":
+            self.positions = network.position_table
+        else:
+            self.cos, self.sin = network.position_table.unsqueeze(2).clone()  # [context, 1, head_width]
+            self.sin[..., : config.head_width // 2].neg_()  # as `Decoding._rotated` needs it
+
+
+class Decoding:
+    """One text in the making: `step` takes its next token. cache: holds those before; room: for how many in all."""
+
+    def __init__(self, arranged: Arranged, cache: Cache, room: int) -> None:
+        self.arranged, self.length = arranged, cache.length
+        whole = Cache(arranged.config, 1, room).layers
+        whole[:, :, :, :, : cache.length] = cache.layers[:, :, :, :, : cache.length]
+        self.keys, self.values = list(whole[:, 0]), list(whole[:, 1])  # [1, kv_heads, room, head_width] of each layer
+
+    def step(self, token: int) -> Tensor:
+        """Logits [vocab_size] in fp32 of what follows `token`, the next one of the text."""
+        arranged, at = self.arranged, self.length
+        x = arranged.embeddings[token : token + 1].float()
+        if arranged.positions is not None:
+            x = x + arranged.positions[at]
+        activation = ACTIVATIONS[arranged.config.activation]
+        for layer, keys, values in zip(arranged.layers, self.keys, self.values):
+            x = x + layer.out(self._attended(layer, layer.norm_of_attention(x), keys, values))
+            inner = layer.gate_and_up(layer.norm_of_feed_forward(x))
+            if arranged.config.gated:
+                gate, up = inner.chunk(2, dim=-1)
+                inner = activation(gate).mul_(up)
+            else:
+                inner = activation(inner)
+            x = x + layer.down(inner)
+        self.length += 1
+        return arranged.output(arranged.norm(x))[0]
+
+    def _attended(self, layer: Layer, x: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        """What the heads give for the vector x [1, width], side by side [1, heads x head_width]."""
+        config, at = self.arranged.config, self.length
+        heads, with_keys = config.heads, config.heads + config.kv_heads
+        all_heads = layer.queries_keys_values(x).view(-1, config.head_width)
+        rotated = all_heads[:with_keys]
+        if layer.norm_of_heads is not None:
+            rotated = F.rms_norm(rotated, rotated.shape[1:], eps=config.norm_eps).mul_(layer.norm_of_heads)
+        if config.positions == "rotary":
+            rotated = self._rotated(rotated)
+        keys[0, :, at] = rotated[heads:]
+        values[0, :, at] = all_heads[with_keys:]
+        # The queries of a group, which share their keys, as if they were so many tokens: keys need not be repeated.
+        queries = rotated[:heads].view(1, config.kv_heads, -1, config.head_width)
+        y = F.scaled_dot_product_attention(queries, keys[:, :, : at + 1], values[:, :, : at + 1])
+        return y.reshape(1, -1)
+
+    def _rotated(self, x: Tensor) -> Tensor:
+        """`operations.rotate` for heads [any, head_width] of one token, (a, b) -> (a, b) cos + (b, a) (-sin, sin)."""
+        arranged = self.arranged
+        swapped = x.roll(arranged.config.head_width // 2, -1)
+        return torch.addcmul(x * arranged.cos[self.length], swapped, arranged.sin[self.length])
+
+
+# -- which networks are arranged ---------------------------------------------------------------------------------------
+
+_ARRANGED: WeakKeyDictionary[Transformer, Arranged] = WeakKeyDictionary()
+
+
+def arrange(network: Transformer) -> Transformer:
+    """Arrange a finished network, so that `generate` decodes it faster from now on; returns the network itself.
+
+    It takes its weights' memory once more. Nothing happens on a GPU, to a network that sees both ways, to one with
+    low-rank additions, and in formats other than fp32 and bf16.
+    """
+    plain = all(type(part) in (Linear, nn.Linear) for part in network.modules() if isinstance(part, nn.Linear))
+    weight = network.output_weight
+    known = weight.device.type == "cpu" and weight.dtype in (torch.float32, torch.bfloat16)
+    if plain and known and network.config.causal:
+        with torch.no_grad():
+            _ARRANGED[network] = Arranged(network)
+    return network
+
+
+def release(network: Transformer) -> None:
+    """Undo `arrange`, and free its memory."""
+    _ARRANGED.pop(network, None)
+
+
+def arranged(network: Transformer) -> Arranged | None:
+    """What `arrange` made of the network; None if it made nothing, or if the weights have changed since."""
+    made = _ARRANGED.get(network)
+    return made if made is not None and made.made_of == weights_of(network) else None
+
+
+def weights_of(network: Transformer) -> list[tuple[int, int]]:
+    """Where each weight is in memory, and how often it was changed."""
+    return [(weight.data_ptr(), 0 if weight.is_inference() else weight._version) for weight in network.parameters()]
+
+
+# -- its parts ---------------------------------------------------------------------------------------------------------
+
+
+def _layer(block: Block) -> Layer:
+    attention: Attention = block.self_attn
+    forward: FeedForward = block.mlp
+    by_head = None
+    if attention.config.qk_norm:
+        queries, keys = (norm.weight.detach().float() for norm in (attention.q_norm, attention.k_norm))
+        by_head = torch.cat([queries.expand(attention.config.heads, -1), keys.expand(attention.config.kv_heads, -1)])
+    first = [forward.up_proj] if forward.gate_proj is None else [forward.gate_proj, forward.up_proj]
+    return Layer(
+        _norm(block.input_layernorm),
+        _joined([attention.q_proj, attention.k_proj, attention.v_proj]),
+        by_head,
+        _joined([attention.o_proj]),
+        _norm(block.post_attention_layernorm),
+        _joined(first),
+        _joined([forward.down_proj]),
+    )
+
+
+def _norm(norm: nn.Module) -> Vectors:
+    weight: Tensor = norm.weight.detach().float()  # type: ignore[operator, union-attr]
+    width = len(weight)
+    if isinstance(norm, RMSNorm):
+        eps = norm.eps
+
+        def rms(x: Tensor) -> Tensor:  # one vector, so its length can be a number
+            length = torch.linalg.vector_norm(x).item()
+            return (x * weight).mul_(1 / math.sqrt(length * length / width + eps))
+
+        return rms
+    bias = None if norm.bias is None else norm.bias.detach().float()  # type: ignore[operator, union-attr]
+    return lambda x: F.layer_norm(x, (width,), weight, bias, norm.eps)  # type: ignore[arg-type]
+
+
+def _joined(layers: list[Linear]) -> Vectors:
+    """The linear layers, given the same vector, as one."""
+    biases = [layer.bias.detach() for layer in layers if layer.bias is not None]
+    return _product([layer.weight for layer in layers], torch.cat(biases) if biases else None)
+
+
+def _product(weights: list[Tensor], bias: Tensor | None = None) -> Vectors:
+    """x [1, in] -> x W^T + b [1, out], for the rows of all `weights` [out, in]."""
+    weight = torch.cat([weight.detach() for weight in weights])
+    if weight.dtype == torch.float32:
+        transposed = weight.t().contiguous()
+        if bias is None:
+            return lambda x: torch.mm(x, transposed)
+        return lambda x: torch.addmm(bias, x, transposed)
+    if _packs(weight.dtype):
+        packed = torch.ops.mkldnn._reorder_linear_weight(weight, 1)
+        linear = torch.ops.mkldnn._linear_pointwise
+        return lambda x: linear(x.to(weight.dtype), packed, bias, "none", [], "").float()
+    return lambda x: F.linear(x.to(weight.dtype), weight, bias).float()
+
+
+def _packs(dtype: torch.dtype) -> bool:
+    """Whether oneDNN multiplies in this format here. It reorders plain bf16 matrices in every product, packed ones not.
+
+    The operations are those that `torch.compile` calls on a CPU.
+    """
+    return (
+        dtype == torch.bfloat16
+        and torch.backends.mkldnn.is_available()
+        and hasattr(torch.ops.mkldnn, "_reorder_linear_weight")
+        and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    )
