@@ -10,6 +10,7 @@ import pytest
 
 from pipeline.curation.filters import heuristics
 from pipeline.curation.filters.gopher_repetition import DUPLICATE, TOP, occurred_before, repetition_columns
+from pipeline.curation.rules import decided_by
 from pipeline.text.code_lines import without_blocks
 from pipeline.text.prose import prose_of
 from pipeline.text.segments import lines, paragraphs, words
@@ -114,15 +115,18 @@ def test_kinds_and_null_columns():
 
 def test_the_forms_of_a_reference_may_repeat_and_spun_text_may_not():
     entries = "\n".join(
-        f"## {a.title()}\n\nRegisters a callback to be called after the {a} has been {b} in the book of the {c}.\n"
-        f"It is not called while the {b} is with the {a}.\n"
+        f"## {a.title()}\nRegisters {a} {c} to be called after it has been {b}.\n"
+        f"It is about {b} and what {c} {a} {b} does with {c} and {a}."
         for a, b, c in zip(made(0, 30), made(100, 30), made(200, 30), strict=True)
     )
-    assert reasons(heuristics, frame(entries, lang="en"), repetition={"top": (1, 1, 1)}) == [None]
     spun = " ".join(entries.replace("#", "").split())
-    assert reasons(heuristics, frame(spun, lang="en"), repetition={"top": (1, 1, 1)}) == ["gopher_dup_ngrams"]
-    found = heuristics.signals(frame(entries, lang="en"), heuristics.Settings(), {})
-    assert 0.15 < found["dup_5"].item() < 0.35
+    chosen = heuristics.Settings()
+    signals = heuristics.signals(frame(entries, spun, lang="en"), chosen, {})
+    assert signals["dup_5"].is_between(0.15, 0.35).all() and signals["lines"].to_list() == [90, 1]
+    rule = [rule for rule in heuristics.RULES if rule.name == "gopher_dup_ngrams"]
+    assert decided_by(signals, rule, chosen)["keep"].to_list() == [True, False]
+    strict = heuristics.Settings(repetition={"duplicate_entries": heuristics.Repetition().duplicate})
+    assert decided_by(signals, rule, strict)["keep"].to_list() == [False, False]
 
 
 def test_korean_is_held_to_korean_endings():
