@@ -76,7 +76,7 @@ def curate_fragment(
     """Write the curated table of one fragment; returns (rows, facts). Runs in a worker."""
     frame = documents.read(fragment, list(DOCUMENT_SCHEMA))
     kept = frame["kept"]
-    frame = frame.filter("kept").drop("kept")
+    frame = frame.filter("kept").select(DOCUMENT_SCHEMA.keys())
     edits = pl.DataFrame({"row": pl.Series([], dtype=pl.Int64)})
     parts = [
         pl.read_parquet(path, columns=["edits"])

@@ -74,9 +74,12 @@ class Documents:
         """All rows of the fragment, in its order: the requested columns and `kept`.
 
         `lang` is what was found, else (nothing was found, or too few letters for a language) what the source declares.
+        Where a stage has looked, `lang_found` says for which rows.
         """
         frame = pl.read_parquet(self.raw.table(fragment), columns=list(columns))
         if self.languages is not None and "lang" in columns:
             found = pl.read_parquet(self.languages.table(fragment), columns=[LABEL])[LABEL]
-            frame = frame.with_columns(lang=pl.when(found != UNDETERMINED).then(found).otherwise("lang"))
+            frame = frame.with_columns(
+                lang=pl.when(found != UNDETERMINED).then(found).otherwise("lang"), lang_found=found.is_not_null()
+            )
         return frame.with_columns(self.kept(fragment))

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from pipeline.curation.filters import learning_sample, perplexity
-from pipeline.curation.filters.model_text import as_words, fold_of, in_another_order, model_input
+from pipeline.curation.filters.model_text import UNIT, as_units, as_words, fold_of, in_another_order, model_input
 from pipeline.documents.execution import ExecutionSettings
 from pipeline.documents.view import Documents
 from pipeline.errors import UserError
@@ -101,12 +101,12 @@ def test_shuffled_words_and_menus_are_removed_though_every_word_is_common(model)
 
 
 def test_another_order_has_the_same_words_and_depends_on_the_id_alone():
-    texts = pl.Series(["one two, three four five six. seven", "", "alone", "a b"])
-    ids = pl.Series([f"{n:032x}" for n in (1, 2, 3, 4)])
+    texts = as_units(pl.Series(["one two, three four five six. seven", "", "alone", "a b", "한국어 문장, 둘"]))
+    ids = pl.Series([f"{n:032x}" for n in (1, 2, 3, 4, 5)])
     moved = in_another_order(texts, ids)
-    assert [sorted(text.split()) for text in moved] == [sorted(text.split()) for text in texts]
-    assert moved[0] != texts[0]
-    for place in range(4):
+    assert [sorted(text.split(UNIT)) for text in moved] == [sorted(text.split(UNIT)) for text in texts]
+    assert moved[0] != texts[0] and " two , " in f" {moved[0].replace(UNIT, ' ')} "
+    for place in range(5):
         assert in_another_order(texts[place : place + 1], ids[place : place + 1])[0] == moved[place]
     assert in_another_order(texts[:1], ids[1:2])[0] != moved[0]
 

@@ -31,7 +31,8 @@ from pipeline.text.prose import prose_of
 from pipeline.text.segments import lines, paragraphs, words
 from pipeline.text.stop_words import count_stop_words
 
-VERSION = "2"  # rules that assume a language apply to that language
+# 2: rules that assume a language apply to that language; pages of entries may repeat their forms
+VERSION = "2"
 REASONS = meanings_of(RULES)
 LONGEST = 2_000_000  # most characters read of a text: four times as many as `max_words` of prose
 CHUNK_BYTES = 4_000_000  # of text processed at once, which keeps memory small and the columns in the cache
@@ -78,6 +79,10 @@ class Repetition(Block):
     )
     duplicate: tuple[Share, Share, Share, Share, Share, Share] = Field(
         (0.15, 0.14, 0.13, 0.12, 0.11, 0.10), description="most characters in repeated 5- to 10-grams (Gopher: these)"
+    )
+    duplicate_entries: tuple[Share, Share, Share, Share, Share, Share] = Field(
+        (0.35, 0.33, 0.31, 0.29, 0.27, 0.25),
+        description="the same for pages of entries (25 short lines and more), whose forms repeat on purpose",
     )
 
 
