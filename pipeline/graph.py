@@ -142,8 +142,11 @@ def searches_held_back(recipe: Recipe) -> bool:
 
     The bundled ones are a demonstration's: they are not held against the text of a person who did not ask for them.
     """
-    asked = {"held_back"} & recipe.curation.of(contamination.STAGE).model_fields_set
-    return bool(asked or {"instructions", "sft"} & recipe.model_fields_set)
+    settings = recipe.curation.of(contamination.STAGE)
+    assert isinstance(settings, contamination.Settings)
+    if settings.held_back is not None:
+        return settings.held_back
+    return any(block != type(block)() for block in (recipe.instructions, recipe.sft))
 
 
 def token_nodes(recipe: Recipe) -> dict[str, Node]:

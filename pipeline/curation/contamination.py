@@ -66,10 +66,10 @@ HIT_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
 
 class Settings(StageSettings):
     sets: tuple[ItemSet, ...] = Field((), description="Files of evaluation items to keep out of the training text")
-    held_back: bool = Field(
-        True,
-        description="Also search for the conversations held back from fine-tuning; left out, only if the recipe asks "
-        "for fine-tuning (has a block `instructions` or `sft`)",
+    held_back: bool | None = Field(
+        None,
+        description="Also search for the conversations held back from fine-tuning; default: if the recipe says "
+        "something in `instructions` or `sft`",
     )
     min_share: float = Field(
         0.0, ge=0, le=1, description="Least share of an item's n-grams that is contamination; 0: any n-gram (GPT-3)"
@@ -95,7 +95,7 @@ def make(context: RunContext, inputs: Inputs, settings: Settings) -> Artifact:
     inputs: raw_documents, previous, and instruction_data, whose held-back conversations are searched for too.
     """
     documents, named = stage_inputs(inputs)
-    held_back = inputs.get("instruction_data") if settings.enabled and settings.held_back else None
+    held_back = inputs.get("instruction_data") if settings.enabled and settings.held_back is not False else None
     if settings.enabled:
         cache = cache_of(context.store)
         contents = {chosen.name: chosen.contents(cache, context.log) for chosen in settings.sets}
