@@ -14,6 +14,8 @@ SLOW = (
     "documents/test_execution.py",
     "faults",
     "evaluation/test_own_measure.py",
+    "faults/test_nothing_is_quoted.py",
+    "faults/test_readers_under_random_damage.py",
     "model/test_allocator.py",
     "model/test_serving_under_attack.py",
     "model/test_threads.py",

@@ -35,7 +35,7 @@ from pipeline.ingest.files import file_hash
 from pipeline.ingest.formats import FilesOfRecords
 from pipeline.ingest.open_files import Part
 from pipeline.ingest.records import Reading, Unreachable
-from pipeline.ingest.source_kind import Log, Observed, Place, Texts
+from pipeline.ingest.source_kind import LONGEST_NAME, Log, Observed, Place, Texts
 from pipeline.store.artifact import digest, file_digest
 from pipeline.store.tables import put_in_place, write_whole
 
@@ -137,7 +137,10 @@ class HttpSource(FilesOfRecords, OverHttp):
 
 def place(url: str, cache: Path) -> Path:
     """Where the file of an address lies in the cache."""
-    return cache / "downloads" / digest(url)[:16] / re.sub(r"[^\w.-]", "_", last_part(url))[-128:]
+    name = re.sub(r"[^\w.-]", "_", last_part(url))[-128:]
+    while len(name.encode()) > LONGEST_NAME:  # a Korean letter takes three bytes
+        name = name[1:]
+    return cache / "downloads" / digest(url)[:16] / name
 
 
 def note(url: str, cache: Path) -> dict[str, Any]:

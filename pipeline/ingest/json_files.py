@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 
 from pipeline.errors import UserError
 from pipeline.ingest.json_values import NotJson, parsed, without_halves
@@ -110,7 +111,7 @@ def records_of_block(
             lines = block.count(b"\n") + (not block.endswith(b"\n"))
             if (
                 frame.height == lines
-                and not any_twice(block, columns)
+                and not any_twice(block, frame)
                 and not frame.select(pl.any_horizontal(pl.all().str.contains("\0", literal=True)).any()).item()
             ):
                 return records_of(frame, wanted, part, counted_from(first_line, frame.height))
@@ -139,25 +140,50 @@ def steps(columns: Sequence[str]) -> set[str]:
     return {step for column in columns for step in (column, *column.split("."))}
 
 
-def any_twice(block: bytes, keys: Sequence[str]) -> bool:
-    """Whether an object on a line has one of the keys twice; few lines are parsed for it, none as a rule."""
-    ends: np.ndarray | None = None
-    for key in keys:
-        name = json.dumps(key, ensure_ascii=False).encode()
-        if block.count(name) < 2:
-            continue
-        if ends is None:
-            ends = np.flatnonzero(np.frombuffer(block, np.uint8) == ord("\n"))
-        at = np.fromiter((found.start() for found in re.finditer(re.escape(name) + rb"\s*:", block)), np.int64)
-        lines = np.searchsorted(ends, at)
-        for line in np.unique(lines[1:][lines[1:] == lines[:-1]]).tolist():
-            start = int(ends[line - 1]) + 1 if line else 0
-            end = int(ends[line]) if line < len(ends) else len(block)
-            try:
-                parsed(block[start:end].decode(errors="replace"), {key})
-            except NotJson:
-                return True
+def any_twice(block: bytes, frame: pl.DataFrame) -> bool:
+    """Whether an object has a key twice; block: lines of one object each, frame: the values at the keys that are read.
+
+    Each line is searched for the keys. One that has more of them than values came of it is looked at more closely: they
+    may stand in objects within.
+    """
+    import pyarrow.json
+
+    named = "|".join(re.escape(json.dumps(key, ensure_ascii=False)) for key in frame.columns)
+    lines = lines_of(block)
+    counted = lines.str.count_matches(rf"(?:{named})\s*:")
+    values = frame.select(pl.sum_horizontal(pl.all().is_not_null())).to_series()
+    doubtful = lines.filter(counted > values)
+    if doubtful.is_empty():
+        return False
+    together = block if len(doubtful) == len(lines) else "\n".join(doubtful.to_list()).encode()
+    try:  # Arrow refuses a key twice, and is faster than Python
+        pyarrow.json.read_json(
+            pa.BufferReader(together),
+            read_options=pyarrow.json.ReadOptions(use_threads=False, block_size=len(together) + 1),
+            parse_options=pyarrow.json.ParseOptions(
+                explicit_schema=pa.schema([(name, pa.string()) for name in frame.columns]),
+                unexpected_field_behavior="ignore",
+            ),
+        )
+        return False
+    except pa.ArrowInvalid:  # for this or for another reason
+        pass
+    try:
+        for line in doubtful.to_list():
+            parsed(line, frame.columns)
+    except NotJson:
+        return True
     return False
+
+
+def lines_of(block: bytes) -> pl.Series:
+    """The lines of a block of UTF-8, with their line ends."""
+    ends = np.flatnonzero(np.frombuffer(block, np.uint8) == ord("\n")) + 1
+    offsets = np.concatenate([[0], ends, [] if block.endswith(b"\n") else [len(block)]]).astype(np.int64)
+    buffers = [pa.py_buffer(offsets), pa.py_buffer(block)]
+    texts = pl.from_arrow(pa.LargeStringArray.from_buffers(len(offsets) - 1, *buffers))
+    assert isinstance(texts, pl.Series)
+    return texts
 
 
 def json_lines(

@@ -92,9 +92,7 @@ BROKEN = [of for of in PLANTED if of[0] in ("csv: too many fields", "jsonl: a wr
 
 
 @pytest.mark.parametrize(("wrong", "files"), BROKEN, ids=[wrong for wrong, _ in BROKEN])
-def test_nothing_that_a_run_writes_outside_the_store_holds_what_is_in_a_broken_file(
-    tmp_path, wrong, files, asset
-) -> None:
+def test_nothing_that_a_run_writes_outside_the_store_holds_what_is_in_a_broken_file(tmp_path, wrong, files) -> None:
     """The command, and a run of Dagster with its database, its logs and its files."""
     (tmp_path / "in").mkdir()
     for name, raw in files.items():

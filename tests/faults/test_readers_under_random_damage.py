@@ -1,7 +1,7 @@
 """Readers under damage that nobody thought of: whatever is in a file, it is read or refused in a sentence.
 
-hypothesis changes good files of every format and wrapping at random, and makes up recipes: `SLM_FAULT_EXAMPLES` of
-each, which is 10 unless it is set; `make test-faults` runs 1,000.
+hypothesis changes good files of every format and wrapping at random, and makes up recipes: 10 of each, and 1,000 where
+`SLM_FAULTS=all` is set, as `make test-faults` does.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from tests.faults.hostile_files import files
 from tests.faults.hostile_packs import packs
 from tests.faults.reading import read_all, source
 
-EXAMPLES = int(os.environ.get("SLM_FAULT_EXAMPLES", 10))
+EXAMPLES = 1000 if os.environ.get("SLM_FAULTS") == "all" else 10
 often = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
 
 GOOD = {
@@ -148,7 +148,10 @@ def test_blocks_of_csv_are_whole_records_however_they_are_cut(rows: list[list[st
     place=st.integers(0, 10**6),
 )
 def test_a_quote_too_many_or_too_few_never_loses_a_row(rows: list[tuple[str, str]], place: int) -> None:
-    """One quote of a well-formed file is taken away: it is refused, or there are as many rows as before."""
+    """One quote of a well-formed file is taken away: it is refused, or no row has become part of another one.
+
+    There may be more: where a field without its quote holds a line end, one row is two.
+    """
     import csv
     import io
 
@@ -164,7 +167,7 @@ def test_a_quote_too_many_or_too_few_never_loses_a_row(rows: list[tuple[str, str
             texts, skipped = read_all(source(path), Path(folder))
         except UserError:
             return
-        assert len(texts) + sum(skipped.values()) == len(rows)
+        assert len(texts) + sum(skipped.values()) >= len(rows)
 
 
 # -- recipes -----------------------------------------------------------------------------------------------------------
