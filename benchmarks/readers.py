@@ -75,11 +75,15 @@ def cpu_seconds(path: Path, cache: Path) -> float:
     return time.process_time() - started
 
 
-def main() -> None:
+def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--megabytes", type=float, default=60)
     parser.add_argument("--times", type=int, default=5)
-    given = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    given = arguments().parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "in"
         folder.mkdir()
