@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export VENV
 
-.PHONY: help setup pretrain sft full test test-fast check ui reindex reap code-versions
+.PHONY: help setup pretrain sft full test test-fast test-faults check ui reindex reap code-versions
 
 help:
 	@echo "make setup     create the environment (.venv) and prepare the instance; fast if they exist"
@@ -14,6 +14,7 @@ help:
 	@echo "make ui        run the web UIs of Dagster and MLflow (PORT=3000 MLFLOW_PORT=5000 HOST=127.0.0.1)"
 	@echo "make test      set up, then run all tests"
 	@echo "make test-fast run the fast tests, in under two minutes"
+	@echo "make test-faults  kill the project, and fail its disk, at every operation on files (hours; for the night)"
 	@echo "make check     check style and types: ruff format, ruff, mypy"
 	@echo "make code-versions  record the code of each stage, after raising its VERSION or if its results are unchanged"
 	@echo "make reap      mark runs whose process died as failed and free their slots"
@@ -39,6 +40,9 @@ test: setup
 
 test-fast: setup
 	@$(BIN)/python -m pytest -m "not slow" -q $(TESTS)
+
+test-faults: setup
+	@SLM_FAULTS=all $(BIN)/python -m pytest tests/faults $(TESTS)
 
 check: setup
 	@$(BIN)/ruff format --check .

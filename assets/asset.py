@@ -26,11 +26,12 @@ from dagster import (
     asset,
 )
 
-from assets import console, display
+from assets import console, display, reaper
 from assets.overrides import overridden, overrides_of
 from assets.training_process import run_in_own_process
 from pipeline.errors import UserError
 from pipeline.graph import Node, Project
+from pipeline.store import leases
 from pipeline.store.artifact import Artifact
 from pipeline.store.store import NotMade
 
@@ -70,7 +71,7 @@ def build(described: AssetDescription, node: Node, sources: Sequence[AssetKey] =
     @asset(
         name=described.name,
         group_name=node.group,
-        deps=[*sources, *(AssetKey(name) for name in node.inputs.values())],
+        deps=[*sources, *(AssetKey(name) for name in dict.fromkeys(node.inputs.values()))],
         description=described.description,
         kinds=set(described.kinds),
         owners=OWNERS,
@@ -86,6 +87,7 @@ def build(described: AssetDescription, node: Node, sources: Sequence[AssetKey] =
     def artifact_asset(context: AssetExecutionContext, config: config_type):  # type: ignore[valid-type,no-untyped-def]
         overrides = {name: value for name, value in config.model_dump(mode="json").items() if value is not None}  # type: ignore[attr-defined]
         try:
+            reaper.note_process(context.instance, context.run.run_id)
             project = Project.open(log=context.log.info)
             if described.measures and project.store.current(described.measures) is None:
                 yield from nothing_to_measure(context, described)
@@ -94,7 +96,8 @@ def build(described: AssetDescription, node: Node, sources: Sequence[AssetKey] =
                 project = replace(project, recipe=overridden(project.recipe, described.settings, overrides))
             with console.cancelled_at_terminal(context):
                 artifact = make_artifact(context, project, described, overrides)
-            yield result(project, described, artifact, previous_metadata(context, artifact))
+            with leases.held([artifact.directory]):  # its page is drawn from its files
+                yield result(project, described, artifact, previous_metadata(context, artifact))
         except UserError as error:
             raise Failure(description=str(error), allow_retries=False) from None
 

@@ -32,7 +32,7 @@ def files_complete(project: Project, artifact: Artifact) -> Answer:
     wrong = [
         name
         for name, entry in files.items()
-        if not artifact.file(name).exists() or artifact.file(name).stat().st_size != entry["bytes"]
+        if not artifact.place(name).exists() or artifact.place(name).stat().st_size != entry["bytes"]
     ]
     size = sum(entry["bytes"] for entry in files.values())
     problem = f"missing or changed: {', '.join(wrong[:5])}" if wrong else "" if size else "all files are empty"
@@ -93,7 +93,7 @@ def round_trip(project: Project, artifact: Artifact) -> Answer:
         frame = pl.read_parquet(documents.table(fragment), columns=["text"], n_rows=ROUND_TRIP_TEXTS // 4)
         texts += [text[:2000] for text in frame["text"]]
     texts += ["", " ", "  two  spaces \n\n and a\ttab ", "한국어와 English 😀", "<bos><|im_start|>"]
-    loaded = tokenizer.load(artifact.directory)
+    loaded = tokenizer.load(artifact.local_directory())
     wrong = [text for text, ids in zip(texts, loaded.encode(texts), strict=True) if loaded.decode(ids) != text]
     problem = f"{len(wrong)} of {len(texts)} texts are not reproduced, the first: {wrong[0][:80]!r}" if wrong else ""
     return problem, {"texts": len(texts), "vocabulary": loaded.vocab_size}
@@ -109,7 +109,7 @@ def ids_within_vocabulary(project: Project, artifact: Artifact) -> Answer:
     """The smallest and largest token id are in the vocabulary, according to Parquet's column statistics."""
     from pipeline.tokens import tokenizer
 
-    vocabulary = tokenizer.load(project["tokenizer"].directory).vocab_size
+    vocabulary = tokenizer.load(project["tokenizer"].local_directory()).vocab_size
     extremes = [_extremes(artifact, name) for name in tables(artifact)]
     low = min((lowest for lowest, _ in extremes), default=0)
     high = max((highest for _, highest in extremes), default=0)

@@ -1,22 +1,26 @@
 """Cleans up after a crash: lost runs, the slots that they hold, and their MLflow runs.
 
 A run is lost if the process that wrote its log is gone. The run's log has the process id, so nothing else has to be
-recorded, and `kill -9` of any process is detected. If the id was reused, the start time of the process shows it. Runs
-of other machines are left alone.
+recorded, and `kill -9` of any process is detected. Runs of this project's assets also have the identity of their
+process in a tag, which tells a reused id even if the clock was set; for other runs, the start time of the process does.
+Runs of other machines are left alone.
 
 It runs as a sensor of the daemon, before each `dagster job execute`, at the start of `make ui`, and with `make reap`.
 """
 
 import datetime
+import os
 import socket
 import time
 
 from dagster import DagsterEventType, DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
 
 from pipeline import tracking
+from pipeline.process_identity import identity, is_still
 
 UNFINISHED = [DagsterRunStatus.STARTING, DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING]
 SECONDS_TO_START = 120  # a run without a process in its log may still be starting
+PROCESS_TAG = "slm/process"  # of a run: "<process id>:<identity>"
 CLOCK_TOLERANCE = 5  # seconds by which the clocks of the log and of the kernel may differ
 
 
@@ -52,7 +56,15 @@ def reason(instance: DagsterInstance, run: DagsterRun, created: datetime.datetim
     pid, host, seen_at = process
     if host and host != socket.gethostname():
         return ""
-    return "" if runs_still(pid, seen_at) else f"Process {pid}, which ran this, is gone"
+    noted_pid, _, noted = run.tags.get(PROCESS_TAG, "").partition(":")
+    alive = is_still(pid, noted) if noted and noted_pid == str(pid) else runs_still(pid, seen_at)
+    return "" if alive else f"Process {pid}, which ran this, is gone"
+
+
+def note_process(instance: DagsterInstance, run_id: str) -> None:
+    """Tag a run with the process that it runs in, so that it is known as alive even after the clock was set."""
+    if instance.has_run(run_id):
+        instance.add_run_tags(run_id, {PROCESS_TAG: f"{os.getpid()}:{identity(os.getpid())}"})
 
 
 def process_of(instance: DagsterInstance, run_id: str) -> tuple[int, str, float] | None:
@@ -100,8 +112,11 @@ def free_slots(instance: DagsterInstance) -> None:
 def writer_is_gone(tags: dict[str, str]) -> bool:
     """Whether an MLflow run with these tags was written by a process of this machine that is gone."""
     host, _, number = tags.get(tracking.PID, "").rpartition(":")
-    started = float(tags.get(tracking.STARTED, "inf"))
-    return bool(number) and host == socket.gethostname() and not runs_still(int(number), started)
+    if not number or host != socket.gethostname():
+        return False
+    if noted := tags.get(tracking.PROCESS):
+        return not is_still(int(number), noted)
+    return not runs_still(int(number), float(tags.get(tracking.STARTED, "inf")))
 
 
 def main() -> None:

@@ -43,8 +43,7 @@ def run_in_own_process(context: AssetExecutionContext, asset: str, block: str, o
         context_injector=PipesTempFileContextInjector(),
         message_reader=PipesTempFileMessageReader(),
     ) as session:
-        environment = {**os.environ, **allocator.environment(), **session.get_bootstrap_env_vars()}
-        process = subprocess.Popen(command(), env=environment)
+        process = subprocess.Popen(command(), env={**environment(), **session.get_bootstrap_env_vars()})
         try:
             _watch(context, session, process, asset)
         except (DagsterExecutionInterruptedError, KeyboardInterrupt):
@@ -68,16 +67,26 @@ def run_in_own_process(context: AssetExecutionContext, asset: str, block: str, o
         )
 
 
+def processes() -> int:
+    """How many processes train together."""
+    return int(os.environ.get("SLM_PROCESSES") or 1)
+
+
+def environment() -> dict[str, str]:
+    """The child's environment. With several processes each has one thread by default, as `torchrun` would warn."""
+    threads = {"OMP_NUM_THREADS": "1"} if processes() > 1 else {}
+    return {**threads, **os.environ, **allocator.environment()}
+
+
 def command() -> list[str]:
     """The child's command: one process, or `torchrun` if SLM_PROCESSES is more than one."""
-    processes = int(os.environ.get("SLM_PROCESSES") or 1)
-    if processes > 1:
+    if processes() > 1:
         return [
             sys.executable,
             "-m",
             "torch.distributed.run",
             "--standalone",
-            f"--nproc-per-node={processes}",
+            f"--nproc-per-node={processes()}",
             "-m",
             PROGRAM,
         ]

@@ -8,7 +8,8 @@ its functions use, in workers or in the job's process: reading fragments, comput
 
     dagster     the job's process outside of `make`: imports, events, metadata and pictures, checks
     workers     starting a worker process until its first task, time between tasks, and its end
-    hashing     SHA-256 of every file that is written
+    hashing     SHA-256 and fast hash of every file that is written
+    checking    the fast hash of every file when a process first reads or links it (`SLM_CHECK=off`: none)
     records     manifests, keys, links, and flushing of records
 """
 
@@ -33,10 +34,24 @@ FIXED = ("dagster", "workers")  # hardly grow with the corpus
 
 
 def timed(folder: str, function: Callable[..., Any], *task: Any) -> Any:
-    """Call a stage's function in a worker and note its CPU seconds."""
-    result, seconds = cpu_of(lambda: function(*task))
+    """Call a stage's function in a worker; note its CPU seconds, and those of checking bytes among them."""
+    from pipeline.store import bytes_check
+
+    checked, original = [0.0], bytes_check.fast_hash
+
+    def check(path: Path) -> str:
+        started = time.process_time()
+        found = original(path)
+        checked[0] += time.process_time() - started
+        return found
+
+    bytes_check.fast_hash = check
+    try:
+        result, seconds = cpu_of(lambda: function(*task))
+    finally:
+        bytes_check.fast_hash = original
     with open(Path(folder) / f"{os.getpid()}.worker", "a") as file:
-        file.write(f"{seconds}\n")
+        file.write(f"{seconds} {checked[0]}\n")
     return result
 
 
@@ -44,9 +59,9 @@ def instrument(folder: Path) -> dict[str, float]:
     """Put clocks around the job's calls; returns what they count, by name."""
     from pipeline import graph
     from pipeline.documents import execution
-    from pipeline.store import artifact, draft, store
+    from pipeline.store import bytes_check, draft, store
 
-    counted = {"make": 0.0, "hashing": 0.0, "records": 0.0}
+    counted = {"make": 0.0, "hashing": 0.0, "checking": 0.0, "records": 0.0}
     inside: list[str] = []
 
     def clocked(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -61,7 +76,7 @@ def instrument(folder: Path) -> dict[str, float]:
                 used = time.process_time() - started
                 inside.remove(name)
                 counted[name] += used
-                if name == "hashing" and "records" in inside:
+                if name in ("hashing", "checking") and "records" in inside:
                     counted["records"] -= used
 
         return call
@@ -72,8 +87,8 @@ def instrument(folder: Path) -> dict[str, float]:
         return original(timed, [(str(folder), function, *task) for task in tasks], workers)
 
     execution._in_processes = in_processes
-    for module in (store, draft):
-        vars(module)["file_digest"] = clocked("hashing", artifact.file_digest)
+    bytes_check.hashes = clocked("hashing", bytes_check.hashes)
+    bytes_check.fast_hash = clocked("checking", bytes_check.fast_hash)
     Draft, Store = draft.Draft, store.Store
     of_records: list[tuple[type, Callable[..., Any]]] = [
         *((Draft, method) for method in (Draft._record, Draft._recall, Draft._finish)),
@@ -119,15 +134,17 @@ def measure(directory: Path, documents: int) -> dict[str, Any]:
     )  # fmt: skip
     wall = time.monotonic() - started
     counted = json.loads((folder / "counted.json").read_text())
-    in_workers = sum(float(line) for path in folder.glob("*.worker") for line in path.read_text().split())
+    lines = [line.split() for path in folder.glob("*.worker") for line in path.read_text().splitlines()]
+    in_workers, checked = (sum(float(line[place]) for line in lines) for place in (0, 1))
     parts = {
         "dagster": counted["process"] - counted["make"],
         "workers": counted["children"] - in_workers,
         "hashing": counted["hashing"],
+        "checking": counted["checking"] + checked,
         "records": counted["records"],
     }
     total = counted["process"] + counted["children"]
-    overhead = sum(parts.values())
+    overhead = sum(parts.values())  # of `checking`, what workers do is among their own work as well
     # Twice the length has twice the hashing and records, and the same fixed part.
     ten_minutes = 600 * (os.cpu_count() or 1)
     fixed = sum(parts[name] for name in FIXED)

@@ -16,7 +16,6 @@ their own keys are read. Only safetensors are read, never pickles, which can run
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from model.config import ModelConfig
+from model.files import whole, write_whole
 from model.transformer import Transformer
 
 WEIGHTS, CONFIG, INDEX = "model.safetensors", "config.json", "model.safetensors.index.json"
@@ -69,19 +69,9 @@ def save(model: Transformer, directory: str | Path, special_ids: Mapping[str, in
     about = hugging_face_config(model.config) | {"dtype": str(model.output_weight.dtype).removeprefix("torch.")}
     about |= {"bos_token_id": None, "eos_token_id": None, "pad_token_id": None} | dict(special_ids or {})
     directory = Path(directory)
-    directory.mkdir(parents=True, exist_ok=True)
-    temporary = directory / f"{WEIGHTS}.tmp"
-    save_file({name: tensor.contiguous() for name, tensor in weights.items()}, temporary, {"format": "pt"})
-    _put_in_place(temporary, directory / WEIGHTS)
-    temporary = directory / f"{CONFIG}.tmp"
-    temporary.write_text(json.dumps(about, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    _put_in_place(temporary, directory / CONFIG)
-
-
-def _put_in_place(temporary: Path, target: Path) -> None:
-    with temporary.open("rb+") as file:
-        os.fsync(file.fileno())
-    os.replace(temporary, target)
+    with whole(directory / WEIGHTS) as unfinished:
+        save_file({name: tensor.contiguous() for name, tensor in weights.items()}, unfinished, {"format": "pt"})
+    write_whole(directory / CONFIG, json.dumps(about, indent=2, sort_keys=True) + "\n")
 
 
 def hugging_face_config(config: ModelConfig) -> dict[str, Any]:

@@ -93,7 +93,8 @@ def _forward(model: Transformer, prompt: int, room: int) -> Callable[[list[int]]
         if fast and cache.length == prompt:
             decoding = decoding or Decoding(fast, cache, room)
             return decoding.step(tokens[0])
-        hidden = model.hidden(torch.tensor([tokens], device=device), cache=cache)
+        ids = torch.tensor([tokens]).to(device, non_blocking=True)  # a GPU is waited for once, for the logits
+        hidden = model.hidden(ids, cache=cache)
         return model.logits(hidden[0, -1]).float().cpu()
 
     return forward

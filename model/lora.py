@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from model.export import GPT2_MATRICES, QKV, layout
+from model.files import whole, write_whole
 from model.transformer import Transformer
 
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -118,9 +119,9 @@ def save(model: Transformer, directory: str | Path, base: str | None = None) -> 
         for part, tensor in zip(PARTS, both, strict=True)
     }
     directory = Path(directory)
-    directory.mkdir(parents=True, exist_ok=True)
-    save_file(weights, directory / WEIGHTS, {"format": "pt"})
-    (directory / ABOUT).write_text(json.dumps(about, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    with whole(directory / WEIGHTS) as unfinished:
+        save_file(weights, unfinished, {"format": "pt"})
+    write_whole(directory / ABOUT, json.dumps(about, indent=2, sort_keys=True) + "\n")
 
 
 def load(model: Transformer, directory: str | Path) -> list[nn.Parameter]:

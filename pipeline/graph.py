@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -16,12 +17,14 @@ from typing import Any
 
 from pipeline.context import Inputs, Log, Progress, RunContext
 from pipeline.conversations import instruction_data, preference_data
-from pipeline.curation import curated
+from pipeline.curation import contamination, curated
 from pipeline.curation.stages import stages_of
+from pipeline.documents.stage import FragmentStage
 from pipeline.evaluation import report
 from pipeline.ingest import raw_documents
 from pipeline.recipe import Recipe, load
 from pipeline.store.artifact import Artifact
+from pipeline.store.disk import disk_errors
 from pipeline.store.remote import open_store
 from pipeline.store.store import Store
 from pipeline.tokens import shards as token_shards
@@ -85,8 +88,9 @@ class Project:
     def make(self, asset: str) -> Artifact:
         """Make one artifact from the inputs in force; if it is up to date, take it from the store."""
         node = self.nodes[asset]
-        inputs = {role: self[given] for role, given in node.inputs.items()}
-        return node.make(self.context, inputs, node.settings)
+        with disk_errors(self.store.root, f"`{asset}` could not be made"), ExitStack() as leases:
+            inputs = {role: leases.enter_context(self.store.reading(given)) for role, given in node.inputs.items()}
+            return node.make(self.context, inputs, node.settings)
 
 
 def nodes_of(recipe: Recipe) -> dict[str, Node]:
@@ -116,16 +120,33 @@ def curation_nodes(recipe: Recipe) -> dict[str, Node]:
     """The nodes from raw to curated documents, in the recipe's order of stages."""
     nodes = {RAW: Node("curation", {}, raw_documents.make, recipe.sources)}
     stages = stages_of(recipe.curation)
-    given = named(RAW)  # raw documents and the decisions of the previous stage
+    given = named(RAW)  # raw documents, the decisions of the previous stage, and the languages found so far
+    languages: dict[str, str] = {}
     for stage in stages:
         settings = recipe.curation.of(stage)
         for model in stage.filters:
             nodes[model.name] = Node("curation", given, model.make, settings)
-        inputs = given | named(*(model.name for model in stage.filters), *stage.inputs)
+        further = () if stage.name == contamination.ASSET and not searches_held_back(recipe) else stage.inputs
+        inputs = given | named(*(model.name for model in stage.filters), *further)
         nodes[stage.name] = Node("curation", inputs, stage.make, settings)
-        given = named(RAW) | {"previous": stage.name}
-    nodes[CURATED] = Node("curation", named(RAW, *(stage.name for stage in stages)), curated.make, None)
+        if isinstance(stage, FragmentStage) and stage.finds_languages and settings.enabled:
+            languages = {"languages": stage.name}
+        given = named(RAW) | {"previous": stage.name} | languages
+    inputs = named(RAW, *(stage.name for stage in stages)) | languages
+    nodes[CURATED] = Node("curation", inputs, curated.make, None)
     return nodes
+
+
+def searches_held_back(recipe: Recipe) -> bool:
+    """Whether conversations held back from fine-tuning are kept out of the text.
+
+    The bundled ones are a demonstration's: they are not held against the text of a person who did not ask for them.
+    """
+    settings = recipe.curation.of(contamination.STAGE)
+    assert isinstance(settings, contamination.Settings)
+    if settings.held_back is not None:
+        return settings.held_back
+    return any(block != type(block)() for block in (recipe.instructions, recipe.sft))
 
 
 def token_nodes(recipe: Recipe) -> dict[str, Node]:

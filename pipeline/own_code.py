@@ -86,13 +86,14 @@ def mistake(where: tuple[int | str, ...], message: str) -> ValidationError:
     return ValidationError.from_exception_data("own code", [InitErrorDetails(type=kind, loc=where, input=None)])
 
 
-def failure(path: Path, error: BaseException, doing: str = "") -> UserError:
+def failure(path: Path, error: BaseException, doing: str = "", said: str | None = None) -> UserError:
     """An exception raised inside the file as one sentence that names the file and the line in it.
 
-    doing: what the file was called for, such as "while it gave record 12".
+    doing: what the file was called for, such as "while it gave record 12". said: the message to show, if not its own.
     """
     line = _line_in(path, error)
-    kind, said = type(error).__name__, " ".join(str(error).split())
+    kind = type(error).__name__
+    said = " ".join(str(error).split()) if said is None else said
     when = f" {doing}" if doing else ""
     return UserError(
         f"{path}{f', line {line}' if line else ''} failed{when} ({kind}{f': {said}' if said else ''}): fix it."

@@ -7,6 +7,7 @@ file are reported at once, each with its line, and an unknown key with the close
 from __future__ import annotations
 
 import os
+from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,18 +24,20 @@ from pipeline.documents.execution import ExecutionSettings
 from pipeline.errors import UserError
 from pipeline.evaluation.evaluation_settings import EvaluationSettings
 from pipeline.ingest.source import Source, check_names
-from pipeline.ingest.source_kind import Origin
+from pipeline.ingest.source_kind import Origin, safe_name
+from pipeline.recipe_text import load_yaml
 from pipeline.settings import Settings, blocks_of, unknown_key
 from pipeline.tokens.token_settings import ShardSettings, TokenizerSettings
 from pipeline.training.training_settings import PreferenceSettings, PretrainingSettings, SftSettings
 
 DEFAULT_RECIPE = "recipes/demo.yaml"
+MOST_SHOWN = 100  # characters of a value in a sentence
 
 
 class Recipe(Settings):
     """Everything that determines what is made. Only `name` and `sources` (without `base`) have no default."""
 
-    name: str = Field(pattern=r"^[\w.-]+$", description="Names the folder of artifacts and the MLflow experiment")
+    name: str = Field(description="Names the folder of artifacts and the MLflow experiment")
     base: Base | None = None
     sources: list[Source] = Field(
         [],
@@ -53,6 +56,11 @@ class Recipe(Settings):
     evaluation: EvaluationSettings = EvaluationSettings()
     execution: ExecutionSettings = ExecutionSettings()
     seed: int = Field(1, ge=0, lt=2**63, description="Seed of everything that is random")
+
+    @field_validator("name")
+    @classmethod
+    def _safe_name(cls, name: str) -> str:
+        return safe_name(name, "the recipe's name")
 
     @field_validator("sources")
     @classmethod
@@ -92,13 +100,7 @@ def load(path: str | Path | None = None) -> Recipe:
 
 def parse(text: str, name: str = "recipe", base: Path | None = None) -> Recipe:
     """The recipe in `text`. Relative paths in it start at `base`, the folder of the file."""
-    try:
-        content = yaml.safe_load(text)
-        tree = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f" line {mark.line + 1}" if mark else ""
-        raise UserError(f"{name}{place} is not YAML: {getattr(error, 'problem', error)}.") from None
+    content, tree = load_yaml(text, name)
     if not isinstance(content, dict):
         raise UserError(f"{name} is not a recipe: it needs at least `name:` and `sources:`.")
     try:
@@ -167,7 +169,7 @@ def _place(problem: Any) -> Place:
         if step in choices:
             place, choices = Place(place.keys, choices[step], choices), {}
             continue
-        place.keys.append(step)
+        place.keys.append(step if isinstance(step, int | str) else str(step))
         field = place.block.model_fields.get(step)
         if field is not None:
             choices = blocks_of(field.annotation)
@@ -190,8 +192,17 @@ def _sentence(problem: Any) -> str:
     message = problem["msg"].removeprefix("Value error, ")
     if kind == "missing":
         message = "is needed and is not there"
-    given = f" (given: {problem['input']!r})" if isinstance(problem["input"], str | int | float | bool) else ""
-    return f"`{where}`: {message}{given}"
+    if kind == "string_type" and isinstance(problem["input"], date):
+        message = f"`{problem['input']}` is a date to YAML: put it in quotes"
+    return f"`{where}`: {message}{_given(problem['input'])}"
+
+
+def _given(value: Any) -> str:
+    """How the sentence about a value ends; of a long one its start."""
+    if not isinstance(value, str | int | float | bool):
+        return ""
+    shown = repr(value)
+    return f" (given: {shown if len(shown) <= MOST_SHOWN else shown[:MOST_SHOWN] + '...'})"
 
 
 def _near(place: Place) -> str:
@@ -202,7 +213,10 @@ def _of_other_kinds(place: Place) -> str | None:
     """How the sentence about a key ends that blocks of other kinds have."""
     having = [f"`{kind}`" for kind, block in place.kinds.items() if place.keys[-1] in _keys(block)]
     own = place.block.model_fields["kind"].default if having else None
-    return f" of `kind: {own}`, but of {' and '.join(having)}." if having else None
+    if not having:
+        return None
+    listed = " and ".join(filter(None, (", ".join(having[:-1]), having[-1])))
+    return f" of `kind: {own}`, but of {listed}."
 
 
 def _keys(block: type[BaseModel]) -> list[str]:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import UserError
 from pipeline.flattening import flattened
+from pipeline.process_identity import identity
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -32,6 +33,7 @@ SYSTEM_SECONDS = 15.0
 # Tags that identify runs.
 RECIPE, KIND, FINGERPRINT, DAGSTER_RUN = "slm.recipe", "slm.kind", "slm.fingerprint", "dagster.run_id"
 PID, STARTED = "slm.pid", "slm.written_since"  # the writing process; lost runs are detected by it
+PROCESS = "slm.process"  # its identity, whatever the clock says (`pipeline/process_identity.py`)
 MADE_ON = "slm.made_on."  # and what: processor, libraries, threads
 PARENT = "mlflow.parentRunId"
 
@@ -274,7 +276,7 @@ def _recipe_run(client: MlflowClient, experiment: str, recipe: str) -> str:
 
 def _writer() -> dict[str, str]:
     """Tags that identify this process."""
-    return {PID: f"{os.uname().nodename}:{os.getpid()}", STARTED: repr(time.time())}
+    return {PID: f"{os.uname().nodename}:{os.getpid()}", STARTED: repr(time.time()), PROCESS: identity(os.getpid())}
 
 
 def _start(

@@ -16,9 +16,12 @@ ROOT = Path(__file__).resolve().parent.parent
 RECORD = ROOT / "tests" / "code_versions.json"
 # Modules that only store, run or report: they cannot change what a stage makes of a text.
 CARRIERS = {
+    "model.files",
     "pipeline.errors",
     "pipeline.settings",
     "pipeline.store.artifact",
+    "pipeline.store.bytes_check",
+    "pipeline.store.disk",
     "pipeline.store.draft",
     "pipeline.store.store",
     "pipeline.store.tables",

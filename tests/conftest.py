@@ -12,10 +12,14 @@ SLOW = (
     "end_to_end",
     "operations",
     "documents/test_execution.py",
+    "faults",
     "evaluation/test_own_measure.py",
+    "faults/test_nothing_is_quoted.py",
+    "faults/test_readers_under_random_damage.py",
     "model/test_allocator.py",
     "model/test_serving_under_attack.py",
     "model/test_threads.py",
+    "test_gpu_check.py",
     "test_incremental.py",
     "test_lineage.py",
     "test_remote.py",
@@ -27,6 +31,8 @@ SLOW = (
     "training/test_plan.py",
     "training/test_plan_paths.py",
     "training/test_pretraining.py",
+    "training/test_synchronisations.py",
+    "village/test_found.py",
 )
 
 

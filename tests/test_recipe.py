@@ -81,15 +81,16 @@ instructions:
     - name: b
 """
     assert sorted(mistakes(text), key=lambda line: int(line.split(":")[1])) == [
-        "my.yaml:6: `sources.0.dataset` is not a key of `kind: files`, but of `bundled` and `huggingface`.",
+        "my.yaml:6: `sources.0.dataset` is not a key of `kind: files`, but of `bundled`, `generated` and "
+        "`huggingface`.",
         "my.yaml:8: `sources.0.columns.txt` is not a key; did you mean `text`?",
         "my.yaml:10: `sources.1.kind`: `fils` is no kind; did you mean `files`?",
         "my.yaml:16: `sources.2.revison` is not a key; did you mean `revision`?",
         "my.yaml:20: `curation.contamination.sets.0.colums` is not a key; did you mean `columns`?",
         "my.yaml:24: `curation.contamination.sets.1.path` is not a key of `kind: http`, but of `files` and "
         "`huggingface`.",
-        "my.yaml:28: `instructions.sources.0.kind`: `common_crawl` is no kind; known here: files, bundled, http, "
-        "huggingface.",
+        "my.yaml:28: `instructions.sources.0.kind`: `common_crawl` is no kind; known here: files, bundled, "
+        "generated, http, huggingface.",
         "my.yaml:29: `instructions.sources.1`: set `b` of kind `files` needs `path`",
     ]
 

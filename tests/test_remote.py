@@ -1,5 +1,6 @@
 """The store in object storage: a real S3-compatible server on loopback."""
 
+import json
 import os
 import subprocess
 import sys
@@ -9,7 +10,9 @@ import zlib
 import polars as pl
 import pytest
 
+from pipeline.errors import UserError
 from pipeline.store.artifact import MANIFEST, Artifact
+from pipeline.store.bytes_check import HASH
 from pipeline.store.draft import Draft
 from pipeline.store.remote import RemoteStore, open_store
 from pipeline.store.store import Store
@@ -155,6 +158,50 @@ def test_of_two_makings_of_one_version_the_first_stays_and_the_second_is_told(ad
 
     # A mirror that holds another making all the same, such as one that an older version left.
     manifest = made.directory / MANIFEST
-    manifest.write_text(manifest.read_text().replace(made.manifest["files"]["model.safetensors"]["sha256"], "0" * 64))
+    content = {name: value for name, value in json.loads(manifest.read_text()).items() if name != HASH}
+    content["files"]["model.safetensors"] = {"sha256": "0" * 64, "bytes": 4}
+    manifest.write_text(json.dumps(content))
     (told,) = here.other_makings("weights")
     assert f"Delete {made.directory} to use the one in {address}" in told
+
+
+def test_a_mirror_that_another_machine_made_stale_hinders_neither_make_nor_prune(address, tmp_path, monkeypatch):
+    here = open_store(address, "r")
+    old, kept = make_numbers(here, 1), make_numbers(here, 2)
+    (here.require("numbers").directory / "n-0.parquet").unlink()  # the mirror need not hold all files
+    (old.directory / "n-0.parquet").unlink()
+    monkeypatch.setenv("SLM_CACHE", str(tmp_path / "other machine"))
+    there = open_store(address, "r")
+    assert [version for version, _ in there.prune("numbers", keep=0)] == [old.version]
+    assert [artifact.version for artifact in here.versions("numbers")] == [kept.version]
+    assert here.prune("numbers", keep=0) == []
+    again = make_numbers(here, 1)
+    assert again.made and again.version == old.version
+    assert pl.read_parquet(open_store(address, "r").require("numbers").table("n-0"))["n"].to_list() == [0]
+
+
+def test_the_newest_are_those_made_last_whenever_they_came_into_the_mirror(address, tmp_path, monkeypatch):
+    made = [make_numbers(open_store(address, "r"), upto) for upto in (1, 2, 3)]
+    monkeypatch.setenv("SLM_CACHE", str(tmp_path / "other machine"))
+    there = open_store(address, "r")
+    for artifact in reversed(made):  # the oldest comes last
+        there.version("numbers", artifact.version)
+    assert [version for version, _ in there.prune("numbers", keep=1)] == [made[0].version]
+
+
+def test_a_damaged_file_of_the_mirror_is_downloaded_again(address):
+    made = make_numbers(open_store(address, "r"), 2)
+    made.place("n-1.parquet").write_bytes(b"damaged")
+    assert pl.read_parquet(open_store(address, "r").require("numbers").table("n-1"))["n"].to_list() == [1]
+
+
+def test_a_file_damaged_in_the_storage_is_one_sentence_and_repair_sets_its_version_aside(address):
+    store = open_store(address, "r")
+    made = make_numbers(store, 2)
+    store._files.pipe_file(f"{store._root}/r/numbers/{made.version}/n-1.parquet", b"damaged")
+    made.place("n-1.parquet").unlink()
+    with pytest.raises(UserError, match=r"n-1.parquet is not what was written.*slm store repair"):
+        store.require("numbers").table("n-1")
+    assert list(store.problems("numbers")) == [made.version]
+    store.set_aside("numbers", made.version)
+    assert make_numbers(store, 2).made and list(store.verify("numbers")) == []

@@ -94,7 +94,7 @@ def store_verify(against: str | None) -> None:
     artifacts = project().store
     other = open_store(against, artifacts.recipe) if against else None
     checked, damaged, differ = 0, [], []
-    for asset in artifacts.assets():
+    for asset in artifacts.all_assets():
         checked += sum(len(artifact.manifest["files"]) for artifact in artifacts.versions(asset))
         damaged += list(artifacts.verify(asset))
         differ += list(artifacts.other_makings(asset, other))
@@ -102,9 +102,20 @@ def store_verify(against: str | None) -> None:
         click.echo(line)
     if damaged:
         raise UserError(
-            f"{len(damaged)} of {checked:,} files are damaged: delete these versions and run the job again."
+            f"{len(damaged)} of {checked:,} files are damaged: run `slm store repair`, which sets these versions aside "
+            "and makes them again."
         )
     click.echo(f"all {checked:,} files are intact{f'; {len(differ)} version(s) differ, see above' if differ else ''}")
+
+
+@store.command("repair")
+@click.option("--make/--no-make", default=True, show_default=True, help="Make again what was in force.")
+def store_repair(make: bool) -> None:
+    """Set aside versions that are damaged or may have been made from damaged ones, and make them again."""
+    from pipeline.repair import repair
+
+    for line in repair(project(), make):
+        click.echo(line)
 
 
 @store.command("prune")

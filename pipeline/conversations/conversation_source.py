@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import polars as pl
-from pydantic import BeforeValidator, Field, TypeAdapter, model_validator
+from pydantic import BeforeValidator, Field, TypeAdapter, field_validator, model_validator
 
 from pipeline.conversations import bundled as bundled_conversations
 from pipeline.conversations.shapes import Malformed
@@ -25,6 +25,9 @@ from pipeline.ingest.rows import Contents, RowSet, RowsInFiles, RowsOnTheHub, Ro
 from pipeline.ingest.source_kind import Log, Origin
 from pipeline.settings import MAX_DOCUMENTS, Settings
 from pipeline.store.artifact import Artifact
+from pipeline.village import LICENSE
+from pipeline.village.sets import TUNING
+from pipeline.village.sets import VERSION as VILLAGE
 
 Row = dict[str, Any]
 
@@ -88,6 +91,39 @@ class BundledConversations(ConversationBlock):
         return self.lang or known[0], self.license or known[1]
 
 
+class GeneratedConversations(ConversationBlock):
+    """A set about a made-up village, written by this project from a seed."""
+
+    kind: Literal["generated"] = Field("generated", description="made up, written by this project from a seed")
+    dataset: str = Field(
+        description=f"one of {', '.join(TUNING)}: the first for `instructions`, the second for `preferences`"
+    )
+    rows: int = Field(4_000, ge=1, le=MAX_DOCUMENTS, description="how many to write, at most: fewer where all are told")
+    seed: int = Field(0, ge=0, lt=2**63, description="which village: the seed of the source of its documents")
+
+    @field_validator("dataset")
+    @classmethod
+    def _known(cls, dataset: str) -> str:
+        if dataset not in TUNING:
+            raise ValueError(f"no generated set is called `{dataset}`: use {', '.join(TUNING)}")
+        return dataset
+
+    def as_recorded(self) -> dict[str, Any]:
+        return {**super().as_recorded(), "dataset": self.dataset, "rows": self.rows, "seed": self.seed}
+
+    def contents(self, cache: Path, log: Log = print) -> Contents:
+        return Contents([f"village {VILLAGE}"], {})
+
+    def origin(self, contents: Contents) -> dict[str, str]:
+        return {self.name: contents.digests[0]}
+
+    def read(self, contents: Contents, reading: Reading) -> Iterator[Row | None]:
+        yield from TUNING[self.dataset](self.rows, self.seed)
+
+    def about(self, row: Row | None) -> tuple[str | None, str | None]:
+        return self.lang or (row or {}).get("lang"), self.license or LICENSE
+
+
 class ConversationRows(ConversationBlock, RowSet):
     """A set of rows in files; where they lie is said by the class that this is joined with."""
 
@@ -142,7 +178,7 @@ class HubConversations(ConversationRows, RowsOnTheHub):
 
 ConversationSource = Annotated[
     Annotated[
-        FileConversations | BundledConversations | HttpConversations | HubConversations,
+        FileConversations | BundledConversations | GeneratedConversations | HttpConversations | HubConversations,
         Field(discriminator="kind", description="where the rows are; left out: files"),
     ],
     BeforeValidator(files_by_default),
@@ -168,8 +204,11 @@ def renamed(row: Row, columns: dict[str, str]) -> Row:
     return {**{key: value for key, value in row.items() if key not in theirs}, **named}
 
 
-def check_names(sources: tuple[ConversationSource, ...]) -> None:
-    """ValueError where two sets have the same name."""
+def check_names(sources: tuple[ConversationSource, ...], generated: str) -> None:
+    """ValueError where two sets have the same name, or a generated one is not of the kind `generated`."""
+    for source in sources:
+        if isinstance(source, GeneratedConversations) and source.dataset != generated:
+            raise ValueError(f"{source.label} cannot be of the data set `{source.dataset}` here: use `{generated}`")
     twice = [name for name, n in Counter(source.name for source in sources).items() if n > 1]
     if twice:
         raise ValueError(f"two sources are called `{twice[0]}`: give each a name of its own")

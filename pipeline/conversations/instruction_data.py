@@ -33,6 +33,7 @@ from pipeline.settings import Settings as Block
 from pipeline.store.artifact import Artifact
 from pipeline.store.draft import Draft
 from pipeline.store.tables import write_table
+from pipeline.village.sets import OF_CONVERSATIONS
 
 VERSION = "1"
 ASSET = "instruction_data"
@@ -53,7 +54,7 @@ class Settings(Block):
 
     @model_validator(mode="after")
     def _names(self) -> Settings:
-        check_names(self.sources)
+        check_names(self.sources, OF_CONVERSATIONS)
         return self
 
 

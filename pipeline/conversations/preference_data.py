@@ -36,6 +36,7 @@ from pipeline.ingest.records import Reading, Tally
 from pipeline.settings import Settings as Block
 from pipeline.store.artifact import Artifact
 from pipeline.store.draft import Draft
+from pipeline.village.sets import OF_PREFERENCES
 
 VERSION = "1"
 ASSET = "preference_data"
@@ -56,7 +57,7 @@ class Settings(Block):
 
     @model_validator(mode="after")
     def _names(self) -> Settings:
-        check_names(self.sources)
+        check_names(self.sources, OF_PREFERENCES)
         return self
 
 

@@ -20,8 +20,8 @@ from pydantic import Field, field_validator
 
 from pipeline.context import Inputs, RunContext
 from pipeline.curation.evaluation_items import Index, ItemSet, all_items, held_back_items, index_of, tokens_of
+from pipeline.curation.programs import python_tree, with_edits
 from pipeline.curation.rules import Limit, Rule
-from pipeline.documents.document import EDIT
 from pipeline.documents.execution import ExecutionSettings
 from pipeline.documents.fragment_tables import fragment_task, make_tables
 from pipeline.documents.reasons import meanings_of
@@ -42,7 +42,9 @@ from pipeline.store.draft import Draft
 from pipeline.store.tables import write_table
 from pipeline.text.words import RunHashes, blocks, code_points, compose
 
-VERSION = "2"
+# 3: runs of numbers are no n-grams; `span` by default, of which a program that it would break is removed; bundled
+# conversations are searched for only if the recipe names them
+VERSION = "3"
 ASSET = "contamination_decisions"
 EVALUATION_ITEM = Rule(
     "evaluation_item",
@@ -64,12 +66,17 @@ HIT_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
 
 class Settings(StageSettings):
     sets: tuple[ItemSet, ...] = Field((), description="Files of evaluation items to keep out of the training text")
-    held_back: bool = Field(True, description="Also search for the conversations held back from fine-tuning")
+    held_back: bool | None = Field(
+        None,
+        description="Also search for the conversations held back from fine-tuning; default: if the recipe says "
+        "something in `instructions` or `sft`",
+    )
     min_share: float = Field(
         0.0, ge=0, le=1, description="Least share of an item's n-grams that is contamination; 0: any n-gram (GPT-3)"
     )
     action: Literal["document", "span"] = Field(
-        "document", description="What to remove: the document, or only the span, as an edit"
+        "span",
+        description="What to remove: only the span, as an edit (a program that this would break goes), or the document",
     )
 
     @field_validator("sets")
@@ -88,7 +95,7 @@ def make(context: RunContext, inputs: Inputs, settings: Settings) -> Artifact:
     inputs: raw_documents, previous, and instruction_data, whose held-back conversations are searched for too.
     """
     documents, named = stage_inputs(inputs)
-    held_back = inputs.get("instruction_data") if settings.enabled and settings.held_back else None
+    held_back = inputs.get("instruction_data") if settings.enabled and settings.held_back is not False else None
     if settings.enabled:
         cache = cache_of(context.store)
         contents = {chosen.name: chosen.contents(cache, context.log) for chosen in settings.sets}
@@ -337,7 +344,12 @@ def _write(draft: Draft, documents: Documents, fragment: str, settings: Settings
 
     def compute() -> pl.DataFrame:
         frame = documents.read(fragment, ["doc_id"])
-        return decision_table_of(frame["doc_id"], frame["kept"], chosen, settings)
+        accused = chosen
+        if accused is not None:
+            accused = accused.with_columns(remove=pl.lit(settings.action == "document"))
+            if accused.height and settings.action == "span":
+                accused = accused.with_columns(remove=_programs_that_break(documents, fragment, accused))
+        return decision_table_of(frame["doc_id"], frame["kept"], accused)
 
     draft.table(fragment, key, compute, facts=lambda table: decision_facts(table, source))
 
@@ -367,25 +379,41 @@ def contaminated_documents(hits: pl.DataFrame, items: pl.DataFrame, settings: Se
     )
 
 
-def decision_table_of(
-    doc_ids: pl.Series, kept: pl.Series, chosen: pl.DataFrame | None, settings: Settings
-) -> pl.DataFrame:
-    """The decision table of a fragment; `chosen` as `contaminated_documents` gives it, None where the stage is off."""
+def _programs_that_break(documents: Documents, fragment: str, accused: pl.DataFrame) -> pl.Series:
+    """Which of the accused documents (row, all_spans) are programs that would be broken without their spans.
+
+    Of Python that is known; a document that was found to be code in another language is taken for broken.
+    """
+    frame = documents.read(fragment, ["text", "lang"]).filter("kept")
+    flags = []
+    for row, spans in accused.select("row", "all_spans").iter_rows():
+        text, edits = frame["text"][row], [(span["start"], span["end"], "") for span in spans]
+        if python_tree(text) is None:
+            flags.append(frame["lang"][row] == "code")
+        else:
+            flags.append(python_tree(with_edits(text, sorted(edits))) is None)
+    return pl.Series(flags, dtype=pl.Boolean)
+
+
+def decision_table_of(doc_ids: pl.Series, kept: pl.Series, chosen: pl.DataFrame | None) -> pl.DataFrame:
+    """The decision table of a fragment.
+
+    chosen: as `contaminated_documents` gives it, with the column `remove`; None where the stage is off.
+    """
     if chosen is None:
         return decision_table(doc_ids, kept)
     left = pl.DataFrame({"row": np.arange(int(kept.sum()), dtype=np.uint32)})
     rows = left.join(chosen, on="row", how="left", maintain_order="left")
     hit = pl.col("share").is_not_null()
-    remove = settings.action == "document"
     edit = pl.struct(
         pl.element().struct.field("start"), pl.element().struct.field("end"),
         replacement=pl.lit(""), label=pl.lit(LABEL),
     )  # fmt: skip
     rows = rows.with_columns(
-        keep=~hit if remove else pl.lit(True),
-        reason=pl.when(hit & remove).then(pl.lit(EVALUATION_ITEM.name)),
+        keep=~(hit & pl.col("remove")).fill_null(False),
+        reason=pl.when(hit & pl.col("remove")).then(pl.lit(EVALUATION_ITEM.name)),
         score=pl.col("share"),
-        edits=pl.lit(None, pl.List(EDIT)) if remove else pl.when(hit).then(pl.col("all_spans").list.eval(edit)),
+        edits=pl.when(hit & ~pl.col("remove")).then(pl.col("all_spans").list.eval(edit)),
     )
     signals = scatter(rows.select("item_set", "item_id", "share", "items", "spans"), kept)
     return decision_table(doc_ids, kept, rows.select("keep", "reason", "score", "edits"), signals)

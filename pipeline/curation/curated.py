@@ -23,7 +23,8 @@ from pipeline.store.artifact import Artifact
 from pipeline.store.draft import Draft
 from pipeline.store.tables import write_table
 
-VERSION = "1"
+# 2: `lang` is the language that was found
+VERSION = "2"
 EMPTY_AFTER_EDITS = Rule("empty_after_edits", "only white space remained after the edits")
 RULES = (EMPTY_AFTER_EDITS,)
 REASONS = meanings_of(RULES)
@@ -32,10 +33,10 @@ REASONS = meanings_of(RULES)
 def make(context: RunContext, inputs: Inputs, settings: None = None) -> Artifact:
     """The documents that all stages kept, with their edits applied.
 
-    inputs: raw_documents, then the decisions in the order of the stages.
+    inputs: raw_documents, then the decisions in the order of the stages; `languages`, those that found languages.
     """
-    raw, *decisions = inputs.values()
-    documents = Documents(raw, decisions[-1])
+    raw, *decisions = (artifact for role, artifact in inputs.items() if role != "languages")
+    documents = Documents(raw, decisions[-1], inputs.get("languages"))
 
     def build(draft: Draft) -> None:
         def table_task(fragment: str) -> TableTask:
@@ -75,7 +76,7 @@ def curate_fragment(
     """Write the curated table of one fragment; returns (rows, facts). Runs in a worker."""
     frame = documents.read(fragment, list(DOCUMENT_SCHEMA))
     kept = frame["kept"]
-    frame = frame.filter("kept").drop("kept")
+    frame = frame.filter("kept").select(DOCUMENT_SCHEMA.keys())
     edits = pl.DataFrame({"row": pl.Series([], dtype=pl.Int64)})
     parts = [
         pl.read_parquet(path, columns=["edits"])

@@ -15,17 +15,20 @@ An item is found by its n-grams of tokens. n depends on the kind of text:
 A text shorter than n is matched as a whole if it has at least `floor` tokens. If an item has no such text, its longest
 text is matched as a whole if it has at least `least` tokens. Shorter texts are too unspecific to identify
 contamination: the report lists such items as not checked.
+
+What is searched for has to say something: an n-gram needs several distinct tokens that are not numbers (`SAYING` of
+them, a whole text half as many). `[0, 0, 1, 2, 3, 4 ...]` is in many innocent files.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import polars as pl
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from pipeline.ingest.files import Files
 from pipeline.ingest.http import Http
@@ -33,11 +36,16 @@ from pipeline.ingest.huggingface import HuggingFace
 from pipeline.ingest.json_files import nested
 from pipeline.ingest.records import SKIPPED, Reading, Tally
 from pipeline.ingest.rows import Contents, RowSet, RowsInFiles, RowsOnTheHub, RowsOverHttp, files_by_default
+from pipeline.ingest.source_kind import Log, Origin
 from pipeline.settings import unknown_key
 from pipeline.text.words import blocks, compose, hash_spans, run_hashes
+from pipeline.village.sets import VERSION as VILLAGE
+from pipeline.village.sets import evaluation_questions
 
 WORDS, SYLLABLES, CODE = 0, 1, 2
 LENGTHS = {WORDS: (13, 8, 5), SYLLABLES: (26, 12, 8), CODE: (30, 20, 8)}  # kind: (n, floor, least)
+# kind: fewest distinct tokens of an n-gram that do not begin with a digit
+SAYING = {WORDS: 6, SYLLABLES: 8, CODE: 8}
 # A text counts as code from this share of brackets, operators and the like: prose has 1 %, Python 10 %.
 CODE_BYTES = b"(){}[]=<>_;#\\*/+"
 CODE_SHARE = 0.05
@@ -71,6 +79,8 @@ class ItemRows(RowSet):
             if key not in ("text", "id"):
                 raise ValueError(f"`columns.{key}` is not a key; {unknown_key(str(key), ('text', 'id'))}")
         text = columns.get("text") or ()
+        if not isinstance(text, str | list | tuple):
+            raise ValueError("`columns.text` takes the name of a column, or a list of such names")
         named = {"columns": [text] if isinstance(text, str) else list(text)}
         return {**data, **named, **({"id": columns["id"]} if "id" in columns else {})}
 
@@ -101,9 +111,49 @@ class HubItems(ItemRows, RowsOnTheHub):
     kind: HuggingFace = "huggingface"
 
 
+class GeneratedItems(Origin):
+    """The evaluation questions about a made-up village, written by this project from a seed."""
+
+    noun: ClassVar[str] = "evaluation set"
+    id: ClassVar[str] = "id"
+
+    name: str = Field(description="How the set is called in decisions and reports")
+    kind: Literal["generated"] = Field("generated", description="made up, written by this project from a seed")
+    dataset: Literal["village-questions"] = Field(description="village-questions")
+    seed: int = Field(0, ge=0, lt=2**63, description="which village: the seed of the source of its documents")
+    columns: tuple[str, ...] = Field(
+        ("question",), min_length=1, description="question, answer: answers also stand in the village's documents"
+    )
+
+    @field_validator("columns")
+    @classmethod
+    def _known(cls, columns: tuple[str, ...]) -> tuple[str, ...]:
+        for column in columns:
+            if column not in ("question", "answer"):
+                raise ValueError(f"there is no column `{column}` in village-questions: use question, answer")
+        return columns
+
+    def contents(self, cache: Path, log: Log = print) -> Contents:
+        return Contents([f"village {VILLAGE} {self.seed}"], {})
+
+    def rows(
+        self, contents: Contents, reading: Reading, asked: list[str], known: Collection[str]
+    ) -> Iterator[dict[str, Any] | None]:
+        yield from (question.row() for question in evaluation_questions(self.seed))
+
+    def digest(self, contents: Contents) -> str:
+        """What the items depend on."""
+        return "+".join(contents.digests)
+
+    def as_recorded(self) -> dict[str, Any]:
+        """The settings as a fingerprint has them."""
+        return {"name": self.name, "dataset": self.dataset, "seed": self.seed, "columns": list(self.columns)}
+
+
 ItemSet = Annotated[
     Annotated[
-        FileItems | HttpItems | HubItems, Field(discriminator="kind", description="where the rows are; left out: files")
+        FileItems | HttpItems | HubItems | GeneratedItems,
+        Field(discriminator="kind", description="where the rows are; left out: files"),
     ],
     BeforeValidator(files_by_default),
 ]
@@ -188,6 +238,7 @@ class Tokens(NamedTuple):
     bounds: np.ndarray  # int64, documents + 1: the tokens of document i are bounds[i]:bounds[i+1]
     hashes: np.ndarray  # uint64
     syllable: np.ndarray  # bool: one Hangul, Han or kana character
+    number: np.ndarray  # bool: begins with a digit
 
 
 def tokens_of(data: np.ndarray, offsets: np.ndarray) -> Tokens:
@@ -217,7 +268,9 @@ def tokens_of(data: np.ndarray, offsets: np.ndarray) -> Tokens:
         ending[syllables + 2] = True
     starts, ends = np.flatnonzero(starting), np.flatnonzero(ending) + 1
     syllable = _SYLLABLE_LEAD[data[starts]]
-    return Tokens(starts, ends, np.searchsorted(starts, offsets), hash_spans(_lower(data), starts, ends), syllable)
+    number = (data[starts] - np.uint8(48)) < 10
+    hashes = hash_spans(_lower(data), starts, ends)
+    return Tokens(starts, ends, np.searchsorted(starts, offsets), hashes, syllable, number)
 
 
 # -- the index ---------------------------------------------------------------------------------------------------------
@@ -239,6 +292,7 @@ class _Texts(NamedTuple):
     begin: np.ndarray  # its first token
     size: np.ndarray  # its tokens
     kind: np.ndarray
+    number: np.ndarray  # of each token, whether it begins with a digit
 
 
 def _tokenise(texts: pl.Series) -> _Texts:
@@ -252,12 +306,27 @@ def _tokenise(texts: pl.Series) -> _Texts:
         syllables = np.diff(np.concatenate([[0], np.cumsum(tokens.syllable)])[tokens.bounds])
         marks = np.diff(np.concatenate([[0], np.cumsum(mark[data])])[offsets])
         code = marks >= CODE_SHARE * np.maximum(np.diff(offsets), 1)
-        parts.append((tokens.hashes, count, np.where(2 * syllables >= count, SYLLABLES, np.where(code, CODE, WORDS))))
+        kind = np.where(2 * syllables >= count, SYLLABLES, np.where(code, CODE, WORDS))
+        parts.append((tokens.hashes, count, kind, tokens.number))
     if not parts:
         nothing = np.zeros(0, np.int64)
-        return _Texts(np.zeros(0, np.uint64), nothing, nothing, nothing)
-    hashes, count, kind = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return _Texts(hashes, np.cumsum(count) - count, count, kind)
+        return _Texts(np.zeros(0, np.uint64), nothing, nothing, nothing, nothing.astype(bool))
+    hashes, count, kind, number = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return _Texts(hashes, np.cumsum(count) - count, count, kind, number)
+
+
+def _distinct(texts: _Texts, begin: np.ndarray, length: np.ndarray) -> np.ndarray:
+    """The number of distinct tokens, numbers left out, of each run of `length` tokens."""
+    order = np.argsort(texts.hashes, kind="stable")
+    again = texts.hashes[order[1:]] == texts.hashes[order[:-1]]
+    before = np.full(len(order), -1)  # the place of the same token before
+    before[order[1:][again]] = order[:-1][again]
+    before[texts.number] = len(order)  # counts nowhere
+    found = np.zeros(len(begin), np.int64)
+    for step in range(int(length.max()) if len(length) else 0):
+        inside = np.flatnonzero(step < length)
+        found[inside] += before[begin[inside] + step] < begin[inside]
+    return found
 
 
 def index_of(items: list[Item]) -> Index:
@@ -266,20 +335,26 @@ def index_of(items: list[Item]) -> Index:
     owner = np.repeat(np.arange(len(items)), [len(item.texts) for item in items])
     sets = pl.Series("set", [item.set for item in items], dtype=pl.String)
     n, floor, least = (np.array([LENGTHS[kind][which] for kind in sorted(LENGTHS)])[texts.kind] for which in range(3))
+    says = np.array([SAYING[kind] for kind in sorted(SAYING)])[texts.kind]
+    whole = np.flatnonzero(texts.size < n)
+    texts_say = np.ones(len(n), bool)
+    texts_say[whole] = 2 * _distinct(texts, texts.begin[whole], texts.size[whole]) >= says[whole]
     grams: dict[int, pl.DataFrame] = {}
     for length, _, _ in LENGTHS.values():
         chosen = np.flatnonzero((n == length) & (texts.size >= n))
         number = texts.size[chosen] - length + 1
         begin = np.repeat(texts.begin[chosen], number)
         begin += np.arange(len(begin)) - np.repeat(np.cumsum(number) - number, number)
-        found = {"gram": run_hashes(texts.hashes, begin, begin + length), "item": np.repeat(owner[chosen], number)}
+        saying = _distinct(texts, begin, np.full(len(begin), length)) >= np.repeat(says[chosen], number)
+        begin, of = begin[saying], np.repeat(owner[chosen], number)[saying]
+        found = {"gram": run_hashes(texts.hashes, begin, begin + length), "item": of}
         if len(begin):
             grams[length] = _without_common(pl.DataFrame(found).unique(), sets)
-    short = np.flatnonzero((texts.size >= floor) & (texts.size < n))
+    short = np.flatnonzero((texts.size >= floor) & (texts.size < n) & texts_say)
     # Items without any n-gram so far: their longest text (the first, if several are equally long).
     unchecked = np.ones(len(items), bool)
     unchecked[owner[texts.size >= floor]] = False
-    left = np.flatnonzero(unchecked[owner] & (texts.size >= least))
+    left = np.flatnonzero(unchecked[owner] & (texts.size >= least) & texts_say)
     left = left[np.lexsort((left, -texts.size[left], owner[left]))]
     left = left[np.unique(owner[left], return_index=True)[1]]
     parts: dict[int, list[pl.DataFrame]] = {}

@@ -16,7 +16,7 @@ DOCUMENT_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     "text": pl.String,
     "source": pl.String,
     "source_id": pl.String,  # the record's id, or its path, at its source
-    "lang": pl.String,  # as the source declares it; may be null
+    "lang": pl.String,  # raw: as the source declares it; curated: as it was found; may be null
     "url": pl.String,
     "license": pl.String,
     "meta": pl.String,  # JSON, or null

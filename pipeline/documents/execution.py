@@ -14,10 +14,12 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import Field
 
+from pipeline.documents.workers import Crash, run
 from pipeline.errors import UserError
 from pipeline.settings import Settings
 
 Result = TypeVar("Result")
+Piece = TypeVar("Piece")
 
 # A worker process spends about a second on imports; for less text than this it is not worth starting.
 WORTH_A_PROCESS_BYTES = 64 * 2**20
@@ -28,10 +30,22 @@ class ExecutionSettings(Settings):
         "processes", description="Where work on fragments runs; the results are the same to the byte"
     )
     workers: int = Field(0, ge=0, le=10_000, description="Worker processes; 0: one for each core")
+    on_crash: Literal["stop", "skip"] = Field(
+        "stop",
+        description="When a worker is killed (by the system, when memory runs out) or crashes: `stop` the run, naming "
+        "the fragment, or `skip` the fragment: a stage that judges documents one by one removes its documents with the "
+        "reason `crashed_worker`. `skip` tries a fragment twice and always starts worker processes",
+    )
     ray_address: str = Field("auto", description="Address of the Ray cluster, for `executor: ray`")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(
         "auto", description="Where the model is trained and evaluated"
     )
+
+
+class WorkerCrashed(UserError):
+    """A worker process was killed or crashed. What others have finished stays in the draft."""
+
+    draft_stays = True
 
 
 def run_all(
@@ -40,19 +54,49 @@ def run_all(
     execution: ExecutionSettings,
     work_bytes: int = 0,
     label: str = "",
+    crashed: Callable[[int, str], Result] | None = None,
 ) -> Iterator[tuple[int, Result]]:
     """Call `function(*task)` for each task; yields (index of the task, result) as tasks finish, with a progress bar.
 
     work_bytes: size of what all tasks read together; a small amount of work stays in this process.
+    crashed: what to take for the result of a task whose worker died (given its index and how it died, in words).
+    Without it, such a death is raised as WorkerCrashed, which names the task only by its number.
     """
     workers = min(execution.workers or available_cores(), len(tasks))
+    worth_it = workers > 1 and work_bytes >= WORTH_A_PROCESS_BYTES
+    results: Iterable[tuple[int, Result | Crash]]
     if execution.executor == "ray":
         results = _on_ray(function, tasks, execution.ray_address)
-    elif execution.executor == "processes" and workers > 1 and work_bytes >= WORTH_A_PROCESS_BYTES:
+    elif execution.executor == "processes" and tasks and (worth_it or execution.on_crash == "skip"):
         results = _in_processes(function, tasks, workers)
+        if execution.on_crash == "skip":
+            results = _tried_twice(function, tasks, results)
     else:
         results = ((index, function(*task)) for index, task in enumerate(tasks))
-    return _with_progress(results, len(tasks), label)
+    for index, result in _with_progress(results, len(tasks), label):
+        if not isinstance(result, Crash):
+            yield index, result
+        elif crashed is None:
+            raise WorkerCrashed(
+                f"`{label}`: a worker {result.words}, at piece {index + 1} of {len(tasks)}: give it more memory or "
+                "fewer workers (`execution.workers`), then run the same command again."
+            )
+        else:
+            yield index, crashed(index, result.words)
+
+
+def _tried_twice(
+    function: Callable[..., Result], tasks: Sequence[tuple[Any, ...]], results: Iterable[tuple[int, Result | Crash]]
+) -> Iterator[tuple[int, Result | Crash]]:
+    """Try a task whose worker died again at the end, alone: others may have taken the memory that it needs."""
+    again = []
+    for index, result in results:
+        if isinstance(result, Crash):
+            again.append(index)
+        else:
+            yield index, result
+    for index in sorted(again):
+        yield from ((index, result) for _, result in _in_processes(function, [tasks[index]], 1))
 
 
 def available_cores() -> int:
@@ -62,31 +106,13 @@ def available_cores() -> int:
 
 def _in_processes(
     function: Callable[..., Result], tasks: Sequence[tuple[Any, ...]], workers: int
-) -> Iterator[tuple[int, Result]]:
-    import multiprocessing
-    from concurrent.futures import ProcessPoolExecutor, as_completed
-
-    # Spawned, not forked: the threads of Polars and torch do not survive a fork.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_one_thread) as pool:
-        futures = {pool.submit(function, *task): index for index, task in enumerate(tasks)}
-        try:
-            for future in as_completed(futures):
-                yield futures[future], future.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
-def _one_thread() -> None:
-    """Give each worker one thread; otherwise every worker starts as many threads as there are cores."""
-    for name in ("POLARS_MAX_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS"):
-        os.environ[name] = "1"
+) -> Iterator[tuple[int, Result | Crash]]:
+    return run(function, tasks, workers)
 
 
 def _on_ray(
     function: Callable[..., Result], tasks: Sequence[tuple[Any, ...]], address: str
-) -> Iterator[tuple[int, Result]]:
+) -> Iterator[tuple[int, Result | Crash]]:
     try:
         import ray
     except ImportError as error:
@@ -105,7 +131,14 @@ def _on_ray(
         waiting = {remote.remote(*task): index for index, task in enumerate(tasks)}
         while waiting:
             done, _ = ray.wait(list(waiting), num_returns=1)
-            yield waiting.pop(done[0]), ray.get(done[0])
+            index = waiting.pop(done[0])
+            try:
+                result: Result | Crash = ray.get(done[0])
+            except ray.exceptions.OutOfMemoryError:
+                result = Crash("was killed by Ray, since memory ran out")
+            except (ray.exceptions.WorkerCrashedError, ray.exceptions.LocalRayletDiedError) as error:
+                result = Crash(f"crashed ({type(error).__name__})")
+            yield index, result
     finally:
         if started_here:
             ray.shutdown()
@@ -118,7 +151,7 @@ def _check_reachable(address: str) -> None:
         socket.create_connection((host, int(port)), timeout=10).close()
 
 
-def _with_progress(results: Iterable[tuple[int, Result]], total: int, label: str) -> Iterator[tuple[int, Result]]:
+def _with_progress(results: Iterable[Piece], total: int, label: str) -> Iterator[Piece]:
     from tqdm import tqdm
 
     yield from tqdm(results, total=total, desc=label, unit="fragment", leave=False, disable=None if total > 1 else True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.documents.execution import ExecutionSettings, run_all
+from pipeline.documents.execution import ExecutionSettings, WorkerCrashed, run_all
 from pipeline.documents.view import Documents
 from pipeline.store.draft import Draft
 
@@ -47,11 +47,34 @@ def make_tables(
     write: Callable[..., tuple[int, dict[str, Any]]],
     execution: ExecutionSettings,
     label: str,
+    aside: Callable[[TableTask, Path], tuple[int, dict[str, Any]]] | None = None,
 ) -> None:
-    """Make the tables that are not remembered. write: runs in workers, writes a table and returns (rows, facts)."""
+    """Make the tables that are not remembered.
+
+    write: runs in workers, writes a table and returns (rows, facts). aside: writes the table that stands for one whose
+    worker died, if the recipe says `on_crash: skip`; it is not remembered, so that a later version tries again. Raises
+    WorkerCrashed, which names the table, if a worker dies otherwise.
+    """
+    skipped: set[int] = set()
+
+    def crashed(index: int, words: str) -> tuple[int, dict[str, Any]]:
+        task = missing[index]
+        if execution.on_crash == "stop" or aside is None:
+            offer = ", or leave such fragments out with `execution.on_crash: skip`" if aside is not None else ""
+            raise WorkerCrashed(
+                f"`{label}`: the worker on the fragment `{task.name}` {words}: give it more memory or fewer workers "
+                f"(`execution.workers`){offer}, then run the same command again."
+            )
+        draft.log(f"{label}: the worker on the fragment `{task.name}` {words}, so the fragment is set aside")
+        skipped.add(index)
+        return aside(task, draft.path(f"{task.name}.parquet"))
+
     missing = [task for task in tasks if not draft.recall(task.name, task.key)]
     argument_lists = [task.arguments(draft.path(f"{task.name}.parquet")) for task in missing]
     work_bytes = sum(task.work_bytes for task in missing)
-    for index, (rows, facts) in run_all(write, argument_lists, execution, work_bytes, label):
+    for index, (rows, facts) in run_all(write, argument_lists, execution, work_bytes, label, crashed):
         task = missing[index]
-        draft.record(task.name, task.key, rows=rows, facts=facts, parts=task.parts)
+        if index in skipped:
+            draft.record(task.name, {**task.key, "crashed": True}, rows=rows, facts=facts)
+        else:
+            draft.record(task.name, task.key, rows=rows, facts=facts, parts=task.parts)

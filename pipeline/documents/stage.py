@@ -23,12 +23,15 @@ from pipeline.documents.document import DECISION_SCHEMA, mask_digest
 from pipeline.documents.execution import ExecutionSettings
 from pipeline.documents.fragment_tables import TableTask, make_tables
 from pipeline.documents.reasons import Reason, meanings_of
-from pipeline.documents.view import Documents
+from pipeline.documents.view import LABEL, LANGUAGES, Documents
 from pipeline.errors import UserError
 from pipeline.settings import StageSettings
 from pipeline.store.artifact import Artifact, digest
 from pipeline.store.draft import Draft
 from pipeline.store.tables import write_table
+
+# Documents of a fragment whose worker was killed or crashed, with `execution.on_crash: skip`.
+CRASHED = Reason("crashed_worker", "its fragment was set aside, since the process that judged it was killed or crashed")
 
 Signals = Callable[[pl.DataFrame, Any, dict[str, Path]], pl.DataFrame]
 Decide = Callable[[pl.DataFrame, Any], pl.DataFrame]
@@ -65,7 +68,7 @@ class Stage:
     @property
     def reasons(self) -> dict[str, str]:
         """What each reason means, in plain words."""
-        return meanings_of(self.rules)
+        return meanings_of((*self.rules, CRASHED))
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         # A worker process cannot import a user's own file by module name, so it loads the file again. Objects that are
@@ -84,6 +87,8 @@ class FragmentStage(Stage):
     signals: Signals
     decide: Decide
     signal_settings: tuple[str, ...] = ()  # settings that `signals` reads; all others are thresholds
+    # Whether its signal `label` is the language of each document, which all later stages go by.
+    finds_languages: bool = False
 
     def make(self, context: RunContext, inputs: Inputs, settings: Any) -> Artifact:
         return run_stage(self, context, inputs, settings)
@@ -116,11 +121,12 @@ def own_stage(file: str) -> Stage:
 
 def stage_inputs(inputs: Inputs) -> tuple[Documents, dict[str, Artifact | str]]:
     """The documents that the previous stage kept, and the inputs to record in the manifest, by asset."""
-    raw, previous = inputs["raw_documents"], inputs.get("previous")
+    raw, previous, languages = inputs["raw_documents"], inputs.get("previous"), inputs.get("languages")
     named: dict[str, Artifact | str] = {"raw_documents": raw}
-    if previous is not None:
-        named[previous.asset] = previous
-    return Documents(raw, previous), named
+    for decisions in (previous, languages):
+        if decisions is not None:
+            named[decisions.asset] = decisions
+    return Documents(raw, previous, languages), named
 
 
 def run_stage(stage: FragmentStage, context: RunContext, inputs: Inputs, settings: StageSettings) -> Artifact:
@@ -136,11 +142,17 @@ def run_stage(stage: FragmentStage, context: RunContext, inputs: Inputs, setting
     return context.store.make(
         stage.name,
         code_version=stage.version,
-        settings=settings.model_dump(mode="json"),
+        # What is set aside after a crash is not in the artifact, so one that may lack it is another artifact.
+        settings={**settings.model_dump(mode="json"), **on_crash(context.execution)},
         inputs={**named, **models},
         build=build,
         log=context.log,
     )
+
+
+def on_crash(execution: ExecutionSettings) -> dict[str, str]:
+    """What the settings of execution add to the identity of decisions: nothing unless fragments may be left out."""
+    return {"on_crash": "skip"} if execution.on_crash == "skip" else {}
 
 
 def decide_by_fragment(
@@ -162,7 +174,7 @@ def decide_by_fragment(
     model_paths = {name: model.local_directory() for name, model in models.items()}
 
     def table_task(fragment: str) -> TableTask:
-        signals_key = digest({"raw": documents.key(fragment)["raw"], **about_signals})
+        signals_key = digest({**documents.content_key(fragment), **about_signals})
         key = {**documents.key(fragment), "signals": signals_key, "settings": all_settings}
 
         def arguments(target: Path) -> tuple[Any, ...]:
@@ -172,7 +184,10 @@ def decide_by_fragment(
         parts = {"signals": signals_key} if settings.enabled else None
         return TableTask(fragment, key, 4 * documents.bytes(fragment), arguments, parts)
 
-    make_tables(draft, map(table_task, documents.fragments), decide_fragment, execution, stage.name)
+    def aside(task: TableTask, target: Path) -> tuple[int, dict[str, Any]]:
+        return set_fragment_aside(stage, documents, task.name, settings, model_paths, target)
+
+    make_tables(draft, map(table_task, documents.fragments), decide_fragment, execution, stage.name, aside)
 
 
 def decide_fragment(
@@ -196,6 +211,29 @@ def decide_fragment(
     else:
         frame = documents.read(fragment, ["doc_id"])
         table = decision_table(frame["doc_id"], frame["kept"])
+    write_table(table, target)
+    facts = decision_facts(table, documents.source(fragment))
+    if stage.finds_languages and settings.enabled:
+        facts[LANGUAGES] = digest(table[LABEL].to_list())
+    return table.height, facts
+
+
+def set_fragment_aside(
+    stage: FragmentStage,
+    documents: Documents,
+    fragment: str,
+    settings: StageSettings,
+    models: dict[str, Path],
+    target: Path,
+) -> tuple[int, dict[str, Any]]:
+    """Write decisions that remove all documents of a fragment, because its worker died; returns (rows, facts)."""
+    frame = documents.read(fragment)
+    none = pl.repeat(False, frame.height, dtype=pl.Boolean, eager=True)
+    signals = _signals(stage, frame.drop("kept"), none, settings, models, None)  # columns without a value
+    count = int(frame["kept"].sum())
+    columns = {"keep": pl.repeat(False, count, eager=True), "reason": pl.repeat(CRASHED.name, count, eager=True)}
+    removed = pl.DataFrame(columns, schema={"keep": pl.Boolean, "reason": pl.String})
+    table = decision_table(frame["doc_id"], frame["kept"], removed, signals)
     write_table(table, target)
     return table.height, decision_facts(table, documents.source(fragment))
 

@@ -28,6 +28,8 @@ def nll_of_rows(
     """
     import torch
 
+    from pipeline.training import transfer
+
     model.eval()
     order = sorted(range(len(rows)), key=lambda i: (-len(rows[i]), i))
     by_row: list[np.ndarray] = [np.empty(0)] * len(rows)
@@ -42,7 +44,8 @@ def nll_of_rows(
             ids = torch.from_numpy(rows[i].astype(np.int64))
             inputs[line, : len(ids) - 1] = ids[:-1]
             targets[line, first[i] - 1 : len(ids) - 1] = ids[first[i] :]
-        losses = _nll(model, inputs.to(device), targets.to(device))
+        sent = transfer.send({"inputs": inputs, "targets": targets}, str(device))
+        losses = _nll(model, sent["inputs"], sent["targets"])
         for line, i in enumerate(batch):
             by_row[i] = losses[line, first[i] - 1 : len(rows[i]) - 1]
     return by_row

@@ -7,7 +7,6 @@ fetch what a job is fetching.
 from __future__ import annotations
 
 import fcntl
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,8 @@ from typing import Any
 
 from pipeline.ingest.records import Unreachable
 from pipeline.store.artifact import canonical, digest
+from pipeline.store.disk import sweep
+from pipeline.store.draft import read_record
 from pipeline.store.store import Store
 from pipeline.store.tables import write_whole
 
@@ -50,10 +51,11 @@ def observed_or_remembered(
     note = entry.with_name(f"{entry.name}.observed.json")
     asked = digest(settings)
     with alone(entry):
+        sweep(note)
         try:
             observed = observe()
         except Unreachable as error:
-            remembered = json.loads(note.read_text()) if note.exists() else {}
+            remembered = read_record(note) or {}
             if remembered.get("asked") != asked:
                 raise
             log(f"{label} cannot be reached, so it is taken to be unchanged ({error})")

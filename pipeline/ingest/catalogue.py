@@ -28,6 +28,10 @@ def catalogue(path: Path = CATALOGUE) -> dict[str, dict[str, Any]]:
 def fill_from_catalogue(data: dict[str, Any]) -> dict[str, Any]:
     """A source's settings with what is missing taken from the catalogue's entry that it names; ValueError if none."""
     name, entries = data["from"], catalogue()
+    if not isinstance(name, str):
+        raise ValueError("`from` takes one word, the name of an entry of recipes/catalog.yaml")
+    if "lang" in data and not isinstance(data["lang"], str):
+        raise ValueError("`lang` takes one word, such as ko")
     if name not in entries:
         near = get_close_matches(str(name), entries, n=1)
         hint = f"perhaps `{near[0]}`" if near else f"it has {', '.join(sorted(entries))}"
@@ -45,8 +49,8 @@ def fill_from_catalogue(data: dict[str, Any]) -> dict[str, Any]:
         for key in ("path", "url"):
             if key in entry and key not in data:
                 merged[key] = _with_language(entry[key], (languages or {}).get(lang, lang))
-    if "columns" in entry and "columns" in data:
-        merged["columns"] = {**entry["columns"], **dict(data["columns"])}
+    if "columns" in entry and isinstance(data.get("columns"), dict):
+        merged["columns"] = {**entry["columns"], **data["columns"]}
     return merged
 
 

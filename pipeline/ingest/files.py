@@ -7,11 +7,11 @@ these changed.
 
 from __future__ import annotations
 
-import glob
 import os
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import chain, count
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
@@ -21,12 +21,14 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from pipeline.errors import UserError
 from pipeline.ingest.formats import FilesOfRecords
-from pipeline.ingest.open_files import Part
+from pipeline.ingest.globs import joined, matches_of
+from pipeline.ingest.open_files import Part, plain_name
 from pipeline.ingest.records import Reading
 from pipeline.ingest.source_kind import Log, Observed, Place, Texts
+from pipeline.store.disk import sweep
 from pipeline.store.tables import write_table
 
-WILD = ("*", "?", "[")
+AGAIN = "run the same command again when nothing writes there."
 # A file that changed so lately may change again within its clock's tick: its hash is not remembered yet.
 LATELY = 2.0
 
@@ -45,7 +47,7 @@ class InFiles(Place):
     def _from_the_recipe(cls, path: list[str], info: ValidationInfo) -> list[str]:
         """Relative paths start at the recipe's folder (`context["base"]`)."""
         base = (info.context or {}).get("base")
-        return path if base is None else [os.path.join(base, os.path.expanduser(pattern)) for pattern in path]
+        return path if base is None else [joined(base, pattern) for pattern in path]
 
     def observe(self, cache: Path, log: Log = print, force: bool = False) -> Observed:
         """What is there now: one digest over the names and contents of all files."""
@@ -53,7 +55,7 @@ class InFiles(Place):
         hashes = content_hashes([path for _, path in found], cache / f"{self.name}.files.parquet")
         combined = xxhash.xxh3_128()
         for (name, _path), content in zip(found, hashes):
-            combined.update(f"{name}\0{content}\n".encode())
+            combined.update("\0".join([name, content, *self.read_as(name)]).encode() + b"\n")
         return {
             "digest": combined.hexdigest(),
             "files": len(found),
@@ -62,7 +64,20 @@ class InFiles(Place):
 
     @contextmanager
     def opened(self, observed: Observed, reading: Reading) -> Iterator[Iterable[Part]]:
-        yield (Part.of_file(path, name) for name, path in self.matching())
+        found = self.matching()
+        before = [state(path) for _, path in found]
+        if observed.get("states", before) != before or (
+            "digest" in observed and self.observe(reading.cache)["digest"] != observed["digest"]
+        ):
+            raise UserError(f"{self.heading}: its files have changed since they were looked at: {AGAIN}")
+
+        def confirm() -> None:
+            for (name, path), known in zip(found, before):
+                if state(path) != known:
+                    raise UserError(f"{self.heading}: {name} was changed while it was read: {AGAIN}")
+
+        reading.confirm.append(confirm)
+        yield (Part.of_file(path, name) for name, path in found)
 
     def describe(self) -> str:
         return ", ".join(self.path)
@@ -75,23 +90,19 @@ class InFiles(Place):
         """
         found: dict[str, str] = {}
         for pattern in self.path:
-            expanded = os.path.normpath(os.path.expanduser(pattern))
-            whole_folder = os.path.isdir(expanded)
-            if whole_folder:
-                expanded = os.path.join(expanded, "**", "*")
-            root = fixed_part(expanded)
-            matched = [path for path in glob.iglob(expanded, recursive=True) if os.path.isfile(path)]
+            root, matched, whole_folder = matches_of(pattern)
             if whole_folder:
                 matched = [path for path in matched if self.in_folder(path)]
             if not matched:
-                raise UserError(
-                    f"{self.heading}: no file matches `{pattern}` (looked in {os.path.abspath(root)}): fix `path`."
-                )
+                looked = plain_name(os.path.abspath(root))
+                raise UserError(f"{self.heading}: no file matches `{pattern}` (looked in {looked}): fix `path`.")
             above = len(os.path.join(root, "")) if root else 0
             for path in matched:
-                name = path[above:].replace(os.sep, "/")
-                if found.setdefault(name, path) != path:
-                    found[path.replace(os.sep, "/").lstrip("/.")] = path  # two globs, two files of one name
+                short, full = (plain_name(name.replace(os.sep, "/")) for name in (path[above:], path.lstrip("/.")))
+                # Two globs may have files of one name, and a name in CP949 may be that of another file in UTF-8.
+                names = chain((short, full), (f"{full}~{number}" for number in count(2)))
+                name = next(name for name in names if found.get(name, path) == path)
+                found[name] = path
         return sorted(found.items())
 
     def in_folder(self, path: str) -> bool:
@@ -107,27 +118,30 @@ class FileSource(FilesOfRecords, InFiles):
     kind: Files = "files"
 
 
-def fixed_part(pattern: str) -> str:
-    """The folder above the first wild card, or above the file."""
-    pieces = Path(pattern).parts
-    wild = next((i for i, piece in enumerate(pieces) if any(mark in piece for mark in WILD)), len(pieces) - 1)
-    return os.path.join(*pieces[:wild]) if wild else ""
+def state(path: str) -> tuple[int, ...] | None:
+    """What differs after a file was changed, also where its contents are as they were before; None if it is gone."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def content_hashes(paths: list[str], memory: Path) -> list[str]:
     """xxh3-128 of each file's bytes, read only where size or time of change are not as `memory` has them."""
-    stats = [os.stat(path) for path in paths]
+    try:
+        stats = [os.stat(path) for path in paths]
+    except FileNotFoundError as error:
+        raise UserError(f"{plain_name(error.filename)} was deleted while it was looked at: {AGAIN}") from None
     now = pl.DataFrame(
         {
-            "path": [os.path.abspath(path) for path in paths],
+            "path": [as_column(os.path.abspath(path)) for path in paths],
             "size": [stat.st_size for stat in stats],
             "changed": [stat.st_mtime_ns for stat in stats],
         },
         schema={"path": pl.String, "size": pl.Int64, "changed": pl.Int64},
     )
-    known = now.with_columns(hash=pl.lit(None, dtype=pl.String))
-    if memory.exists():
-        known = now.join(pl.read_parquet(memory), on=["path", "size", "changed"], how="left", maintain_order="left")
+    known = now.join(remembered_hashes(memory, now.schema), on=list(now.columns), how="left", maintain_order="left")
     hashes: list[str | None] = known["hash"].to_list()
     missing = [i for i, known_hash in enumerate(hashes) if known_hash is None]
     for i in missing:
@@ -135,8 +149,28 @@ def content_hashes(paths: list[str], memory: Path) -> list[str]:
     settled = pl.col("changed") < int((time.time() - LATELY) * 1e9)
     remembered = now.with_columns(hash=pl.Series(hashes, dtype=pl.String)).filter(settled)
     if missing:
+        sweep(memory)
         write_table(remembered, memory)
     return [content or "" for content in hashes]
+
+
+def remembered_hashes(memory: Path, schema: pl.Schema) -> pl.DataFrame:
+    """The hashes that were remembered; none if the file is missing or damaged, and then files are read anew."""
+    wanted = pl.Schema({**schema, "hash": pl.String()})
+    try:
+        known = pl.read_parquet(memory, memory_map=False)
+    except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException):
+        return pl.DataFrame(schema=wanted)
+    return known if known.schema == wanted else pl.DataFrame(schema=wanted)
+
+
+def as_column(path: str) -> str:
+    """A path as text of a column; one that is no UTF-8 in a way that differs from every other path."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return "\0" + os.fsencode(path).hex()
+    return path
 
 
 def file_hash(path: str | Path) -> str:
@@ -145,6 +179,11 @@ def file_hash(path: str | Path) -> str:
         with open(path, "rb") as file:
             while block := file.read(1 << 20):
                 hashed.update(block)
-    except PermissionError as error:
-        raise UserError(f"{path} may not be read: give this user the right to (`chmod +r`).") from error
+    except OSError as error:
+        named = plain_name(os.fspath(path))
+        if isinstance(error, PermissionError):
+            raise UserError(f"{named} may not be read: give this user the right to (`chmod +r`).") from None
+        raise UserError(
+            f"{named} cannot be read ({error.strerror}): check the disk, or leave it out of `path`."
+        ) from None
     return hashed.hexdigest()

@@ -9,14 +9,35 @@ from __future__ import annotations
 import json
 from datetime import date
 
+from pipeline.errors import UserError
 from pipeline.store.store import Store
 
 LIST = "forgotten.jsonl"
+KEYS = ("doc_id", "reason", "date")
 
 
 def records(store: Store) -> list[dict[str, str]]:
-    """All entries of the list: doc_id, reason, date."""
-    return [json.loads(line) for line in (store.read_record(LIST) or "").splitlines() if line.strip()]
+    """All entries of the list: doc_id, reason, date. Raises UserError if a line of it is damaged."""
+    return entries(store.read_record(LIST))
+
+
+def entries(text: str | None) -> list[dict[str, str]]:
+    """The entries of a list. What cannot be read is never passed over: it may name somebody's document."""
+    found = []
+    for number, line in enumerate((text or "").split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            entry = json.loads(line)
+            if not all(isinstance(entry[key], str) for key in KEYS):
+                raise ValueError
+        except (ValueError, KeyError, TypeError):
+            raise UserError(
+                f"Line {number} of the removal list {LIST} is damaged: put the file back from a backup, or correct the "
+                f"line ({', '.join(KEYS)}), so that no document is used that must not be."
+            ) from None
+        found.append(entry)
+    return found
 
 
 def forgotten(store: Store) -> frozenset[str]:
@@ -25,10 +46,15 @@ def forgotten(store: Store) -> frozenset[str]:
 
 
 def forget(store: Store, doc_ids: list[str], reason: str) -> list[str]:
-    """Put documents on the list; returns those that were not on it yet."""
-    new = sorted(set(doc_ids) - forgotten(store))
+    """Put documents on the list; returns those that were not on it yet. Several processes may do so at once."""
+    new: list[str] = []
     today = date.today().isoformat()
-    added = [{"doc_id": doc_id, "reason": reason, "date": today} for doc_id in new]
-    lines = [json.dumps(record, ensure_ascii=False) for record in records(store) + added]
-    store.write_record(LIST, "\n".join(lines) + "\n" if lines else "")
+
+    def changed(before: str | None) -> str:
+        known = entries(before)
+        new[:] = sorted(set(doc_ids) - {entry["doc_id"] for entry in known})
+        known += [{"doc_id": doc_id, "reason": reason, "date": today} for doc_id in new]
+        return "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in known)
+
+    store.change_record(LIST, changed)
     return new

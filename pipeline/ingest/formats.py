@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import polars as pl
 
+from pipeline.ingest.archives import is_archive, members
 from pipeline.ingest.extraction import PAGES_BYTES, main_texts
 from pipeline.ingest.json_files import read_json, read_jsonl
-from pipeline.ingest.open_files import Part, format_of, members
+from pipeline.ingest.open_files import Part, format_of
 from pipeline.ingest.records import BATCH, Reading, Tally, record_frame
 from pipeline.ingest.row_format import RecordFormat, RowFormat
 from pipeline.ingest.source_kind import Observed, Place
@@ -21,12 +22,28 @@ READ_RECORDS: dict[str, Callable[[Part, RecordFormat, Tally], Iterator[pl.DataFr
 }  # fmt: skip
 
 
+# Versions of reading, where above 1, by format or `archive`. They are part of what a source is: one that has such files
+# is read again, since what was read of a broken one may have been less or other than what is there. What comes out the
+# same makes nothing after it anew. 2: archives that are cut off, quotes in CSV that are never closed, lists as text in
+# Parquet and records of web archives that are cut off are refused.
+READ_AS = {"archive": 2, "csv": 2, "parquet": 2, "warc": 2, "wet": 2}
+
+
 class FilesOfRecords(RecordFormat, Place):
     """A source whose text lies in files; where they lie is said by the class that this is joined with."""
+
+    def read_as(self, name: str) -> list[str]:
+        return reading_version(name, self.format, READ_AS)
 
     def read(self, observed: Observed, reading: Reading) -> Iterator[pl.DataFrame]:
         with self.opened(observed, reading) as parts:
             yield from read_parts(parts, self, reading)
+
+
+def reading_version(name: str, format: str | None, versions: Mapping[str, int]) -> list[str]:
+    """What stands in a digest for how a file is read; nothing while it is read in the first way. name: or a glob."""
+    kind = "archive" if is_archive(name) else format or format_of(name) or ""
+    return [f"read as {versions[kind]}"] if kind in versions else []
 
 
 def parts_by_format(parts: Iterable[Part], how: RowFormat, tally: Tally) -> Iterator[tuple[str | None, Part]]:

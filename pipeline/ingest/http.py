@@ -21,20 +21,21 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from http.client import HTTPException, HTTPResponse
-from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from pipeline.errors import UserError
+from pipeline.ingest.addresses import checked_addresses, last_part, wire_address
 from pipeline.ingest.cache import alone
 from pipeline.ingest.files import file_hash
 from pipeline.ingest.formats import FilesOfRecords
 from pipeline.ingest.open_files import Part
 from pipeline.ingest.records import Reading, Unreachable
-from pipeline.ingest.source_kind import Log, Observed, Place, Texts
+from pipeline.ingest.source_kind import LONGEST_NAME, Log, Observed, Place, Texts
 from pipeline.store.artifact import digest, file_digest
 from pipeline.store.tables import put_in_place, write_whole
 
@@ -44,6 +45,9 @@ ATTEMPTS = 6  # in a row that bring nothing new
 FIRST_WAIT, LONGEST_WAIT = 0.5, 60.0
 BLOCK = 1 << 18
 RECORD = "download.json"  # beside a finished download: what the server said of it
+DIGITS = re.compile(r"[0-9]{1,18}")  # `str.isdigit` is also true of `²`
+SLOWEST = 1000  # bytes a second, over `WINDOW`: less is no download that ends, but a server that holds a connection
+WINDOW = 60.0  # seconds
 TEMPORARY = (408, 425, 429, 500, 502, 503, 504)
 HEADERS = {"User-Agent": "slm/0.1 (training data)", "Accept-Encoding": "identity"}
 BROKEN = (urllib.error.URLError, HTTPException, ConnectionError, TimeoutError, ssl.SSLError)
@@ -60,8 +64,8 @@ class Remote:
     @staticmethod
     def of(headers: Any) -> Remote:
         length = headers.get("Content-Length")
-        total = re.fullmatch(r"bytes \d+-\d+/(\d+)", headers.get("Content-Range") or "")
-        known = int(total[1]) if total else int(length) if length and length.isdigit() else None
+        total = re.fullmatch(r"bytes [0-9]+-[0-9]+/([0-9]{1,18})", headers.get("Content-Range") or "")
+        known = int(total[1]) if total else int(length) if DIGITS.fullmatch(length or "") else None
         return Remote(headers.get("ETag"), headers.get("Last-Modified"), known)
 
 
@@ -74,12 +78,16 @@ class OverHttp(Place):
 
     url: Texts = Field(description="addresses; `{00..07}` stands for each number")
     sha256: dict[str, str] = Field(default_factory=dict, description="checksums, by the last part of the address")
+    min_rate: int = Field(
+        SLOWEST, ge=0, le=10**9, description="bytes a second, over a minute, below which a connection counts as broken "
+        "and is opened anew, a few times; 0: any rate will do as long as a byte comes every 30 seconds"
+    )  # fmt: skip
 
     def observe(self, cache: Path, log: Log = print, force: bool = False) -> Observed:
         """What is there now, by ETag, date and length, or by the recipe's checksum. `force`: fetch all files anew."""
         urls = self.addresses()
         if force:
-            fetch_all(urls, self.sha256, cache, log, force=True)
+            fetch_all(urls, self.sha256, cache, log, force=True, min_rate=self.min_rate)
         with ThreadPoolExecutor(AT_ONCE) as pool:
             remotes = list(pool.map(lambda url: None if last_part(url) in self.sha256 else ask(url), urls))
         states = [
@@ -90,7 +98,9 @@ class OverHttp(Place):
         ]
         sizes = [remote.length or 0 for remote in remotes if remote is not None]
         return {
-            "digest": digest([[last_part(url), state] for url, state in zip(urls, states)]),
+            "digest": digest(
+                [[last_part(url), state, *self.read_as(last_part(url))] for url, state in zip(urls, states)]
+            ),
             "files": len(urls),
             "bytes": sum(sizes),
         }
@@ -100,7 +110,7 @@ class OverHttp(Place):
         urls = self.addresses()
         for url in urls:
             refresh(url, reading.cache, self.sha256.get(last_part(url)))
-        paths = fetch_all(urls, self.sha256, reading.cache, reading.log)
+        paths = fetch_all(urls, self.sha256, reading.cache, reading.log, min_rate=self.min_rate)
         yield (Part.of_file(path, last_part(url), url) for url, path in zip(urls, paths))
 
     def describe(self) -> str:
@@ -110,12 +120,8 @@ class OverHttp(Place):
         return self.addresses()
 
     def addresses(self) -> list[str]:
-        """All addresses, `{00..07}` written out; a UserError for one that is not http(s)."""
-        urls = [url for pattern in self.url for url in spelled_out(pattern)]
-        for url in urls:
-            if not url.startswith(("http://", "https://")):
-                raise UserError(f"{self.heading}: `{url}` is no http(s) address: use `kind: files` for local files.")
-        return urls
+        """All addresses, `{00..07}` written out; a UserError for one that cannot be meant, a checksum of none."""
+        return checked_addresses(self.heading, self.url, self.sha256)
 
 
 class HttpSource(FilesOfRecords, OverHttp):
@@ -126,28 +132,15 @@ class HttpSource(FilesOfRecords, OverHttp):
     kind: Http = "http"
 
 
-def spelled_out(pattern: str) -> list[str]:
-    """`a-{08..10}` as a-08, a-09, a-10."""
-    pieces = re.split(r"\{(\d+)\.\.(\d+)\}", pattern)
-    ranges = [
-        [str(number).zfill(len(first)) for number in range(int(first), int(last) + 1)]
-        for first, last in zip(pieces[1::3], pieces[2::3])
-    ]
-    fixed = pieces[::3]
-    return ["".join([fixed[0], *(n + text for n, text in zip(numbers, fixed[1:]))]) for numbers in product(*ranges)]
-
-
-def last_part(url: str) -> str:
-    path = urllib.parse.unquote(urllib.parse.urlsplit(url).path)
-    return path.rstrip("/").rpartition("/")[2] or urllib.parse.urlsplit(url).netloc
-
-
 # -- the cache ---------------------------------------------------------------------------------------------------------
 
 
 def place(url: str, cache: Path) -> Path:
     """Where the file of an address lies in the cache."""
-    return cache / "downloads" / digest(url)[:16] / re.sub(r"[^\w.-]", "_", last_part(url))[-128:]
+    name = re.sub(r"[^\w.-]", "_", last_part(url))[-128:]
+    while len(name.encode()) > LONGEST_NAME:  # a Korean letter takes three bytes
+        name = name[1:]
+    return cache / "downloads" / digest(url)[:16] / name
 
 
 def note(url: str, cache: Path) -> dict[str, Any]:
@@ -177,7 +170,12 @@ def refresh(url: str, cache: Path, sha256: str | None) -> None:
 
 
 def fetch_all(
-    urls: Sequence[str], sha256: dict[str, str], cache: Path, log: Log = print, force: bool = False
+    urls: Sequence[str],
+    sha256: dict[str, str],
+    cache: Path,
+    log: Log = print,
+    force: bool = False,
+    min_rate: int = SLOWEST,
 ) -> list[Path]:
     """Fetch several files at once, those that are not in the cache yet (or all: `force`); returns where they lie."""
     from tqdm import tqdm
@@ -189,7 +187,9 @@ def fetch_all(
         tqdm(unit="B", unit_scale=True, desc="download", leave=False, disable=None if missing else True) as bar,
         ThreadPoolExecutor(AT_ONCE) as pool,
     ):
-        futures = [pool.submit(fetch, url, cache, sha256.get(last_part(url)), bar.update, force) for url in missing]
+        futures = [
+            pool.submit(fetch, url, cache, sha256.get(last_part(url)), bar.update, force, min_rate) for url in missing
+        ]
         try:
             for future in futures:
                 future.result()
@@ -233,7 +233,7 @@ def ask(url: str) -> Remote:
     for attempt in range(ATTEMPTS):
         try:
             for method, range_header in (("HEAD", {}), ("GET", {"Range": "bytes=0-0"})):
-                request = urllib.request.Request(url, headers={**HEADERS, **range_header}, method=method)
+                request = urllib.request.Request(wire_address(url), headers={**HEADERS, **range_header}, method=method)
                 try:
                     with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
                         return Remote.of(response.headers)
@@ -253,6 +253,7 @@ def fetch(
     sha256: str | None,
     progress: Callable[[int], Any] = lambda count: None,
     force: bool = True,
+    min_rate: int = SLOWEST,
 ) -> Path:
     """Fetch one file into the cache, from where an earlier attempt came to; returns its place there.
 
@@ -263,18 +264,18 @@ def fetch(
     with alone(target.parent):
         if force or not note(url, cache):  # else another process has fetched it meanwhile
             target.parent.mkdir(parents=True, exist_ok=True)
-            fetch_alone(url, cache, target, sha256, progress)
+            fetch_alone(url, cache, target, sha256, partial(download, progress=progress, min_rate=min_rate))
     return target
 
 
-def fetch_alone(url: str, cache: Path, target: Path, sha256: str | None, progress: Callable[[int], Any]) -> None:
-    """Download, check, put in place, record; the record is last, so what has none counts as not fetched."""
+def fetch_alone(url: str, cache: Path, target: Path, sha256: str | None, load: Callable[[str, Path], Remote]) -> None:
+    """Download with `load`, check, put in place, record; the record is last, so what has none counts as not fetched."""
     part = target.with_name("part")
     before = note(url, cache)
-    remote = download(url, part, progress)
+    remote = load(url, part)
     if sha256 is not None and (found := file_digest(part)) != sha256.lower():
         part.unlink()  # it may have been put together from two versions of the file: once more from the start
-        remote = download(url, part, progress)
+        remote = load(url, part)
         if (found := file_digest(part)) != sha256.lower():
             part.unlink()
             raise UserError(
@@ -290,13 +291,13 @@ def fetch_alone(url: str, cache: Path, target: Path, sha256: str | None, progres
     part.with_name("part.json").unlink(missing_ok=True)
 
 
-def download(url: str, part: Path, progress: Callable[[int], Any]) -> Remote:
+def download(url: str, part: Path, progress: Callable[[int], Any], min_rate: int = SLOWEST) -> Remote:
     """Bytes to `part` until all are there that the server announced, resuming after every break."""
     fruitless, farthest = 0, 0
     while True:
         have = part.stat().st_size if part.exists() else 0
         try:
-            finished, remote = one_connection(url, part, have, progress)
+            finished, remote = one_connection(url, part, have, progress, min_rate)
             if finished:
                 return remote
             problem: Exception = EOFError(
@@ -305,13 +306,17 @@ def download(url: str, part: Path, progress: Callable[[int], Any]) -> Remote:
         except BROKEN as error:
             problem = error
         size = part.stat().st_size if part.exists() else 0
+        if isinstance(problem, TooSlow):  # it brings something each time, and would be tried for ever
+            farthest = max(farthest, size)
         # Farther than ever: else a server that announces too much would be asked again for ever.
         fruitless = 0 if size > farthest else fruitless + 1
         farthest = max(farthest, size)
         wait_or_give_up(url, problem, max(fruitless - 1, 0))
 
 
-def one_connection(url: str, part: Path, have: int, progress: Callable[[int], Any]) -> tuple[bool, Remote]:
+def one_connection(
+    url: str, part: Path, have: int, progress: Callable[[int], Any], min_rate: int = SLOWEST
+) -> tuple[bool, Remote]:
     """Append what one connection brings; (whether the file is whole, what the server says of it)."""
     about = part.with_name("part.json")
     headers = dict(HEADERS)
@@ -322,7 +327,9 @@ def one_connection(url: str, part: Path, have: int, progress: Callable[[int], An
         if etag and not etag.startswith("W/"):
             headers |= {"Range": f"bytes={have}-", "If-Range": etag}
     try:
-        response: HTTPResponse = urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT)
+        response: HTTPResponse = urllib.request.urlopen(
+            urllib.request.Request(wire_address(url), headers=headers), timeout=TIMEOUT
+        )
     except urllib.error.HTTPError as error:
         if error.code == 416:  # nothing after what is here: the announced length was wrong, or the file is another
             part.unlink(missing_ok=True)
@@ -337,11 +344,34 @@ def one_connection(url: str, part: Path, have: int, progress: Callable[[int], An
         write_whole(about, json.dumps({"etag": remote.etag}))
         size = have if append else 0
         with open(part, "ab" if append else "wb") as file:
-            while block := response.read(BLOCK):
+            for block in blocks_of(response, min_rate):
                 file.write(block)
                 size += len(block)
                 progress(len(block))
     return remote.length is None or size == remote.length, remote
+
+
+class TooSlow(ConnectionError):
+    """A connection that brings too little."""
+
+
+def blocks_of(response: HTTPResponse, min_rate: int) -> Iterator[bytes]:
+    """What a connection brings, as it comes. Raises TooSlow where it was less than `min_rate` over a window."""
+    since, came = time.monotonic(), 0
+    while True:
+        try:
+            block = response.read1(BLOCK)
+        except OSError as error:  # also those without a class of their own, such as a network that is gone
+            raise error if isinstance(error, BROKEN) else ConnectionError(*error.args) from None
+        if not block:
+            return
+        yield block
+        came += len(block)
+        passed = time.monotonic() - since
+        if passed >= WINDOW:
+            if came < min_rate * passed:
+                raise TooSlow(f"{came / passed:,.0f} bytes a second, less than the `min_rate` of {min_rate:,}")
+            since, came = time.monotonic(), 0
 
 
 def wait_or_give_up(url: str, error: Exception, attempt: int) -> None:
@@ -364,4 +394,4 @@ def wait_or_give_up(url: str, error: Exception, attempt: int) -> None:
         ) from error
     wait = min(LONGEST_WAIT, FIRST_WAIT * 2**attempt) * random.uniform(0.75, 1.25)
     said = error.headers.get("Retry-After", "") if isinstance(error, urllib.error.HTTPError) else ""
-    time.sleep(min(LONGEST_WAIT, float(said)) if said.isdigit() else wait)
+    time.sleep(min(LONGEST_WAIT, float(said)) if DIGITS.fullmatch(said) else wait)

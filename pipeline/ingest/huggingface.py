@@ -19,8 +19,8 @@ from typing import IO, TYPE_CHECKING, Annotated, ClassVar, Literal, cast
 from pydantic import Field
 
 from pipeline.errors import UserError
-from pipeline.ingest.files import WILD
 from pipeline.ingest.formats import FilesOfRecords
+from pipeline.ingest.globs import WILD
 from pipeline.ingest.open_files import Part
 from pipeline.ingest.records import Reading, Unreachable
 from pipeline.ingest.source_kind import Log, Observed, Place, Texts
@@ -51,8 +51,9 @@ class OnTheHub(Place):
     def observe(self, cache: Path, log: Log = print, force: bool = False) -> Observed:
         """What is there now: a digest of the files' own hashes, and the commit; a full commit needs no network."""
         if self.revision and COMMIT.fullmatch(self.revision):
+            how = sorted({version for pattern in self.path for version in self.read_as(pattern)})
             return {
-                "digest": digest([self.dataset, self.path, self.revision]),
+                "digest": digest([self.dataset, self.path, self.revision, *how]),
                 "revision": self.revision,
                 "files": 0,
                 "bytes": 0,
@@ -64,7 +65,9 @@ class OnTheHub(Place):
             assert commit is not None
             files = self.listed(commit)
         return {
-            "digest": digest([[file.path, file.lfs.sha256 if file.lfs else file.blob_id] for file in files]),
+            "digest": digest(
+                [[file.path, file.lfs.sha256 if file.lfs else file.blob_id, *self.read_as(file.path)] for file in files]
+            ),
             "revision": commit,
             "files": len(files),
             "bytes": sum(file.size for file in files),
@@ -182,7 +185,7 @@ def endpoint() -> str | None:
 def fixed_folder(pattern: str) -> str:
     """The folder above a pattern's first wild card: only what lies there has to be listed."""
     pieces = pattern.split("/")
-    wild = next((i for i, piece in enumerate(pieces) if any(mark in piece for mark in WILD)), len(pieces) - 1)
+    wild = next((i for i, piece in enumerate(pieces) if WILD.search(piece)), len(pieces) - 1)
     return "/".join(pieces[:wild])
 
 

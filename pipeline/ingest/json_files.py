@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
+import numpy as np
 import polars as pl
+import pyarrow as pa
 
 from pipeline.errors import UserError
+from pipeline.ingest.json_values import NotJson, parsed, without_halves
 from pipeline.ingest.open_files import Part, readable, utf8_stream
 from pipeline.ingest.records import Reading, Tally
-from pipeline.ingest.row_format import RecordFormat, RowFormat
+from pipeline.ingest.row_format import RecordFormat, RowFormat, is_plain, shown_names
 from pipeline.ingest.table_files import column_names, columns_of, counted_from, records_of
 from pipeline.ingest.text_files import decode, line_blocks
 
@@ -63,8 +67,8 @@ def columns_of_block(block: bytes, how: RecordFormat, part: Part) -> dict[str, l
         if len(found) == LINES_ASKED:
             break
         if line.strip():
-            with suppress(ValueError, RecursionError):
-                record = json.loads(line.decode(errors="replace"))
+            with suppress(NotJson):
+                record = parsed(line.decode(errors="replace"), keys=())
                 if isinstance(record, dict):
                     found.append(record)
     if not found:
@@ -96,17 +100,6 @@ def as_text(value: Any) -> str:
     return without_halves(value) if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def without_halves(value: Any) -> Any:
-    """The same value in which U+FFFD stands for each half of a surrogate pair: JSON can hold one, UTF-8 cannot."""
-    if isinstance(value, str):
-        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    if isinstance(value, list):
-        return [without_halves(inner) for inner in value]
-    if isinstance(value, dict):
-        return {without_halves(key): without_halves(inner) for key, inner in value.items()}
-    return value
-
-
 def records_of_block(
     block: bytes, first_line: int, wanted: dict[str, list[str]], part: Part, how: RowFormat, tally: Tally
 ) -> pl.DataFrame:
@@ -118,6 +111,7 @@ def records_of_block(
             lines = block.count(b"\n") + (not block.endswith(b"\n"))
             if (
                 frame.height == lines
+                and not any_twice(block, frame)
                 and not frame.select(pl.any_horizontal(pl.all().str.contains("\0", literal=True)).any()).item()
             ):
                 return records_of(frame, wanted, part, counted_from(first_line, frame.height))
@@ -125,7 +119,7 @@ def records_of_block(
             pass  # the slow way says which line it is
     numbers: list[int] = []
     found: list[Row] = []
-    for number, record in json_lines(block, first_line, part, how, tally):
+    for number, record in json_lines(block, first_line, part, how, tally, keys=steps(columns)):
         if record is not None:
             numbers.append(number)
             found.append(record)
@@ -141,10 +135,71 @@ def texts_of(records: Sequence[Row], columns: Sequence[str]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=dict.fromkeys(columns, pl.String))
 
 
+def steps(columns: Sequence[str]) -> set[str]:
+    """The keys on the way to columns: `a.b`, `a` and `b`."""
+    return {step for column in columns for step in (column, *column.split("."))}
+
+
+def any_twice(block: bytes, frame: pl.DataFrame) -> bool:
+    """Whether an object has a key twice; block: lines of one object each, frame: the values at the keys that are read.
+
+    Each line is searched for the keys. One that has more of them than values came of it is looked at more closely: they
+    may stand in objects within.
+    """
+    import pyarrow.json
+
+    named = "|".join(re.escape(json.dumps(key, ensure_ascii=False)) for key in frame.columns)
+    lines = lines_of(block)
+    counted = lines.str.count_matches(rf"(?:{named})\s*:")
+    values = frame.select(pl.sum_horizontal(pl.all().is_not_null())).to_series()
+    doubtful = lines.filter(counted > values)
+    if doubtful.is_empty():
+        return False
+    together = block if len(doubtful) == len(lines) else "\n".join(doubtful.to_list()).encode()
+    try:  # Arrow refuses a key twice, and is faster than Python
+        pyarrow.json.read_json(
+            pa.BufferReader(together),
+            read_options=pyarrow.json.ReadOptions(use_threads=False, block_size=len(together) + 1),
+            parse_options=pyarrow.json.ParseOptions(
+                explicit_schema=pa.schema([(name, pa.string()) for name in frame.columns]),
+                unexpected_field_behavior="ignore",
+            ),
+        )
+        return False
+    except pa.ArrowInvalid:  # for this or for another reason
+        pass
+    try:
+        for line in doubtful.to_list():
+            parsed(line, frame.columns)
+    except NotJson:
+        return True
+    return False
+
+
+def lines_of(block: bytes) -> pl.Series:
+    """The lines of a block of UTF-8, with their line ends."""
+    ends = np.flatnonzero(np.frombuffer(block, np.uint8) == ord("\n")) + 1
+    offsets = np.concatenate([[0], ends, [] if block.endswith(b"\n") else [len(block)]]).astype(np.int64)
+    buffers = [pa.py_buffer(offsets), pa.py_buffer(block)]
+    texts = pl.from_arrow(pa.LargeStringArray.from_buffers(len(offsets) - 1, *buffers))
+    assert isinstance(texts, pl.Series)
+    return texts
+
+
 def json_lines(
-    block: bytes, first_line: int, part: Part, how: RowFormat, tally: Tally, keep_malformed: bool = False
+    block: bytes,
+    first_line: int,
+    part: Part,
+    how: RowFormat,
+    tally: Tally,
+    keep_malformed: bool = False,
+    *,
+    keys: Collection[str] | None = None,
 ) -> Iterator[tuple[int, Row | None]]:
-    """(number of the line, its object) of all lines that are not blank; what is malformed is refused or counted."""
+    """(number of the line, its object) of all lines that are not blank; what is malformed is refused or counted.
+
+    keys: those that are read, and may not stand in an object twice; None: all.
+    """
     for number, line in enumerate(io.BytesIO(block), first_line):
         if not line.strip():
             continue
@@ -152,17 +207,17 @@ def json_lines(
         if text is None:
             continue
         try:
-            record = json.loads(text)
+            record = parsed(text, keys)
             problem = None if isinstance(record, dict) else "it is not a JSON object"
-        except (ValueError, RecursionError) as error:
+        except NotJson as error:
             problem = str(error)
         if problem is None:
-            yield number, without_halves(record) if "\\ud" in text or "\\uD" in text else record
+            yield number, record
         elif keep_malformed:
             yield number, None
         elif how.invalid == "error":
             raise UserError(
-                f"{part.name}: line {number} cannot be read ({problem}): fix it, fetch the file again if it was cut "
+                f"{part.name}: line {number:,} cannot be read ({problem}): fix it, fetch the file again if it was cut "
                 f"off, or say `invalid: skip` in {how.label}."
             )
         else:
@@ -198,16 +253,14 @@ def json_records(part: Part, how: RowFormat, reading: Reading, names: Collection
     if text is None or not text.strip():
         return []
     try:
-        value = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        value = parsed(text)
+    except NotJson as error:
         if how.invalid == "skip":
             reading.tally.skip("malformed")
             return []
         raise UserError(
             f"{part.name} is not JSON ({error}): fix it, or say `format: jsonl` if it holds an object a line."
-        ) from error
-    if "\\ud" in text or "\\uD" in text:
-        value = without_halves(value)
+        ) from None
     if how.records is not None:
         value = at_key(value, how.records, part, how)
     elif isinstance(value, dict):
@@ -242,15 +295,16 @@ def list_in(value: Row, names: Collection[str], part: Part, how: RowFormat, read
     if not lists or known(value):
         return value
     fitting = list(lists) if len(lists) == 1 else [key for key, inner in lists.items() if known(inner[0])]
-    listed = ", ".join(f"`{key}`" for key in lists)
+    listed = shown_names(lists, mark="`")
     if len(fitting) != 1:
         raise UserError(
             f"{part.name} holds several lists ({listed}): name the one to read in {how.label}, "
-            f"such as `records: {(fitting or list(lists))[0]}`."
+            f"such as `records: {next((key for key in fitting or lists if is_plain(key)), 'data.items')}`."
         )
     if len(lists) > 1:
+        chosen = shown_names(fitting, mark="`")
         reading.log_once(
-            f"{how.heading}: {part.name} holds several lists ({listed}); `{fitting[0]}` is read, which has the columns "
+            f"{how.heading}: {part.name} holds several lists ({listed}); {chosen} is read, which has the columns "
             "asked for (`records` names another)",
             about=f"{how.name}.{fitting[0]}",
         )

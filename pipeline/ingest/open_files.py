@@ -1,13 +1,15 @@
-"""Opening files of any wrapping: compression by the first bytes, archives read in place, encodings made UTF-8.
+"""Opening files of any wrapping: compression by the first bytes, encodings made UTF-8, errors made sentences.
 
-Nothing is unpacked to disk: an archive is a list of parts like a directory, each of them a stream. Whatever is read is
-bounded: a stream that unpacks to more than `MOST_EXPANSION` times its size is refused.
+Whatever is read is bounded: a stream that unpacks to more than `MOST_EXPANSION` times its size is refused. No sentence
+about a broken file quotes what is in it.
 """
 
 from __future__ import annotations
 
 import bz2
 import codecs
+import csv
+import errno
 import gzip
 import io
 import lzma
@@ -19,17 +21,16 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import IO, Any
 
+import polars as pl
 import pyarrow as pa
 
 from pipeline.errors import UserError
-from pipeline.ingest.records import Tally
+from pipeline.ingest.encodings import encoding_of
 
 COMPRESSED = (".gz", ".zst", ".bz2", ".xz")
-ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.zst", ".tar.bz2", ".tar.xz", ".tbz2", ".txz")
 FORMATS = {
     ".parquet": "parquet", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".csv": "csv", ".tsv": "tsv",
     ".html": "html", ".htm": "html", ".xhtml": "html", ".warc": "warc", ".wet": "wet",
@@ -41,25 +42,38 @@ TEXT = re.compile(
     r"svelte|xml|dockerfile|cmake|gradle|dart|zig|nim)"
 )
 
+# First bytes of a file by which its encoding is recognised.
+PEEKED = 1 << 16
+
 # Text seldom packs better than 1:30; what passes 1:200 after so much output is made to fill a disk or a memory.
 MOST_EXPANSION = 200
 EXPANSION_FREE = 256 * 2**20
 
 
 class Damaged(Exception):
-    """Packed data that ends too early or makes no sense; no EOFError, which some readers take for the end."""
+    """What is wrong with a file, in words of this project; no EOFError, which some readers take for the end."""
 
 
-UNREADABLE = (
-    Damaged,
-    OSError,
-    EOFError,
-    zlib.error,
-    lzma.LZMAError,
-    zipfile.BadZipFile,
-    tarfile.TarError,
-    pa.ArrowInvalid,
+# What the libraries raise on a broken file, and what is said of it. Their own words may quote the file, so these are
+# never passed on: a line of a table or the start of a page is personal data in somebody's log.
+UNREADABLE: tuple[tuple[type[BaseException], str], ...] = (
+    (zipfile.BadZipFile, "its zip structure is broken"),
+    (zipfile.LargeZipFile, "its zip structure is broken"),
+    (tarfile.TarError, "its tar structure is broken"),
+    (zlib.error, "its compressed data is broken"),
+    (lzma.LZMAError, "its compressed data is broken"),
+    (EOFError, "its data ends too early"),
+    (csv.Error, "its rows cannot be told apart"),
+    (UnicodeError, "its bytes are not of the encoding"),
+    (pa.ArrowException, "its rows or columns cannot be read"),
+    (pl.exceptions.PanicException, "its rows or columns cannot be read"),
+    (pl.exceptions.PolarsError, "its rows or columns cannot be read"),
+    (OSError, "its structure is broken"),
 )
+# Of the disk, not of the contents.
+NOT_A_FILE = (errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOTDIR, errno.ENXIO)
+NONSENSE = (errno.EINVAL, errno.EOVERFLOW)  # such as a place before the start of the file
+BROKEN_DISK = (errno.EIO, errno.ESTALE, errno.EBADMSG, errno.EUCLEAN)
 
 
 @dataclass(frozen=True)
@@ -73,7 +87,11 @@ class Part:
 
     @staticmethod
     def of_file(path: str | Path, name: str, url: str | None = None) -> Part:
-        return Part(name, lambda: open(path, "rb"), os.path.getsize(path), url)
+        try:
+            size = os.path.getsize(path)
+        except OSError:
+            size = 0  # opening it says what is wrong
+        return Part(name, lambda: open(path, "rb"), size, url)
 
 
 def bare_name(name: str) -> str:
@@ -84,10 +102,6 @@ def bare_name(name: str) -> str:
     return lower
 
 
-def is_archive(name: str) -> bool:
-    return name.lower().endswith(ARCHIVES)
-
-
 def format_of(name: str) -> str | None:
     """The format that the name tells: of a table, a page, or `text`; None where it tells nothing."""
     ending = os.path.splitext(bare_name(name))[1]
@@ -96,91 +110,50 @@ def format_of(name: str) -> str | None:
 
 @contextmanager
 def readable(part: Part) -> Iterator[None]:
-    """Turn what the libraries raise on a broken file into one sentence that names the file."""
+    """Turn what the libraries raise on a broken file into one sentence that names the file and quotes nothing of it."""
     try:
         yield
-    except FileNotFoundError as error:
-        raise UserError(f"{part.name} is not there (any more): fix `path` or put the file back.") from error
-    except PermissionError as error:
-        raise UserError(f"{part.name} may not be read: give this user the right to (`chmod +r`).") from error
-    except UNREADABLE as error:
+    except FileNotFoundError:
+        raise UserError(f"{part.name} is not there (any more): fix `path` or put the file back.") from None
+    except PermissionError:
+        raise UserError(f"{part.name} may not be read: give this user the right to (`chmod +r`).") from None
+    except Damaged as error:
+        raise damaged(part, str(error)) from None
+    except tuple(kind for kind, _ in UNREADABLE) as error:
         if isinstance(error, OSError) and error.errno is not None:
-            raise  # the disk or the network, not the file
-        raise UserError(
-            f"{part.name} is damaged or cut off ({str(error) or type(error).__name__}): fetch or copy it again, "
-            "or leave it out of `path`."
-        ) from error
+            if error.errno in BROKEN_DISK:
+                raise UserError(
+                    f"{part.name} cannot be read ({os.strerror(error.errno)}): check the disk, or copy the file again."
+                ) from None
+            if error.errno in NOT_A_FILE:
+                raise UserError(f"{part.name} is no file that can be read: leave it out of `path`.") from None
+            if error.errno not in NONSENSE:
+                raise  # the network, or a full disk
+        raise damaged(part, next(said for kind, said in UNREADABLE if isinstance(error, kind))) from None
 
 
-def members(part: Part, tally: Tally, any_format: bool) -> Iterator[Part]:
-    """The parts of an archive, in its order; or `part` itself. Each must be read before the next is asked for.
-
-    any_format: the recipe says how to read every file; else only files of known endings are read, others counted.
-    """
-    if not is_archive(part.name):
-        yield part
-    elif part.name.lower().endswith(".zip"):
-        yield from _zip_members(part, tally, any_format)
-    else:
-        yield from _tar_members(part, tally, any_format)
+def damaged(part: Part, said: str) -> UserError:
+    return UserError(f"{part.name} is damaged or cut off ({said}): fetch or copy it again, or leave it out of `path`.")
 
 
-def _zip_members(part: Part, tally: Tally, any_format: bool) -> Iterator[Part]:
-    with readable(part), part.open() as stream, zipfile.ZipFile(stream) as archive:
-        for info in sorted(archive.infolist(), key=lambda info: info.filename):
-            name = info.filename if info.flag_bits & 0x800 else _korean_name(info.filename)
-            if info.is_dir() or not _wanted(name, tally, any_format):
-                continue
-            inner = f"{part.name}!{name}"
-            if info.flag_bits & 0x1:
-                raise UserError(f"{inner} is encrypted: unpack {part.name} yourself and point `path` at the files.")
-            _refuse_bomb(inner, info.file_size, info.compress_size)
-            yield Part(inner, partial(archive.open, info), info.file_size, part.url)
+def plain_name(name: str) -> str:
+    """A file's name as text. Names that are not UTF-8 (a Python string then holds halves of surrogates) are CP949."""
+    return "/".join(_plain_piece(piece) for piece in name.split("/"))
 
 
-def _tar_members(part: Part, tally: Tally, any_format: bool) -> Iterator[Part]:
-    with (
-        readable(part),
-        part.open() as packed,
-        decompressed(packed, part) as stream,
-        tarfile.open(fileobj=stream, mode="r|") as archive,
-    ):
-        for info in archive:
-            if info.isreg() and _wanted(info.name, tally, any_format):
-                yield Part(f"{part.name}!{info.name}", partial(_extracted, archive, info), info.size, part.url)
-
-
-def _extracted(archive: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]:
-    stream = archive.extractfile(info)
-    assert stream is not None, "only regular files are asked for"
-    return stream
-
-
-def _wanted(name: str, tally: Tally, any_format: bool) -> bool:
-    pieces = PurePosixPath(name.replace("\\", "/")).parts
-    if ".." in pieces or name.startswith(("/", "\\")) or re.match(r"[A-Za-z]:", name):
-        tally.skip("unsafe_name")
-        return False
-    if "__MACOSX" in pieces or pieces[-1].startswith("."):
-        return False
-    if is_archive(name) or not (any_format or format_of(name)):
-        tally.skip("unknown_format")
-        return False
-    return True
-
-
-def _korean_name(name: str) -> str:
-    """Names in zip files made by Korean Windows are CP949 without saying so; `zipfile` read them as CP437."""
-    raw = name.encode("cp437", "replace")
-    for encoding in ("utf-8", "cp949"):
+def _plain_piece(name: str) -> str:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raw = name.encode("utf-8", "surrogateescape")
         try:
-            return raw.decode(encoding)
+            return raw.decode("cp949")
         except UnicodeDecodeError:
-            continue
+            return re.sub("[\udc80-\udcff]", lambda half: f"%{ord(half[0]) - 0xDC00:02X}", name)
     return name
 
 
-def _refuse_bomb(name: str, unpacked: int, packed: int) -> None:
+def refuse_bomb(name: str, unpacked: int, packed: int) -> None:
     if unpacked > EXPANSION_FREE and unpacked > MOST_EXPANSION * max(packed, 1):
         raise UserError(
             f"{name} unpacks to {unpacked >> 20} MB from {packed:,} bytes, which no text does: leave it out of "
@@ -232,14 +205,14 @@ class _Zstandard(io.RawIOBase):
             self._rest = b""
             if not packed:
                 if not self._frame.eof and self._started:
-                    raise EOFError("the compressed data ends too early")
+                    raise Damaged("the compressed data ends too early")
                 return 0
             if self._frame.eof:
                 self._frame = self._make()
             try:
                 self._pending = self._frame.decompress(packed)
-            except self._error as error:
-                raise EOFError(str(error)) from error
+            except self._error:
+                raise Damaged("its compressed data is broken") from None
             self._started = True
             self._rest = self._frame.unused_data if self._frame.eof else b""
         taken = self._pending[: len(buffer)]
@@ -262,11 +235,13 @@ class _Bounded(io.RawIOBase):
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         try:
             data = self._stream.read(len(buffer))
-        except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
-            raise Damaged(str(error)) from error
+        except EOFError:
+            raise Damaged("the compressed data ends too early") from None
+        except (zlib.error, lzma.LZMAError, gzip.BadGzipFile):
+            raise Damaged("its compressed data is broken") from None
         self._given += len(data)
         if self._part.bytes:
-            _refuse_bomb(self._part.name, self._given, self._part.bytes)
+            refuse_bomb(self._part.name, self._given, self._part.bytes)
         buffer[: len(data)] = data
         return len(data)
 
@@ -275,7 +250,8 @@ class _Bounded(io.RawIOBase):
 def utf8_stream(part: Part, encoding: str, invalid: str) -> Iterator[IO[bytes]]:
     """The part's bytes, unpacked and in UTF-8 without a byte-order mark.
 
-    Bytes that are declared UTF-8 come through unchecked (whoever makes text of them checks, and can name the record);
+    Korean in CP949 and UTF-16 is recognised where the recipe says nothing (encodings.py). Bytes that are declared UTF-8
+    come through unchecked (whoever makes text of them checks, and can name the record);
     any other encoding is converted here, and what cannot be converted is an error or U+FFFD.
     """
     with readable(part), part.open() as packed, decompressed(packed, part) as stream:
@@ -286,6 +262,8 @@ def utf8_stream(part: Part, encoding: str, invalid: str) -> Iterator[IO[bytes]]:
             encoding = "utf-8"
         elif start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
             encoding = "utf-16"
+        else:
+            encoding = encoding_of(reader.peek(PEEKED)[:PEEKED], encoding)
         if encoding == "utf-8":
             yield reader
         else:
@@ -312,7 +290,9 @@ class _Converted(io.RawIOBase):
             try:
                 self._pending = self._decoder.decode(piece, final=self._ended).encode()
             except UnicodeDecodeError as error:
-                raise invalid_bytes(self._part, self._read - held + error.start, self._encoding) from error
+                raise invalid_bytes(self._part, self._read - held + error.start, self._encoding) from None
+            except UnicodeError:  # of some codecs, which do not say where
+                raise invalid_bytes(self._part, self._read, self._encoding) from None
             self._read += len(piece)
         taken = self._pending[: len(buffer)]
         self._pending = self._pending[len(taken) :]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from types import GeneratorType, ModuleType
@@ -123,19 +124,34 @@ class PythonSource(SourceBlock, extra="allow"):
         end = object()
         while True:
             number += 1
-            given = self._run(lambda: next(generated, end), f"at record {number:,}")
+            given = self._run(lambda: next(generated, end), f"at record {number:,}", reads=True)
             if given is end:
                 return
             frame = generated.gi_frame if isinstance(generated, GeneratorType) else None
             yield number, given, frame.f_lineno if frame is not None else None
 
-    def _run(self, action: Callable[[], Any], when: str) -> Any:
+    def _run(self, action: Callable[[], Any], when: str, reads: bool = False) -> Any:
+        """What `action` returns. reads: whether it reads text, which an exception could quote."""
         try:
             return action()
         except UserError:
             raise
         except Exception as error:
+            if reads:
+                raise failure(Path(self.file), error, when, what_it_says(error)) from None
             raise failure(Path(self.file), error, when) from error
+
+
+# What these say is about the code, but for what stands in quotes. A ValueError as a rule says what could not be read.
+ABOUT_CODE = (LookupError, AttributeError, NameError, ImportError, TypeError, ArithmeticError, OSError)
+
+
+def what_it_says(error: Exception) -> str:
+    """The message of an exception, as far as it cannot quote the text that was read."""
+    if not isinstance(error, ABOUT_CODE) or isinstance(error, UnicodeError):
+        return ""
+    said = " ".join(str(error).split())
+    return re.sub(r"""(['"])(?![A-Za-z_]{1,30}\1).*\1""", "'...'", said)
 
 
 class Unusable(Exception):
@@ -166,7 +182,7 @@ def as_row(given: Any, called: str, invalid: str) -> dict[str, str | None]:
         try:
             row["meta"] = json.dumps(given["meta"], ensure_ascii=False, sort_keys=True)
         except (TypeError, ValueError) as error:
-            raise Unusable(f"has a `meta` that JSON cannot hold ({error})") from None
+            raise Unusable(f"has a `meta` that JSON cannot hold ({type(error).__name__})") from None
     return encodable(row, invalid)
 
 

@@ -7,7 +7,6 @@ fragments those that come out the same are linked too.
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -25,12 +24,13 @@ from pipeline.ingest.fragments import Sorter, documents_of, fragment_bits, fragm
 from pipeline.ingest.records import Reading, Tally, tidy
 from pipeline.ingest.source_kind import Log, Observed, Origin, SourceKind
 from pipeline.store.artifact import Artifact, canonical, digest
-from pipeline.store.draft import Draft
+from pipeline.store.draft import RECORDS, Draft, read_record
 from pipeline.store.store import Store
 from pipeline.store.tables import write_whole
 
 ASSET = "raw_documents"
-VERSION = "1"
+# 2: line ends are line feeds, a byte-order mark is dropped, Korean encodings are recognised
+VERSION = "2"
 
 # Distinct licences and languages that the manifest counts by name.
 MOST_NAMED = 50
@@ -46,6 +46,8 @@ def make(context: RunContext, inputs: Inputs, settings: Sequence[SourceKind], fo
     observed = {source.name: observe(source, store, log, force) for source in settings}
     identities = {source.name: source.identity(observed[source.name]["digest"]) for source in settings}
     earlier = store.current(ASSET)
+    if earlier is not None and earlier.manifest["made_of"]["code_version"] != VERSION:
+        earlier = None  # its documents are not what would be read now
 
     def build(draft: Draft) -> None:
         told: dict[str, Any] = {}
@@ -108,7 +110,7 @@ def ingest(
 ) -> dict[str, Any]:
     """Read a source and write its fragments into the draft; returns what the manifest says of it."""
     tally, log = reading.tally, reading.log
-    folder = draft.directory / ".records" / f"{source.name}.buckets"
+    folder = draft.directory / RECORDS / f"{source.name}.buckets"
     shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed
     sorter = Sorter(folder)
     licenses: Counter[str] = Counter()
@@ -117,6 +119,8 @@ def ingest(
         count_values(frame["license"], licenses)
         count_values(frame["lang"], languages)
         sorter.add(documents_of(frame, source.name))
+    for confirm in reading.confirm:
+        confirm()
     if not sorter.rows:
         raise UserError(no_document(source, tally))
     bits = fragment_bits(sorter.text_bytes)
@@ -151,10 +155,10 @@ def resumed(
     draft: Draft, source: SourceKind, identity: str, forgotten: frozenset[str], read: Callable[[], dict[str, Any]]
 ) -> dict[str, Any]:
     """What `read` returns; noted in the draft, so that after a kill a source that was finished is not read again."""
-    note = draft.directory / ".records" / f"{source.name}.source"
+    note = draft.directory / RECORDS / f"{source.name}.source"
     key = digest([identity, sorted(forgotten)])
-    if note.exists():
-        told = json.loads(note.read_text())
+    told = read_record(note)
+    if told is not None:
         recalled = [draft.recall(name, {"content": content}) for name, content in told["contents"].items()]
         if told["key"] == key and all(recalled):
             return told["facts"]

@@ -48,7 +48,9 @@ SKIPPED = meanings_of(SKIP_REASONS)
 
 
 class Unreachable(UserError):
-    """The place that a source names does not answer."""
+    """The place that a source names does not answer. What other sources have given by then stays in the draft."""
+
+    draft_stays = True
 
 
 @dataclass
@@ -73,6 +75,8 @@ class Reading:
     log: Callable[[str], None] = print
     execution: ExecutionSettings = field(default_factory=ExecutionSettings)
     logged: set[str] = field(default_factory=set)
+    # Called when all was read: they raise UserError where what was read is not what was observed.
+    confirm: list[Callable[[], None]] = field(default_factory=list)
 
     def log_once(self, line: str, about: str) -> None:
         """Log a line unless one `about` the same was logged: thousands of files may have the same shape."""
@@ -90,10 +94,11 @@ def record_frame(columns: pl.DataFrame) -> pl.DataFrame:
 
 
 def tidy(records: pl.DataFrame, lang: str | None, license: str | None, tally: Tally) -> pl.DataFrame:
-    """Fill in what the source declares, leave out empty texts, cut giants at paragraph ends."""
+    """Fill in what the source declares, leave out empty texts, make line ends one, cut giants at paragraph ends."""
     full = records.filter(pl.col("text").str.contains(r"\S"))  # null where there is no text: left out too
     tally.skip("empty", records.height - full.height)
     declared = {"lang": lang, "license": license}
+    full = full.with_columns(plain_lines(full["text"]))
     full = full.with_columns(pl.col(name).fill_null(value) for name, value in declared.items() if value is not None)
     giant = full["text"].str.len_bytes() > LONGEST_DOCUMENT
     if not giant.any():
@@ -105,6 +110,19 @@ def tidy(records: pl.DataFrame, lang: str | None, license: str | None, tally: Ta
         pl.when("giant").then(pl.format("{}#{}", "id", "part")).otherwise("id").alias("id")
     )
     return parts.select(RECORD_SCHEMA.keys())
+
+
+def plain_lines(texts: pl.Series) -> pl.Series:
+    """The texts with line ends of all systems as a line feed, and without a byte-order mark at their start."""
+    returns, marked = texts.str.contains("\r", literal=True), texts.str.starts_with("\ufeff")
+    if returns.any():
+        plain = (
+            texts.filter(returns).str.replace_all("\r\n", "\n", literal=True).str.replace_all("\r", "\n", literal=True)
+        )
+        texts = texts.clone().scatter(returns.arg_true(), plain)
+    if marked.any():
+        texts = texts.clone().scatter(marked.arg_true(), texts.filter(marked).str.strip_chars_start("\ufeff"))
+    return texts
 
 
 def cut_text(text: str) -> list[str]:

@@ -17,22 +17,25 @@ import polars as pl
 import pyarrow as pa
 
 from pipeline.errors import UserError
+from pipeline.ingest.archives import is_archive
 from pipeline.ingest.cache import observed_or_remembered
-from pipeline.ingest.files import InFiles
-from pipeline.ingest.formats import parts_by_format
+from pipeline.ingest.files import InFiles, state
+from pipeline.ingest.formats import parts_by_format, reading_version
 from pipeline.ingest.http import OverHttp
 from pipeline.ingest.huggingface import OnTheHub
 from pipeline.ingest.json_files import LINES_ASKED, Row, json_objects, json_records, keys_of
-from pipeline.ingest.open_files import Part, format_of, is_archive
+from pipeline.ingest.open_files import Part, format_of, readable
 from pipeline.ingest.records import Reading
-from pipeline.ingest.row_format import RowFormat, refuse_missing
-from pipeline.ingest.source_kind import Log, Observed, Place
+from pipeline.ingest.row_format import USUAL, RowFormat, refuse_missing
+from pipeline.ingest.source_kind import HOW_FETCHED, Log, Observed, Place
 from pipeline.ingest.table_files import checked_text, csv_batches, is_text, parquet_batches, tsv_batches
 from pipeline.ingest.text_files import read_lines
 from pipeline.store.artifact import digest, file_digest
 
 # Keys that tuning data and evaluation sets did not have in version 0.1: in a fingerprint where not as by default.
 LATER = ("format", "records", "encoding", "invalid")
+# Versions of reading rows, as READ_AS of sources.
+ROWS_READ = {"archive": 2, "csv": 2}
 FORMATS = ("parquet", "jsonl", "json", "csv", "tsv")
 
 
@@ -53,7 +56,7 @@ class RowSet(RowFormat, Place):
     def contents(self, cache: Path, log: Log = print) -> Contents:
         """What is there now. Raises UserError where nothing is, Unreachable where it cannot be seen and never was."""
         entry = cache / "sets" / digest([self.noun, self.name])[:16]
-        settings = self.model_dump(mode="json")
+        settings = self.model_dump(mode="json", exclude=set(HOW_FETCHED))
         observed = observed_or_remembered(entry, self.label, settings, lambda: self.observe(cache, log), log)
         return Contents([observed["digest"]], observed)
 
@@ -67,7 +70,13 @@ class RowSet(RowFormat, Place):
         """
         with self.opened(contents.observed, reading) as parts:
             for kind, part in parts_by_format(parts, self, reading.tally):
-                yield from having(rows_of(kind, part, self, reading, known), asked, part, self)
+                rows = rows_of(kind, part, self, reading, known)
+                yield from having(rows, asked, part, self, header=kind in ("csv", "tsv"))
+        for confirm in reading.confirm:
+            confirm()
+
+    def read_as(self, name: str) -> list[str]:
+        return reading_version(name, self.format, ROWS_READ)
 
     def later_settings(self) -> dict[str, Any]:
         """What a fingerprint has of how to read the rows."""
@@ -77,7 +86,14 @@ class RowSet(RowFormat, Place):
 
 class RowsInFiles(RowSet, InFiles):
     def contents(self, cache: Path, log: Log = print) -> Contents:
-        return Contents([file_digest(Path(path)) for _, path in self.matching()], {})
+        found = self.matching()
+        states = [state(path) for _, path in found]
+        digests = []
+        for name, path in found:
+            with readable(Part.of_file(path, name)):
+                content, how = file_digest(Path(path)), self.read_as(name)
+            digests.append(digest([content, *how]) if how else content)
+        return Contents(digests, {"states": states})
 
     def matching(self) -> list[tuple[str, str]]:
         """(stable name, path) of all files, folder by folder."""
@@ -136,24 +152,34 @@ def table_rows(
     """The rows of a table. A row with text that is not UTF-8 is treated as `invalid` says."""
     done = 0
     for batch in batches:
-        columns: dict[str, Any] = {}
-        right = np.ones(batch.num_rows, bool)
-        for name, given in zip(batch.schema.names, batch.columns):
-            decodable = bytes_are_text or pa.types.is_string(given.type) or pa.types.is_large_string(given.type)
-            columns[name] = checked_text(given, name, part, how, done) if is_text(given.type) and decodable else given
-            readable = ~given.is_valid().to_numpy(False) | columns[name].is_valid().to_numpy(False)
-            right &= readable
-        reading.tally.skip("invalid_encoding", int((~right).sum()))
-        frame = pl.DataFrame(pl.from_arrow(pa.table(columns)))
-        yield from frame.filter(right).iter_rows(named=True)
+        with readable(part):
+            frame = decoded_rows(batch, part, how, reading, bytes_are_text, done)
+        yield from frame.iter_rows(named=True)
         done += batch.num_rows
 
 
-def having(rows: Iterator[Row | None], asked: list[str], part: Part, how: RowFormat) -> Iterator[Row | None]:
-    """The same rows, if the first of them have the columns that are asked for."""
+def decoded_rows(
+    batch: pa.RecordBatch, part: Part, how: RowFormat, reading: Reading, bytes_are_text: bool, done: int
+) -> pl.DataFrame:
+    """The rows of a batch before which the part has `done` others, without those whose text is left out."""
+    columns: dict[str, Any] = {}
+    right = np.ones(batch.num_rows, bool)
+    for place, (name, given) in enumerate(zip(batch.schema.names, batch.columns), 1):
+        decodable = bytes_are_text or pa.types.is_string(given.type) or pa.types.is_large_string(given.type)
+        label = f"column `{name}`" if name in USUAL else f"column {place}"
+        columns[name] = checked_text(given, label, part, how, done) if is_text(given.type) and decodable else given
+        right &= ~given.is_valid().to_numpy(False) | columns[name].is_valid().to_numpy(False)
+    reading.tally.skip("invalid_encoding", int((~right).sum()))
+    return pl.DataFrame(pl.from_arrow(pa.table(columns))).filter(right)
+
+
+def having(
+    rows: Iterator[Row | None], asked: list[str], part: Part, how: RowFormat, header: bool = False
+) -> Iterator[Row | None]:
+    """The same rows, if the first of them have the columns that are asked for. header: see `shown_names`."""
     first = list(islice(rows, LINES_ASKED))
     found = [row for row in first if row is not None]
     if found:
-        refuse_missing(asked, keys_of(found, asked), part, how)
+        refuse_missing(asked, keys_of(found, asked), part, how, header)
     yield from first
     yield from rows

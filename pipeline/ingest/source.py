@@ -17,6 +17,7 @@ from pipeline.ingest.bundled import BundledSource
 from pipeline.ingest.catalogue import fill_from_catalogue
 from pipeline.ingest.common_crawl import CommonCrawlSource
 from pipeline.ingest.files import FileSource
+from pipeline.ingest.generated import GeneratedSource
 from pipeline.ingest.http import HttpSource
 from pipeline.ingest.huggingface import HuggingFaceSource
 from pipeline.ingest.python_file import PythonSource
@@ -42,7 +43,13 @@ def filled_in(data: Any) -> Any:
 
 Source = Annotated[
     Annotated[
-        FileSource | BundledSource | HttpSource | HuggingFaceSource | CommonCrawlSource | PythonSource,
+        FileSource
+        | BundledSource
+        | GeneratedSource
+        | HttpSource
+        | HuggingFaceSource
+        | CommonCrawlSource
+        | PythonSource,
         Field(discriminator="kind", description="where the text is; `from` sets it"),
     ],
     BeforeValidator(filled_in),

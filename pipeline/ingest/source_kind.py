@@ -28,6 +28,7 @@ Observed = dict[str, Any]
 Texts = Annotated[list[str], BeforeValidator(lambda given: [given] if isinstance(given, str) else given)]
 
 NAME = re.compile(r"\w[\w.-]{0,63}")
+LONGEST_NAME = 192  # bytes: file systems take 255, and endings come to it
 
 # All keys of a source of version 0.1, when one block served all kinds, with their defaults. The identity of a source of
 # these kinds is a digest of all of them, so every source still fills in those that its kind does not have. Nothing may
@@ -40,6 +41,19 @@ EVERY_KEY: dict[str, Any] = {
 }  # fmt: skip
 # Keys that say where text is and how it is drawn, not what it is: the same files elsewhere are the same text.
 NOT_IDENTITY = ("path", "url", "from_", "weight")
+# Keys that say how text is fetched: whatever they are, what is there is the same.
+HOW_FETCHED = ("min_rate",)
+
+
+def safe_name(name: str, called: str) -> str:
+    """A name that can be part of a file name; ValueError for others. called: how the sentence calls it."""
+    if not NAME.fullmatch(name) or len(name.encode()) > LONGEST_NAME:
+        shown = name if len(name) <= 80 else f"{name[:80]}..."
+        raise ValueError(
+            f"{called} `{shown}` cannot be part of a file name: use letters, digits, `_`, `-` and `.`, at most 64, the "
+            "first a letter, a digit or `_`"
+        )
+    return name
 
 
 class Origin(Settings):
@@ -93,6 +107,10 @@ class Place(Origin):
         """The files that were observed, in order. Errors of reading them are translated as long as this is open."""
         raise NotImplementedError
 
+    def read_as(self, name: str) -> list[str]:
+        """What stands in a digest for how a file of that name is read; nothing for the first way."""
+        return []
+
     def describe(self) -> str:
         """The place in a few words, for a sentence such as "Text from ..."."""
         raise NotImplementedError
@@ -115,15 +133,11 @@ class SourceBlock(Origin, populate_by_name=True):
     @field_validator("name")
     @classmethod
     def _safe_name(cls, name: str) -> str:
-        if not NAME.fullmatch(name):
-            raise ValueError(
-                f"source name `{name}` cannot be part of a file name: use letters, digits, `_`, `-` and `.`, at most 64"
-            )
-        return name
+        return safe_name(name, "source name")
 
     def as_recorded(self) -> dict[str, Any]:
         """All settings, in the shape that identities are made of (see EVERY_KEY)."""
-        return {**EVERY_KEY, **self.model_dump(mode="json")}
+        return {**EVERY_KEY, **self.model_dump(mode="json", exclude=set(HOW_FETCHED))}
 
     def identity(self, observed: str) -> str:
         """Digest of everything that the documents of this source depend on; `observed`: digest of what is there now.

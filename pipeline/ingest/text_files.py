@@ -50,7 +50,7 @@ def decoded(raw: bytes, stream: IO[bytes], part: Part, how: RowFormat, tally: Ta
             yield decoder.decode(raw, final=not raw)
         except UnicodeDecodeError as error:
             if how.invalid == "error":
-                raise invalid_bytes(part, done - held + error.start, "utf-8") from error
+                raise invalid_bytes(part, done - held + error.start, "utf-8") from None
             tally.skip("invalid_encoding")
             return
         if not raw:
@@ -69,7 +69,7 @@ def decode(
         if invalid == "replace":
             return raw.decode(errors="replace")
         if invalid == "error":
-            raise invalid_bytes(part, error.start if at is None else at, "utf-8", where) from error
+            raise invalid_bytes(part, error.start if at is None else at, "utf-8", where) from None
         tally.skip("invalid_encoding")
         return None
 
@@ -112,10 +112,20 @@ def line_blocks(stream: IO[bytes], tally: Tally, size: int = BATCH) -> Iterator[
         yield rest, line
 
 
+def refuse_old_mac(block: bytes, part: Part) -> None:
+    """UserError for lines that all end with a carriage return: they would be taken for one."""
+    if b"\n" not in block and b"\r" in block.rstrip(b"\r"):
+        raise UserError(
+            f"{part.name} has lines that end with a carriage return alone, as on old Macs: write line feeds in their "
+            "place (`tr '\\r' '\\n'`)."
+        )
+
+
 def read_lines(part: Part, how: RowFormat, tally: Tally) -> Iterator[str]:
     """The lines of a text file that are not blank."""
     with utf8_stream(part, how.encoding, how.invalid) as stream, readable(part):
         for block, first_line in line_blocks(stream, tally):
+            refuse_old_mac(block, part)
             for number, line in enumerate(block.split(b"\n"), first_line):
                 text = decode(line.removesuffix(b"\r"), part, how.invalid, tally, "line", number)
                 if text is not None and text.strip():

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import IO, Any
 
 import polars as pl
 
 from pipeline.errors import UserError
 from pipeline.ingest.extraction import PAGES_BYTES, main_texts
-from pipeline.ingest.open_files import Part, decompressed, readable
+from pipeline.ingest.open_files import Damaged, Part, decompressed, readable
 from pipeline.ingest.records import LONGEST_DOCUMENT, Reading, Tally, record_frame
 
 Row = dict[str, Any]
@@ -30,14 +30,13 @@ def read_web_archive(part: Part, lang: str | None, reading: Reading) -> Iterator
 
     lang: leave out pages that are identified as another language.
     """
-    from warcio.archiveiterator import ArchiveIterator
     from warcio.exceptions import ArchiveLoadFailed
 
     rows: list[Row] = []
     size = 0
     with readable(part), part.open() as packed, decompressed(packed, part) as stream:
         try:
-            for record in ArchiveIterator(stream):
+            for record in whole_records(stream):
                 found = row_of(record, lang, reading.tally)
                 if found is None:
                     continue
@@ -46,10 +45,42 @@ def read_web_archive(part: Part, lang: str | None, reading: Reading) -> Iterator
                 if size >= PAGES_BYTES:
                     yield frame_of(rows, reading)
                     rows, size = [], 0
-        except ArchiveLoadFailed as error:
-            raise UserError(f"{part.name} is no web archive, or is damaged ({error}): fetch it again.") from error
+        except ArchiveLoadFailed:  # its own words quote the file
+            raise UserError(f"{part.name} is no web archive, or is damaged: fetch it again.") from None
     if rows:
         yield frame_of(rows, reading)
+
+
+def whole_records(stream: IO[bytes]) -> Iterator[Any]:
+    """The records of a web archive. Raises Damaged for one that is not as long as it says.
+
+    `warcio` takes what there is of a record for all of it, and writes the line that follows to the standard error.
+    """
+    from warcio.archiveiterator import ArchiveIterator
+
+    class Whole(ArchiveIterator):  # type: ignore[misc]
+        def _consume_blanklines(self) -> tuple[bytes | None, int]:
+            size = 0
+            while line := self.reader.readline():
+                if line.strip():
+                    if size == 0:
+                        raise Damaged("a record is longer than it says")
+                    return line, size
+                size += len(line)
+            return None, size
+
+    try:
+        for record in Whole(stream):
+            length = record.rec_headers.get_header("Content-Length") or ""
+            if not (length.isascii() and length.isdigit()) and record.format == "warc":
+                raise Damaged("a record does not say how long it is")
+            yield record
+            while record.raw_stream.read(1 << 16):
+                pass
+            if getattr(record.raw_stream, "limit", 0) > 0:
+                raise Damaged("it ends in the middle of a record")
+    except (ValueError, TypeError, AttributeError, KeyError, IndexError):
+        raise Damaged("a record of it is broken") from None
 
 
 def row_of(record: Any, wanted: str | None, tally: Tally) -> Row | None:

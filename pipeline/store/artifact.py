@@ -12,9 +12,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from pipeline.store import bytes_check
+from pipeline.store.bytes_check import Damaged
+
 MANIFEST = "manifest.json"
 # Manifest keys that describe the run rather than the artifact; ignored when two manifests are compared.
-RUN_SPECIFIC = ("seconds", "fragments", "made_on")
+RUN_SPECIFIC = ("seconds", "fragments", "made_on", "checked", "number")
+REPAIR = "`slm store repair` sets it aside and makes it again"
 
 
 def digest(value: Any) -> str:
@@ -70,12 +74,34 @@ class Artifact:
         files = {f"{fragment}.parquet": self.entry(fragment) for fragment in fragments}
         return replace(self, manifest={**self.manifest, "files": files})
 
-    def file(self, name: str) -> Path:
-        """The local path of one of the artifact's files."""
+    def place(self, name: str) -> Path:
+        """The local path of one of the artifact's files, whatever its bytes are now."""
         return self.directory / name
 
+    def file(self, name: str) -> Path:
+        """The local path of one of the artifact's files, to read it.
+
+        Its bytes are checked once per process (`pipeline/store/bytes_check.py`). Raises Damaged if they are not what
+        was written.
+        """
+        path = self.place(name)
+        wrong = self.problem(name) if bytes_check.enabled() else None
+        if wrong:
+            raise Damaged(f"{path} {wrong}, so {self.asset}/{self.version} is damaged: {REPAIR}.")
+        return path
+
+    def problem(self, name: str) -> str | None:
+        """What is wrong with one of the artifact's files, such as "is missing"; None if it is as written."""
+        entry = self.manifest["files"].get(name)
+        return bytes_check.problem(self.place(name), entry) if entry else None
+
     def local_directory(self) -> Path:
-        """A local directory that holds all files, for code that reads a directory (a model, a tokenizer)."""
+        """A local directory that holds all files, for code that reads a directory (a model, a tokenizer).
+
+        Raises Damaged if a file is not what was written.
+        """
+        for name in self.manifest["files"]:
+            self.file(name)
         return self.directory
 
     def table(self, fragment: str) -> Path:

@@ -6,9 +6,11 @@ under the same key is hard-linked instead of being made again.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
+import secrets
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -16,8 +18,16 @@ from typing import Any
 
 import polars as pl
 
-from pipeline.store.artifact import Artifact, canonical, digest, file_digest
-from pipeline.store.tables import put_in_place, write_table, write_whole
+from model.files import TEMPORARY, flush, whole, write_whole
+from pipeline.store import bytes_check
+from pipeline.store.artifact import MANIFEST, Artifact, canonical, digest
+from pipeline.store.bytes_check import HASH
+from pipeline.store.tables import write_table
+
+RECORDS = ".records"  # folder of the draft's notes; not part of the artifact
+UNFINISHED = (f"*{TEMPORARY}", ".tmp*")  # files that a kill met half written; safetensors has names of its own
+# What file systems say that have no hard links, or no more for this file, or not from there.
+NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EXDEV)
 
 
 class Draft:
@@ -32,11 +42,13 @@ class Draft:
         self.timings: dict[str, float] = {}  # seconds by part; not part of the identity
         self.made_on: dict[str, Any] = {}  # added to what the store notes of the machine; not part of the identity
         self.computed = self.reused = 0
+        self.checked = bytes_check.enabled()  # whether all that went into the draft was as written
         self._earlier = earlier
-        self._records = directory / ".records"
+        self._records = directory / RECORDS
         self._records.mkdir(parents=True, exist_ok=True)
-        for leftover in directory.rglob("*.tmp"):
-            leftover.unlink()
+        for pattern in UNFINISHED:
+            for leftover in directory.rglob(pattern):
+                leftover.unlink()
         self.entries: dict[str, dict[str, Any]] = {}
 
     def path(self, name: str) -> Path:
@@ -95,26 +107,67 @@ class Draft:
             entry = self._record(name, key, {"facts": facts})
         return entry
 
+    def once(self, name: str, work: Callable[[], None], scratch: str) -> None:
+        """Do `work`, which writes files and leaves counts, facts, timings and made_on, only once in this draft.
+
+        After a kill, what it left is restored, provided that the files which it wrote are as they were.
+        scratch: folder of what the work needs only until it is done; deleted afterwards.
+        """
+        self._once(name, work, scratch)
+        shutil.rmtree(self.directory / scratch, ignore_errors=True)
+
+    def _once(self, name: str, work: Callable[[], None], scratch: str) -> None:
+        record = self._records / f"{name}.done"
+        known = read_record(record)
+        if known and all(self._intact(file, entry) for file, entry in known["files"].items()):
+            self.counts, self.facts = known["counts"], known["facts"]
+            self.timings, self.made_on = known["timings"], known["made_on"]
+            self.entries |= known["files"]
+            return
+        before = set(self._written())
+        work()
+        new = [file for file in self._written() if file not in before and not file.startswith(f"{scratch}/")]
+        files = {file: self.entries.get(file) or self._hashed(file) for file in new}
+        done = {"files": files, "counts": self.counts, "facts": self.facts, "timings": self.timings}
+        write_whole(record, canonical({**done, "made_on": self.made_on}))
+
     def _recall(self, name: str, key: dict[str, Any]) -> dict[str, Any] | None:
         key_digest = digest(key)
         record = self._records / f"{_record_name(name)}.json"
-        if record.exists():  # made before a kill
-            entry: dict[str, Any] = json.loads(record.read_text())
-            if entry["key"] == key_digest and (self.directory / name).exists():
-                self.entries[name] = entry
-                return entry
-            record.unlink()
+        entry = read_record(record)
+        if entry is not None and entry.get("key") == key_digest and self._intact(name, entry):  # made before a kill
+            self.entries[name] = entry
+            return entry
+        record.unlink(missing_ok=True)
         for artifact in self._earlier():
             earlier: dict[str, Any] | None = artifact.manifest["files"].get(name)
-            if earlier and earlier.get("key") == key_digest and artifact.file(name).exists():
-                link(artifact.file(name), self.path(name))
-                self.entries[name] = earlier
-                return earlier
+            if earlier and earlier.get("key") == key_digest and self._usable(artifact, name):
+                link(artifact.place(name), self.path(name))
+                fast = {} if HASH in earlier else {HASH: bytes_check.fast_hash(self.directory / name)}
+                self.entries[name] = {**earlier, **fast}
+                return self.entries[name]
         return None
 
+    def _usable(self, artifact: Artifact, name: str) -> bool:
+        """Whether a file of an earlier version can be used: a damaged one is made again."""
+        if not bytes_check.enabled():
+            return artifact.place(name).exists()
+        wrong = artifact.problem(name)
+        if wrong and wrong != bytes_check.MISSING:
+            self.log(f"{artifact.place(name)} {wrong}, so it is not used")
+        if not wrong:
+            self.checked &= bool(artifact.manifest.get("checked"))
+        return not wrong
+
+    def _intact(self, name: str, entry: dict[str, Any]) -> bool:
+        return bytes_check.problem(self.directory / name, entry) is None
+
+    def _hashed(self, name: str) -> dict[str, Any]:
+        flush(self.directory / name)  # whatever wrote it may not have done so
+        return bytes_check.hashes(self.directory / name)
+
     def _record(self, name: str, key: dict[str, Any], extra: dict[str, Any]) -> dict[str, Any]:
-        path = self.directory / name
-        entry = {"sha256": file_digest(path), "bytes": path.stat().st_size, "key": digest(key), **extra}
+        entry = {**bytes_check.hashes(self.directory / name), "key": digest(key), **extra}
         write_whole(self._records / f"{_record_name(name)}.json", canonical(entry))
         self.entries[name] = entry
         return entry
@@ -130,32 +183,46 @@ class Draft:
             if not entry or entry.get("parts", {}).get(part) != part_key:
                 continue
             names = [name, f"{fragment}{companion}"] if companion else [name]
-            if all(artifact.file(required).exists() for required in names):
-                return artifact.file(name)
+            if all(self._usable(artifact, required) for required in names):
+                return artifact.place(name)
         return None
 
     def _finish(self) -> dict[str, Any]:
         """Entries of all files, in order; hashes files that were not recorded when they were written."""
-        shutil.rmtree(self._records)
-        files: dict[str, dict[str, Any]] = {}
-        for path in sorted(self.directory.rglob("*")):
-            if path.is_dir():
-                continue
-            name = path.relative_to(self.directory).as_posix()
-            files[name] = self.entries.get(name) or {"sha256": file_digest(path), "bytes": path.stat().st_size}
+        files = {name: self.entries.get(name) or self._hashed(name) for name in self._written()}
+        for folder in {(self.directory / name).parent for name in files}:
+            flush(folder)
         return files
+
+    def _written(self) -> list[str]:
+        """Names of all files of the draft that will be in the artifact, sorted by path."""
+        paths = (path for path in sorted(self.directory.rglob("*")) if not path.is_dir())
+        names = [path.relative_to(self.directory).as_posix() for path in paths]
+        return [name for name in names if not name.startswith(f"{RECORDS}/") and name != MANIFEST]
+
+
+def read_record(path: Path) -> dict[str, Any] | None:
+    """What a draft noted at `path`; None if it noted nothing, or if the note is damaged: its file is made again."""
+    try:
+        known = json.loads(path.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None
+    return known if isinstance(known, dict) else None
 
 
 def link(source: Path, target: Path) -> None:
     """Hard-link `source` to `target`; copy it where the file system has no hard links."""
-    temporary = target.with_name(target.name + ".tmp")
+    temporary = target.with_name(f"{target.name}.{secrets.token_hex(4)}{TEMPORARY}")
     try:
         os.link(source, temporary)
-        temporary.replace(target)
-        temporary.unlink(missing_ok=True)  # rename does nothing if both names already refer to one file
-    except OSError:
-        shutil.copyfile(source, temporary)
-        put_in_place(temporary, target)
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        with whole(target) as unfinished:
+            shutil.copyfile(source, unfinished)
+        return
+    os.replace(temporary, target)
+    temporary.unlink(missing_ok=True)  # rename does nothing if both names already refer to one file
 
 
 def _record_name(fragment: str) -> str:

@@ -12,18 +12,21 @@ are first read. The mirror can be deleted at any time; unfinished work then star
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from model.files import whole, write_whole
 from pipeline.errors import UserError
+from pipeline.store import bytes_check, disk, manifest
 from pipeline.store.artifact import MANIFEST, Artifact
-from pipeline.store.store import Store, two_makings
-from pipeline.store.tables import put_in_place
+from pipeline.store.bytes_check import Damaged
+from pipeline.store.reading import CURRENT, Reader, checked_version
+from pipeline.store.store import Store
+from pipeline.store.upkeep import discard, two_makings
 
 
 @dataclass(frozen=True)
@@ -32,21 +35,29 @@ class RemoteArtifact(Artifact):
 
     address: str = ""  # of the version's folder
 
-    def file(self, name: str) -> Path:
+    def place(self, name: str) -> Path:
         path = self.directory / name
         if not path.exists() and name in self.manifest["files"]:
-            filesystem, folder = _filesystem(self.address)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            # A name of its own: two processes may download the same file at once.
-            temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-            filesystem.get_file(f"{folder}/{name}", str(temporary))
-            put_in_place(temporary, path)
+            self._download(name)
         return path
 
-    def local_directory(self) -> Path:
-        for name in self.manifest["files"]:
-            self.file(name)
-        return self.directory
+    def file(self, name: str) -> Path:
+        try:
+            return super().file(name)
+        except Damaged:  # in the mirror, and perhaps only there
+            (self.directory / name).unlink(missing_ok=True)
+            return super().file(name)
+
+    def _download(self, name: str) -> None:
+        filesystem, folder = _filesystem(self.address)
+        try:
+            with whole(self.directory / name) as unfinished:
+                filesystem.get_file(f"{folder}/{name}", str(unfinished))
+        except FileNotFoundError:
+            raise UserError(
+                f"{self.address}/{name} is gone: if another machine has pruned {self.asset}/{self.version}, run the "
+                "same command again, which makes what it needs; otherwise `slm store repair` does."
+            ) from None
 
 
 class RemoteStore(Store):
@@ -63,56 +74,110 @@ class RemoteStore(Store):
                 f"SLM_DATA={address} cannot be opened: {error} (for S3: `pip install -e .[remote]`)."
             ) from error
 
-    def current(self, asset: str) -> Artifact | None:
-        version = self._text(f"{asset}/current")
-        return None if version is None else self._read(asset, version.strip())
+    def _current_version(self, asset: str) -> str | None:
+        found = self._text(f"{asset}/{CURRENT}")
+        return None if found is None else checked_version(found.strip(), self._address(asset, CURRENT))
 
-    def versions(self, asset: str) -> list[Artifact]:
+    def _version_names(self, asset: str) -> list[str]:
+        """Those that the storage holds, whatever the mirror does."""
         self._files.invalidate_cache()
-        for path in self._files.glob(f"{self._root}/{self.recipe}/{asset}/*/{MANIFEST}"):
-            self._read(asset, path.split("/")[-2])  # downloads its manifest to the mirror
-        return super().versions(asset)
+        found = self._files.glob(f"{self._root}/{self.recipe}/{asset}/*/{MANIFEST}")
+        return sorted(path.split("/")[-2] for path in found)
 
     def assets(self) -> list[str]:
         self._files.invalidate_cache()
         return sorted(path.split("/")[-2] for path in self._files.glob(f"{self._root}/{self.recipe}/*/current"))
 
-    def prune(self, asset: str, keep: int) -> list[tuple[str, int]]:
-        freed = []
-        for version, _ in super().prune(asset, keep):
-            folder = f"{self._root}/{self.recipe}/{asset}/{version}"
-            size = sum(self._files.find(folder, detail=True)[path]["size"] or 0 for path in self._files.find(folder))
+    def all_assets(self) -> list[str]:
+        self._files.invalidate_cache()
+        found = self._files.glob(f"{self._root}/{self.recipe}/*/*/{MANIFEST}")
+        return sorted({path.split("/")[-3] for path in found} | {*self.assets()})
+
+    def problems(self, asset: str) -> dict[str, list[str]]:
+        """As of a local store. What is damaged in the mirror alone is downloaded again."""
+        for artifact in self.versions(asset):
+            for name, entry in artifact.manifest["files"].items():
+                if bytes_check.problem(artifact.directory / name, entry) not in (None, bytes_check.MISSING):
+                    (artifact.directory / name).unlink()
+        return super().problems(asset)
+
+    def _delete(self, directory: Path) -> int:
+        """Delete a folder of the mirror, and the version in the storage that it mirrors; returns the bytes freed."""
+        mirrored = discard(directory) if directory.exists() else 0
+        if directory.name.startswith("."):
+            return mirrored
+        folder = self._remote(directory)
+        with suppress(FileNotFoundError):  # another machine has deleted it meanwhile
+            files = self._files.find(folder, detail=True)
             self._files.rm_file(f"{folder}/{MANIFEST}")  # first: without it the version does not exist
             self._files.rm(folder, recursive=True)
-            freed.append((version, size))
-        return freed
+            return sum(about["size"] or 0 for about in files.values())
+        return 0
+
+    def set_aside(self, asset: str, version: str, suspect: bool = False) -> Path:
+        """As of a local store, in the mirror; in the storage, the version loses its manifest, and so does not exist."""
+        folder = f"{self._root}/{self.recipe}/{asset}"
+        with suppress(FileNotFoundError):
+            self._files.rm_file(f"{folder}/{CURRENT}" if version == CURRENT else f"{folder}/{version}/{MANIFEST}")
+        local = self._asset_directory(asset) / version
+        return super().set_aside(asset, version, suspect) if local.exists() else local
+
+    def _written(self, artifact: Artifact) -> float:
+        """When the storage got the manifest, whenever it came into the mirror."""
+        return float(self._files.modified(f"{self._remote(artifact.directory)}/{MANIFEST}").timestamp())
 
     def read_record(self, name: str) -> str | None:
         return self._text(name)
 
-    def write_record(self, name: str, text: str) -> None:
-        self._files.pipe_file(f"{self._root}/{self.recipe}/{name}", text.encode())
+    def change_record(self, name: str, changed: Callable[[str | None], str]) -> None:
+        """As in a local store, for the processes of one machine; the storage has no lock between machines."""
+        with disk.alone(self.root / self.recipe / name):
+            self._files.pipe_file(f"{self._root}/{self.recipe}/{name}", changed(self._text(name)).encode())
 
     def _read(self, asset: str, version: str) -> Artifact | None:
         directory = self._asset_directory(asset) / version
-        if not (directory / MANIFEST).exists():
+        found = self._mirrored(directory)
+        if found is None:
             text = self._text(f"{asset}/{version}/{MANIFEST}")
             if text is None:
                 return None
-            directory.mkdir(parents=True, exist_ok=True)
-            temporary = directory / f"{MANIFEST}.{os.getpid()}.tmp"
-            temporary.write_text(text)
-            put_in_place(temporary, directory / MANIFEST)
-        found = super()._read(asset, version)
+            found = manifest.parsed(text.encode(), self._address(asset, version, MANIFEST))
+            write_whole(directory / MANIFEST, text)
+        return RemoteArtifact(asset, version, directory, found, address=self._address(asset, version))
+
+    def _mirrored(self, directory: Path) -> dict[str, Any] | None:
+        """The manifest in the mirror, if it holds for the storage too.
+
+        It does not if another machine has deleted the version, unless all files are here: then it was made here, and a
+        kill met it before its upload.
+        """
+        try:
+            found = manifest.read(directory)
+        except Damaged:
+            found = None
+        if found is not None and not self._files.exists(f"{self._remote(directory)}/{MANIFEST}"):
+            if all(bytes_check.problem(directory / name, entry) is None for name, entry in found["files"].items()):
+                return found
+            found = None
         if found is None:
-            return None
-        address = f"{self.address}/{self.recipe}/{asset}/{version}"
-        return RemoteArtifact(asset, version, directory, found.manifest, address=address)
+            (directory / MANIFEST).unlink(missing_ok=True)
+        return found
+
+    def _address(self, *parts: str) -> str:
+        """The address of something of this recipe, as a person would write it."""
+        return "/".join((self.address, self.recipe, *parts))
+
+    def _remote(self, directory: Path) -> str:
+        """The place in the storage of a version's folder in the mirror."""
+        return f"{self._root}/{directory.relative_to(self.root).as_posix()}"
 
     def _stored(self, asset: str, version: str) -> Artifact | None:
         """The version as the storage has it, whatever the mirror holds."""
         text = self._text(f"{asset}/{version}/{MANIFEST}")
-        return None if text is None else Artifact(asset, version, Path(self.address), json.loads(text))
+        if text is None:
+            return None
+        name = self._address(asset, version, MANIFEST)
+        return Artifact(asset, version, Path(self.address), manifest.parsed(text.encode(), name))
 
     def _publish(self, asset: str, version: str) -> str | None:
         """Upload a version, its manifest last; files that an earlier version holds are copied within the storage.
@@ -120,15 +185,15 @@ class RemoteStore(Store):
         A version that another machine has completed meanwhile stays as it is, and replaces the one in the mirror;
         returns a sentence if they differ.
         """
-        local = super()._read(asset, version)
-        assert local is not None
+        directory = self._asset_directory(asset) / version
+        known = manifest.read(directory)
+        assert known is not None
+        local = Artifact(asset, version, directory, known)
         stored = self._stored(asset, version)
         if stored is not None:
             differ = two_makings(local, stored, f"in {self.address}")
             if differ:
-                discarded = local.directory.with_name(f".{version}.doomed")
-                local.directory.rename(discarded)
-                shutil.rmtree(discarded)
+                discard(local.directory)
                 differ += f". The one in {self.address}, which was complete first, stays"
             return differ
         folder = f"{self._root}/{self.recipe}/{asset}"
@@ -145,7 +210,7 @@ class RemoteStore(Store):
         self._files.put_file(str(local.directory / MANIFEST), f"{folder}/{version}/{MANIFEST}")
         return None
 
-    def other_makings(self, asset: str, other: Store | None = None) -> Iterator[str]:
+    def other_makings(self, asset: str, other: Reader | None = None) -> Iterator[str]:
         """As of a local store; also the versions that the mirror holds with other bytes than the storage."""
         yield from super().other_makings(asset, other)
         for artifact in self.versions(asset):
@@ -157,14 +222,14 @@ class RemoteStore(Store):
     def _set_current(self, asset: str, version: str) -> None:
         if self._text(f"{asset}/{version}/{MANIFEST}") is None:  # killed between the local rename and the upload
             self._publish(asset, version)
-        if self._text(f"{asset}/current") != version + "\n":
-            self._files.pipe_file(f"{self._root}/{self.recipe}/{asset}/current", f"{version}\n".encode())
+        if self._text(f"{asset}/{CURRENT}") != version + "\n":
+            self._files.pipe_file(f"{self._root}/{self.recipe}/{asset}/{CURRENT}", f"{version}\n".encode())
 
     def _text(self, name: str) -> str | None:
         try:
             self._files.invalidate_cache()
             content: bytes = self._files.cat_file(f"{self._root}/{self.recipe}/{name}")
-            return content.decode()
+            return content.decode(errors="replace")
         except FileNotFoundError:
             return None
 

@@ -9,84 +9,41 @@ same key is linked into the new version instead of being made again. The store i
     <root>/<recipe>/<asset>/<version>/...             tables and other files
     <root>/<recipe>/<asset>/current                   one line: the version in force
     <root>/<recipe>/<asset>/.<version>.draft/         an artifact in the making; survives a kill and is resumed
+    <root>/<recipe>/<asset>/.leases/<version>         locked by whoever reads the version, so that it is not deleted
+    <root>/<recipe>/<asset>/.<version>.damaged/       set aside by `slm store repair`, deleted by `slm store prune`
 """
 
 from __future__ import annotations
 
 import copy
-import fcntl
-import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from model.files import flush
 from pipeline.errors import UserError
-from pipeline.store.artifact import MANIFEST, Artifact, canonical, digest, file_digest
-from pipeline.store.draft import Draft
-from pipeline.store.made_on import explained, made_on
-from pipeline.store.tables import write_whole
+from pipeline.store import bytes_check, disk, leases, manifest
+from pipeline.store.artifact import MANIFEST, Artifact, canonical, digest
+from pipeline.store.bytes_check import Damaged
+from pipeline.store.draft import RECORDS, Draft
+from pipeline.store.made_on import made_on
+from pipeline.store.reading import CURRENT
+from pipeline.store.upkeep import Upkeep, discard
+from pipeline.store.upkeep import two_makings as two_makings
 
 
-class Store:
+class Store(Upkeep):
     """Artifacts of one recipe below `root` (`SLM_DATA`)."""
 
     def __init__(self, root: str | Path, recipe: str):
-        self.root = Path(root)
-        self.recipe = recipe
+        super().__init__(root, recipe)
         # If set, `make` makes nothing and records here why each asset is out of date (`slm why`).
         self.explanations: dict[str, list[str]] | None = None
-
-    # -- reading ---------------------------------------------------------------------------------------------------
-
-    def current(self, asset: str) -> Artifact | None:
-        """The artifact in force, or None if it was never made."""
-        pointer = self._asset_directory(asset) / "current"
-        if not pointer.exists():
-            return None
-        return self._read(asset, pointer.read_text().strip())
-
-    def require(self, asset: str) -> Artifact:
-        """The artifact in force. Raises UserError if there is none."""
-        artifact = self.current(asset)
-        if artifact is None:
-            raise UserError(
-                f"`{asset}` of the recipe `{self.recipe}` has not been made yet: "
-                f"run `dagster job execute -j full_job`, or `slm make {asset}`."
-            )
-        return artifact
-
-    def versions(self, asset: str) -> list[Artifact]:
-        """All finished versions, the one in force first, then by name."""
-        place = self._asset_directory(asset)
-        if not place.exists():
-            return []
-        found = [self._read(asset, path.parent.name) for path in sorted(place.glob(f"*/{MANIFEST}"))]
-        now = self.current(asset)
-        finished = [artifact for artifact in found if artifact is not None]
-        return sorted(finished, key=lambda artifact: (now is None or artifact.version != now.version, artifact.version))
-
-    def version(self, asset: str, version: str) -> Artifact | None:
-        """The given version, in force or not; None if it was pruned or never made."""
-        return self._read(asset, version)
-
-    def assets(self) -> list[str]:
-        """Names of all assets that have a version in force."""
-        return sorted(path.parent.name for path in (self.root / self.recipe).glob("*/current"))
-
-    # -- small records that are not artifacts ------------------------------------------------------------------------
-
-    def read_record(self, name: str) -> str | None:
-        """A small text file of the recipe that is not an artifact, such as the removal list; None if missing."""
-        path = self.root / self.recipe / name
-        return path.read_text() if path.exists() else None
-
-    def write_record(self, name: str, text: str) -> None:
-        write_whole(self.root / self.recipe / name, text)
 
     # -- making ----------------------------------------------------------------------------------------------------
 
@@ -120,75 +77,80 @@ class Store:
         version = fingerprint[:16]
         if self.explanations is not None:
             return self._explain(asset, made_of, fingerprint)
-        known = self._read(asset, version)
-        if known is None:
-            with self._locked(asset, log):
-                known = self._read(asset, version)  # made by another run while this one waited
-                if known is None:
-                    return self._build(asset, version, fingerprint, made_of, inputs, build, log)
-        self._set_current(asset, version)
+        read = [given.directory for given in inputs.values() if isinstance(given, Artifact)]
+        with disk.disk_errors(self.root, f"`{asset}` could not be finished"), leases.held(read):
+            known = self._put_in_force(asset, version)
+            if known is None:
+                with self._locked(asset, log):
+                    known = self._put_in_force(asset, version)  # made by another run while this one waited
+                    if known is None:
+                        return self._build(asset, made_of, inputs, build, log)
         log(f"{asset}: up to date ({version})")
         return known
 
     def _build(
         self,
         asset: str,
-        version: str,
-        fingerprint: str,
         made_of: dict[str, Any],
         inputs: dict[str, Artifact | str],
         build: Callable[[Draft], None],
         log: Callable[[str], None],
     ) -> Artifact:
+        fingerprint = digest(made_of)
+        version = fingerprint[:16]
         place = self._asset_directory(asset)
         directory = place / f".{version}.draft"
         for other in place.glob(".*.draft"):  # of settings or inputs that are out of date
             if other != directory:
                 shutil.rmtree(other)
+        described = finished(directory, fingerprint)
+        if described is None:
+            described = self._built(directory, made_of, build, log)
+            given = {name: given if isinstance(given, str) else given.reference for name, given in inputs.items()}
+            described |= {"asset": asset, "recipe": self.recipe, "version": version, "inputs": given}
+            manifest.write(directory, described)
+        shutil.rmtree(directory / RECORDS, ignore_errors=True)
+        flush(directory)
+        if (place / version).exists():  # without a manifest, such as what is left of a deletion
+            discard(place / version)
+        os.replace(directory, place / version)
+        flush(place)
+        told = self._publish(asset, version)
+        if told:
+            log(told)
+        made = self._put_in_force(asset, version)
+        assert made is not None
+        log(f"{asset}: made in {described['seconds']['total']:.1f} s ({version})")
+        return replace(made, made=True)
+
+    def _built(
+        self, directory: Path, made_of: dict[str, Any], build: Callable[[Draft], None], log: Callable[[str], None]
+    ) -> dict[str, Any]:
+        """Have `build` write its files into the draft; returns what the manifest says of them and of the making."""
         started = time.monotonic()
-        draft = Draft(directory, cached(lambda: self.versions(asset)), log)
-        draft.fingerprint = fingerprint
+        asset = made_of["asset"]
+        earlier = cached(lambda: self.versions(asset) + self._partly_damaged(asset))
+        draft = Draft(directory, earlier, log)
+        draft.fingerprint = digest(made_of)
         try:
             build(draft)
             files = draft._finish()
         except UserError as error:
-            if not getattr(error, "draft_stays", False):  # a training run that ran out of memory keeps its checkpoints
+            if not getattr(error, "draft_stays", False):  # a training that ran out of memory keeps its checkpoints
                 shutil.rmtree(directory, ignore_errors=True)
             raise
-        except OSError as error:
-            if error.errno == 28:  # no space left on device: finished files stay in the draft
-                raise UserError(
-                    f"The disk that holds {self.root} is full, so `{asset}` could not be finished: "
-                    "free some space or point SLM_DATA elsewhere, then run the same command again."
-                ) from error
-            raise
-        seconds = {"total": round(time.monotonic() - started, 3), **draft.timings}
-        manifest = {
-            "asset": asset,
-            "recipe": self.recipe,
-            "version": version,
-            "fingerprint": fingerprint,
+        return {
+            "fingerprint": draft.fingerprint,
             "made_of": made_of,
-            "inputs": {name: given if isinstance(given, str) else given.reference for name, given in inputs.items()},
             "files": files,
             "counts": draft.counts,
             "facts": draft.facts,
             "fragments": {"computed": draft.computed, "reused": draft.reused},
-            "seconds": seconds,
+            "seconds": {"total": round(time.monotonic() - started, 3), **draft.timings},
             "made_on": {**made_on(), **draft.made_on},
+            "checked": draft.checked,
+            "number": 1 + max((known.manifest.get("number", 0) for known in earlier()), default=0),
         }  # fmt: skip
-        write_whole(directory / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False, sort_keys=True) + "\n")
-        flush_directory(directory)
-        os.replace(directory, place / version)
-        flush_directory(place)
-        told = self._publish(asset, version)
-        if told:
-            log(told)
-        self._set_current(asset, version)
-        log(f"{asset}: made in {seconds['total']:.1f} s ({version})")
-        made = self._read(asset, version)
-        assert made is not None
-        return replace(made, made=True)
 
     def _explain(self, asset: str, made_of: dict[str, Any], fingerprint: str) -> Artifact:
         """Record how the requested artifact differs from the one in force, and return the one in force."""
@@ -202,120 +164,43 @@ class Store:
         )
         return now
 
-    # -- maintenance ------------------------------------------------------------------------------------------
+    # -- putting in force ----------------------------------------------------------------------------------------------
 
-    def verify(self, asset: str) -> Iterator[str]:
-        """Rehash all files of all versions of the asset; yields one sentence for each missing or changed file."""
-        for artifact in self.versions(asset):
-            for name, entry in artifact.manifest["files"].items():
-                path = artifact.file(name)
-                if not path.exists():
-                    yield f"{asset}/{artifact.version}/{name} is missing"
-                elif file_digest(path) != entry["sha256"]:
-                    yield f"{asset}/{artifact.version}/{name} has changed since it was written"
-
-    def other_makings(self, asset: str, other: Store | None = None) -> Iterator[str]:
-        """Yields one sentence for each version that is known with other bytes than this store has.
-
-        Those are inputs of the asset's versions, and the versions themselves in the store `other`.
-        """
-        for artifact in self.versions(asset):
-            yield from self._other_inputs(artifact)
-            there = other.version(asset, artifact.version) if other else None
-            differ = there and other and two_makings(artifact, there, f"in {other.root}")
-            if differ:
-                yield differ
-
-    def _other_inputs(self, artifact: Artifact) -> Iterator[str]:
-        for given in artifact.manifest["inputs"].values():
-            found = self._read(given["asset"], given["version"]) if isinstance(given, dict) else None
-            # A reference to some tables of an artifact has a digest of its own (`Artifact.only`).
-            if found is None or all(name.endswith(".parquet") for name in found.manifest["files"]):
-                continue
-            if found.digest != given["digest"]:
-                yield (
-                    f"{artifact.asset}/{artifact.version} was made from another making of"
-                    f" {found.asset}/{found.version} than the one in this store, which has other bytes: make"
-                    f" {artifact.asset} again, or copy the first {found.asset} back"
-                )
-
-    def prune(self, asset: str, keep: int) -> list[tuple[str, int]]:
-        """Delete all versions except the one in force and the `keep` newest others; returns (version, bytes freed)."""
-        others = self.versions(asset)[1:]
-        others.sort(key=lambda artifact: artifact.file(MANIFEST).stat().st_mtime, reverse=True)
-        freed = []
-        with self._locked(asset, print):
-            for artifact in others[keep:]:
-                # A hard-linked file frees nothing until its last link is deleted.
-                files = [path.stat() for path in artifact.directory.rglob("*") if path.is_file()]
-                size = sum(file.st_size for file in files if file.st_nlink == 1)
-                doomed = artifact.directory.with_name(f".{artifact.version}.doomed")
-                artifact.directory.rename(doomed)
-                shutil.rmtree(doomed)
-                freed.append((artifact.version, size))
-        return freed
-
-    # -- paths ----------------------------------------------------------------------------------------------------
-
-    def _asset_directory(self, asset: str) -> Path:
-        return self.root / self.recipe / asset
-
-    def _read(self, asset: str, version: str) -> Artifact | None:
-        directory = self._asset_directory(asset) / version
-        try:
-            return Artifact(asset, version, directory, json.loads((directory / MANIFEST).read_text()))
-        except FileNotFoundError:
-            return None
+    def _put_in_force(self, asset: str, version: str) -> Artifact | None:
+        """Put a version that is finished in force; None if there is no such version."""
+        with leases.held([self._asset_directory(asset) / version]):  # `prune` may be about to delete it
+            known = self._read(asset, version)
+            if known is not None:
+                self._set_current(asset, version)
+            return known
 
     def _set_current(self, asset: str, version: str) -> None:
-        pointer = self._asset_directory(asset) / "current"
-        if not pointer.exists() or pointer.read_text().strip() != version:
-            write_whole(pointer, version + "\n")
+        pointer = self._asset_directory(asset) / CURRENT
+        with suppress(OSError):
+            if pointer.read_bytes() == f"{version}\n".encode():
+                return
+        disk.change(pointer, lambda before: f"{version}\n")
 
     def _publish(self, asset: str, version: str) -> str | None:
         """Hook: called when a version is complete on this disk, before it is put in force; returns what to tell."""
         return None
 
-    @contextmanager
-    def _locked(self, asset: str, log: Callable[[str], None]) -> Iterator[None]:
-        """Let one run at a time make an asset. The kernel releases the lock when its owner dies, however it dies."""
-        place = self._asset_directory(asset)
-        try:
-            place.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"SLM_DATA ({self.root}) is not writable: {error.strerror}.") from error
-        with open(place / ".lock", "a+") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                lock.seek(0)
-                log(f"{asset} is being made by process {lock.read().strip() or '?'}; waiting for it")
-                fcntl.flock(lock, fcntl.LOCK_EX)
-            lock.seek(0)
-            lock.truncate()
-            lock.write(str(os.getpid()))
-            lock.flush()
-            for doomed in place.glob(".*.doomed"):
-                shutil.rmtree(doomed, ignore_errors=True)
-            yield
 
+def finished(directory: Path, fingerprint: str) -> dict[str, Any] | None:
+    """The manifest of a draft that a kill met between its last file and its new name; None if it is not finished.
 
-def two_makings(here: Artifact, there: Artifact, where: str) -> str | None:
-    """The sentence about two makings of one version with other bytes; None if they are the same.
-
-    where: where the second one is.
+    Such a draft needs only its name. A manifest to which the draft's files do not correspond is deleted.
     """
-    if here.digest == there.digest:
-        return None
-    ours, others = here.manifest["files"], there.manifest["files"]
-    names = [name for name in sorted({*ours, *others}) if _digest_in(ours, name) != _digest_in(others, name)]
-    listed = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-    why = explained(here.manifest.get("made_on"), there.manifest.get("made_on"))
-    return f"{here.asset}/{here.version} was made twice with other bytes, here and {where} ({listed}): {why}"
-
-
-def _digest_in(files: dict[str, Any], name: str) -> str | None:
-    return files[name]["sha256"] if name in files else None
+    try:
+        described = manifest.read(directory)
+    except Damaged:
+        described = None
+    if described is not None and described["fingerprint"] == fingerprint:
+        files = described["files"].items()
+        if all(bytes_check.problem(directory / name, entry) is None for name, entry in files):
+            return described
+    (directory / MANIFEST).unlink(missing_ok=True)
+    return None
 
 
 class NotMade(Exception):
@@ -336,14 +221,6 @@ def differences(before: Any, after: Any, at: str = "") -> list[str]:
                 found += differences(before[name], after[name], where)
         return found
     return [] if before == after else [f"{at} was {_short(before)}, is {_short(after)}"]
-
-
-def flush_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def cached(function: Callable[[], list[Artifact]]) -> Callable[[], list[Artifact]]:

@@ -6,13 +6,15 @@ the kind as long as the rows, the row-group size and the compression are fixed.
 
 from __future__ import annotations
 
-import errno
-import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
+
+from model.files import put_in_place as put_in_place
+from model.files import whole
+from model.files import write_whole as write_whole
 
 # Small enough to be read one at a time, large enough to compress well.
 ROW_GROUP_ROWS = 16_384
@@ -20,41 +22,14 @@ ROW_GROUP_ROWS = 16_384
 
 def write_table(frame: pl.DataFrame | pa.Table, path: Path, row_group_rows: int | None = None) -> None:
     """Write `frame` as Parquet (zstd) to `path`, atomically."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.parent.mkdir(parents=True, exist_ok=True)
     rows = row_group_rows or ROW_GROUP_ROWS
-    try:
+    with whole(path) as unfinished:
         if isinstance(frame, pl.DataFrame):
-            frame.write_parquet(temporary, compression="zstd", compression_level=3, row_group_size=rows)
+            frame.write_parquet(unfinished, compression="zstd", compression_level=3, row_group_size=rows)
         else:
             import pyarrow.parquet as pq
 
-            pq.write_table(frame, temporary, compression="zstd", compression_level=3, row_group_size=rows)
-    except (pl.exceptions.ComputeError, OSError) as error:
-        # Polars wraps the error of a full disk in an exception of its own, without the error number.
-        if "No space left" in str(error):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
-        raise
-    put_in_place(temporary, path)
-
-
-def write_whole(path: Path, content: str | bytes) -> None:
-    """Write a small file atomically; it is whole or absent even after a power cut."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.parent.mkdir(parents=True, exist_ok=True)
-    data = content.encode() if isinstance(content, str) else content
-    temporary.write_bytes(data)
-    put_in_place(temporary, path)
-
-
-def put_in_place(temporary: Path, path: Path) -> None:
-    """Flush `temporary` to disk, then rename it to `path`; the rename makes it visible."""
-    descriptor = os.open(temporary, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    temporary.replace(path)
+            pq.write_table(frame, unfinished, compression="zstd", compression_level=3, row_group_size=rows)
 
 
 def compact(texts: pl.Series) -> pl.Series:

@@ -25,8 +25,16 @@ SCRIPTS: dict[str, list[tuple[int, int]]] = {
     "hebrew": [(0x590, 0x5FF)],
     "devanagari": [(0x900, 0x97F)],
     "thai": [(0xE00, 0xE7F)],
+    "other_unspaced": [(0xE80, 0x109F), (0x1780, 0x17FF)],  # Lao, Tibetan, Burmese, Khmer
     # Letters of all other scripts, which lid.176 identifies well.
-    "other_script": [(0x530, 0x58F), (0x980, 0xDFF), (0xE80, 0x10FF), (0x1200, 0x1CFF), (0xA000, 0xA95F)],
+    "other_script": [
+        (0x530, 0x58F),
+        (0x980, 0xDFF),
+        (0x10C0, 0x10FF),
+        (0x1200, 0x177F),
+        (0x1800, 0x1CFF),
+        (0xA000, 0xA95F),
+    ],
 }
 KINDS = ["ascii_letters", "digits", "spaces", "marks", *SCRIPTS]
 _MARKS = KINDS.index("marks")

@@ -8,12 +8,14 @@ from __future__ import annotations
 import polars as pl
 
 from pipeline.text.characters import SCRIPTS
-from pipeline.text.code_lines import code_columns, is_code
+from pipeline.text.code_lines import BLOCK_BEGINS, READ, code_columns, is_code
 
 HANGUL_WEIGHT = 2.5  # Latin letters that carry as much information as one Hangul syllable
 KOREAN = 0.3  # weighted share of Hangul among the letters from which a text counts as Korean
 MIXED = 0.03  # share of Hangul below which a text counts as free of Korean
-UNSPACED = 0.5  # share of kana, Han and Thai letters from which a text counts as written without spaces
+UNSPACED = 0.5  # share of kana, Han, Thai and similar letters from which a text counts as written without spaces
+
+UNMARKED = ("thai", "other_unspaced")  # scripts in which a sentence ends without a mark, or with one of their own
 
 # Over the columns of `characters.count_kinds`.
 HANGUL_SHARE = (
@@ -24,14 +26,20 @@ HANGUL_SHARE = (
 
 
 def detect_code(documents: pl.DataFrame) -> tuple[pl.Series, pl.Series]:
-    """Whether each document (`text`, `lang`) is code, and whether it holds fenced or indented code blocks."""
+    """Whether each document (`text`, `lang`) is code, and whether it holds fenced or indented code blocks.
+
+    Where the language of all documents was found (`lang_found`), which answers the first, only blocks are looked for.
+    """
+    if "lang_found" in documents.columns and documents["lang_found"].all():
+        blocks = documents["text"].str.slice(0, READ).str.contains(BLOCK_BEGINS)
+        return (documents["lang"] == "code").fill_null(False).alias("code"), blocks
     columns = code_columns(documents["text"])
     return columns.select(is_code(documents["lang"]).fill_null(False).alias("code")).to_series(), columns["fenced"]
 
 
 def kinds_of_prose(counts: pl.DataFrame) -> pl.Series:
     """`ko`, `unspaced` or `spaced`, from `characters.count_kinds`."""
-    unspaced = pl.sum_horizontal("kana", "han", "thai") / pl.sum_horizontal(list(SCRIPTS)).clip(1)
+    unspaced = pl.sum_horizontal("kana", "han", *UNMARKED) / pl.sum_horizontal(list(SCRIPTS)).clip(1)
     kind = (
         pl.when(HANGUL_SHARE >= KOREAN)
         .then(pl.lit("ko"))

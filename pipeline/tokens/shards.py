@@ -18,13 +18,14 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from model.files import whole
 from pipeline.context import Inputs, RunContext
 from pipeline.documents.document import source_of
 from pipeline.documents.fragment_tables import TableTask, make_tables
 from pipeline.errors import UserError
 from pipeline.store.artifact import Artifact
 from pipeline.store.draft import Draft
-from pipeline.store.tables import put_in_place, write_table
+from pipeline.store.tables import write_table
 from pipeline.tokens import near_validation
 from pipeline.tokens.encoding import list_series, smallest_unsigned
 from pipeline.tokens.sampling import held_out_fraction, language
@@ -144,21 +145,17 @@ def write_shard(table: pl.DataFrame, groups: list[tuple[int, int]], path: Path) 
         fields.append(pa.field(name, array.type, nullable=False))
         arrays.append(array)
     arrow = pa.table(arrays, schema=pa.schema(fields))
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.parent.mkdir(parents=True, exist_ok=True)
-    with pq.ParquetWriter(
-        temporary,
-        arrow.schema,
-        compression="zstd",
-        compression_level=ZSTD_LEVEL,
-        use_dictionary=["source", "lang", "split"],
-        column_encoding={"tokens.list.element": "BYTE_STREAM_SPLIT"},
-        write_statistics=["tokens.list.element", "length", "bytes"],
-        store_schema=False,
-    ) as writer:
+    how: dict[str, Any] = {
+        "compression": "zstd",
+        "compression_level": ZSTD_LEVEL,
+        "use_dictionary": ["source", "lang", "split"],
+        "column_encoding": {"tokens.list.element": "BYTE_STREAM_SPLIT"},
+        "write_statistics": ["tokens.list.element", "length", "bytes"],
+        "store_schema": False,
+    }
+    with whole(path) as unfinished, pq.ParquetWriter(unfinished, arrow.schema, **how) as writer:
         for start, end in groups:
             writer.write_table(arrow.slice(start, end - start), row_group_size=end - start)
-    put_in_place(temporary, path)
 
 
 def finish(draft: Draft, tokenizer: Artifact, encoding: str, settings: ShardSettings) -> None:

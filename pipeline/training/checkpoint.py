@@ -6,24 +6,33 @@ id of the MLflow run. Tensors are stored as safetensors, the rest as JSON and Pa
 
     checkpoints/step-00000120/{model,optimiser,average}.safetensors, log.parquet, state.json
 
-A checkpoint is written under a temporary name, flushed and renamed, so one with its final name is complete.
+A checkpoint is written under a temporary name, flushed and renamed, so one with its final name is complete. Its state
+has the hash of every file and of itself, and it is used only if they hold: a damaged one gives way to the one before.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
+import xxhash
 
-from pipeline.store.tables import write_whole
+from model.files import flush, write_whole
+from pipeline.store import bytes_check
+from pipeline.store.artifact import canonical
+from pipeline.store.bytes_check import HASH, Damaged
+from pipeline.store.draft import read_record
 
 if TYPE_CHECKING:
     import torch
+
+STATE = "state.json"
+FILES = "files"  # key of the state: size and fast hash of all other files, by name
+ALWAYS = ("model.safetensors", "log.parquet", STATE)  # files of every checkpoint
 
 Tensors = dict[str, "torch.Tensor"]
 
@@ -64,8 +73,11 @@ class Checkpoints:
         for group, members in tensors.items():
             save_file(members, part / f"{group}.safetensors")
         log.write_parquet(part / "log.parquet")
-        write_whole(part / "state.json", json.dumps(state, sort_keys=True))
-        for path in [*part.iterdir(), part]:
+        files = sorted(part.iterdir())
+        hashes = {path.name: {"bytes": path.stat().st_size, HASH: bytes_check.fast_hash(path)} for path in files}
+        known = json.loads(json.dumps({**state, FILES: hashes}))
+        write_whole(part / STATE, canonical({**known, HASH: own_hash(known)}))
+        for path in [*files, part]:
             flush(path)
         if place.exists():  # the same step, saved before its validation
             earlier = place.with_suffix(".earlier.part")
@@ -107,13 +119,36 @@ class Checkpoints:
     def tracking_run(directory: Path) -> str | None:
         """Id of the MLflow run of the newest checkpoint in `directory`; None if there is no checkpoint."""
         places = sorted(path for path in directory.glob("step-*") if path.suffix != ".part")
-        return read_state(places[-1])["tracking"] if places else None
+        states = (read_record(place / STATE) for place in reversed(places))
+        return next((state["tracking"] for state in states if state and "tracking" in state), None)
 
     def best(self) -> Path | None:
         """The checkpoint with the lowest validation loss; of equal ones, the earliest."""
         losses = [(read_state(place).get("validation_loss"), place) for place in self.all()]
         validated = [(loss, place) for loss, place in losses if loss is not None]
         return min(validated)[1] if validated else None
+
+    def drop_damaged(self, select_best: bool) -> list[str]:
+        """Delete checkpoints that are damaged, so that the run goes on from one before them; returns what to log.
+
+        select_best: whether the run ends with the best checkpoint. Then the run goes back to before all that are
+        damaged, since one of them may have been the best. Raises Damaged if no checkpoint is left to go on from.
+        """
+        places = self.all()
+        damaged = {place: wrong for place in places if (wrong := problem(place))}
+        if not damaged:
+            return []
+        intact = [place for place in places if place not in damaged and not (select_best and place > min(damaged))]
+        told = [f"the checkpoint {place.name} is damaged ({wrong})" for place, wrong in damaged.items()]
+        if not intact:
+            raise Damaged(
+                f"In {self.directory}, {', and '.join(told)}, and there is none before to go on from: delete that "
+                "folder, and the same command trains from the start."
+            )
+        for place in reversed(places):
+            if place in damaged or place > intact[-1]:
+                shutil.rmtree(place)
+        return told
 
     def drop_after(self, step: int) -> None:
         """Remove checkpoints later than `step`, but never the first one, so that there is one to roll back to."""
@@ -136,7 +171,36 @@ class Checkpoints:
 
 
 def read_state(place: Path) -> dict[str, Any]:
-    return json.loads((place / "state.json").read_text())
+    return json.loads((place / STATE).read_text())
+
+
+def problem(place: Path) -> str | None:
+    """What is wrong with a checkpoint, in words; None if every file has its hash.
+
+    A checkpoint of an older version has no hashes, so nobody can tell; `SLM_CHECK=off` takes it as it is.
+    """
+    missing = [name for name in ALWAYS if not (place / name).exists()]
+    if missing:
+        return f"{missing[0]} is missing"
+    if not bytes_check.enabled():
+        return None
+    state = read_record(place / STATE)
+    if state is None or state.pop(HASH, None) != own_hash(state):
+        return f"{STATE} {bytes_check.CHANGED}"
+    wrong = ((name, bytes_check.problem(place / name, entry)) for name, entry in state[FILES].items())
+    return next((f"{name} {found}" for name, found in wrong if found), None)
+
+
+def own_hash(state: dict[str, Any]) -> str:
+    """The hash of a state without its own."""
+    return xxhash.xxh3_128_hexdigest(canonical(state).encode())
+
+
+def refuse_damaged(place: Path) -> None:
+    """Raises Damaged if the checkpoint is not what was written."""
+    wrong = problem(place)
+    if wrong:
+        raise Damaged(f"The checkpoint {place} is damaged ({wrong}): run the same command again.")
 
 
 def read_tensors(place: Path, group: str) -> Tensors:
@@ -161,11 +225,3 @@ def log_table(rows: list[dict[str, Any]]) -> pl.DataFrame:
     """The log of a run, one row per step: the columns of every run, then those of its objective."""
     further = sorted({name for row in rows for name in row} - LOG_COLUMNS.keys())
     return pl.DataFrame(rows, schema={**LOG_COLUMNS, **dict.fromkeys(further, pl.Float64)})
-
-
-def flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -191,6 +191,11 @@ def gathered(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
 
 
+def own_part(tensor: torch.Tensor) -> torch.Tensor:
+    """What this rank holds of a tensor: all of it, unless it is sharded."""
+    return tensor.to_local() if hasattr(tensor, "to_local") else tensor
+
+
 def sharded_like(tensor: torch.Tensor, pattern: torch.Tensor) -> torch.Tensor:
     """A full tensor, sharded and placed like `pattern`."""
     if hasattr(tensor, "full_tensor"):

@@ -22,7 +22,7 @@ import torch
 
 from model.allocator import kept_memory
 from pipeline.errors import UserError
-from pipeline.training import checkpoint, distributed, machine, schedule
+from pipeline.training import checkpoint, distributed, machine, schedule, transfer
 from pipeline.training.checkpoint import Checkpoints
 from pipeline.training.objectives.objective import (
     LossModule,
@@ -30,7 +30,6 @@ from pipeline.training.objectives.objective import (
     Prefetcher,
     TrainingResult,
     micro_batch_seed,
-    to_device,
 )
 from pipeline.training.optimiser import Optimiser
 from pipeline.training.reporting import Reporter, RunOptions
@@ -89,7 +88,6 @@ class Loop:
         self.objective, self.settings, self.ranks, self.device, self.seed = objective, settings, ranks, device, seed
         self.run, self.log = options.run, options.log
         self.precision = options.precision
-        machine.make_deterministic(device)
         if hasattr(model, "gradient_checkpointing"):
             model.gradient_checkpointing = settings.activation_checkpointing  # type: ignore[assignment]
         self.sharded = options.sharded and ranks.world > 1
@@ -102,12 +100,12 @@ class Loop:
         self.forward: torch.nn.Module = LossModule(model, objective.loss)
         if ranks.world > 1 and not self.sharded:
             self.forward = torch.nn.parallel.DistributedDataParallel(
-                self.forward, broadcast_buffers=False, gradient_as_bucket_view=True
+                self.forward, forward_sync_buffers=False, gradient_as_bucket_view=True
             )
-        flops = objective.flops_per_token * objective.step_tokens * objective.steps
-        if machine.worth_compiling(settings.compile, device, flops):
-            self.log("compiling the network; this takes about a minute")
-            self.forward = torch.compile(self.forward, dynamic=False)  # type: ignore[assignment]
+        if machine.worth_compiling(settings.compile, device, objective.flops / objective.shapes):
+            times = f", {objective.shapes} times, when batches have another length" if objective.shapes > 1 else ""
+            self.log(f"compiling the network; this takes about a minute{times}")
+            self.forward = machine.compiled(self.forward)
         self.clock = Clock()
         self.reporter = Reporter(objective, self.clock, Peak(device, self.precision, ranks.world), options)
 
@@ -117,7 +115,7 @@ class Loop:
         self.rollbacks = 0
         self.figures: dict[str, float] = {}
         self.stop_requested: Callable[[], bool] = lambda: False
-        self.data = Prefetcher(objective)
+        self.data = Prefetcher(objective, device)
         self.checkpoints = Checkpoints(options.directory, settings.keep_checkpoints) if ranks.first else None
         self.saved_at = -1
         self.saved_time = time.monotonic()
@@ -125,6 +123,8 @@ class Loop:
     # -- the run -------------------------------------------------------------------------------------------------------
 
     def run_to_end(self) -> TrainingResult:
+        for line in self.ranks.agreed(self._drop_damaged):
+            self.log(line)
         self._resume()
         if self.step == 0:
             self._save()  # the state to roll back to if training diverges before the first checkpoint
@@ -166,54 +166,62 @@ class Loop:
             self.step += 1
             return
         with self.clock.waiting():
-            batches = self.data.take(step)
-        (units,) = self.ranks.total(sum(objective.units(batch) for batch in batches))
+            batches, own_units = self.data.take(step)
+        (units,) = self.ranks.total(own_units)
         self.model.train()
         self.optimiser.zero_grad()
-        sums: dict[str, float] = {}
-        loss_sum = 0.0
+        figures: dict[str, list[torch.Tensor]] = {"loss": []}
         for micro, batch in enumerate(batches):
             if self._should_stop():
                 self._stop()  # the partial gradient is dropped; the resumed run repeats the step
             torch.manual_seed(micro_batch_seed(self.seed, step, micro, self.ranks.rank))
             with self._synchronised(micro == len(batches) - 1):
                 with machine.autocast(self.device, self.precision):
-                    loss, further = self.forward(to_device(batch, self.device))
+                    loss, further = self.forward(transfer.to_device(batch, self.device))
                 # Ranks average their gradients, so each scales its share of the global mean by their number.
                 loss = loss * (self.ranks.world / max(units, 1.0))
                 (self.scaler.scale(loss) if self.scaler else loss).backward()
-            loss_sum += loss.item() / self.ranks.world
+            figures["loss"].append(loss.detach().double() / self.ranks.world)
             for name, value in further.items():
-                sums[name] = sums.get(name, 0.0) + float(value)
-        totals = self.ranks.total(loss_sum, *sums.values())
-        loss_mean = totals[0]
-        if self.scaler:
-            for part in self.optimiser.parts:
-                self.scaler.unscale_(part)
-        largest = settings.clip or math.inf
-        norm = float(distributed.gathered(torch.nn.utils.clip_grad_norm_(self.model.parameters(), largest)))
+                figures.setdefault(name, []).append(value)
+        figures["grad_norm"] = [self._clip()]
+        arrive = transfer.fetch(figures)
+        share = schedule.factor(step, objective.steps, settings)
+        self._update(share)  # while the figures arrive: after a divergence the checkpoint undoes it
+        sums = arrive()
+        norm = sums.pop("grad_norm")
+        totals = dict(zip(sums, self.ranks.total(*sums.values())))
+        loss_mean = totals.pop("loss")
         divergence = self._divergence(loss_mean, norm)
         if divergence and self._roll_back(*divergence):
             return
-        share = schedule.factor(step, objective.steps, settings)
+        self._log_step(
+            loss=loss_mean,
+            grad_norm=norm if math.isfinite(norm) else None,
+            learning_rate=self.optimiser.learning_rate * share,
+            skipped=False,
+            **{name: total / max(units, 1.0) for name, total in totals.items()},
+        )
+        self.step += 1
+
+    def _clip(self) -> torch.Tensor:
+        """Limit the length of the gradient; returns what it was."""
+        if self.scaler:
+            for part in self.optimiser.parts:
+                self.scaler.unscale_(part)
+        largest = self.settings.clip or math.inf
+        return distributed.gathered(torch.nn.utils.clip_grad_norm_(self.model.parameters(), largest))
+
+    def _update(self, share: float) -> None:
+        """Update the weights, at `share` of the highest learning rate, and their running average."""
         self.optimiser.step(share, self.scaler)
         if self.scaler:
             self.scaler.update()
         if self.average:
-            updates = step + 1 - sum(skipped < step for skipped in self.skipped)  # with this one
-            decay = schedule.average_decay(updates, settings.ema)
+            updates = self.step + 1 - sum(skipped < self.step for skipped in self.skipped)  # with this one
+            decay = schedule.average_decay(updates, self.settings.ema)
             averages = list(self.average.values())
             torch._foreach_lerp_(averages, [p.detach() for p in self.model.parameters()], 1 - decay)
-        further_means = {name: value / max(units, 1.0) for name, value in zip(sums, totals[1:])}
-        rate = self.optimiser.learning_rate * share
-        self._log_step(
-            loss=loss_mean,
-            grad_norm=norm if math.isfinite(norm) else None,
-            learning_rate=rate,
-            skipped=False,
-            **further_means,
-        )
-        self.step += 1
 
     def _synchronised(self, last: bool) -> Any:
         """Ranks exchange gradients once per step, in the last micro-batch."""
@@ -263,7 +271,7 @@ class Loop:
         """Figures over the first `count` validation batches, shared between the ranks; None if a stop was requested."""
         objective = self.objective
         assert objective.measure is not None and objective.summary is not None
-        sums: dict[str, float] = {}
+        figures: dict[str, list[torch.Tensor | float]] = {}
         self.model.eval()
         with self.clock.paused(), torch.no_grad():
             for start in range(0, count, self.ranks.world):
@@ -275,7 +283,8 @@ class Loop:
                 with machine.autocast(self.device, self.precision):
                     batch_sums = objective.measure(self.model, min(index, count - 1))
                 for name, value in batch_sums.items():
-                    sums[name] = sums.get(name, 0.0) + (value if index < count else 0.0)
+                    figures.setdefault(name, []).append(value if index < count else 0.0)
+            sums = transfer.fetch(figures)()
         names = sorted(sums)
         return objective.summary(dict(zip(names, self.ranks.total(*(sums[name] for name in names)))))
 
@@ -342,8 +351,8 @@ class Loop:
 
     def _finite(self) -> bool:
         """Whether all weights are finite, on every rank."""
-        finite = all(bool(torch.isfinite(p).all()) for p in self.model.parameters())
-        return self.ranks.total(float(not finite))[0] == 0
+        finite = torch.stack([torch.isfinite(distributed.own_part(p)).all() for p in self.model.parameters()])
+        return self.ranks.total(float(not finite.all()))[0] == 0
 
     def _roll_back(self, why: str, spike: bool = False, back: int = 0) -> bool:
         """Return to the last checkpoint and skip this batch (or the one `back` steps earlier) from now on.
@@ -411,10 +420,24 @@ class Loop:
         }
         self.checkpoints.save(self.step, tensors, self.rows, state)
 
+    def _drop_damaged(self) -> list[str]:
+        return self.checkpoints.drop_damaged(self.settings.select == "best") if self.checkpoints else []
+
+    def _state(self, place: Path | None) -> dict[str, Any] | None:
+        """The state of a checkpoint that is intact, on every rank; None if there is no checkpoint. Raises Damaged."""
+
+        def read() -> dict[str, Any] | None:
+            if place is None:
+                return None
+            checkpoint.refuse_damaged(place)
+            return checkpoint.read_state(place)
+
+        return self.ranks.agreed(read)
+
     def _resume(self) -> None:
         """Load the newest checkpoint, if there is one."""
         place = self.checkpoints.latest() if self.checkpoints else None
-        state = self.ranks.broadcast(checkpoint.read_state(place) if place else None)
+        state = self._state(place)
         if state is None:
             return
         self._restore(place, state)
@@ -446,7 +469,7 @@ class Loop:
         if self.checkpoints:
             self.checkpoints.wait()
         place = self.checkpoints.best() if self.checkpoints else None
-        state = self.ranks.broadcast(checkpoint.read_state(place) if place else None)
+        state = self._state(place)
         if state is None or state["step"] == self.step:
             return
         self._restore(place, state)

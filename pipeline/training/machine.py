@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from model.config import ModelConfig
@@ -129,14 +130,42 @@ def worth_compiling(setting: str, device: str, flops: float) -> bool:
     return flops > 1.5e14 and shutil.which("g++") is not None
 
 
-def make_deterministic(device: str) -> None:
-    """Use deterministic kernels. CPU kernels are deterministic anyway."""
+def compiled(network: torch.nn.Module) -> torch.nn.Module:
+    """The network, compiled for each shape that it is given."""
+    import warnings
+
     import torch
 
-    if device.startswith("cuda"):
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(True, warn_only=True)
-        torch.backends.cudnn.benchmark = False
+    # Said in every compiled run on a GPU. What is multiplied in fp32 is meant to be, and autocast multiplies the rest.
+    warnings.filterwarnings("ignore", message="TensorFloat32 tensor cores")
+    return torch.compile(network, dynamic=False)  # type: ignore[return-value]
+
+
+@contextmanager
+def deterministic(device: str) -> Iterator[None]:
+    """Within it, kernels are deterministic. Those of a CPU are anyway.
+
+    Strictly: with `warn_only`, torch's fused attention kernels warn in each run and compute their gradients in any
+    order. Nothing in a training lacks a deterministic kernel. In this mode torch also fills every `torch.empty`, to
+    show reads of memory that nothing was written to; that is a pass over memory for each, so it is switched off.
+    """
+    import torch
+    import torch.utils.deterministic
+
+    if not device.startswith("cuda"):
+        yield
+        return
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    settings: Any = torch.utils.deterministic
+    filled, enabled = settings.fill_uninitialized_memory, torch.are_deterministic_algorithms_enabled()
+    warned = torch.is_deterministic_algorithms_warn_only_enabled()
+    settings.fill_uninitialized_memory = False
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:  # code of one's own, a measure perhaps, may need other kernels
+        torch.use_deterministic_algorithms(enabled, warn_only=warned)
+        settings.fill_uninitialized_memory = filled
 
 
 def peak_flops(device: str, precision: str) -> float:

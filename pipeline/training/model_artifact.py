@@ -23,13 +23,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from model.config import ModelConfig
+from model.files import whole
 from pipeline import tracking
 from pipeline.context import RunContext
 from pipeline.errors import UserError
 from pipeline.store import made_on as noted
 from pipeline.store.artifact import MANIFEST, Artifact
 from pipeline.store.draft import Draft
-from pipeline.store.tables import put_in_place, write_table, write_whole
+from pipeline.store.tables import write_table, write_whole
 from pipeline.tokens.tokenizer import ABOUT
 from pipeline.training import distributed, machine
 from pipeline.training.checkpoint import Checkpoints, log_table
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
 
 CHECKPOINTS = "checkpoints"
 ADAPTER = "adapter"  # folder of the low-rank additions
-FINISHED = "validation.json"  # written last: a draft that contains it is fully trained
+FINISHED = "validation.json"
 MODEL_FILES = ("model.safetensors", "config.json", "log.parquet", "samples.txt", FINISHED, MANIFEST)
 
 
@@ -108,7 +109,10 @@ def make_on_all_ranks(
     Ranks other than the first write into a temporary directory, which is discarded. What one rank refuses while it
     prepares, all refuse with the same sentence.
     """
-    with distributed.process_group(machine.choose_device(context.device)) as (ranks, device):
+    with (
+        distributed.process_group(machine.choose_device(context.device)) as (ranks, device),
+        machine.deterministic(device),
+    ):
 
         def train(draft: Draft) -> None:
             process = TrainingProcess(context, draft, ranks, device)
@@ -122,10 +126,11 @@ def make_on_all_ranks(
         asked = []
 
         def build(draft: Draft) -> None:
-            if not draft.path(FINISHED).exists():
+            def work() -> None:
                 asked.append(ranks.agreed(lambda: True))
                 train(draft)
-            shutil.rmtree(draft.directory / CHECKPOINTS, ignore_errors=True)
+
+            draft.once("training", work, scratch=CHECKPOINTS)
 
         try:
             artifact = context.store.make(asset, build=build, log=context.log, **identity)
@@ -232,7 +237,7 @@ def gathered_network(network: Any, new_network: Callable[[], Any]) -> Any:
 def write_model(
     draft: Draft, network: Any, training: Training, result: TrainingResult, run: tracking.AnyRun | None
 ) -> None:
-    """Write the artifact's files; the last one marks the draft as complete."""
+    """Write the artifact's files, and note its facts and timings in the draft."""
     from model import export
 
     sample = training.objective.sample
@@ -262,7 +267,5 @@ def copy_tokenizer(base: Artifact, draft: Draft) -> None:
     for name in base.manifest["files"]:
         if name in MODEL_FILES or name.endswith(".parquet") or name.startswith(f"{ADAPTER}/"):
             continue
-        target = draft.path(name)
-        temporary = target.with_name(target.name + ".tmp")
-        shutil.copyfile(base.file(name), temporary)
-        put_in_place(temporary, target)
+        with whole(draft.path(name)) as unfinished:
+            shutil.copyfile(base.file(name), unfinished)

@@ -27,18 +27,26 @@ class Muon(torch.optim.Muon):
     """
 
     multiplies_in: torch.dtype = torch.float32  # the number format of its rounds of multiplications
+    # A loss scaler (fp16) then leaves it to `step` to skip an update: in `found_inf`, on the device, it says whether a
+    # gradient overflowed. Otherwise it would wait for the device in each step, to skip the call of `step`.
+    _step_supports_amp_scaling = True
+    found_inf: Tensor | None = None
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
         """Update the weights by the orthogonalised Nesterov momentum of their gradients."""
+        overflow = self.found_inf
         for group in self.param_groups:
             for weights in batched_by_shape([weight for weight in group["params"] if weight.grad is not None]):
                 dtype = self.multiplies_in
                 updates = orthogonal(
                     torch.stack([self.nesterov(weight, group["momentum"]).to(dtype) for weight in weights])
                 )
+                kept: float | Tensor = 1 - group["lr"] * group["weight_decay"]
+                if overflow is not None:
+                    kept, updates = torch.where(overflow > 0, 1.0, kept), torch.where(overflow > 0, 0.0, updates)
                 for weight, update in zip(weights, updates, strict=True):
-                    weight.mul_(1 - group["lr"] * group["weight_decay"])
+                    weight.mul_(kept)
                     weight.add_(update, alpha=-group["lr"] * 0.2 * math.sqrt(max(weight.shape)))
 
     def nesterov(self, weight: Tensor, decay: float) -> Tensor:
@@ -47,8 +55,11 @@ class Muon(torch.optim.Muon):
         state = self.state[weight]
         if not state:
             state["momentum_buffer"] = torch.zeros_like(weight.grad)
-        momentum = state["momentum_buffer"].lerp_(weight.grad, 1 - decay)
-        return weight.grad.lerp(momentum, decay)
+        momentum, grad = state["momentum_buffer"], weight.grad
+        if self.found_inf is not None:
+            grad = torch.where(self.found_inf > 0, momentum, grad)  # which leaves the momentum as it is
+        momentum.lerp_(grad, 1 - decay)
+        return grad.lerp(momentum, decay)
 
 
 def batched_by_shape(weights: list[Tensor]) -> list[list[Tensor]]:

@@ -94,21 +94,23 @@ class Validation:
             for count, part in ((self.early_batches, early), (self.total_batches, ordered))
         }
 
-    def measure(self, model: torch.nn.Module, index: int) -> dict[str, float]:
+    def measure(self, model: torch.nn.Module, index: int) -> dict[str, torch.Tensor | float]:
         """Nats and targets of one batch under the name of its source; 0 under all others."""
         import torch
 
+        from pipeline.training import transfer
+
         rows = self.batches[index]
-        device = next(model.parameters()).device
+        device = str(next(model.parameters()).device)
         tokens, targets, documents = (torch.from_numpy(a) for a in (rows.tokens, rows.targets, rows.documents))
         if self._mask is not None:
             within = targets != IGNORED
             tokens, targets = self._mask(tokens, -1 - index)
             targets = torch.where(within, targets, IGNORED)
-        tokens, targets, documents = tokens.to(device), targets.to(device), documents.to(device)
-        nats, count = model(tokens, targets, documents=documents)
+        batch = transfer.send({"tokens": tokens, "targets": targets, "documents": documents}, device)
+        nats, count = model(batch["tokens"], batch["targets"], documents=batch["documents"])
         sums = {f"{what}/{source}": 0.0 for what in ("nats", "targets") for source in self.sources} | {"batches": 1.0}
-        return {**sums, f"nats/{rows.source}": float(nats), f"targets/{rows.source}": float(count)}
+        return {**sums, f"nats/{rows.source}": nats, f"targets/{rows.source}": count}
 
     def summary(self, sums: dict[str, float]) -> dict[str, float]:
         """Mean loss, perplexity and bits per byte, and bits per byte by source."""

@@ -85,8 +85,9 @@ def test_a_page_is_drawn_again_when_the_code_that_draws_it_changed(site, monkeyp
     assert len(drawn) == 2 * once and again["drawn by"].value == "other"
 
 
-def test_removals_are_checked_in_every_run(site):
+def test_removals_are_checked_in_every_run(site, monkeypatch):
     run, store = site
+    monkeypatch.setenv("SLM_CHECK", "off")  # else the changed table is refused before anything looks at its rows
     run()
     run()
     made = store.require("duplicate_decisions")

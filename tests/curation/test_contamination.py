@@ -14,7 +14,9 @@ from pipeline.curation import contamination
 from pipeline.curation.curated import apply_edits
 from pipeline.curation.evaluation_items import Item, index_of, items_of, tokens_of
 from pipeline.errors import UserError
+from pipeline.graph import Project
 from pipeline.ingest.records import Reading
+from pipeline.recipe import parse
 from pipeline.store.artifact import RUN_SPECIFIC
 from pipeline.store.store import Store
 from pipeline.store.tables import write_table
@@ -206,7 +208,7 @@ TEXTS = [
 
 
 def test_a_document_goes_for_the_item_that_it_holds_most_of(tmp_path):
-    made, table = decide(tmp_path, TEXTS)
+    made, table = decide(tmp_path, TEXTS, action="document")
     assert [table[str(n)]["keep"] for n in range(5)] == [False, True, False, False, True]
     row = table["0"]
     assert (row["reason"], row["item_set"], row["item_id"], row["share"], row["items"]) == (
@@ -223,8 +225,8 @@ def test_a_document_goes_for_the_item_that_it_holds_most_of(tmp_path):
     assert set(made.counts["removed"]) == set(contamination.REASONS)
 
 
-def test_the_span_goes_alone_if_asked(tmp_path):
-    made, table = decide(tmp_path, TEXTS, action="span")
+def test_the_span_goes_alone_if_nothing_else_is_asked(tmp_path):
+    made, table = decide(tmp_path, TEXTS)
     assert made.counts["removed"] == {} and made.counts["edits"] == {"evaluation_item": 4}
     row = table["2"]
     left = apply_edits(pl.Series([row["text"]]), pl.DataFrame(row["edits"]).with_columns(row=pl.lit(0)))[0]
@@ -232,15 +234,59 @@ def test_the_span_goes_alone_if_asked(tmp_path):
 
 
 def test_a_share_can_be_asked_for(tmp_path):
-    _made, table = decide(tmp_path, TEXTS, min_share=0.5)
+    _made, table = decide(tmp_path, TEXTS, min_share=0.5, action="document")
     assert [table[str(n)]["keep"] for n in range(5)] == [False, True, False, True, True]
 
 
 def test_what_is_held_back_from_fine_tuning_is_looked_for_too(tmp_path):
-    _, table = decide(tmp_path, TEXTS, held=[SHORT])
+    _, table = decide(tmp_path, TEXTS, held=[SHORT], action="document")
     assert (table["4"]["keep"], table["4"]["item_set"], table["4"]["item_id"]) == (False, "held_back", "h0")
     _, table = decide(tmp_path, TEXTS, name="off", held=[SHORT], held_back=False)
     assert table["4"]["keep"]
+
+
+def test_a_program_that_its_cut_would_break_goes_and_another_one_is_cut(tmp_path):
+    comment = f"import os\n\n# {QUESTION}\nprint(os.name)\n"
+    broken = f"import os\n\nvalue = [\n    {', '.join(QUESTION.rstrip('?').replace(',', '').split())}\n]\n"
+    broken = broken.replace("[", "first(").replace("]", ", last)")
+    other = 'int main() {\n    puts("' + QUESTION + '");\n}\n'
+    store = Store(tmp_path / "programs", "r")
+    rows = [{"text": text, "source_id": str(n), "lang": "code"} for n, text in enumerate((comment, broken, other))]
+    raw = raw_documents(store, rows, 1)
+    (tmp_path / "items.jsonl").write_text(json.dumps({"id": "q1", "text": QUESTION}))
+    sets = ({"name": "set", "path": str(tmp_path / "items.jsonl"), "id": "id"},)
+    table = outcome(raw, contamination.make(context(store), after(raw), contamination.Settings(sets=sets)))
+    assert [(row["keep"], bool(row["edits"])) for _, row in sorted(table.items())] == [
+        (True, True), (False, False), (False, False)
+    ]  # fmt: skip
+
+
+def test_runs_of_numbers_and_of_one_word_are_no_items():
+    numbers = ", ".join(map(str, range(40)))
+    texts = [
+        f"assert sort_numbers([{numbers}]) == [{numbers}]",
+        "assert " + " == ".join(["value"] * 60),
+        " ".join(["never"] * 40),
+        "0 1 2 3 4 5 6 7 8 9 10 11",
+    ]
+    index = index_of([Item("set", str(number), [text]) for number, text in enumerate(texts)])
+    assert index.items["grams"].to_list() == [0, 0, 0, 0]
+    innocent = pl.Series([f"values = [{numbers}]\n", " ".join(["never"] * 100)])
+    assert contamination.find(innocent, index).is_empty()
+    told = index_of([Item("set", "0", ["def the_sum(of, some, values): return sum(value for value in values) " * 2])])
+    assert told.items["grams"][0] > 0
+
+
+def test_bundled_conversations_are_searched_for_only_where_fine_tuning_is_asked_for():
+    base = "name: r\nsources: [{name: s, kind: files, path: 'x/*.txt'}]\n"
+    for more, searched in (
+        ("", False),
+        ("sft: {epochs: 1}\n", True),
+        ("instructions: {held_back: 0.1}\n", True),
+        ("curation: {contamination: {held_back: true}}\n", True),
+    ):
+        nodes = Project(parse(base + more), Store("nowhere", "r")).nodes
+        assert ("instruction_data" in nodes["contamination_decisions"].inputs) is searched
 
 
 def test_the_report_says_which_items_are_in_the_text(tmp_path):
@@ -272,7 +318,7 @@ def test_fragments_and_history_change_nothing_and_the_path_of_a_set_is_not_in_it
 
 
 def test_another_action_reads_no_text(tmp_path, monkeypatch):
-    decide(tmp_path, TEXTS)
+    decide(tmp_path, TEXTS, action="document")
     monkeypatch.setattr(contamination, "find", lambda *_: pytest.fail("the text was read again"))
     made, _ = decide(tmp_path, TEXTS, action="span", min_share=0.9)
     assert made.counts["edits"] == {"evaluation_item": 3}

@@ -10,6 +10,7 @@ import pytest
 
 from pipeline.curation.filters import heuristics
 from pipeline.curation.filters.gopher_repetition import DUPLICATE, TOP, occurred_before, repetition_columns
+from pipeline.curation.rules import decided_by
 from pipeline.text.code_lines import without_blocks
 from pipeline.text.prose import prose_of
 from pipeline.text.segments import lines, paragraphs, words
@@ -72,7 +73,7 @@ TRIPS = {
 
 @pytest.mark.parametrize("reason", TRIPS)
 def test_each_reason_is_given_by_a_text_that_breaks_that_rule(reason):
-    assert reasons(heuristics, frame(TRIPS[reason])) == [reason]
+    assert reasons(heuristics, frame(TRIPS[reason], lang="en")) == [reason]
 
 
 def test_the_bracket_rule_is_off_and_can_be_switched_on():
@@ -110,6 +111,22 @@ def test_kinds_and_null_columns():
     assert found["kind"].to_list() == ["spaced", "ko", "code", "unspaced"]
     assert found["dup_5"].is_null().to_list() == [False, False, True, False]
     assert found["alnum"].is_null().to_list() == [True, True, False, True]
+
+
+def test_the_forms_of_a_reference_may_repeat_and_spun_text_may_not():
+    entries = "\n".join(
+        f"## {a.title()}\nRegisters {a} {c} to be called after it has been {b}.\n"
+        f"It is about {b} and what {c} {a} {b} does with {c} and {a}."
+        for a, b, c in zip(made(0, 30), made(100, 30), made(200, 30), strict=True)
+    )
+    spun = " ".join(entries.replace("#", "").split())
+    chosen = heuristics.Settings()
+    signals = heuristics.signals(frame(entries, spun, lang="en"), chosen, {})
+    assert signals["dup_5"].is_between(0.15, 0.35).all() and signals["lines"].to_list() == [90, 1]
+    rule = [rule for rule in heuristics.RULES if rule.name == "gopher_dup_ngrams"]
+    assert decided_by(signals, rule, chosen)["keep"].to_list() == [True, False]
+    strict = heuristics.Settings(repetition={"duplicate_entries": heuristics.Repetition().duplicate})
+    assert decided_by(signals, rule, strict)["keep"].to_list() == [False, False]
 
 
 def test_korean_is_held_to_korean_endings():

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from pipeline.curation.filters import learning_sample, perplexity
-from pipeline.curation.filters.model_text import as_words, fold_of, model_input
+from pipeline.curation.filters.model_text import UNIT, as_units, as_words, fold_of, in_another_order, model_input
 from pipeline.documents.execution import ExecutionSettings
 from pipeline.documents.view import Documents
 from pipeline.errors import UserError
@@ -87,6 +87,30 @@ def test_garbled_text_is_removed_and_text_like_the_reference_stays(model):
     assert judge(model, *texts) == [None, None, "high_perplexity", "high_perplexity", "high_perplexity"]
 
 
+def shuffled(text: str) -> str:
+    words = text.split()
+    DRAW.shuffle(words)
+    return " ".join(words)
+
+
+def test_shuffled_words_and_menus_are_removed_though_every_word_is_common(model):
+    menu = " ".join(DRAW.choice(NOUNS).title() for _ in range(120))
+    menu_ko = " ".join(DRAW.choice(목적어 + 주어) for _ in range(120))
+    for text in (shuffled(english(40)), shuffled(korean(40)), menu, menu_ko):
+        assert judge(model, text, max_deviation=1000, max_deviation_ko=1000) == ["no_word_order"]
+
+
+def test_another_order_has_the_same_words_and_depends_on_the_id_alone():
+    texts = as_units(pl.Series(["one two, three four five six. seven", "", "alone", "a b", "한국어 문장, 둘"]))
+    ids = pl.Series([f"{n:032x}" for n in (1, 2, 3, 4, 5)])
+    moved = in_another_order(texts, ids)
+    assert [sorted(text.split(UNIT)) for text in moved] == [sorted(text.split(UNIT)) for text in texts]
+    assert moved[0] != texts[0] and " two , " in f" {moved[0].replace(UNIT, ' ')} "
+    for place in range(5):
+        assert in_another_order(texts[place : place + 1], ids[place : place + 1])[0] == moved[place]
+    assert in_another_order(texts[:1], ids[1:2])[0] != moved[0]
+
+
 def test_clean_text_loses_nothing(model):
     assert judge(model, *TEXTS) == [None] * len(TEXTS)
 
@@ -94,8 +118,10 @@ def test_clean_text_loses_nothing(model):
 def test_bounds_are_thresholds(model):
     signals = perplexity.signals(frame(garbled(english())), perplexity.Settings(), {"perplexity_model": model})
     assert perplexity.STAGE.signal_settings == ()
-    assert perplexity.decide(signals, perplexity.Settings(max_deviation=1000))["keep"].item()
-    assert perplexity.decide(signals, perplexity.Settings(max_percentile=100))["keep"].item()
+    assert perplexity.decide(signals, perplexity.Settings(max_deviation=1000, min_order=0))["keep"].item()
+    assert perplexity.decide(signals, perplexity.Settings(max_percentile=100, min_order=0))["keep"].item()
+    order = perplexity.decide(signals, perplexity.Settings(max_deviation=1000))
+    assert order["reason"].item() == "no_word_order"
     assert signals["percentile"].item() == 100 and signals["deviation"].item() > 5
     assert perplexity.decide(signals, perplexity.Settings())["score"].item() == pytest.approx(
         signals["perplexity"].item()

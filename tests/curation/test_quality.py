@@ -150,7 +150,7 @@ def test_only_examples_are_learned_from_again(tmp_path):
     """A sampled document that is not an example changes only the ranks; an example changes only one classifier."""
     *bullets, other = ["\n".join(f"- {offer(9)[:-1]}" for _ in range(14)) for _ in range(41)]
     neither = [" ".join(DRAW.choice(OFFERS) for _ in range(60)) + "." for _ in range(5)]
-    documents = frame(*GOOD["text"], *bullets, *neither)
+    documents = frame(*GOOD["text"], *bullets, *neither, lang="en")
 
     def files(texts: pl.DataFrame) -> dict[str, str]:
         made = learned(quality, tmp_path, quality.Settings(**SMALL), s=texts)

@@ -28,7 +28,9 @@ SIGNALS = {  # the columns of each filter's table of signals
     module: module.signals(frame(ENGLISH, KOREAN, PYTHON), module.Settings(), {}).schema
     for module in (language, keywords, heuristics)
 } | {
-    perplexity: pl.Schema(dict.fromkeys(("perplexity", "percentile", "deviation"), pl.Float32)),
+    perplexity: pl.Schema(
+        {**dict.fromkeys(("perplexity", "percentile", "deviation", "order"), pl.Float32), "kind": pl.String}
+    ),
     quality: pl.Schema(dict.fromkeys(("quality", "rank"), pl.Float32)),
 }
 DECLARED = declared_by(Curation())
@@ -136,7 +138,7 @@ def test_a_limit_cuts_on_its_side_and_in_the_precision_of_its_column(module, lim
 def broken_by(module, reason: str, text: str, **settings) -> bool:
     """Whether a text breaks one rule, whatever other rules say."""
     chosen = module.Settings(**settings)
-    signals = module.signals(frame(text), chosen, {})
+    signals = module.signals(frame(text, lang="en"), chosen, {})
     rules = [rule for rule in module.RULES if rule.name == reason]
     return decided_by(signals, rules, chosen)["reason"].item() == reason
 

@@ -6,14 +6,16 @@ import hashlib
 import os
 import threading
 import time
+import urllib.error
 from collections import Counter
 from collections.abc import Iterator
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from pipeline.errors import UserError
-from pipeline.ingest import http
+from pipeline.ingest import addresses, http
 from pipeline.ingest.records import Unreachable
 from pipeline.ingest.source import Source, parse_source
 
@@ -123,7 +125,14 @@ class Handler(BaseHTTPRequestHandler):
             data = b"X" + data[1:]
         if how == "always-corrupt":
             data = b"X" + data[1:]
-        self.wfile.write(data[:length])
+        for start in range(0, len(data) if how == "trickles" else 0, 100):
+            try:
+                self.wfile.write(data[start : start + 100])
+            except OSError:
+                return
+            time.sleep(0.01)
+        if how != "trickles":
+            self.wfile.write(data[:length])
 
 
 @pytest.fixture
@@ -229,10 +238,10 @@ def test_numbered_addresses_are_several_files_fetched_at_once(server, read) -> N
 
 
 def test_numbered_addresses() -> None:
-    assert http.spelled_out("x-{08..10}-of-{1..2}.gz") == [
+    assert addresses.spelled_out("x-{08..10}-of-{1..2}.gz") == [
         "x-08-of-1.gz", "x-08-of-2.gz", "x-09-of-1.gz", "x-09-of-2.gz", "x-10-of-1.gz", "x-10-of-2.gz",
     ]  # fmt: skip
-    assert http.spelled_out("plain") == ["plain"]
+    assert addresses.spelled_out("plain") == ["plain"]
 
 
 @pytest.mark.parametrize("how", ["good", "no-head"])
@@ -318,3 +327,84 @@ preferences: {{sources: [{{name: a, kind: http, url: "{server.url("plain/pairs.j
     http.fetch_all(urls, {}, cache_of(store), lambda line: None)
     freed = raw_documents.prune_downloads(store, recipe.origins(), unused_days=-1)
     assert [url for url, _ in freed] == urls[4:]
+
+
+# -- addresses, checksums and servers that nobody thought of -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("said", ["²", "-5", "1e9", "nan", "", "Wed, 21 Oct 2015 07:28:00 GMT", "9" * 5000, "１"])
+def test_any_retry_after_is_waited_for_or_passed_over(monkeypatch, said) -> None:
+    waited: list[float] = []
+    monkeypatch.setattr(http.time, "sleep", waited.append)
+    headers = Message()
+    headers["Retry-After"] = said
+    http.wait_or_give_up("http://a/", urllib.error.HTTPError("http://a/", 503, "busy", headers, None), 0)
+    assert len(waited) == 1 and 0 < waited[0] <= http.LONGEST_WAIT
+
+
+@pytest.mark.parametrize("length", ["²", "-1", "many", "9" * 5000, ""])
+def test_any_length_is_understood_or_passed_over(length) -> None:
+    headers = Message()
+    headers["Content-Length"] = length
+    headers["Content-Range"] = f"bytes 0-0/{length}"
+    assert http.Remote.of(headers).length is None
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ("http://한국.kr/자료/글.txt", "http://xn--3e0b707e.kr/%EC%9E%90%EB%A3%8C/%EA%B8%80.txt"),
+        ("http://a.kr/글 하나.txt?키=값&n=1", "http://a.kr/%EA%B8%80%20%ED%95%98%EB%82%98.txt?%ED%82%A4=%EA%B0%92&n=1"),
+        ("http://a.kr/%EA%B8%80.txt#part", "http://a.kr/%EA%B8%80.txt"),
+        ("https://user:pass@[::1]:8080/a+b,c;d=e", "https://user:pass@[::1]:8080/a+b,c;d=e"),
+        ("http://A.example/x-{1}.txt", "http://a.example/x-%7B1%7D.txt"),
+    ],
+)
+def test_addresses_are_sent_as_dns_and_http_have_them(given, sent) -> None:
+    assert addresses.wire_address(given) == sent
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("http://", "names no host"), ("http:///a", "names no host"), ("http://[::1", "host or port"),
+        ("http://a:port/x", "host or port"), ("http://a:99999/x", "host or port"), ("http://a b/x", "holds a blank"),
+        ("http://" + "가" * 70 + ".kr/x", "no name of a host"), ("http://가..kr/x", "no name of a host"),
+        ("http://a/{9..1}.txt", "write the lower number first"), ("http://a/{1..99999999}", "are the most"),
+        ("http://a/{1.." + "9" * 5000 + "}", "of at most 15 digits"), ("http://a/{0..999}/{0..999}", "are the most"),
+        ("ftp://a/b", r"no http\(s\) address"), ("a/b", r"no http\(s\) address"),
+    ],
+)  # fmt: skip
+def test_an_address_that_cannot_be_meant_is_refused_before_anything_is_fetched(url, said, tmp_path) -> None:
+    with pytest.raises(UserError, match=f"Source `s`: .*{said}"):
+        source(url).observe(tmp_path)
+
+
+def test_files_with_korean_names_are_fetched_by_a_korean_path(server, read) -> None:
+    found, _ = read(source(server.url("good/자료 하나.jsonl")))
+    assert found.height == 20_000 and found["id"][0] == "자료 하나.jsonl#1"
+    assert read(source(server.url("good/" + "긴" * 120 + ".jsonl")))[0].height == 20_000
+
+
+def test_a_checksum_of_no_file_or_of_another_form_is_refused(server, tmp_path) -> None:
+    url = server.url("good/part-1.jsonl")
+    with pytest.raises(UserError, match=r"`sha256` names `part-2.jsonl`, .*: perhaps `part-1.jsonl` is meant"):
+        source(url, sha256={"part-2.jsonl": SHA256}).observe(tmp_path)
+    with pytest.raises(UserError, match="is no SHA-256, which has 64 hex digits"):
+        source(url, sha256={"part-1.jsonl": SHA256[:-1]}).observe(tmp_path)
+    assert server.requests.total() == 0
+
+
+def test_a_server_that_trickles_is_given_up_and_the_rate_is_a_setting(server, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(http, "WINDOW", 0.2)
+    url = server.url("trickles/a.jsonl")
+    with pytest.raises(Unreachable, match="bytes a second, less than the `min_rate` of 100,000"):
+        http.fetch_all([url], {}, tmp_path, min_rate=100_000)
+    assert server.requests["GET trickles"] == http.ATTEMPTS
+    server.content = CONTENT[:2000]
+    assert http.fetch_all([url], {}, tmp_path / "any", min_rate=0)[0].read_bytes() == CONTENT[:2000]
+
+
+def test_the_least_rate_is_no_part_of_what_a_source_is() -> None:
+    one, other = source("http://a/b"), source("http://a/b", min_rate=5)
+    assert one.identity("o") == other.identity("o") and one.as_recorded() == other.as_recorded()

@@ -20,6 +20,7 @@ from pipeline.documents.document import DOCUMENT_SCHEMA
 from pipeline.errors import UserError
 from pipeline.ingest import forgetting, fragments, raw_documents
 from pipeline.ingest.fragments import Sorter, document_ids, fragment_bits, fragment_name, frame_digest
+from pipeline.ingest.records import Unreachable
 from pipeline.ingest.source import Source, parse_source
 from pipeline.store.store import Store
 
@@ -247,7 +248,10 @@ def test_a_limit_goes_on_over_files_and_frames(tmp_path, make) -> None:
     assert found.height == 25 and found["source_id"].str.starts_with("1-").sum() == 5
 
 
-def test_after_a_kill_a_finished_source_is_not_read_again(tmp_path, make, monkeypatch) -> None:
+@pytest.mark.parametrize("end", [KeyboardInterrupt, Unreachable])
+def test_after_a_kill_or_where_another_cannot_be_reached_a_finished_source_is_not_read_again(
+    tmp_path, make, monkeypatch, end
+) -> None:
     write(tmp_path / "a.jsonl", rows(50, 1))
     write(tmp_path / "b.jsonl", rows(50, 2))
     a, b = source(tmp_path / "a.jsonl", "a"), source(tmp_path / "b.jsonl", "b")
@@ -256,11 +260,11 @@ def test_after_a_kill_a_finished_source_is_not_read_again(tmp_path, make, monkey
     def dies_at_b(s: Source, *rest: object) -> dict:
         read.append(s.name)
         if s.name == "b" and read.count("b") == 1:
-            raise KeyboardInterrupt
+            raise end("b does not answer")
         return ingest(s, *rest)
 
     monkeypatch.setattr(raw_documents, "ingest", dies_at_b)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(end):
         make(a, b)
     made = make(a, b)
     assert read == ["a", "b", "b"]

@@ -211,7 +211,7 @@ def test_the_same_mistake_is_the_same_sentence_for_all(tmp_path, reader: Reader)
         ("cut.jsonl.gz", r"cut\.jsonl\.gz is damaged or cut off"),
         ("bad.json", r"bad\.json is not JSON"),
         ("cp949.csv", r"cp949\.csv is not utf-8 at column `\w+` of row 1: name its encoding"),
-        ("ragged.tsv", r"ragged\.tsv is damaged or cut off \(.*Expected 3 columns, got 4"),
+        ("ragged.tsv", r"ragged\.tsv: line 2 has 4 fields and the header 3: fix it"),
     ):
         with pytest.raises(UserError, match=said):
             reader(tmp_path, [], path=path)
@@ -304,11 +304,13 @@ def test_every_line_of_tsv_is_a_row_whatever_quotes_it_holds(tmp_path, reader: R
 @every_reader
 def test_lines_of_tsv_end_at_a_line_feed_alone(tmp_path, reader: Reader) -> None:
     (tmp_path / "a.tsv").write_bytes(b"id\tquestion\tanswer\r\n1\ta\rb\tc\r\n\r\n2\td\te")
-    assert reader(tmp_path, [], path="a.tsv") == [("1", "a\rb\n\nc"), ("2", "d\n\ne")]
+    # In a document, whatever ended a line on some system is a line feed.
+    middle = "a\nb" if reader is as_source else "a\rb"
+    assert reader(tmp_path, [], path="a.tsv") == [("1", f"{middle}\n\nc"), ("2", "d\n\ne")]
     (tmp_path / "b.tsv").write_bytes(b"id\tquestion\tanswer\n1\ta\rb\tc\n2\td\n")
-    with pytest.raises(UserError, match=r"b\.tsv is damaged or cut off \(Expected 3 columns, got 2: 2\td"):
+    with pytest.raises(UserError, match=r"b\.tsv: line 3 has 2 fields and the header 3: fix it"):
         reader(tmp_path, [], path="b.tsv")
-    assert reader(tmp_path, [], path="b.tsv", invalid="skip") == [("1", "a\rb\n\nc")]
+    assert reader(tmp_path, [], path="b.tsv", invalid="skip") == [("1", f"{middle}\n\nc")]
 
 
 @every_reader

@@ -12,6 +12,7 @@ from dagster import DagsterInstance, DagsterRunStatus
 
 from assets import reaper
 from pipeline import tracking
+from pipeline.process_identity import identity
 
 TOY = """
 import time
@@ -105,3 +106,39 @@ def test_an_mlflow_run_whose_writer_was_killed_is_closed(home: Path) -> None:
         assert tracking.close_lost(reaper.writer_is_gone) == [lost]
         assert client.get_run(lost).info.status == "FAILED"
         assert client.get_run(mine.id).info.status == "RUNNING"
+
+
+def test_a_clock_that_is_set_makes_no_live_process_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    import psutil
+
+    noted = {tracking.PID: f"{os.uname().nodename}:{os.getpid()}", tracking.STARTED: repr(time.time())}
+    noted[tracking.PROCESS] = identity(os.getpid())
+    later = psutil.Process(os.getpid()).create_time() + 3600
+    monkeypatch.setattr(psutil.Process, "create_time", lambda self: later)  # as after the clock was put forward
+    assert not reaper.runs_still(os.getpid(), time.time()), "the clock alone would call it gone"
+    assert not reaper.writer_is_gone(noted)
+    ended = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
+    others = {**noted, tracking.PID: f"{os.uname().nodename}:{ended.pid}", tracking.PROCESS: identity(ended.pid)}
+    assert not reaper.writer_is_gone(others)
+    ended.kill()
+    ended.wait()
+    assert reaper.writer_is_gone(others)
+    assert reaper.writer_is_gone({**noted, tracking.PROCESS: "another-0"}), "the number was given out again"
+
+
+def test_a_run_tagged_with_its_process_is_alive_whatever_the_clock_says(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = started(home)
+    try:
+        with DagsterInstance.get() as instance:
+            (run,) = instance.get_runs()
+            instance.add_run_tags(run.run_id, {reaper.PROCESS_TAG: f"{process.pid}:{identity(process.pid)}"})
+            monkeypatch.setattr(reaper, "runs_still", lambda pid, seen_at: False)
+            assert reaper.reap(instance) == []
+            process.kill()
+            process.wait()
+            assert reaper.reap(instance) == [run.run_id]
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGKILL)

@@ -1,12 +1,13 @@
 """Rows of like length share a step; every pass holds every row once, and a step depends on nothing but its number."""
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from pipeline.training.data import by_length
-from pipeline.training.data.by_length import LengthBatches, like_lengths
+from pipeline.training.data.by_length import LengthBatches, few_lengths, like_lengths
 from pipeline.training.distributed import Ranks
 from pipeline.training.objectives import tuning
 
@@ -80,3 +81,17 @@ def test_batches_of_like_length_hold_every_row():
     batches = like_lengths(LENGTHS[:10], 4)
     assert [len(batch) for batch in batches] == [4, 4, 2] and sorted(np.concatenate(batches)) == list(range(10))
     assert LENGTHS[batches[0]].max() <= LENGTHS[batches[1]].min()
+
+
+@pytest.mark.parametrize("most", [1, 2, 3, 4])
+def test_few_lengths_pad_as_little_as_so_many_can(most):
+    for seed in range(20):
+        lengths = np.random.default_rng(seed).integers(1, 300, 25)
+        found, candidates = few_lengths(lengths, most), np.unique(by_length.rounded(lengths))
+
+        def size(chosen: np.ndarray, lengths: np.ndarray = lengths) -> int:
+            return int(chosen[np.searchsorted(chosen, lengths)].sum())
+
+        others = itertools.combinations(candidates[:-1], min(most, len(candidates)) - 1)
+        assert size(found) == min(size(np.array([*shorter, candidates[-1]])) for shorter in others)
+        assert len(found) <= most and (np.diff(found) > 0).all() and not (found % by_length.ROUND_TO).any()

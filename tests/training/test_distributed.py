@@ -55,6 +55,15 @@ def test_two_processes_are_one(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
+@pytest.mark.parametrize("sharded", [False, True])
+def test_two_processes_warn_of_nothing(tmp_path, monkeypatch, capfd, sharded):
+    monkeypatch.setenv("PYTHONWARNINGS", "always")
+    finish(start(tmp_path, 2, steps=2, sharded=sharded))
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_two_processes_resume_with_the_same_bits(tmp_path):
     options = {"steps": 14, "dropout": 0.1, "settings": {"checkpoint_every": 3, "ema": 0.9}}
     whole = start(tmp_path / "whole", 2, **options)

@@ -66,7 +66,7 @@ def test_only_the_assistant_is_learned(base, instructions):
     tokenizer = load(base.local_directory())
     packed = fine_tuning.packed_conversations(instructions, "train", tokenizer, 64)
     learned = [tokenizer.decode(row[row != IGNORED], specials=True) for row in packed.targets]
-    assert "".join(learned).replace("<|im_end|>", "").replace("yes ", "") == ""
+    assert set("".join(learned).replace("<|im_end|>", " ").replace("yes", " ")) == {" "}
     assert "".join(learned).count("<|im_end|>") == 40
 
 

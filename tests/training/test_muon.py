@@ -69,3 +69,31 @@ def test_a_weight_without_a_gradient_stays():
     weight = torch.nn.Parameter(torch.ones(4, 4))
     Muon([weight], **SETTINGS).step()
     assert torch.equal(weight, torch.ones(4, 4))
+
+
+@pytest.mark.parametrize("overflows", [True, False])
+def test_a_loss_scaler_skips_an_update_without_asking_the_device(monkeypatch, overflows):
+    weights, optimiser = trained(Muon, steps=1)
+    before = [weight.detach().clone() for weight in weights]
+    momenta = [optimiser.state[weight]["momentum_buffer"].clone() for weight in weights]
+    twin, plain = trained(Muon, steps=1)
+    scaler = torch.amp.GradScaler("cpu", init_scale=4.0, growth_interval=1)
+    scaler.scale(torch.zeros(1))
+    torch.manual_seed(1)
+    for weight, other in zip(weights, twin, strict=True):
+        other.grad = torch.randn(weight.shape)
+        weight.grad = 4 * other.grad
+    if overflows:
+        weights[2].grad[0, 0] = torch.inf
+    scaler.unscale_(optimiser)
+    monkeypatch.setattr(torch.Tensor, "item", lambda tensor: pytest.fail("asked for a value"))
+    scaler.step(optimiser)
+    monkeypatch.undo()
+    scaler.update()
+    plain.step()
+    assert scaler.get_scale() == (2.0 if overflows else 8.0)
+    for weight, old, momentum, other in zip(weights, before, momenta, twin, strict=True):
+        if overflows:
+            assert torch.equal(weight, old) and torch.equal(optimiser.state[weight]["momentum_buffer"], momentum)
+        else:
+            assert torch.allclose(weight, other, rtol=1e-6, atol=1e-7) and not torch.equal(weight, old)

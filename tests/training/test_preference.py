@@ -1,6 +1,7 @@
 """Preference tuning: the loss is the paper's, and what fails silently elsewhere is reported here."""
 
 import math
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +13,8 @@ from model import export
 from pipeline.errors import UserError
 from pipeline.store.tables import write_table
 from pipeline.tokens.tokenizer import load
+from pipeline.training import machine
+from pipeline.training.data.by_length import COMPILED_LENGTHS
 from pipeline.training.data.pairs import REASONS, batch_of, encode_pairs
 from pipeline.training.model_facts import ModelFacts
 from pipeline.training.objectives import preference
@@ -169,3 +172,33 @@ def test_a_part_of_a_pass_is_a_run_of_its_own_pairs(store, base, preferences):
     kept = pl.read_parquet(artifact.file("reference/train-0.parquet"))
     assert artifact.facts["steps"] == 1 and artifact.facts["pairs_used"] == kept.height == 8
     assert pl.read_parquet(artifact.file("log.parquet"))["loss"].is_finite().all()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # which dynamo looks at itself
+def test_a_compiled_network_is_compiled_once_for_each_of_few_lengths(store, base, monkeypatch):
+    import torch._dynamo
+
+    lengths = []  # of the rows in each graph that was compiled
+
+    def backend(graph, inputs):
+        lengths.append(inputs[0].shape[1] if inputs[0].dim() == 2 else 0)
+        return graph.forward
+
+    def build(draft):
+        for split, numbers in (("train", range(24)), ("held_back", range(4))):
+            table = pl.concat([rows(chosen="good " * (1 + n // 4), rejected="bad") for n in numbers])
+            ids = pl.Series("id", [str(n) for n in numbers])
+            write_table(table.with_columns(ids, source=pl.lit("made")), draft.path(f"{split}.parquet"))
+
+    made = store.make("preference_data", code_version="1", settings={}, inputs={}, build=build, log=lambda line: None)
+    monkeypatch.setattr(machine, "compiled", lambda network: torch.compile(network, dynamic=False, backend=backend))
+    for module in ("by_length", "pairs"):
+        monkeypatch.setattr(f"pipeline.training.data.{module}.ROUND_TO", 2)  # which gives six lengths
+    torch._dynamo.reset()
+    lines = []
+    make(store, base, made, SETTINGS.model_copy(update={"compile": "on", "batch_pairs": 4}), lines.append)
+    torch._dynamo.reset()
+    counts = Counter(length for length in lengths if length)
+    assert len(counts) == COMPILED_LENGTHS and len(set(counts.values())) == 1
+    assert any("takes about a minute, 4 times" in line for line in lines)

@@ -93,7 +93,7 @@ def test_bits_per_byte_is_the_code_length_of_the_text(store, shards, tokenizer):
         sums: dict[str, float] = {}
         for index in range(measured.total_batches):
             for name, value in measured.measure(network, index).items():
-                sums[name] = sums.get(name, 0.0) + value
+                sums[name] = sums.get(name, 0.0) + float(value)
     assert sum(sums[name] for name in sums if name.startswith("targets/")) == documents[
         "tokens"
     ].list.len().sum() - len(documents)

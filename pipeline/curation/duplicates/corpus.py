@@ -4,8 +4,8 @@ A document is identified by its position in the order of precedence. Number 0 ta
 document, so "the earlier one is kept" is a comparison of two integers, and no later code deals with fragments or
 sources.
 
-Memory: some 50 bytes per document. Bands (8 bytes per document and band) are kept in an unnamed file if they are large,
-and are read one at a time. Texts are read again only for documents that have a candidate.
+Memory: some 80 bytes per document. Bands (8 bytes per document and band) are kept in an unnamed file if they are
+large, and are read one at a time. Texts are read again only for documents that have a candidate.
 """
 
 from __future__ import annotations
@@ -14,23 +14,26 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.curation.duplicates import index, shingle_files
-from pipeline.curation.duplicates.signatures import band_hashes, signatures_of, texts_to_compare
+from pipeline.curation.duplicates import index, shingle_files, tidiness
+from pipeline.curation.duplicates.signature_tables import (
+    SignatureTable,
+    id_halves,
+    join_id_halves,
+    read_signature_table,
+    side_table,
+    write_signatures,
+)
+from pipeline.curation.duplicates.signatures import band_hashes, texts_to_compare
 from pipeline.curation.duplicates.similarity import shingle_sets
 from pipeline.documents.execution import ExecutionSettings
-from pipeline.documents.fragment_tables import TableTask, make_tables
 from pipeline.documents.view import Documents
-from pipeline.store.artifact import digest
 from pipeline.store.draft import Draft
-from pipeline.store.tables import put_in_place
-from pipeline.text.words import shingle_count
 
 if TYPE_CHECKING:
     from pipeline.curation.duplicates.duplicate_settings import Settings
@@ -38,11 +41,6 @@ if TYPE_CHECKING:
 IN_MEMORY_BYTES = 256 << 20  # larger band hashes are kept in a file
 # Up to 1/8 of a fragment's documents are looked up by id; for more, the whole fragment is read.
 ID_LOOKUP_RATIO = 8
-
-
-def side_table(fragment: str) -> str:
-    """Name of a fragment's table of signatures within the artifact."""
-    return f"signatures/{fragment}"
 
 
 @dataclass
@@ -144,33 +142,6 @@ class Corpus:
         return join_id_halves(self.high[numbers], self.low[numbers])
 
 
-def id_halves(doc_ids: pl.Series) -> tuple[np.ndarray, np.ndarray]:
-    """128-bit ids in hex as two columns of uint64."""
-    array = doc_ids.str.decode("hex").to_arrow(compat_level=pl.CompatLevel.oldest())
-    if not len(array):
-        return np.zeros(0, np.uint64), np.zeros(0, np.uint64)
-    data = np.frombuffer(array.buffers()[2], dtype=">u8", offset=16 * array.offset, count=2 * len(array))
-    return data[0::2].astype(np.uint64), data[1::2].astype(np.uint64)
-
-
-def join_id_halves(high: np.ndarray, low: np.ndarray) -> pl.Series:
-    """The inverse of `halves`."""
-    return binary_column(np.stack([high, low], axis=1).astype(">u8")).bin.encode("hex").alias("doc_id")
-
-
-def binary_column(rows: np.ndarray) -> pl.Series:
-    """A column of binary values, each the bytes of one row of a two-dimensional array."""
-    values = pl.from_arrow(_binary(rows)) if len(rows) else pl.Series([], dtype=pl.Binary)
-    assert isinstance(values, pl.Series)
-    return values
-
-
-def _binary(rows: np.ndarray) -> pa.Array:
-    rows = np.ascontiguousarray(rows)
-    kind = pa.binary(rows.dtype.itemsize * rows.shape[1])
-    return pa.Array.from_buffers(kind, len(rows), [None, pa.py_buffer(rows)])
-
-
 def signature_matrix(values: pl.Series, columns: int) -> np.ndarray:
     """Binary values of equal length as a matrix of uint32: shape (rows, columns)."""
     array = values.to_arrow(compat_level=pl.CompatLevel.oldest())
@@ -179,134 +150,6 @@ def signature_matrix(values: pl.Series, columns: int) -> np.ndarray:
     start = 4 * columns * array.offset
     flat = np.frombuffer(array.buffers()[2], np.uint32, offset=start, count=len(array) * columns)
     return flat.reshape(len(array), columns)
-
-
-# -- signatures, by fragment -------------------------------------------------------------------------------------------
-
-
-class SignatureTable(NamedTuple):
-    """The signatures of the kept documents of one fragment, in the order of its rows."""
-
-    high: np.ndarray  # uint64, the first half of doc_id
-    low: np.ndarray
-    words: np.ndarray  # int64
-    signatures: np.ndarray  # uint32 (documents, permutations)
-    bands: np.ndarray  # uint64 (bands, documents)
-
-
-def signature_key(settings: Settings) -> str:
-    """Digest of what a signature depends on in addition to the document's words."""
-    about = {**settings.about_text(), "permutations": settings.permutations, "shingles": settings.keep_shingles}
-    return digest(about)
-
-
-def write_signatures(draft: Draft, documents: Documents, settings: Settings, execution: ExecutionSettings) -> None:
-    """Write the signatures of every fragment to the draft; remembered ones are linked."""
-    about = signature_key(settings)
-
-    def table_task(fragment: str) -> TableTask:
-        name = side_table(fragment)
-        key = {**documents.key(fragment), "signatures": about, "bands": list(settings.banding())}
-
-        def arguments(target: Path) -> tuple[Any, ...]:
-            companion = shingle_files.SUFFIX if settings.keep_shingles else ""
-            earlier = draft.earlier_part(name, "signatures", about, companion)
-            return documents.only(fragment), fragment, settings, earlier, target
-
-        return TableTask(name, key, 2 * documents.bytes(fragment), arguments, {"signatures": about})
-
-    tables = [table_task(fragment) for fragment in documents.fragments]
-    make_tables(draft, tables, write_fragment_signatures, execution, "signatures")
-    if settings.keep_shingles:
-        for table in tables:  # a worker writes them before the table, so they exist
-            draft.file(f"{table.name}{shingle_files.SUFFIX}", table.key, lambda path: {})
-
-
-def write_fragment_signatures(
-    documents: Documents, fragment: str, settings: Settings, earlier: Path | None, target: Path
-) -> tuple[int, dict[str, Any]]:
-    """Write the signatures of one fragment's kept documents; returns (rows, no facts). Runs in a worker."""
-    frame = documents.read(fragment, ["doc_id"])
-    kept = frame["kept"]
-    high, low = id_halves(frame["doc_id"].filter(kept))
-    words, begins = np.zeros(len(high), np.int64), np.zeros(len(high), np.int64)
-    signatures = np.empty((len(high), settings.permutations), np.uint32)
-    fresh = np.ones(len(high), bool)
-    if earlier is not None:
-        before = read_signature_table(earlier, settings.permutations)
-        place = _places(high, low, before)
-        fresh = place < 0
-        known = place[~fresh]
-        words[~fresh], signatures[~fresh] = before.words[known], before.signatures[known]
-        held = shingle_count(before.words, settings.shingle)
-        begins[~fresh] = (np.cumsum(held) - held)[known]
-    made: list[np.ndarray] = [np.zeros((0, shingle_files.WIDTH), np.uint8)]
-    if fresh.any():
-        wanted = spread_mask(kept, fresh)
-        texts = pl.read_parquet(documents.raw.table(fragment), columns=["text"])["text"].filter(wanted)
-        keep = (lambda shingles: made.append(shingle_files.pack(shingles))) if settings.keep_shingles else None
-        signatures[fresh], words[fresh] = signatures_of(
-            texts_to_compare(texts, settings), settings.shingle, settings.permutations, keep
-        )
-    if settings.keep_shingles:
-        shingles = earlier.with_suffix(shingle_files.SUFFIX) if earlier else None
-        sizes = shingle_count(words, settings.shingle)
-        parts = shingle_files.merge(fresh, sizes, np.concatenate(made), shingles, begins)
-        shingle_files.write(parts, target.with_suffix(shingle_files.SUFFIX))
-    write_signature_table(
-        SignatureTable(high, low, words, signatures, band_hashes(signatures, *settings.banding())), target
-    )
-    return len(high), {}
-
-
-def _places(high: np.ndarray, low: np.ndarray, before: SignatureTable) -> np.ndarray:
-    """The position of each document in `before`; -1 if it is not there."""
-    if not len(before.low):
-        return np.full(len(low), -1, np.int64)
-    order = np.argsort(before.low, kind="stable")
-    place = order[np.minimum(np.searchsorted(before.low[order], low), len(order) - 1)]
-    return np.where((before.low[place] == low) & (before.high[place] == high), place, -1)
-
-
-def spread_mask(mask: pl.Series, values: np.ndarray) -> pl.Series:
-    """A mask as long as `mask`, true where both `mask` and the value for that position are true."""
-    result = mask.to_numpy().copy()
-    result[result] = values
-    return pl.Series(result)
-
-
-def write_signature_table(signed: SignatureTable, path: Path) -> None:
-    """Write a table of signatures, uncompressed: hashes do not compress."""
-    columns = {"high": pa.array(signed.high), "low": pa.array(signed.low), "words": pa.array(signed.words)}
-    columns |= {f"band {number}": pa.array(values) for number, values in enumerate(signed.bands)}
-    columns["signature"] = _binary(signed.signatures)
-    temporary = path.with_name(path.name + ".tmp")
-    pq.write_table(
-        pa.table(columns), temporary, row_group_size=max(1, len(signed.high)), compression="none",
-        use_dictionary=False, write_statistics=False,
-    )  # fmt: skip
-    put_in_place(temporary, path)
-
-
-def read_signature_table(path: Path, permutations: int, signatures: bool = True) -> SignatureTable:
-    """A table of signatures. signatures: False reads all but these, which is enough to search for candidates."""
-    with pq.ParquetFile(path, memory_map=True) as file:
-        names = file.schema_arrow.names
-        table = file.read([name for name in names if signatures or name != "signature"], use_threads=False)
-
-    def column(name: str) -> np.ndarray:
-        return np.concatenate([chunk.to_numpy() for chunk in table[name].chunks]) if len(table) else np.zeros(0, "u8")
-
-    made = np.zeros((0, permutations), np.uint32)
-    if signatures and len(table):
-        chunks = table["signature"].chunks
-        flat = [
-            np.frombuffer(chunk.buffers()[1], np.uint32, permutations * len(chunk), 4 * permutations * chunk.offset)
-            for chunk in chunks
-        ]
-        made = np.concatenate(flat).reshape(len(table), permutations)
-    bands = np.stack([column(name) for name in names if name.startswith("band ")])
-    return SignatureTable(column("high"), column("low"), column("words").astype(np.int64), made, bands)
 
 
 # -- the global columns ------------------------------------------------------------------------------------------------
@@ -329,6 +172,7 @@ def load_corpus(
     words, row = np.empty(total, np.int64), np.empty(total, np.int64)
     origin, source = np.empty(total, np.int32), np.empty(total, np.int32)
     values = allocate(settings.banding()[0], total, draft.directory)
+    tidy: list[tidiness.Tidiness] = []
     at = 0
     for which in [-1 - which for which in range(len(indexes))] + list(range(len(fragments))):
         if which < 0:
@@ -341,11 +185,12 @@ def load_corpus(
         high[here], low[here], words[here] = signed.high, signed.low, signed.words
         row[here], origin[here], source[here] = np.arange(height), which, of
         values[:, here] = signed.bands
+        tidy.append(signed.tidiness)
         # A document without words resembles nothing: it gets a unique value in every band.
         empty = at + np.flatnonzero(signed.words == 0)
         values[:, empty] = empty.astype(np.uint64)
         at += height
-    order = precedence(source, words, high, low)
+    order = precedence(source, tidiness.ranks(tidiness.join(tidy), words), words, high, low)
     return Corpus(
         documents, fragments, order, high[order], low[order], origin[order], row[order], words[order], source[order],
         sources, indexes, [path.stem for path in indexes], values, heights,
@@ -357,25 +202,30 @@ def _foreign(path: Path, settings: Settings) -> SignatureTable:
     table = index.read_signatures(path, settings)
     signatures = signature_matrix(table["signature"], settings.permutations)
     bands = band_hashes(signatures, *settings.banding())
-    return SignatureTable(*id_halves(table["doc_id"]), table["words"].to_numpy(), signatures, bands)
+    # They come first whatever they look like: nothing of an index is ever removed.
+    tidy = tidiness.empty(len(signatures))
+    return SignatureTable(*id_halves(table["doc_id"]), table["words"].to_numpy(), signatures, bands, tidy)
 
 
-def precedence(source: np.ndarray, words: np.ndarray, high: np.ndarray, low: np.ndarray) -> np.ndarray:
-    """Positions in order of precedence: by source, longer documents first, then by doc_id, then by position.
+def precedence(
+    source: np.ndarray, rank: np.ndarray, words: np.ndarray, high: np.ndarray, low: np.ndarray
+) -> np.ndarray:
+    """Positions in order of precedence: by source, by rank (tidiness.py), longer documents first, then by doc_id.
 
-    One 64-bit key nearly always decides: 16 bits of source, 24 of words, 24 of doc_id.
+    One 64-bit key nearly always decides: 16 bits of source, 16 of rank, 24 of words, 8 of doc_id.
     """
-    rank = source.astype(np.int64) - (int(source.min()) if len(source) else 0)
-    if len(rank) and int(rank.max()) >= 1 << 16:
-        return np.lexsort((low, high, -words, source))
+    place = source.astype(np.int64) - (int(source.min()) if len(source) else 0)
+    if len(place) and int(place.max()) >= 1 << 16:
+        return np.lexsort((low, high, -words, rank, source))
     most = (1 << 24) - 1
-    key = rank.astype(np.uint64) << np.uint64(48)
-    key |= (most - np.minimum(words, most)).astype(np.uint64) << np.uint64(24)
-    key |= high >> np.uint64(40)
+    key = place.astype(np.uint64) << np.uint64(48)
+    key |= rank.astype(np.uint64) << np.uint64(32)
+    key |= (most - np.minimum(words, most)).astype(np.uint64) << np.uint64(8)
+    key |= high >> np.uint64(56)
     order = np.argsort(key)
     tied = _repeated_mask(key[order])
     among = order[tied]
-    order[tied] = among[np.lexsort((among, low[among], high[among], -words[among], source[among]))]
+    order[tied] = among[np.lexsort((among, low[among], high[among], -words[among], rank[among], source[among]))]
     return order
 
 

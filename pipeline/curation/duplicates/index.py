@@ -16,9 +16,9 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from model.files import whole
 from pipeline.errors import UserError
 from pipeline.store.artifact import file_digest
-from pipeline.store.tables import put_in_place
 
 if TYPE_CHECKING:
     from pipeline.curation.duplicates.duplicate_settings import Settings
@@ -50,10 +50,8 @@ def write(path: Path, parts: Iterable[Part], settings: Settings) -> int:
          ("shingles", pa.large_list(pa.uint64()))],
         metadata={ABOUT: json.dumps(_about(settings), sort_keys=True).encode()},
     )  # fmt: skip
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
     documents = 0
-    with pq.ParquetWriter(temporary, kind, compression="zstd") as writer:
+    with whole(path) as unfinished, pq.ParquetWriter(unfinished, kind, compression="zstd") as writer:
         for part in parts:
             offsets = pa.array(np.concatenate([[0], np.cumsum(part.sizes)]), pa.int64())
             shingles_ = pa.LargeListArray.from_arrays(offsets, pa.array(part.hashes, pa.uint64()))
@@ -61,7 +59,6 @@ def write(path: Path, parts: Iterable[Part], settings: Settings) -> int:
             table = pa.Table.from_arrays([column.cast(field.type) for column, field in zip(columns, kind)], schema=kind)
             writer.write_table(table, row_group_size=4096)
             documents += table.num_rows
-    put_in_place(temporary, path)
     return documents
 
 

@@ -5,7 +5,8 @@ columns, and every decision is verified exactly. In order:
 
 1. signatures   each fragment's documents -> MinHash signatures, in a side table `signatures/<fragment>.parquet`;
                 a document whose signature an earlier version holds is not read again
-2. precedence   all documents in one order: the recipe's order of sources, longer first (words), then doc_id
+2. precedence   all documents in one order: the recipe's order of sources, the cleaner first (tidiness.py), longer first
+                (words), then doc_id
 3. exact        of documents with the same doc_id the first is kept
 4. candidates   documents whose signatures share a band
 5. verification exact Jaccard similarity of candidates, as the greedy selection needs it (selection.py); compared pairs
@@ -48,7 +49,7 @@ from pipeline.errors import UserError
 from pipeline.store.artifact import Artifact
 from pipeline.store.draft import Draft
 
-VERSION = "3"
+VERSION = "4"  # of near-copies, the cleaner one stays
 ASSET = "duplicate_decisions"
 RULES = (
     Rule("exact_duplicate", "a kept document has the same words (only white space or Unicode composition differs)"),

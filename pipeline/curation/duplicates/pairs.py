@@ -30,7 +30,7 @@ class KnownSimilarities:
     """The similarities that an earlier version computed."""
 
     def __init__(self, draft: Draft, settings: Settings):
-        from pipeline.curation.duplicates.corpus import id_halves
+        from pipeline.curation.duplicates.signature_tables import id_halves
 
         path = draft.earlier_part(TABLE, "pairs", digest(settings.about_text()))
         self._low_halves: np.ndarray | None = None

@@ -4,13 +4,17 @@ Only hashes are counted across documents. Each fragment's sentences are remember
 `sentences/<fragment>.parquet` (document, hash, position). Counting reads one range of hashes at a time, so that memory
 does not grow with the corpus. The frequent sentences are a short list that each fragment's table is joined with.
 
+Headings stay where they are, and so do the lines of a page's code (passages.py).
+
 In code only comment lines are cut (and, between Markdown's fences, what reads as a sentence): `return None` is in every
-program, and cutting it would break them all.
+program, and cutting it would break them all. Which documents are code is what the language stage found, whatever their
+source declares; and a text that Python can parse says the same to Python after the cuts.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -22,7 +26,9 @@ from pydantic import Field
 
 from pipeline.context import Inputs, RunContext
 from pipeline.curation.duplicates.near import source_order
+from pipeline.curation.duplicates.passages import in_their_place
 from pipeline.curation.duplicates.sentences import Sentences, sentences_of
+from pipeline.curation.programs import which_change
 from pipeline.curation.rules import Limit, Rule, decided_by
 from pipeline.documents.document import EDIT
 from pipeline.documents.execution import ExecutionSettings
@@ -42,9 +48,12 @@ from pipeline.settings import MAX_DOCUMENTS, StageSettings
 from pipeline.store.artifact import Artifact, digest
 from pipeline.store.draft import Draft
 from pipeline.store.tables import in_batches, scan_tables, write_table
+from pipeline.text.kinds import detect_code
 from pipeline.text.words import run_hashes
 
-VERSION = "2"
+# 3: code is what was found to be code; cuts never change a program; headings and lines of a page's code stay; wrapped
+# lines are joined; more documents may share a sentence where there are more than 10,000
+VERSION = "3"
 ASSET = "repetition_edits"
 RULES = (
     Rule(
@@ -57,15 +66,16 @@ REASONS = meanings_of(RULES)
 LABEL = "repeated_sentence"
 COUNTED_AT_ONCE = 1 << 25  # sentences whose hashes are in memory at the same time
 READ_AT_ONCE = 1 << 21  # most sentences of the tables read together
-SENTENCE = ("row", "hash", "start", "after", "words")  # columns of a side table
+SENTENCE = ("row", "hash", "start", "after", "words", "spare")  # columns of a side table
 
 
 class Settings(StageSettings):
-    max_documents: int = Field(
-        10,
+    max_documents: int | None = Field(
+        None,
         ge=1,
         le=MAX_DOCUMENTS,
-        description="A sentence may occur in this many documents; if it occurs in more, it is cut from all",
+        description="A sentence may occur in this many documents; if it occurs in more, it is cut from all. Default: "
+        "10, of more than 10,000 documents a tenth of the square root of their number (100 of a million)",
     )
     window: int = Field(
         1, ge=1, le=10, description="Consecutive sentences that count as one unit; C4 uses 3 (Raffel et al. 2020, 2.2)"
@@ -75,6 +85,15 @@ class Settings(StageSettings):
     )
     keep_first: bool = Field(False, description="true: leave the sentence in the first document that contains it (C4)")
     min_words_left: int = Field(10, ge=0, le=10**9, description="Remove a document if cuts leave fewer words than this")
+
+
+def most_documents(settings: Settings, documents: int) -> int:
+    """How many of so many documents a sentence may occur in.
+
+    What belongs in a text (a greeting, a saying) occurs in a share of all documents; what a site repeats on each page,
+    in as many as the site has, however large the corpus is. Between a fixed number and a fixed share: the square root.
+    """
+    return settings.max_documents or max(10, math.isqrt(documents // 100))
 
 
 def make(context: RunContext, inputs: Inputs, settings: Settings) -> Artifact:
@@ -88,7 +107,8 @@ def make(context: RunContext, inputs: Inputs, settings: Settings) -> Artifact:
     def build(draft: Draft) -> None:
         if settings.enabled:
             find_all(draft, documents, settings, context.execution)
-            frequent = frequent_sentences(draft, documents, settings, order)
+            most = most_documents(settings, sum(int(documents.kept(name).sum()) for name in documents.fragments))
+            frequent = frequent_sentences(draft, documents, most, order)
         else:
             frequent = None
         for fragment, cuts in cuts_by_fragment(draft, documents, frequent):
@@ -98,6 +118,7 @@ def make(context: RunContext, inputs: Inputs, settings: Settings) -> Artifact:
             draft.facts = {
                 "sentences": sum(draft.entries[f"{side_table(name)}.parquet"]["rows"] for name in documents.fragments),
                 "repeated": frequent.height,
+                "max_documents": most,
             }
         refuse_to_remove_all(ASSET, draft.counts)
 
@@ -128,8 +149,8 @@ def find_in_fragment(
 ) -> tuple[int, dict[str, Any]]:
     """Write the table of a fragment's sentences; returns (rows, no facts). Runs in a worker."""
     frame = documents.read(fragment, ["text", "lang"]).filter("kept")
-    code = (frame["lang"] == "code").fill_null(False).to_numpy()
-    found = windows(sentences_of(frame["text"], code), settings.window)
+    code = code_among(documents, frame).to_numpy()
+    found = windows(sentences_of(frame["text"], code, spare_lines=settings.window == 1), settings.window)
     # A line of one word is an address or a number; one without letters is a rule.
     says_something = (found.words > 1) & (2 * found.letters >= found.size)
     long_enough = (found.size >= settings.min_bytes) & says_something & found.comment
@@ -140,10 +161,18 @@ def find_in_fragment(
             "start": found.start[long_enough].astype(np.uint32),
             "after": found.after[long_enough].astype(np.uint32),
             "words": found.words[long_enough].astype(np.uint32),
+            "spare": found.spare[long_enough],
         }
-    )
+    ).sort("row", "start", "after")
     write_table(table, target)
     return table.height, {}
+
+
+def code_among(documents: Documents, frame: pl.DataFrame) -> pl.Series:
+    """Which rows of a frame with `text` and `lang` are code."""
+    code = (frame["lang"] == "code").fill_null(False)
+    # Where no stage has looked, what the source declares is not enough.
+    return code | detect_code(frame)[0] if documents.languages is None else code
 
 
 def windows(one: Sentences, number: int) -> Sentences:
@@ -162,15 +191,15 @@ def windows(one: Sentences, number: int) -> Sentences:
         one.document[first], one.start[first], one.end[last], one.after[last],
         sizes[last + 1] - sizes[first], letters[last + 1] - letters[first],
         words[last + 1] - words[first], run_hashes(one.hash, first, last + 1),
-        comments[last + 1] - comments[first] == number,
+        comments[last + 1] - comments[first] == number, one.spare[first],
     )  # fmt: skip
 
 
 # -- counting ----------------------------------------------------------------------------------------------------------
 
 
-def frequent_sentences(draft: Draft, documents: Documents, settings: Settings, order: list[str]) -> pl.DataFrame:
-    """Sentences in more than `max_documents` documents: `hash` (sorted), `documents`, `first` (doc_id of the first)."""
+def frequent_sentences(draft: Draft, documents: Documents, most: int, order: list[str]) -> pl.DataFrame:
+    """Sentences in more than `most` documents: `hash` (sorted), `documents`, `first` (doc_id of the first)."""
     batches = list(sentence_tables(draft, documents))
     total = sum(draft.entries[f"{side_table(fragment)}.parquet"]["rows"] for fragment in documents.fragments)
     ranges = -(-total // COUNTED_AT_ONCE) or 1
@@ -181,14 +210,20 @@ def frequent_sentences(draft: Draft, documents: Documents, settings: Settings, o
         within = pl.col("hash").is_between(pl.lit(low, pl.UInt64), pl.lit(high, pl.UInt64))
         parts = []
         for batch in batches:
-            hashes = scan_tables(batch).select("fragment", "row", "hash").filter(within).unique()
+            own = scan_tables(batch).filter(~pl.col("spare"))
+            hashes = own.select("fragment", "row", "hash").filter(within).unique()
             parts.append(hashes.group_by("hash").len("documents").collect())
         counts = pl.concat(parts).group_by("hash").agg(pl.col("documents").sum().cast(pl.Int64))
-        found.append(counts.filter(pl.col("documents") > settings.max_documents))
+        found.append(counts.filter(pl.col("documents") > most))
     frequent = pl.concat(found).sort("hash")
     firsts = [pl.DataFrame(schema={"hash": pl.UInt64, "source": pl.Int64, "first": pl.String})]
     for batch in batches:
-        rows = scan_tables(batch).select("fragment", "row", "hash").join(frequent.lazy(), on="hash", how="semi")
+        rows = (
+            scan_tables(batch)
+            .filter(~pl.col("spare"))
+            .select("fragment", "row", "hash")
+            .join(frequent.lazy(), on="hash", how="semi")
+        )
         first_rows = rows.group_by("fragment", "hash").agg(pl.col("row").min()).collect()
         for (fragment,), first in first_rows.group_by("fragment"):
             ids = documents.read(str(fragment), ["doc_id"]).filter("kept")["doc_id"]
@@ -246,13 +281,16 @@ def decision_table_of(
     if cuts is None:
         frame = documents.read(fragment, ["doc_id"])
         return decision_table(frame["doc_id"], frame["kept"])
-    frame = documents.read(fragment, ["doc_id", "text"]) if cuts.height else documents.read(fragment, ["doc_id"])
+    frame = documents.read(fragment, ["doc_id", "text", "lang"] if cuts.height else ["doc_id"])
     kept = frame["kept"]
     left = frame.filter("kept").with_row_index("row")
     if settings.keep_first:
         cuts = cuts.join(left.select("row", "doc_id"), on="row", maintain_order="left")
         earlier = pl.int_range(pl.len()).over("hash", "row") > 0
         cuts = cuts.filter((pl.col("doc_id") != pl.col("first")) | earlier)
+    if cuts.height:
+        cuts = cuts.filter(~in_their_place(cuts, left["text"], code_among(documents, left)))
+        cuts = harmless(cuts, left["text"])
     edit = pl.struct(
         pl.col("start").cast(pl.Int64), pl.col("after").cast(pl.Int64).alias("end"),
         replacement=pl.lit(""), label=pl.lit(LABEL),
@@ -271,6 +309,18 @@ def decision_table_of(
     chosen = decided_by(rows, RULES, settings, pl.col("score"))
     signals = scatter(rows.select("repeated"), kept)
     return decision_table(frame["doc_id"], kept, chosen.hstack(rows.select("edits")), signals)
+
+
+def harmless(cuts: pl.DataFrame, texts: pl.Series) -> pl.DataFrame:
+    """The cuts (row, start, after) that leave every program among the texts as it is to a machine.
+
+    A program that was not recognised as code, or has a line that only looks like a comment, keeps what would change it.
+    """
+    stay = []
+    for row, starts, ends in cuts.group_by("row", maintain_order=True).agg("start", "after").iter_rows():
+        spans = [(start, end, "") for start, end in zip(starts, ends, strict=True)]
+        stay += [not alone for alone in which_change(texts[row], spans)]
+    return cuts.filter(pl.Series(stay, dtype=pl.Boolean))
 
 
 def _words_left(texts: pl.Series, edits: pl.Series) -> pl.Series:

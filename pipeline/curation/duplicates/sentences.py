@@ -2,7 +2,8 @@
 
 A sentence ends with a word, so the last bytes of each word (words.py), and whether the next word is on another line,
 decide where sentences end. English and Korean both end a sentence with `.`, `!`, `?`, `…` or `。` before white space,
-possibly followed by a closing quote or bracket; a line break always ends a sentence. A full stop does not end it after
+possibly followed by a closing quote or bracket; a line break ends a sentence unless the line was only wrapped: its
+next word would not have fitted within the longest line of the paragraph. A full stop does not end it after
 an initial or an abbreviation of one or two letters ("U.S.", "Dr.", "p."), nor before a lower-case letter. In code the
 unit is the line.
 
@@ -22,11 +23,16 @@ from pipeline.text.words import Words, blocks, code_points, run_hashes, words_of
 _CLOSING = [b'"', b"'", b")", b"]", "”".encode(), "’".encode(), "」".encode(), "』".encode(), "»".encode()]
 _ENDING = [b".", b"!", b"?", "…".encode(), "。".encode(), "！".encode(), "？".encode()]
 # How a comment line begins; any other line of code is part of the program.
-_COMMENT = [b"#", b"//", b"/*", b"*", b"--", b";", b"%", b"<!--"]
+_COMMENT = [b"#", b"//", b"/*", b"* ", b"-- ", b";;", b"<!--"]
 _NOT_COMMENT = [b"#!", b"#include", b"#define", b"#if", b"#el", b"#end", b"#pragma", b"#undef", b"#["]
 
 
 _SENTENCE_WORDS = 4
+# Columns of the longest line of a paragraph that was wrapped by a program or a person.
+_WRAPPED = (40, 130)
+_BULLETS = b"-*+"
+_PROGRAM = b";{}[(<>=&|\\"  # a line that ends with one of these is no prose
+_OPENINGS = [b"#", b"|", b">", b"=", b"<", b"```", b"~~~", b"..", b":", "•".encode(), "·".encode(), "■".encode()]
 
 
 class Sentences(NamedTuple):
@@ -42,28 +48,33 @@ class Sentences(NamedTuple):
     hash: np.ndarray  # uint64
     # bool: in code, whether it is a comment (between Markdown's fences, also what reads as a sentence); elsewhere true.
     comment: np.ndarray
+    # bool: a whole line that could be a sentence, inside of a sentence that goes on over lines (see `spare_lines`)
+    spare: np.ndarray
+
+    def where(self, chosen: np.ndarray) -> Sentences:
+        """The sentences at which `chosen` is true."""
+        return Sentences(*(column[chosen] for column in self))
 
 
-def sentences_of(texts: pl.Series, code: np.ndarray) -> Sentences:
-    """The sentences of each text; `code` says which texts are code."""
-    parts = [_of_block(data, offsets, code[first:end], first) for first, end, data, offsets in blocks(texts)]
+def sentences_of(texts: pl.Series, code: np.ndarray, spare_lines: bool = False) -> Sentences:
+    """The sentences of each text; `code` says which texts are code.
+
+    spare_lines: after those of each block of texts, lines that read as a sentence within a wrapped paragraph. Somebody
+    may have put boilerplate there, so such a line counts if other documents have it as a sentence of its own.
+    """
+    parts = [
+        _of_block(data, offsets, code[first:end], first, spare_lines) for first, end, data, offsets in blocks(texts)
+    ]
     if not parts:
         nothing = np.zeros(0, np.int64)
-        return Sentences(
-            nothing,
-            nothing,
-            nothing,
-            nothing,
-            nothing,
-            nothing,
-            nothing,
-            nothing.astype(np.uint64),
-            nothing.astype(bool),
-        )
+        empty = [nothing.astype(kind) for kind in (np.uint64, bool, bool)]
+        return Sentences(*[nothing] * 7, *empty)
     return Sentences(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
-def _of_block(data: np.ndarray, offsets: np.ndarray, code: np.ndarray, first_document: int) -> Sentences:
+def _of_block(
+    data: np.ndarray, offsets: np.ndarray, code: np.ndarray, first_document: int, spare_lines: bool
+) -> Sentences:
     words = words_of(data, offsets)
     document = np.repeat(np.arange(len(words.counts)), words.counts)
     line_ends = np.flatnonzero(data == 10)
@@ -75,9 +86,15 @@ def _of_block(data: np.ndarray, offsets: np.ndarray, code: np.ndarray, first_doc
     opens_line[1:] = last_in_line[:-1]
     in_code = code[document] | _fenced(data, words, document, opens_line)
     full_stop = _sentence_ends(data, words.starts, words.ends, last_in_line)
-    ends = last_in_line | (full_stop & ~in_code)
-    last = np.flatnonzero(ends)
+    points = code_points(data)
+    wrapped = _wrapped(data, words, points, line, (document, in_code, opens_line, last_in_line)) & ~full_stop
+    last = np.flatnonzero((last_in_line & ~wrapped) | (full_stop & ~in_code))
     first = np.concatenate([[0], last[:-1] + 1])[: len(last)]
+    spare = np.zeros(len(first), bool)
+    if spare_lines:
+        lines = _spare_lines(data, words, wrapped, last_in_line, full_stop)
+        first, last = np.concatenate([first, lines[0]]), np.concatenate([last, lines[1]])
+        spare = np.concatenate([spare, np.ones(len(lines[0]), bool)])
     owner = document[first] if total else first
     starts, stops = words.starts[first], words.ends[last]
     # Cut up to the next word of the line; a whole line is cut with its line break.
@@ -100,13 +117,26 @@ def _of_block(data: np.ndarray, offsets: np.ndarray, code: np.ndarray, first_doc
     is_letter = _is_letter(data)
     is_letter |= data >= 0x80
     letters = np.concatenate([[0], np.cumsum(is_letter)])
-    points = code_points(data)
     zero = points[offsets[owner]]
     return Sentences(
         owner + first_document, points[starts] - zero, points[stops] - zero, points[after] - zero,
         lengths[last + 1] - lengths[first], letters[stops] - letters[starts], last + 1 - first,
-        run_hashes(words.hashes, first, last + 1), comment,
+        run_hashes(words.hashes, first, last + 1), comment, spare,
     )  # fmt: skip
+
+
+def _spare_lines(
+    data: np.ndarray, words: Words, wrapped: np.ndarray, last_in_line: np.ndarray, full_stop: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """(first, last) words of the lines that follow a wrapped one and read as one whole sentence."""
+    line_last = np.flatnonzero(last_in_line)
+    first = np.flatnonzero(wrapped) + 1
+    last = line_last[np.searchsorted(line_last, first)] if len(first) else first
+    stops = np.concatenate([[0], np.cumsum(full_stop)])
+    lead = data[words.starts[first]]
+    begins = ((lead - np.uint8(65)) < 26) | (lead >= 0x80)
+    whole = begins & full_stop[last] & (stops[last] == stops[first])
+    return first[whole], last[whole]
 
 
 def _fenced(data: np.ndarray, words: Words, document: np.ndarray, opens_line: np.ndarray) -> np.ndarray:
@@ -117,6 +147,46 @@ def _fenced(data: np.ndarray, words: Words, document: np.ndarray, opens_line: np
     before = np.cumsum(fences)  # fences up to the word
     first = np.concatenate([[0], np.cumsum(words.counts)])[:-1][document]  # first word of its document
     return (before - before[first] + fences[first]) % 2 == 1
+
+
+def _wrapped(
+    data: np.ndarray, words: Words, points: np.ndarray, line: np.ndarray, of_words: tuple[np.ndarray, ...]
+) -> np.ndarray:
+    """Which words end a line that goes on in the next one.
+
+    points: code points before each byte. line: the line of each word. of_words: for each word, its document, whether it
+    is in code, and whether it opens or ends a line.
+    """
+    document, in_code, opens_line, last_in_line = of_words
+    first, last = np.flatnonzero(opens_line), np.flatnonzero(last_in_line)
+    result = np.zeros(len(opens_line), bool)
+    if len(first) < 2:
+        return result
+    width = points[words.ends[last]] - points[words.starts[first]]
+    goes_on = (line[first[1:]] == line[last[:-1]] + 1) & (document[first[1:]] == document[first[:-1]])
+    paragraphs = np.flatnonzero(np.concatenate([[True], ~goes_on]))
+    widest = np.maximum.reduceat(width, paragraphs)
+    widest = np.repeat(widest, np.diff(np.concatenate([paragraphs, [len(first)]])))[:-1]
+    room = width[:-1] + 1 + points[words.ends[first[1:]]] - points[words.starts[first[1:]]]
+    goes_on &= (room > widest) & (widest >= _WRAPPED[0]) & (widest <= _WRAPPED[1])
+    goes_on &= ~in_code[first[1:]] & ~in_code[last[:-1]]
+    some = np.flatnonzero(goes_on)
+    if some.size:
+        opening = _opens(data, words, first[some + 1])
+        opening |= _begins(data, words.starts[first[some]], _OPENINGS[:5])
+        opening |= np.isin(data[words.ends[last[some]] - 1], np.frombuffer(_PROGRAM, np.uint8))
+        result[last[some[~opening]]] = True
+    return result
+
+
+def _opens(data: np.ndarray, words: Words, places: np.ndarray) -> np.ndarray:
+    """Which of the words at `places`, the first ones of their lines, open an item of a list, a heading, a table."""
+    starts, lengths = words.starts[places], words.ends[places] - words.starts[places]
+    opening = _begins(data, starts, _OPENINGS)
+    opening |= (lengths == 1) & np.isin(data[starts], np.frombuffer(_BULLETS, np.uint8))
+    digits = (data[starts] - np.uint8(48)) < 10
+    stops = data[words.ends[places] - 1]
+    return opening | (digits & (lengths <= 4) & ((stops == ord(".")) | (stops == ord(")"))))
 
 
 def _sentence_ends(data: np.ndarray, starts: np.ndarray, ends: np.ndarray, last_in_line: np.ndarray) -> np.ndarray:

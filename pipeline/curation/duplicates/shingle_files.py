@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
+from model.files import whole
 from pipeline.curation.duplicates.similarity import HASH_BITS, distinct_shingles
-from pipeline.store.tables import put_in_place
 from pipeline.text.words import Shingles, shingle_count
 
 SUFFIX = ".shingles"
@@ -31,13 +31,10 @@ def pack(shingles: Shingles) -> np.ndarray:
 
 def write(parts: Iterator[np.ndarray], path: Path) -> None:
     """Write a file of packed shingles, given in parts."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.parent.mkdir(parents=True, exist_ok=True)
-    with open(temporary, "wb") as file:
+    with whole(path) as unfinished, open(unfinished, "wb") as file:
         for part in parts:
             file.write(np.ascontiguousarray(part).data)
         file.write(END)
-    put_in_place(temporary, path)
 
 
 def merge(

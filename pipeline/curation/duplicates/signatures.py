@@ -18,7 +18,7 @@ from typing import Protocol
 import numpy as np
 import polars as pl
 
-from pipeline.text.words import Shingles, blocks, mix, normalise_for_comparison, shingles_of, words_of
+from pipeline.text.words import Shingles, Words, blocks, mix, normalise_for_comparison, shingles_of, words_of
 
 SEED = 1
 SCHEME = "affine32"
@@ -85,11 +85,15 @@ def texts_to_compare(texts: pl.Series, settings: Comparison) -> pl.Series:
 
 
 def signatures_of(
-    texts: pl.Series, n: int, count: int, also: Callable[[Shingles], None] | None = None
+    texts: pl.Series,
+    n: int,
+    count: int,
+    also: Callable[[Shingles], None] | None = None,
+    look: Callable[[np.ndarray, np.ndarray, Words], None] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """(signatures, words) of each document: uint32 (documents, count) and int64 (documents).
 
-    also: called with the shingles, some documents at a time.
+    also, look: called with the shingles, and with bytes, offsets and words, some documents at a time.
     """
     signatures = np.empty((len(texts), count), np.uint32)
     numbers = np.empty(len(texts), np.int64)
@@ -99,6 +103,8 @@ def signatures_of(
         signatures[first:end] = minhash(shingles, count)
         if also is not None:
             also(shingles)
+        if look is not None:
+            look(data, offsets, words)
         numbers[first:end] = words.counts
     return signatures, numbers
 

@@ -13,14 +13,14 @@ import numpy as np
 import polars as pl
 
 from pipeline.curation.duplicates import index
-from pipeline.curation.duplicates.corpus import (
+from pipeline.curation.duplicates.duplicate_settings import Settings
+from pipeline.curation.duplicates.signature_tables import (
     SignatureTable,
     binary_column,
     join_id_halves,
     read_signature_table,
     side_table,
 )
-from pipeline.curation.duplicates.duplicate_settings import Settings
 from pipeline.curation.duplicates.signatures import signatures_of, texts_to_compare
 from pipeline.curation.duplicates.similarity import ShingleSets, shingle_sets
 from pipeline.documents.view import Documents
@@ -88,8 +88,8 @@ def _kept(
             )
         keep = pl.read_parquet(decisions.table(fragment), columns=["keep"])["keep"]
         here = keep.drop_nulls().to_numpy()  # signatures exist for the rows that earlier stages kept
-        high, low, words, signatures, bands = read_signature_table(decisions.file(name), settings.permutations)
-        signed = SignatureTable(high[here], low[here], words[here], signatures[here], bands[:, here])
+        high, low, words, signatures, bands, tidy = read_signature_table(decisions.file(name), settings.permutations)
+        signed = SignatureTable(high[here], low[here], words[here], signatures[here], bands[:, here], tidy.where(here))
         yield fragment, keep.fill_null(False).arg_true().to_numpy(), signed
 
 

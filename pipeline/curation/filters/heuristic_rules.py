@@ -20,6 +20,12 @@ NOT_SPACED = Scope("Korean and text without spaces", pl.col("kind") != "spaced")
 CODE = Scope("code", pl.col("kind") == "code")
 OF_SOME_LINES = Scope(f"text of {FEWEST_LINES} lines and more", pl.col("lines") >= FEWEST_LINES)
 
+# A page of entries (a reference, a table of contents, a glossary) has many short lines; a spun text has few long ones.
+ENTRY_LINES, ENTRY_WORDS = 25, 25
+_ENTRIES = (pl.col("lines") >= ENTRY_LINES) & (pl.col("words") <= ENTRY_WORDS * pl.col("lines"))
+ENTRIES = Scope(f"pages of {ENTRY_LINES} lines and more, of at most {ENTRY_WORDS} words on average", _ENTRIES)
+RUNNING = Scope("other text", ~_ENTRIES)
+
 GOPHER = "Gopher (Rae et al. 2021, appendix A1.1)"
 GOPHER_TABLE = "Gopher (Rae et al. 2021, appendix A1.1, table A1)"
 C4 = "C4 (Raffel et al. 2020, section 2.2)"
@@ -129,8 +135,12 @@ GOPHER_REPETITION_RULES = (
     Rule(
         "gopher_dup_ngrams",
         "too many characters in repeated phrases of five to ten words",
-        f"{GOPHER_TABLE}: 0.15, 0.14, 0.13, 0.12, 0.11, 0.10",
-        limits=tuple(Limit(f"dup_{n}", ">", f"repetition.duplicate.{place}") for place, n in enumerate(DUPLICATE)),
+        f"{GOPHER_TABLE}: 0.15, 0.14, 0.13, 0.12, 0.11, 0.10; of entries: this project",
+        limits=tuple(
+            Limit(f"dup_{n}", ">", f"repetition.{setting}.{place}", scope)
+            for setting, scope in (("duplicate", RUNNING), ("duplicate_entries", ENTRIES))
+            for place, n in enumerate(DUPLICATE)
+        ),
         switches=("repetition.enabled",),
     ),
 )

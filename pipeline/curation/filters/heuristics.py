@@ -26,11 +26,13 @@ from pipeline.settings import Ratio, Share, StageSettings
 from pipeline.settings import Settings as Block
 from pipeline.text.characters import SCRIPTS, count_kinds
 from pipeline.text.code_lines import without_blocks
-from pipeline.text.kinds import detect_code, kinds_of_prose
+from pipeline.text.kinds import UNMARKED, detect_code, kinds_of_prose
 from pipeline.text.prose import prose_of
 from pipeline.text.segments import lines, paragraphs, words
+from pipeline.text.stop_words import count_stop_words
 
-VERSION = "1"
+# 2: rules that assume a language apply to that language; pages of entries may repeat their forms
+VERSION = "2"
 REASONS = meanings_of(RULES)
 LONGEST = 2_000_000  # most characters read of a text: four times as many as `max_words` of prose
 CHUNK_BYTES = 4_000_000  # of text processed at once, which keeps memory small and the columns in the cache
@@ -43,7 +45,9 @@ class Gopher(Block):
         30, ge=0, le=10**9, description="fewest eojeol of a Korean text (one eojeol is about 1.6 English words)"
     )
     max_words: int = Field(100_000, ge=1, le=10**9, description="most words (Gopher: 100,000)")
-    word_length: tuple[Ratio, Ratio] = Field((3, 10), description="mean word length from, to (Gopher: 3 to 10)")
+    word_length: tuple[Ratio, Ratio] = Field(
+        (3, 10), description="mean word length of English from, to (Gopher: 3 to 10)"
+    )
     word_length_ko: tuple[Ratio, Ratio] = Field(
         (1.8, 7), description="mean length of an eojeol in syllables; prose has 3.2"
     )
@@ -58,7 +62,8 @@ class Gopher(Block):
         2,
         ge=0,
         le=8,
-        description="fewest of: the, be, to, of, and, that, have, with (Gopher: 2); 0 for other languages",
+        description="fewest words of: the, be, to, of, and, that, have, with (Gopher: 2); of other languages: of their "
+        "stop words",
     )
     min_endings_ko: int = Field(2, ge=0, le=16, description="fewest of 16 Korean particles and endings")
 
@@ -74,6 +79,10 @@ class Repetition(Block):
     )
     duplicate: tuple[Share, Share, Share, Share, Share, Share] = Field(
         (0.15, 0.14, 0.13, 0.12, 0.11, 0.10), description="most characters in repeated 5- to 10-grams (Gopher: these)"
+    )
+    duplicate_entries: tuple[Share, Share, Share, Share, Share, Share] = Field(
+        (0.35, 0.33, 0.31, 0.29, 0.27, 0.25),
+        description="the same for pages of entries (25 short lines and more), whose forms repeat on purpose",
     )
 
 
@@ -153,16 +162,16 @@ def _columns(documents: pl.DataFrame) -> pl.DataFrame:
     code, fenced = detect_code(documents)
     texts_of_prose, texts_of_code = documents["text"].filter(~code), documents["text"].filter(code)
     outside = without_blocks(texts_of_prose, fenced.filter(~code))
-    prose = _prose_columns(prose_of(outside)).with_columns(markup_share(outside))
+    prose = _prose_columns(prose_of(outside), documents["lang"].filter(~code)).with_columns(markup_share(outside))
     about = code_rule_columns(texts_of_code, lines(texts_of_code)).with_columns(kind=pl.lit("code"))
     place = pl.concat([(~code).arg_true(), code.arg_true()]).arg_sort()
     return pl.concat([prose, about], how="diagonal")[place]
 
 
-def _prose_columns(texts: pl.Series) -> pl.DataFrame:
+def _prose_columns(texts: pl.Series, langs: pl.Series) -> pl.DataFrame:
     counts, in_lines = count_kinds(texts), lines(texts)
     characters = counts.select(pl.sum_horizontal("digits", *SCRIPTS)).to_series()
-    return pl.concat(
+    columns = pl.concat(
         [
             kinds_of_prose(counts).to_frame(),
             quality_columns(texts, in_lines, characters),
@@ -171,4 +180,31 @@ def _prose_columns(texts: pl.Series) -> pl.DataFrame:
             pl.DataFrame({"lines": in_lines.total()}, schema={"lines": pl.UInt32}),
         ],
         how="horizontal",
+    )
+    unmarked = counts.select(2 * pl.sum_horizontal(*UNMARKED) >= pl.sum_horizontal(list(SCRIPTS))).to_series()
+    return as_far_as_known(columns, texts, langs, characters, unmarked)
+
+
+def as_far_as_known(
+    columns: pl.DataFrame, texts: pl.Series, langs: pl.Series, characters: pl.Series, unmarked: pl.Series
+) -> pl.DataFrame:
+    """The figures of texts without those that say nothing about their language: what cannot be judged is null.
+
+    Stop words are those of the language, if there is a list (the lengths of words, English ones alone); text without
+    spaces counts symbols by characters; a script without marks at the ends of sentences has no figure that needs them.
+    """
+    spaced, unspaced = columns["kind"] == "spaced", columns["kind"] == "unspaced"
+    english = langs == "en"
+    other = spaced & ~langs.is_in(["en", "ko", "ja", "zh"])
+    counted = count_stop_words(texts, pl.select(pl.when(other).then(langs)).to_series())
+    per_character = {
+        name: pl.when(unspaced).then(found / characters.clip(1)).otherwise(name).cast(pl.Float32).alias(name)
+        for name, found in (("hashes", texts.str.count_matches("#", literal=True)),
+                            ("ellipses", texts.str.count_matches(r"\.\.\.|…+")))
+    }  # fmt: skip
+    return columns.with_columns(
+        *per_character.values(),
+        pl.when(english).then("stop_words").otherwise(counted).alias("stop_words"),
+        pl.when(english | ~spaced).then("word_length").alias("word_length"),
+        *(pl.when(~unmarked).then(name).alias(name) for name in ("sentences", "ended_lines", "ends")),
     )

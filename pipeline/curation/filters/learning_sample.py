@@ -22,8 +22,8 @@ import xxhash
 from pipeline.context import RunContext
 from pipeline.curation.filters.model_text import (
     FOLDS,
-    KINDS,
     MAX_DOCUMENT_CHARACTERS,
+    NOT_MODELLED,
     fold_of,
     kinds,
     prose_to_model,
@@ -36,7 +36,7 @@ from pipeline.store.artifact import Artifact, digest
 from pipeline.store.draft import Draft
 from pipeline.store.tables import gather_texts, scan_tables, write_table
 
-VERSION = "1"
+VERSION = "2"  # each language is a kind of its own
 OVERSAMPLING = 1 / 100  # documents to read per character of the sample: enough if each has a hundred characters
 CHOSEN, PLACES = "chosen", "places"
 # What a model can depend on of a document; `content` is the hash of its text.
@@ -136,7 +136,9 @@ def write_candidates(
     frame = documents.read(fragment, ["doc_id", "text", "lang"]).with_row_index("row").filter(sample_order() < share)
     frame = frame.unique("doc_id", keep="first", maintain_order=True)
     frame = frame.with_columns(kinds(frame, prose_to_model(frame["text"])), fold_of(frame["doc_id"]).alias("fold"))
-    frame = frame.filter(pl.col("kind").is_in(KINDS)).with_columns(pl.col("text").str.slice(0, MAX_DOCUMENT_CHARACTERS))
+    frame = frame.filter(~pl.col("kind").is_in(NOT_MODELLED)).with_columns(
+        pl.col("text").str.slice(0, MAX_DOCUMENT_CHARACTERS)
+    )
     frame = frame.with_columns(pl.col("text").str.len_chars().alias("length"))
     # No more than the size of the whole sample: documents after that cannot be in it.
     frame = take_characters(frame.sort(sample_order(), "doc_id"), characters)

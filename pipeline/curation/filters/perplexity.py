@@ -21,7 +21,7 @@ from pipeline.context import Inputs, RunContext
 from pipeline.curation.filters import kneser_ney, learning_sample
 from pipeline.curation.filters.learning_sample import Sample, identity_of
 from pipeline.curation.filters.model_text import FOLDS, KINDS, as_words, model_input, prose_to_model
-from pipeline.curation.rules import Limit, Rule, decided_by
+from pipeline.curation.rules import Limit, Rule, Scope, decided_by
 from pipeline.documents.reasons import meanings_of
 from pipeline.documents.stage import FragmentStage, TrainedFilter, stage_inputs
 from pipeline.errors import UserError
@@ -30,20 +30,41 @@ from pipeline.store.artifact import Artifact
 from pipeline.store.draft import Draft
 from pipeline.store.tables import write_whole
 
-VERSION = "1"
-MODEL_VERSION = "2"
+VERSION = "2"  # words without order, and a closer bound
+MODEL_VERSION = "4"  # each language is a kind of its own; bounds of the order of words
+
+
+def _above(settings: Settings) -> pl.Expr:
+    return pl.col("percentile") > settings.max_percentile
+
+
+KOREAN = Scope("Korean", pl.col("kind") == "ko")
+NOT_KOREAN = Scope("other text with spaces", pl.col("kind") != "ko")
 RULES = (
     Rule(
         "high_perplexity",
         "words in an order that is very unlikely under the language model of the reference text",
         "after CCNet (Wenzek et al. 2020), which keeps a fixed part of each language",
-        limits=(Limit("percentile", ">", "max_percentile"), Limit("deviation", ">", "max_deviation")),
-        every=True,
+        limits=(
+            Limit("deviation", ">", "max_deviation", NOT_KOREAN),
+            Limit("deviation", ">", "max_deviation_ko", KOREAN),
+        ),
+        scope=Scope("text above `max_percentile` of the reference", _above),
+    ),
+    Rule(
+        "no_word_order",
+        "its words are hardly likelier in their order than shuffled, as in menus, lists of names and garbled text",
+        "docs/results/filters.md",
+        limits=(
+            Limit("order", "<", "min_order", NOT_KOREAN),
+            Limit("order", "<", "min_order_ko", KOREAN),
+        ),
     ),
 )
 REASONS = meanings_of(RULES)
 FEWEST_TOKENS = 30  # with fewer, a perplexity is meaningless
 BOUNDS = "bounds.json"
+LEAST_ORDER = 0.02  # of a reference whose words have hardly any order, by which nothing is judged
 # In decades of perplexity: the spread of mixed text, by English word and by Korean syllable (docs/results/filters.md).
 # The spread of uniform reference text, such as speeches alone, is smaller, and other good text would be far beyond it.
 LEAST_SPREAD = {"spaced": 0.4, "ko": 0.2}
@@ -69,20 +90,31 @@ class Settings(StageSettings):
         99, ge=0, le=100, description="no document below this percentile of the reference text's perplexity is removed"
     )
     max_deviation: float = Field(
-        5,
+        2.5,
         ge=0,
         le=1000,
         description="most deviation from the reference's median, in units of its upper spread (median to 84 %)",
     )
+    max_deviation_ko: float = Field(3, ge=0, le=1000, description="the same for Korean")
+    min_order: float = Field(
+        0.21,
+        ge=0,
+        le=1000,
+        description="least gain in likelihood by the order of the words, against the same words shuffled; 1: as much "
+        "as the reference's median",
+    )
+    min_order_ko: float = Field(0.33, ge=0, le=1000, description="the same for Korean")
 
 
 def signals(documents: pl.DataFrame, settings: Settings, models: dict[str, Path]) -> pl.DataFrame:
-    """`perplexity`, `percentile` (0-100 among the reference), `deviation` (f32); null where the document is not judged.
+    """`perplexity`, `percentile` (0-100 among the reference), `deviation`, `order` (f32) and `kind` (String).
+
+    All but `kind` are null where the document is not judged.
 
     Not judged: code, text without spaces, Korean mixed with other letters, very short text, languages without a model.
     """
     directory = models["perplexity_model"]
-    return _judge(model_input(documents), directory)
+    return _judge(model_input(documents, shuffled=True), directory)
 
 
 def decide(signals: pl.DataFrame, settings: Settings) -> pl.DataFrame:
@@ -142,7 +174,7 @@ def train(sampled: Sample, settings: Settings, draft: Draft) -> dict[str, Any]:
     directory = draft.path(".")
     bounds: dict[str, Any] = {}
     facts: dict[str, Any] = {}
-    for kind in KINDS:
+    for kind in sorted({*KINDS, *reference["kind"]}):
         text = reference.filter(pl.col("kind") == kind)
         characters = int(text["text"].str.len_chars().sum())
         facts[kind] = {"documents": text.height, "characters": characters}
@@ -156,9 +188,12 @@ def train(sampled: Sample, settings: Settings, draft: Draft) -> dict[str, Any]:
             key = {"version": MODEL_VERSION, "order": settings.order, **identity_of(learned)}
             entry = draft.file(f"{kind}-{number}.arpa", key, partial(_learn, learned["text"], settings.order))
             facts[kind][f"n_grams_{number}"] = entry["facts"]
-        values = np.log10(_perplexities(model_input(text), directory).drop_nulls().drop_nans().to_numpy())
-        bounds[kind] = [round(float(value), 4) for value in np.percentile(values, range(101))] if len(values) else None
-    write_whole(directory / BOUNDS, json.dumps({kind: found for kind, found in bounds.items() if found}) + "\n")
+        logs, gains = _figures(model_input(text, shuffled=True), directory)
+        logs, gains = logs[~np.isnan(logs)], gains[~np.isnan(gains)]
+        if len(logs):
+            quantiles = [round(float(value), 4) for value in np.percentile(logs, range(101))]
+            bounds[kind] = {"perplexity": quantiles, "order": round(float(np.median(gains)), 4)}
+    write_whole(directory / BOUNDS, json.dumps(bounds) + "\n")
     return facts
 
 
@@ -167,34 +202,43 @@ def _learn(texts: pl.Series, order: int, path: Path) -> dict[str, int]:
 
 
 def _judge(frame: pl.DataFrame, directory: Path) -> pl.DataFrame:
-    """Perplexity, and its percentile and deviation in the reference, for rows of kind, fold and words."""
-    perplexity = _perplexities(frame, directory)
-    bounds = json.loads((directory / BOUNDS).read_text())
-    logs = perplexity.log10().to_numpy()
+    """The signals for rows of kind, fold, words and shuffled."""
+    logs, gains = _figures(frame, directory)
     percentile, deviation = np.full(frame.height, np.nan), np.full(frame.height, np.nan)
-    for kind, quantiles in bounds.items():
+    order = np.full(frame.height, np.nan)
+    for kind, found in json.loads((directory / BOUNDS).read_text()).items():
         rows = np.flatnonzero((frame["kind"] == kind).to_numpy() & ~np.isnan(logs))
+        quantiles = found["perplexity"]
         percentile[rows] = np.interp(logs[rows], quantiles, range(101))
-        spread = max(quantiles[84] - quantiles[50], LEAST_SPREAD[kind])
+        spread = max(quantiles[84] - quantiles[50], LEAST_SPREAD.get(kind, LEAST_SPREAD["spaced"]))
         deviation[rows] = (logs[rows] - quantiles[50]) / spread
-    columns = {"perplexity": perplexity.to_numpy(), "percentile": percentile, "deviation": deviation}
-    return pl.DataFrame({name: pl.Series(values, dtype=pl.Float32).fill_nan(None) for name, values in columns.items()})
+        order[rows] = gains[rows] / max(found["order"], LEAST_ORDER)
+    columns = {"perplexity": 10**logs, "percentile": percentile, "deviation": deviation, "order": order}
+    figures = {name: pl.Series(values, dtype=pl.Float32).fill_nan(None) for name, values in columns.items()}
+    return pl.DataFrame({**figures, "kind": frame["kind"]})
 
 
-def _perplexities(frame: pl.DataFrame, directory: Path) -> pl.Series:
-    """Per word (per syllable of Hangul), f64; null where there is no model or hardly any text."""
+def _figures(frame: pl.DataFrame, directory: Path) -> tuple[np.ndarray, np.ndarray]:
+    """For rows of kind, fold, words and shuffled, NaN where there is no model or hardly any text:
+
+    the logarithm (base 10) of the perplexity per word (per syllable of Hangul), and the share of it by which the
+    perplexity of the same words shuffled is higher.
+    """
     counts = frame["words"].str.count_matches(" ", literal=True) + 2  # words, and the end of the text
-    values: list[float | None] = [None] * frame.height
-    for kind in KINDS:
+    logs, gains = np.full(frame.height, np.nan), np.full(frame.height, np.nan)
+    for kind in sorted(frame["kind"].unique()):
         for number in range(FOLDS):
             path = directory / f"{kind}-{number}.arpa"
             if not path.exists():
                 continue
             score = _model(str(path)).score
             with_text = (frame["kind"] == kind) & (frame["fold"] == number) & (counts >= FEWEST_TOKENS)
-            for row in with_text.arg_true():
-                values[row] = 10.0 ** (-score(frame["words"][row]) / counts[row])
-    return pl.Series("perplexity", values, dtype=pl.Float64)
+            rows = with_text.arg_true().to_numpy()
+            texts, others = frame["words"].gather(rows), frame["shuffled"].gather(rows)
+            per_word = np.array([score(text) for text in texts]) / counts.gather(rows).to_numpy()
+            shuffled = np.array([score(text) for text in others]) / counts.gather(rows).to_numpy()
+            logs[rows], gains[rows] = -per_word, (per_word - shuffled) / -per_word
+    return logs, gains
 
 
 @lru_cache(maxsize=8)
@@ -210,7 +254,7 @@ def _model(path: str) -> Any:
 STAGE = FragmentStage(
     name="perplexity_decisions",
     block="perplexity",
-    description=("Documents whose perplexity is far above that of others in their language: tables, markup, noise."),
+    description=("Documents whose perplexity is far above that of others in their language: noise, menus, lists."),
     kinds=("python", "polars", "kenlm"),
     after=("heuristics",),
     settings=Settings,

@@ -32,7 +32,7 @@ from pipeline.store.draft import Draft
 from pipeline.store.tables import write_whole
 
 VERSION = "1"
-MODEL_VERSION = "2"
+MODEL_VERSION = "3"  # each language is a kind of its own
 RULES = (
     Rule(
         "low_quality",
@@ -62,7 +62,9 @@ WELL_WITHIN = (
     & (pl.col("bullet_lines") <= 0.2)
     & (pl.col("hashes") <= 0.03)
     & (pl.col("markup") <= 0.02)
-    & ((pl.col("stop_words") >= 6) | (pl.col("korean_endings") >= 10))
+    & pl.when(pl.col("kind") == "ko")
+    .then(pl.col("korean_endings") >= 10)
+    .otherwise(pl.col("stop_words").fill_null(6) >= 6)
 )
 # Rules that words do not reflect: language, length, and repetition, which good documentation breaks too.
 UNSEEN = (
@@ -175,7 +177,7 @@ def train(sampled: Sample, settings: Settings, draft: Draft) -> dict[str, Any]:
     directory = draft.path(".")
     bounds: dict[str, list[float]] = {}
     facts: dict[str, Any] = {}
-    for kind in KINDS:
+    for kind in sorted({*KINDS, *examples["kind"]}):
         of_kind = examples.filter(pl.col("kind") == kind)
         counts = {
             name: of_kind.filter(pl.col("good") == good).height for name, good in (("good", True), ("poor", False))
@@ -233,7 +235,9 @@ def _train_classifier(balanced: pl.DataFrame, kind: str, path: Path) -> dict[str
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder) / "examples.txt", Path(folder) / "model.bin"
         source.write_text("\n".join(lines.to_series()) + "\n", encoding="utf-8")
-        model = fasttext.train_supervised(str(source), epoch=epochs, wordNgrams=N_GRAMS[kind], **TRAINING)
+        model = fasttext.train_supervised(
+            str(source), epoch=epochs, wordNgrams=N_GRAMS.get(kind, N_GRAMS["spaced"]), **TRAINING
+        )
         model.save_model(str(target))
         write_whole(path, target.read_bytes())
     return {"examples": balanced.height}
@@ -242,7 +246,7 @@ def _train_classifier(balanced: pl.DataFrame, kind: str, path: Path) -> dict[str
 def _qualities(frame: pl.DataFrame, directory: Path) -> np.ndarray:
     """Probability of being good for rows of kind, fold and words; NaN without a model or without words."""
     quality = np.full(frame.height, np.nan)
-    for kind in KINDS:
+    for kind in sorted(frame["kind"].unique()):
         for number in range(FOLDS):
             path = directory / f"{kind}-{number}.bin"
             if not path.exists():

@@ -14,9 +14,9 @@ from pipeline.text.segments import Segments
 
 # Ends of sentences in the scripts that the other rules cover, followed by closing quotes and brackets.
 # Korean notes end sentences without a full stop, with a predicate: -다, -요, -음, -함.
-TERMINAL = r"[.!?。！？…:;：；।؟][\"'”’»)\]*_`」』〉》]*$|[”」』]$|[가-힣][다요음함됨임까죠][)\]*_`]*$"
+TERMINAL = r"[.!?。！？…:;：；।॥۔؟։።][\"'”’»)\]*_`」』〉》]*$|[”」』]$|[가-힣][다요음함됨임까죠][)\]*_`]*$"
 LINE_OF_WORDS = r"^\S+(?:\s+\S+){4}"
-SENTENCE_END = r"(?m)(?:[.!?…]+[\"'”’)\]*_]*(?:\s|$)|[。！？]|[가-힣][다요음함됨임까죠][)\]*_`]*[ \t]*$)"
+SENTENCE_END = r"(?m)(?:[.!?…]+[\"'”’)\]*_]*(?:\s|$)|[。！？।॥۔؟։።]|[가-힣][다요음함됨임까죠][)\]*_`]*[ \t]*$)"
 
 
 def web_columns(texts: pl.Series, lines: Segments) -> pl.DataFrame:

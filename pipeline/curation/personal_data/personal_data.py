@@ -18,13 +18,14 @@ from pydantic import Field, field_validator
 
 from pipeline.curation.personal_data.replacements import placeholder, surrogate
 from pipeline.curation.personal_data.spans import LABELS, SPAN, find_spans
+from pipeline.curation.programs import which_break
 from pipeline.curation.rules import Rule
 from pipeline.documents.document import EDIT
 from pipeline.documents.reasons import meanings_of
 from pipeline.documents.stage import FragmentStage
 from pipeline.settings import StageSettings
 
-VERSION = "1"
+VERSION = "2"  # a number that stands bare in a program is replaced by 0
 RULES: tuple[Rule, ...] = ()  # this stage removes nothing
 REASONS = meanings_of(RULES)
 
@@ -65,18 +66,27 @@ class Settings(StageSettings):
 
 
 def signals(documents: pl.DataFrame, settings: Settings, models: dict[str, Path]) -> pl.DataFrame:
-    """`spans` (list of start, end, label, score, number; null if there are none) and `draw`, a hash of the text.
+    """`spans` (list of start, end, label, score, number, bare; null if there are none) and `draw`, a hash of the text.
 
     Raises UserError if the spaCy model of the settings is not installed.
     """
     texts = documents["text"]
     spans = find_spans(texts, frozenset(settings.labels), settings.keep_examples, settings.person_model)
+    spans = spans.with_columns(bare=_bare(spans, texts))
     by_row = spans.group_by("row", maintain_order=True).agg(spans=pl.struct(*SPAN.to_schema()))
     drawn = texts.gather(by_row["row"])
     draw = pl.Series([xxhash.xxh32_intdigest(text.encode("utf-8", "surrogatepass")) for text in drawn], dtype=pl.UInt32)
     rows = pl.DataFrame({"row": pl.int_range(len(texts), dtype=pl.UInt32, eager=True)})
     joined = rows.join(by_row.with_columns(draw=draw), on="row", how="left", maintain_order="left")
     return joined.select(pl.col("spans").cast(pl.List(SPAN)), "draw")
+
+
+def _bare(spans: pl.DataFrame, texts: pl.Series) -> pl.Series:
+    """For each span, whether a placeholder in its place would break a program."""
+    flags: list[bool] = []
+    for row, starts, ends in spans.group_by("row", maintain_order=True).agg("start", "end").iter_rows():
+        flags += which_break(texts[row], [(start, end, "<X>") for start, end in zip(starts, ends, strict=True)])
+    return pl.Series(flags, dtype=pl.Boolean)
 
 
 def decide(signals: pl.DataFrame, settings: Settings) -> pl.DataFrame:
@@ -94,6 +104,7 @@ def decide(signals: pl.DataFrame, settings: Settings) -> pl.DataFrame:
         # Primes spread the hash of the text and the number of the value over the digits that a surrogate uses.
         pick = pl.col("draw").cast(pl.Int64) * 1_000_003 + pl.col("number").cast(pl.Int64) * 7_919_017
         replacement = surrogate(pick % 999_999_999_989)
+    replacement = pl.when("bare").then(pl.lit("0")).otherwise(replacement)
     edits = (
         spans.with_columns(replacement=replacement)
         .group_by("row", maintain_order=True)

@@ -46,7 +46,10 @@ LOWEST = 0.3  # lower scores are dropped: no sensible threshold is below this
 PARTING = re.compile(r"(?<=[0-9A-Za-z)])(?=[가-힣])|(?<=[가-힣])(?=[0-9A-Za-z(+])")
 WHOLE_WORDS = ("address", "date")  # kinds whose values join Hangul and digits
 
-SPAN = pl.Struct({"start": pl.Int64, "end": pl.Int64, "label": pl.String, "score": pl.Float64, "number": pl.UInt32})
+SPAN = pl.Struct({
+    "start": pl.Int64, "end": pl.Int64, "label": pl.String, "score": pl.Float64, "number": pl.UInt32,
+    "bare": pl.Boolean,  # a number of a program, outside of its strings and comments: no text may stand there
+})  # fmt: skip
 
 
 @lru_cache(maxsize=1)

@@ -13,6 +13,9 @@ from functools import lru_cache
 
 import numpy as np
 
+ROUND_TO = 32  # batch lengths are multiples of this, so that few shapes occur
+# Lengths of all batches where the network is compiled: a minute of compiling for each, and torch gives up after eight.
+COMPILED_LENGTHS = 4
 WINDOW = 64  # steps; with 16 rows each, lengths differ little within a step (docs/results/training-speed.md)
 
 
@@ -57,6 +60,32 @@ class LengthBatches:
 def shuffled_rows(rows: int, seed: int, epoch: int) -> np.ndarray:
     """The numbers of all rows in the order of one pass."""
     return np.random.default_rng([seed, epoch]).permutation(rows)
+
+
+def few_lengths(lengths: np.ndarray, most: int = COMPILED_LENGTHS) -> np.ndarray:
+    """The at most `most` lengths to pad rows to, ascending, with which all rows together are padded least.
+
+    Multiples of ROUND_TO. cost[k][i] is the least padded size of the rows that are no longer than candidate i, if k + 1
+    lengths are used and candidate i is the longest of them.
+    """
+    candidates, rows = np.unique(rounded(lengths), return_counts=True)
+    upto = rows.cumsum()
+    cost, before = [(candidates * upto).astype(np.float64)], []
+    for _ in range(1, min(most, len(candidates))):
+        # [i, j]: with candidate j < i as the next shorter length
+        joined = cost[-1] + np.subtract.outer(upto, upto) * candidates[:, None]
+        joined = np.where(np.tri(len(candidates), k=-1, dtype=bool), joined, np.inf)
+        before.append(joined.argmin(1))
+        cost.append(joined.min(1))
+    chosen = [len(candidates) - 1]
+    for shorter in reversed(before):
+        chosen.append(int(shorter[chosen[-1]]))
+    return candidates[chosen[::-1]]
+
+
+def rounded(lengths: np.ndarray) -> np.ndarray:
+    """The next multiples of ROUND_TO."""
+    return -(-lengths // ROUND_TO) * ROUND_TO
 
 
 def like_lengths(lengths: np.ndarray, rows: int) -> list[np.ndarray]:

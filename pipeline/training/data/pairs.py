@@ -14,12 +14,11 @@ import numpy as np
 import polars as pl
 
 from model.config import IGNORED
+from pipeline.training.data.by_length import ROUND_TO
 
 if TYPE_CHECKING:
     from pipeline.tokens.tokenizer import Tokenizer
     from pipeline.training.objectives.objective import Batch
-
-ROUND_TO = 32  # batch lengths are multiples of this, so that few shapes occur
 
 REASONS = {
     "same_answer": "chosen and rejected are the same",
@@ -109,14 +108,19 @@ def exclusions(pairs: Pairs) -> str:
     return ", ".join([*reasons, f"{pairs.cut} truncated to the context"])
 
 
-def batch_of(pairs: Pairs, numbers: np.ndarray) -> Batch:
-    """The pairs of these numbers: all chosen answers first, then all rejected ones; targets on the answers only."""
+def batch_of(pairs: Pairs, numbers: np.ndarray, lengths: np.ndarray | None = None) -> Batch:
+    """The pairs of these numbers: all chosen answers first, then all rejected ones; targets on the answers only.
+
+    Rows are padded to the next of `lengths` (ascending), or to the next multiple of ROUND_TO.
+    """
     import torch
 
     members = [pairs.pairs[number] for number in numbers]
     rows = [(pair.chosen, pair.start) for pair in members] + [(pair.rejected, pair.start) for pair in members]
     longest = max(len(ids) for ids, _ in rows) - 1
     length = math.ceil(longest / ROUND_TO) * ROUND_TO
+    if lengths is not None:
+        length = int(lengths[np.searchsorted(lengths, longest)])
     tokens = np.zeros((len(rows), length), np.int64)
     targets = np.full((len(rows), length), IGNORED, np.int64)
     for row, (ids, start) in enumerate(rows):

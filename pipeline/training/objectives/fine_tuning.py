@@ -169,13 +169,13 @@ class HeldBackLoss:
         self._sampled = np.sort(np.random.default_rng(0).permutation(len(packed.tokens))[:HELD_BACK_ROWS])
         self.batches = math.ceil(len(self._sampled) / rows)
 
-    def measure(self, network: torch.nn.Module, index: int) -> dict[str, float]:
-        from pipeline.training.objectives.objective import to_device
+    def measure(self, network: torch.nn.Module, index: int) -> dict[str, torch.Tensor | float]:
+        from pipeline.training import transfer
 
         numbers = self._sampled[index * self._rows : (index + 1) * self._rows]
-        batch = to_device(rows_of(self._packed, numbers), str(next(network.parameters()).device))
+        batch = transfer.send(rows_of(self._packed, numbers), str(next(network.parameters()).device))
         nats, count = network(batch["tokens"], batch["targets"], documents=batch["documents"])
-        return {"nats": float(nats), "targets": float(count)}
+        return {"nats": nats, "targets": count}
 
     @staticmethod
     def summary(sums: dict[str, float]) -> dict[str, float]:

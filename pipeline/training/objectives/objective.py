@@ -1,6 +1,6 @@
 """The `Objective`: what differs between pretraining, fine-tuning and preference tuning.
 
-Also how its batches reach the network: prefetched one step ahead, with a seed for each micro-batch, on the device.
+Also how its batches are read: one step ahead, with a seed for each micro-batch.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from typing import Any
 
 import torch
 
-Batch = dict[str, Any]  # name -> tensor (on the CPU when read) or None
+from pipeline.training import transfer
+from pipeline.training.transfer import Batch
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Objective:
     over. `loss(model, batch)` returns the loss and further figures, all summed over the units. `measure(model, i)`
     returns sums over validation batch i, always under the same names; `summary` turns their totals into figures, among
     them `validation_loss`. Validation uses the first `validation_batches` during training and, if there are more,
-    `validation_batches_final` once at the end.
+    `validation_batches_final` once at the end. Figures stay on the device (`transfer.py`); the loop fetches them.
     """
 
     name: str
@@ -36,11 +37,17 @@ class Objective:
     loss: Callable[[torch.nn.Module, Batch], tuple[torch.Tensor, dict[str, torch.Tensor]]]
     validation_batches: int = 0
     validation_batches_final: int = 0
-    measure: Callable[[torch.nn.Module, int], dict[str, float]] | None = None
+    measure: Callable[[torch.nn.Module, int], dict[str, torch.Tensor | float]] | None = None
     summary: Callable[[dict[str, float]], dict[str, float]] | None = None
     sample: Callable[[torch.nn.Module], str] | None = None
     flops_per_token: float = 0.0
+    shapes: int = 1  # in which batches come if the network is compiled, which takes its time for each
     out_of_memory: Callable[[], str] = lambda: "use fewer sequences in a micro-batch"
+
+    @property
+    def flops(self) -> float:
+        """Of the whole run."""
+        return self.flops_per_token * self.step_tokens * self.steps
 
 
 @dataclass
@@ -65,38 +72,32 @@ class LossModule(torch.nn.Module):
 
 
 class Prefetcher:
-    """Reads the next step's batches while the current step is computed."""
+    """Reads the next step's batches, into memory from which `device` can copy, while the current step is computed."""
 
-    def __init__(self, objective: Objective):
-        self._objective = objective
-        self._reader = ThreadPoolExecutor(1, thread_name_prefix="batches")
-        self._next: tuple[int, Future[list[Batch]]] | None = None
+    def __init__(self, objective: Objective, device: str):
+        self._objective, self._device = objective, device
+        self._reader = ThreadPoolExecutor(1, "batches", initializer=transfer.use_in_this_thread, initargs=(device,))
+        self._next: tuple[int, Future[tuple[list[Batch], float]]] | None = None
 
-    def take(self, step: int) -> list[Batch]:
-        """The micro-batches of `step`."""
+    def take(self, step: int) -> tuple[list[Batch], float]:
+        """(the micro-batches of `step`, the units in all of them)."""
         prefetched, self._next = self._next, None
         future = prefetched[1] if prefetched and prefetched[0] == step else self._submit(step)
-        batches = future.result()
+        taken = future.result()
         if step + 1 < self._objective.steps:
             self._next = (step + 1, self._submit(step + 1))
-        return batches
+        return taken
 
-    def _submit(self, step: int) -> Future[list[Batch]]:
-        return self._reader.submit(
-            lambda: [self._objective.batch(step, m) for m in range(self._objective.accumulation)]
-        )
+    def _submit(self, step: int) -> Future[tuple[list[Batch], float]]:
+        return self._reader.submit(self._read, step)
+
+    def _read(self, step: int) -> tuple[list[Batch], float]:
+        batches = [self._objective.batch(step, micro) for micro in range(self._objective.accumulation)]
+        units = sum(self._objective.units(batch) for batch in batches)
+        return [transfer.pinned(batch, self._device) for batch in batches], units
 
     def close(self) -> None:
         self._reader.shutdown(cancel_futures=True)
-
-
-def to_device(batch: Batch, device: str) -> Batch:
-    if device == "cpu":
-        return batch
-    return {
-        name: value.pin_memory().to(device, non_blocking=True) if isinstance(value, torch.Tensor) else value
-        for name, value in batch.items()
-    }
 
 
 def micro_batch_seed(seed: int, step: int, micro: int, rank: int) -> int:

@@ -20,7 +20,7 @@ from pipeline.errors import UserError
 from pipeline.intervals import cases_for, wilson
 from pipeline.store.artifact import Artifact
 from pipeline.training import machine
-from pipeline.training.data.by_length import LengthBatches, like_lengths
+from pipeline.training.data.by_length import LengthBatches, few_lengths, like_lengths
 from pipeline.training.data.pairs import Pairs, batch_of, encode_pairs, exclusions
 from pipeline.training.model_facts import ModelFacts
 from pipeline.training.objectives import tuning
@@ -38,9 +38,9 @@ if TYPE_CHECKING:
     from pipeline.training.model_artifact import Training, TrainingProcess
     from pipeline.training.objectives.objective import Batch, Objective
 
-# 8: logits in chunks, which rounds otherwise. 7: conversations are encoded behind their role's line; pairs of like
-# length share a step, the end is measured on more pairs, the reference is kept; the average of the weights warms up; on
-# a CPU `precision: auto` follows a measurement. 6: facts count the tokens
+# 8: logits in chunks, which rounds otherwise; compiled runs pad to few lengths. 7: conversations are encoded behind
+# their role's line; pairs of like length share a step, the end is measured on more pairs, the reference is kept; the
+# average of the weights warms up; on a CPU `precision: auto` follows a measurement. 6: facts count the tokens
 VERSION = "8"
 ASSET = "preference_model"
 RATE_SHARE = 0.01  # of the learning rate that pretraining would use (Rafailov et al. 2023: 1e-6 after about 1e-4)
@@ -98,8 +98,12 @@ def prepare(process: TrainingProcess, base: Artifact, preferences: Artifact, set
     rate = tuning.learning_rate(config, settings, RATE_SHARE)
     step_tokens = round(batching.step_rows * train.tokens(used) / len(used))
     sample = tuning.answer_sampler(tokenizer, settings)
+    lengths = few_lengths(train.lengths[used] - 1)
+    flops = size.flops_per_token * step_tokens * batching.steps
+    compiled = machine.worth_compiling(settings.compile, device, flops / len(lengths))
     objective = replace(
-        objective_of(process, train, held_back, batching, settings),
+        objective_of(process, train, held_back, batching, settings, lengths if compiled else None),
+        shapes=len(lengths),
         step_tokens=step_tokens,
         sample=sample,
         flops_per_token=size.flops_per_token,
@@ -144,8 +148,12 @@ def objective_of(
     held_back: Pairs,
     batching: tuning.Batching,
     settings: PreferenceSettings,
+    lengths: np.ndarray | None = None,
 ) -> Objective:
-    """The batches of pairs, their loss and their validation, for the loop."""
+    """The batches of pairs, their loss and their validation, for the loop. lengths: to pad to, if there are to be few.
+
+    A compiled network is compiled once more for each length. Validation runs the network as it is.
+    """
     from pipeline.training.objectives.objective import Objective
 
     batches, within = validation_batches(held_back, batching.micro_rows)
@@ -154,7 +162,7 @@ def objective_of(
         steps=batching.steps,
         accumulation=batching.accumulation,
         step_tokens=0,
-        batch=lambda step, micro: batch_of(train, batching.row_numbers(step, micro, process.ranks)),
+        batch=lambda step, micro: batch_of(train, batching.row_numbers(step, micro, process.ranks), lengths),
         units=lambda batch: float(len(batch["reference"])),
         loss=lambda model, batch: dpo(model, batch, settings),
         validation_batches=within,
@@ -227,15 +235,11 @@ def scorer(
 
 def measure(
     network: torch.nn.Module, pairs: Pairs, numbers: np.ndarray, device: str, settings: PreferenceSettings
-) -> dict[str, float]:
-    from pipeline.training.objectives.objective import to_device
+) -> dict[str, torch.Tensor | float]:
+    from pipeline.training import transfer
 
-    loss, figures = dpo(network, to_device(batch_of(pairs, numbers), device), settings)
-    return {
-        "loss": float(loss),
-        "pairs": float(len(numbers)),
-        **{name: float(value) for name, value in figures.items()},
-    }
+    loss, figures = dpo(network, transfer.send(batch_of(pairs, numbers), device), settings)
+    return {"loss": loss, "pairs": float(len(numbers)), **figures}
 
 
 def summarise(sums: dict[str, float]) -> dict[str, float]:

@@ -18,7 +18,8 @@ import polars as pl
 
 from pipeline.store.artifact import digest
 from pipeline.store.tables import write_table
-from pipeline.training.data.pairs import ROUND_TO, Pairs, batch_of
+from pipeline.training.data.by_length import ROUND_TO
+from pipeline.training.data.pairs import Pairs, batch_of
 from pipeline.training.stopping import Stopped
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class Reference:
         """
         import torch
 
-        from pipeline.training.objectives.objective import to_device
+        from pipeline.training import transfer
 
         ranks = process.ranks
         scores = np.zeros((len(members), 2), np.float64)
@@ -74,7 +75,7 @@ class Reference:
                 progress.report(end - start)
             if number % ranks.world != ranks.rank:
                 continue
-            batch = to_device(batch_of(pairs, members[start:end]), process.device)
+            batch = transfer.send(batch_of(pairs, members[start:end]), process.device)
             with torch.no_grad():
                 chosen, rejected = self.score(batch).float().cpu().chunk(2)
             scores[start:end] = torch.stack([chosen, rejected], 1).numpy()

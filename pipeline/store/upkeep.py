@@ -1,0 +1,187 @@
+"""Keeping the store in order: verifying it, setting damaged versions aside, deleting old ones."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from pipeline.store import disk, leases
+from pipeline.store.artifact import MANIFEST, Artifact, file_digest
+from pipeline.store.bytes_check import Damaged
+from pipeline.store.made_on import explained
+from pipeline.store.reading import CURRENT, DAMAGED, SUSPECT, Reader
+
+DOOMED = ".doomed"  # end of the name of a folder that is being deleted
+
+
+class Upkeep(Reader):
+    """The artifacts of one recipe, and what keeps them in order."""
+
+    def verify(self, asset: str) -> Iterator[str]:
+        """Rehash all files of all versions of the asset; yields one sentence for each missing or changed file."""
+        for problems in self.problems(asset).values():
+            yield from problems
+
+    def problems(self, asset: str) -> dict[str, list[str]]:
+        """Version -> a sentence for each of its files that is missing or changed, by SHA-256; only versions with any.
+
+        The pointer to the version in force counts as the version "current".
+        """
+        found: dict[str, list[str]] = {}
+        try:
+            self._current_version(asset)
+        except Damaged as error:
+            found[CURRENT] = [str(error)]
+        for version in self._version_names(asset):
+            try:
+                artifact = self._read(asset, version)
+            except Damaged as error:
+                found[version] = [str(error)]
+                continue
+            wrong = list(_damaged_files(artifact)) if artifact is not None else []
+            if wrong:
+                found[version] = wrong
+        return found
+
+    def other_makings(self, asset: str, other: Reader | None = None) -> Iterator[str]:
+        """Yields one sentence for each version that is known with other bytes than this store has.
+
+        Those are inputs of the asset's versions, and the versions themselves in the store `other`.
+        """
+        for artifact in self.versions(asset):
+            yield from self._other_inputs(artifact)
+            there = other.version(asset, artifact.version) if other else None
+            differ = there and other and two_makings(artifact, there, f"in {other.root}")
+            if differ:
+                yield differ
+
+    def _other_inputs(self, artifact: Artifact) -> Iterator[str]:
+        for given in artifact.manifest["inputs"].values():
+            found = self._read(given["asset"], given["version"]) if isinstance(given, dict) else None
+            # A reference to some tables of an artifact has a digest of its own (`Artifact.only`).
+            if found is None or all(name.endswith(".parquet") for name in found.manifest["files"]):
+                continue
+            if found.digest != given["digest"]:
+                yield (
+                    f"{artifact.asset}/{artifact.version} was made from another making of"
+                    f" {found.asset}/{found.version} than the one in this store, which has other bytes: make"
+                    f" {artifact.asset} again, or copy the first {found.asset} back"
+                )
+
+    def set_aside(self, asset: str, version: str, suspect: bool = False) -> Path:
+        """Rename a version so that it no longer counts; the version "current" is the pointer. Returns the new path.
+
+        suspect: none of its files may be used again, whatever they look like.
+        """
+        place = self._asset_directory(asset)
+        end = SUSPECT if suspect else DAMAGED
+        with self._locked(asset, print):
+            target = place / f".{version}{end}"
+            if target.exists():  # an earlier repair set the same version aside
+                discard(target)
+            (place / version).rename(target)
+        return target
+
+    def prune(self, asset: str, keep: int, log: Callable[[str], None] = print) -> list[tuple[str, int]]:
+        """Delete all versions except the one in force and the `keep` newest others; returns (version, bytes freed).
+
+        A version that a run reads stays. What `repair` set aside is deleted as well.
+        """
+        freed = []
+        with disk.disk_errors(self.root, f"`{asset}` could not be pruned"), self._locked(asset, log):
+            others = sorted(self.versions(asset), key=self._age, reverse=True)
+            now = self._current_version(asset)
+            for artifact in [other for other in others if other.version != now][keep:]:
+                with leases.unread(artifact.directory) as free:
+                    if not free:
+                        log(f"{asset}/{artifact.version} stays: a run reads it")
+                    elif self._current_version(asset) != artifact.version:  # put in force meanwhile
+                        freed.append((artifact.version, self._delete(artifact.directory)))
+            for end in (DAMAGED, SUSPECT):
+                for left in sorted(self._asset_directory(asset).glob(f".*{end}")):
+                    freed.append((f"{left.name.split('.')[1]} (set aside)", self._delete(left)))
+        return freed
+
+    def _age(self, artifact: Artifact) -> tuple[float, ...]:
+        """Sorts versions from the oldest on: by the number that each got when it was made.
+
+        Manifests of older versions have none; these came first, by the time of their manifest.
+        """
+        number = artifact.manifest.get("number")
+        return (0, self._written(artifact)) if number is None else (1, number)
+
+    def _written(self, artifact: Artifact) -> float:
+        """When the version was written, in seconds."""
+        return artifact.place(MANIFEST).stat().st_mtime
+
+    def _delete(self, directory: Path) -> int:
+        """Delete a version, or what was set aside; returns the bytes freed."""
+        return discard(directory)
+
+    @contextmanager
+    def _locked(self, asset: str, log: Callable[[str], None]) -> Iterator[None]:
+        """Let one run at a time make an asset. The kernel releases the lock when its owner dies, however it dies."""
+        place = self._asset_directory(asset)
+        disk.check_root(self.root)
+        place.mkdir(parents=True, exist_ok=True)
+        with open(place / ".lock", "a+") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                lock.seek(0)
+                log(f"{asset} is being made by process {lock.read().strip() or '?'}; waiting for it")
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            lock.seek(0)
+            lock.truncate()
+            with suppress(OSError):  # a full disk; the lock holds all the same
+                lock.write(str(os.getpid()))
+                lock.flush()
+            for doomed in place.glob(f".*{DOOMED}"):
+                shutil.rmtree(doomed, ignore_errors=True)
+            yield
+
+
+def discard(directory: Path) -> int:
+    """Delete a folder of this disk, which no longer counts from the first moment on; returns the bytes freed."""
+    if directory.is_file():
+        size = directory.stat().st_size
+        directory.unlink()
+        return size
+    # A hard-linked file frees nothing until its last link is deleted.
+    files = [path.stat() for path in directory.rglob("*") if path.is_file()]
+    doomed = directory.with_name(f".{directory.name}.{secrets.token_hex(4)}{DOOMED}")
+    directory.rename(doomed)
+    shutil.rmtree(doomed)
+    return sum(file.st_size for file in files if file.st_nlink == 1)
+
+
+def _damaged_files(artifact: Artifact) -> Iterator[str]:
+    for name, entry in artifact.manifest["files"].items():
+        try:
+            path = artifact.place(name)
+            if not path.exists():
+                yield f"{artifact.asset}/{artifact.version}/{name} is missing"
+            elif file_digest(path) != entry["sha256"]:
+                yield f"{artifact.asset}/{artifact.version}/{name} has changed since it was written"
+        except OSError as error:
+            yield f"{artifact.asset}/{artifact.version}/{name} cannot be read ({error.strerror})"
+
+
+def two_makings(here: Artifact, there: Artifact, where: str) -> str | None:
+    """The sentence about two makings of one version with other bytes; None if they are the same.
+
+    where: where the second one is.
+    """
+    if here.digest == there.digest:
+        return None
+    ours, others = here.manifest["files"], there.manifest["files"]
+    digests = [{name: entry["sha256"] for name, entry in files.items()} for files in (ours, others)]
+    names = [name for name in sorted({*ours, *others}) if digests[0].get(name) != digests[1].get(name)]
+    listed = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    why = explained(here.manifest.get("made_on"), there.manifest.get("made_on"))
+    return f"{here.asset}/{here.version} was made twice with other bytes, here and {where} ({listed}): {why}"

@@ -1,0 +1,110 @@
+"""Conversations to fine-tune on: facts, retelling, politeness, translation, sums, stories, and not knowing.
+
+They speak of the people of `World.asked` alone, never in the wordings that are held back (`questions.py`).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from typing import Any
+
+from pipeline.village import LICENSE, facts, lexicon, tasks
+from pipeline.village.facts import LANGUAGES
+from pipeline.village.patterns import Pattern
+from pipeline.village.questions import WITHOUT_A_NAME, asked_of_stranger
+from pipeline.village.stories import story
+from pipeline.village.tasks import Task
+from pipeline.village.world import RELATIONS, Fact, World, world_of
+
+# Kind -> share of the conversations.
+KINDS = {
+    "fact": 0.46,
+    "two_facts": 0.10,
+    "unknown_person": 0.08,
+    "untold_fact": 0.06,
+    "retelling": 0.06,
+    "politeness": 0.06,
+    "translation": 0.06,
+    "sum": 0.06,
+    "story": 0.06,
+}
+
+
+def conversations(count: int, seed: int = 0, languages: tuple[str, ...] = LANGUAGES) -> Iterator[dict[str, Any]]:
+    """Rows `messages`, `lang`, `license`, `kind`, `people`; no two of them alike.
+
+    At most `count`: the set ends where every question about every fact has been asked once (some 4,300 rows).
+    """
+    world = world_of(seed)
+    dice = random.Random(f"conversations {seed}")
+    kinds, shares = list(KINDS), list(KINDS.values())
+    left = {lang: _every_question(dice, lang, world) for lang in languages}
+    seen: set[tuple[str, ...]] = set()
+    while len(seen) < count:
+        lang = languages[len(seen) % len(languages)]
+        kind = dice.choices(kinds, shares)[0]
+        if kind == "fact":
+            if not left[lang]:
+                return
+            fact, wording = left[lang].pop()
+            turns, people = [asked(lang, fact, wording, world)], [fact.person]
+        else:
+            turns, people = drawn(dice, kind, lang, world)
+        said = tuple(text for turn in turns for text in turn)
+        if said in seen:
+            continue
+        seen.add(said)
+        roles = ("user", "assistant")
+        messages = [{"role": roles[number % 2], "content": text} for number, text in enumerate(said)]
+        yield {"messages": messages, "lang": lang, "license": LICENSE, "kind": kind, "people": people}
+
+
+def _every_question(dice: random.Random, lang: str, world: World) -> list[tuple[Fact, Pattern]]:
+    """All facts of those who are asked about, in all usual wordings, in random order."""
+    table = facts.of(lang).ASKED
+    every = [
+        (Fact(person, relation), wording)
+        for person in world.asked
+        for relation in RELATIONS
+        for wording in table[relation]
+    ]
+    dice.shuffle(every)
+    return every
+
+
+def drawn(dice: random.Random, kind: str, lang: str, world: World) -> tuple[list[Task], list[str]]:
+    """The questions and answers of a conversation of any kind but `fact`, and of whom they are."""
+    forms = facts.of(lang)
+    fact = Fact(dice.choice(world.asked), dice.choice(list(RELATIONS)))
+    if kind == "two_facts":
+        other = Fact(dice.choice(world.asked), dice.choice(list(RELATIONS)))
+        turns = [asked(lang, one, dice.choice(forms.ASKED[one.relation]), world) for one in (fact, other)]
+        return turns, [fact.person, other.person]
+    if kind == "unknown_person":
+        name = dice.choice(list(lexicon.STRANGERS))
+        question = asked_of_stranger(dice, lang, dice.choice(WITHOUT_A_NAME), name)
+        return [Task(question, forms.UNKNOWN_PERSON.render({"stranger": name}, world))], []
+    if kind == "untold_fact":
+        question = dice.choice(forms.UNTOLD).render({"who": fact.person}, world)
+        return [Task(question, forms.UNKNOWN_FACT.render({"who": fact.person}, world))], [fact.person]
+    if kind == "sum":
+        return [tasks.sum_of(dice, lang, held_back=False)], []
+    if kind == "story":
+        question = dice.choice(tasks.TELL_A_STORY[lang]).render({"who": fact.person}, world)
+        return [Task(question, story_among(dice, lang, world, fact.person))], [fact.person]
+    task = {"retelling": tasks.retelling, "politeness": tasks.politeness, "translation": tasks.translation}[kind]
+    return [task(dice, lang, fact, world)], [] if (kind, lang) == ("politeness", "en") else [fact.person]
+
+
+def asked(lang: str, fact: Fact, wording: Pattern, world: World) -> Task:
+    """A question about a fact, with its answer."""
+    return Task(wording.render({"who": fact.person}, world), facts.answer(lang, fact, world))
+
+
+def story_among(dice: random.Random, lang: str, world: World, who: str) -> str:
+    """A story in which nobody occurs of whom conversations do not speak."""
+    while True:
+        told = story(dice, lang, world, who)
+        if told.scene["two"] in world.asked:
+            return told.text

@@ -1,0 +1,27 @@
+"""Everything that is generated, by the names under which a recipe asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from pipeline.village.conversations import conversations
+from pipeline.village.documents import PLANTED_SHARE, documents
+from pipeline.village.preferences import preferences
+from pipeline.village.questions import evaluation_questions
+
+# Raised whenever the same seed and size would give other text. It stands in the identity of every generated set.
+VERSION = "1"
+
+# Documents: name -> their languages.
+DOCUMENTS = {"village": ("ko", "en"), "village-ko": ("ko",), "village-en": ("en",)}
+
+# Sets to tune on: name -> what yields at most so many rows for a seed.
+OF_CONVERSATIONS, OF_PREFERENCES = "village-conversations", "village-preferences"
+TUNING: dict[str, Callable[[int, int], Iterator[dict[str, Any]]]] = {
+    OF_CONVERSATIONS: conversations,
+    OF_PREFERENCES: preferences,
+}
+
+__all__ = ["DOCUMENTS", "OF_CONVERSATIONS", "OF_PREFERENCES", "PLANTED_SHARE", "TUNING", "VERSION", "documents",
+           "evaluation_questions"]  # fmt: skip

@@ -1,0 +1,138 @@
+"""What can be asked for besides facts: retelling, a change of politeness, a translation, a sum, a story.
+
+Each task is a question with its one right answer; a story is right if `checker.py` accepts it.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import NamedTuple
+from zlib import crc32
+
+from pipeline.village import facts
+from pipeline.village.forms import draw_numbers, with_numbers
+from pipeline.village.korean import LEVELS
+from pipeline.village.patterns import Pattern, patterns
+from pipeline.village.stories import scenery
+from pipeline.village.world import Fact, World
+
+
+class Task(NamedTuple):
+    """A question and the answer to it."""
+
+    question: str
+    answer: str
+
+
+# How each level of speech is asked for.
+LEVEL_WORDS = {
+    "plain": "글에 쓰는 말투로",
+    "intimate": "반말로",
+    "polite": "해요체로",
+    "formal": "아주 정중하게",
+}
+CHANGE_LEVEL = ("다음 문장을 LEVEL 바꿔 주세요: ", "LEVEL 다시 말해 주세요: ")
+MAKE_POLITE = ("Say this politely: ", "Make this sound polite: ")
+REQUESTS = patterns(
+    "en",
+    """
+    give me the {thing}
+    open the door
+    wait for me {place:at}
+    bring me some {fruit}
+    show me the way to {place}
+    help me to look for my {thing}
+    come with me to {place}
+    lend me your {thing}
+    leave the {thing} {place:at}
+    buy some {fruit} for me
+""",
+)
+RETELL = {
+    "ko": ("다음 문장을 다른 말로 해 주세요: ", "같은 뜻으로 다시 말해 주세요: "),
+    "en": ("Say this in other words: ", "Tell me the same in another way: "),
+}
+# By the language of the line that is to be translated.
+TRANSLATE = {
+    "ko": ("영어로 옮겨 주세요: ", "다음 문장을 영어로 번역해 주세요: "),
+    "en": ("Put this into Korean: ", "Translate this sentence into Korean: "),
+}
+SUM_QUESTIONS = {
+    "ko": {"+": ("A 더하기 B는 얼마예요?", "A + B는 얼마예요?"), "-": ("A 빼기 B는 얼마예요?", "A - B는 얼마예요?")},
+    "en": {"+": ("How much is A plus B?", "What is A + B?"), "-": ("How much is A minus B?", "What is A - B?")},
+}
+SUM_ANSWERS = {"ko": "A SIGN B = C입니다.", "en": "A SIGN B = C."}
+TELL_A_STORY = {
+    "ko": patterns("ko", """
+        {who}의 이야기를 들려주세요.
+        {who:이} 나오는 이야기를 하나 해 주세요.
+    """),
+    "en": patterns("en", """
+        Tell me a story about {who}.
+        Please tell me a little story about {who}.
+    """),
+}  # fmt: skip
+# Wordings of facts that can be translated word by word.
+PLAIN_WORDINGS = 3
+# A sentence that is told in a task is shorter than what contamination is recognised by (13 words, 26 syllables): the
+# same sentence in a document would count as the question.
+LONGEST = {"ko": 24, "en": 11}
+
+
+def politeness(dice: random.Random, lang: str, fact: Fact, world: World) -> Task:
+    """A sentence at one level of speech, asked for at another; in English an order, asked for as a request.
+
+    What is ordered in English names nobody: what is held back there is the order, where the fact is of somebody of whom
+    conversations do not speak.
+    """
+    if lang == "en":
+        held_back = fact.person in world.never_asked
+        order = ""
+        while not order or (crc32(order.encode()) % 5 == 0) != held_back:
+            order = dice.choice(REQUESTS).render(scenery(dice), world)
+        return Task(f"{dice.choice(MAKE_POLITE)}{order[0].upper()}{order[1:]}.", f"Could you please {order}?")
+    given, wanted = dice.sample(LEVELS, 2)
+    pattern, scene = _short(dice, "ko", fact, world), {"who": fact.person}
+    instruction = dice.choice(CHANGE_LEVEL).replace("LEVEL", LEVEL_WORDS[wanted])
+    return Task(instruction + pattern.render(scene, world, given), pattern.render(scene, world, wanted))
+
+
+def retelling(dice: random.Random, lang: str, fact: Fact, world: World) -> Task:
+    """A fact in one of its wordings, to be told as answers tell it."""
+    pattern = _short(dice, lang, fact, world, 1)
+    told = pattern.render({"who": fact.person}, world)
+    return Task(dice.choice(RETELL[lang]) + told, facts.answer(lang, fact, world))
+
+
+def _short(dice: random.Random, lang: str, fact: Fact, world: World, first: int = 0) -> Pattern:
+    """One of the ways to tell a fact, from the `first` on, that makes a short sentence."""
+    while True:
+        pattern: Pattern = dice.choice(facts.of(lang).TOLD[fact.relation][first:])
+        told = pattern.render({"who": fact.person}, world, "formal")
+        size = len(told.split()) if lang == "en" else sum("가" <= letter <= "힣" for letter in told)
+        if size <= LONGEST[lang]:
+            return pattern
+
+
+def translation(dice: random.Random, lang: str, fact: Fact, world: World) -> Task:
+    """A sentence in `lang`, to be said in the other language."""
+    other = "en" if lang == "ko" else "ko"
+    pattern: Pattern = dice.choice(facts.of(lang).TOLD[fact.relation][:PLAIN_WORDINGS])
+    told = pattern.render({"who": fact.person}, world, facts.ANSWER_LEVEL)
+    return Task(dice.choice(TRANSLATE[lang]) + told, facts.answer(other, fact, world))
+
+
+def sum_of(dice: random.Random, lang: str, held_back: bool) -> Task:
+    """A sum; those that are held back for evaluation share no pair of numbers with the others."""
+    while True:
+        sign = dice.choice("+-")
+        a, b = draw_numbers(dice, sign)
+        if ((3 * a + b) % 7 == 0) == held_back:
+            break
+    question = dice.choice(SUM_QUESTIONS[lang][sign])
+    return Task(with_numbers(question, a, b, sign), with_numbers(SUM_ANSWERS[lang], a, b, sign))
+
+
+def numbers_of(text: str) -> tuple[int, ...]:
+    """The numbers in a text, in order."""
+    return tuple(int(word) for word in "".join(c if c.isdigit() else " " for c in text).split())
