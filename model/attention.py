@@ -77,6 +77,12 @@ def _efficient(request: Request) -> bool:
     return request.head_width % aligned_to(request.capability, request.dtype) == 0
 
 
+def form(request: Request) -> Request:
+    """The request as `attend` makes it: with keys and values for every head, and heads padded, where that helps."""
+    reformed = replace(request, grouped=False, head_width=-(-request.head_width // 8) * 8)
+    return reformed if kernel(request) == "math" and kernel(reformed) != "math" else request
+
+
 def aligned_to(capability: Capability, dtype: torch.dtype) -> int:
     """What `efficient` wants the width of a head to be a multiple of: 16 bytes where tensor cores are used."""
     if dtype in HALF:
@@ -135,9 +141,9 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool) -
     card = capability(q.device)
     if card is not None:
         request = request_of(card, q, k, mask)
-        width = -(-request.head_width // 8) * 8
-        if kernel(request) == "math" and kernel(replace(request, grouped=False, head_width=width)) != "math":
-            return _without_groups(q, k, v, mask, causal, width)
+        formed = form(request)
+        if formed != request:
+            return _without_groups(q, k, v, mask, causal, formed.head_width)
     grouped = q.shape[1] != k.shape[1]
     return _attention(q, k, v, attn_mask=mask, is_causal=causal, enable_gqa=grouped)
 

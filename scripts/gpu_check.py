@@ -151,18 +151,14 @@ def kernel_of(case: Case, step: Step) -> str:
     """The attention kernel that the network is written for on this card."""
     import torch
 
-    from model.attention import Request, kernel
+    from model.attention import Request, form, kernel
 
     if step.gpu is None:
         return "cpu"
     full = case.config.resolved()
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(case.precision, torch.float32)
     grouped = full.kv_heads != full.heads
-    found = kernel(Request(step.gpu, dtype, full.head_width, step.masked, grouped, True))
-    if found != "math":
-        return found
-    padded = -(-full.head_width // 8) * 8  # as the network does it, with keys and values for every head
-    return kernel(Request(step.gpu, dtype, padded, step.masked, False, True))
+    return kernel(form(Request(step.gpu, dtype, full.head_width, step.masked, grouped, True)))
 
 
 def plan_of(case: Case, device: str) -> Row:
