@@ -124,15 +124,27 @@ class Stream:
     def _block_of(self, nth: int) -> tuple[int, np.ndarray]:
         """The block that the n-th sequence is in: its first number, and the order in which its sequences are given."""
         number = nth * self._step // self.pass_units
+        block, low, count = self._bounds(number, nth)
+        if self._dealt is None or self._dealt[0] != (number, block):
+            self._dealt = (number, block), dealt(count, key_of("rows", self._seed, self.name, number, block))
+        return low, self._dealt[1]
+
+    def _bounds(self, number: int, nth: int) -> tuple[int, int, int]:
+        """The block of pass `number` that the n-th sequence is in: its number, its first sequence, how many it has.
+
+        A block is a window for `best_fit`, which lays its rows out by how many documents they hold: a part of a window
+        would have rows of one kind alone. For `cut`, where sequences cross the ends of windows, it is as large as one.
+        """
+        if self.packing == "best_fit":
+            order, begin = self._order(number)
+            at = int(np.searchsorted(begin, nth - number * self.pass_units, side="right")) - 1
+            return at, number * self.pass_units + int(begin[at]), int(self._units[order[at]])
         first, after = (-(-of * self.pass_units // self._step) for of in (number, number + 1))
         blocks = max(1, round((after - first) / self._block))
         size = -(-(after - first) // blocks)
         block = (nth - first) // size
         low = first + block * size
-        if self._dealt is None or self._dealt[0] != (number, block):
-            count = min(low + size, after) - low
-            self._dealt = (number, block), dealt(count, key_of("rows", self._seed, self.name, number, block))
-        return low, self._dealt[1]
+        return block, low, min(low + size, after) - low
 
     def _parts_of(self, sequence: int) -> Iterator[tuple[int, int, int, int]]:
         """`parts` of a sequence by its place in the stream."""
