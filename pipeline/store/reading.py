@@ -33,9 +33,11 @@ class Reader:
         """The artifact in force. Raises UserError if there is none."""
         artifact = self.current(asset)
         if artifact is None:
+            gone = self._current_version(asset) is not None
+            what = "has lost the version in force" if gone else "has not been made yet"
             raise UserError(
-                f"`{asset}` of the recipe `{self.recipe}` has not been made yet: "
-                f"run `dagster job execute -j full_job`, or `slm make {asset}`."
+                f"`{asset}` of the recipe `{self.recipe}` {what}: run `dagster job execute -j full_job`, or "
+                f"`slm make {asset}`."
             )
         return artifact
 

@@ -17,7 +17,7 @@ from pipeline.inspect.rules_reference import declared_by
 from pipeline.settings import StageSettings
 
 TEXTS = [
-    *(" ".join(f"word{number}" for number in range(count)) + "." for count in range(20, 120, 5)),
+    *("The " + " ".join(f"word{number}" for number in range(count)) + "." for count in range(20, 120, 5)),
     *("항구는 조용했다. " * count for count in range(3, 40, 3)),
     *("항구는 조용했다. " * 6 + "The harbour was quiet and the boats came home. " * count for count in (2, 3, 4)),
     *("def f(x):\n    return x + 1\n\n\n" * count + "y = '" + "-" * count + "'\n" for count in range(4, 40, 4)),
@@ -27,7 +27,7 @@ DOCUMENTS = pl.DataFrame(
         "doc_id": [hashlib.md5(text.encode(), usedforsecurity=False).hexdigest() for text in TEXTS],
         "text": TEXTS,
         "source": "s",
-        "lang": pl.Series([None] * len(TEXTS), dtype=pl.String),
+        "lang": ["en" if text.startswith("The ") else None for text in TEXTS],
     }
 )
 DECLARED = declared_by(Curation())
@@ -42,7 +42,7 @@ def decisions(asset: str, settings: StageSettings) -> pl.DataFrame:
         columns = by_fragment.signals(DOCUMENTS, settings, {})
         chosen = by_fragment.decide(columns, settings)
     else:
-        names = ("perplexity", "percentile", "deviation", "quality", "rank", "jaccard", "share")
+        names = ("perplexity", "percentile", "deviation", "order", "quality", "rank", "jaccard", "share")
         columns = pl.DataFrame({name: np.linspace(0, 1, count) for name in names})
         chosen = pl.DataFrame({"keep": [True, False] * (count // 2) + [True] * (count % 2)})
         chosen = chosen.with_columns(
