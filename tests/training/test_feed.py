@@ -299,8 +299,9 @@ def test_a_batch_is_not_made_of_neighbours(tmp_path, packing):
 def test_rows_of_short_documents_are_spread_over_the_run(tmp_path):
     """Best fit lays out rows of one long document first, and those of many short ones last."""
     lengths = [31] * 500 + [7] * 300  # rows of 32: one document with its `<eos>`, or four
-    feed = Feed(shards_of(tmp_path, {f"a-{n}": [("en", length) for length in lengths] for n in range(3)}),
-                FeedSettings(packing="best_fit", mask_documents=True, window_tokens=2**15), 3, 32, batch=23)  # fmt: skip
+    settings = FeedSettings(packing="best_fit", mask_documents=True, window_tokens=2**15)
+    shards = shards_of(tmp_path, {f"a-{n}": [("en", length) for length in lengths] for n in range(3)})
+    feed = Feed(shards, settings, 3, 32, batch=23)
     several = np.concatenate([(feed.batch(step).documents > 0).any(axis=1) for step in range(75)])
     shares = [part.mean() for part in np.array_split(several, 15)]
     assert 0.1 < several.mean() < 0.16 and max(shares) < 0.3 and min(shares) > 0.02
