@@ -116,7 +116,9 @@ def _on_ray(
     try:
         import ray
     except ImportError as error:
-        raise UserError("`execution.executor: ray` needs Ray: install it with `pip install -e .[ray]`.") from error
+        raise UserError(
+            "`execution.executor: ray` needs Ray: install it with `pip install -e '.[cluster]'`."
+        ) from error
     started_here = not ray.is_initialized()
     if started_here:
         try:
