@@ -41,11 +41,12 @@ DEVICE_POOL = "gpu"  # one slot, set by scripts/prepare_instance.py: two trainin
 
 @dataclass(frozen=True)
 class Check:
-    """A blocking check: if `test` returns a problem (a sentence; "" means passed), later assets do not run."""
+    """A check: `test` returns a problem in a sentence ("" means passed). If it is blocking, later assets do not run."""
 
     name: str
     description: str
     test: Callable[[Project, Artifact], tuple[str, Mapping[str, Any]]]
+    blocking: bool = True  # else a problem is a warning
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,9 @@ def build(described: AssetDescription, node: Node, sources: Sequence[AssetKey] =
         code_version=described.version,
         metadata={"dagster/code_references": code_reference(described)},
         check_specs=[
-            AssetCheckSpec(check.name, asset=AssetKey(described.name), description=check.description, blocking=True)
+            AssetCheckSpec(
+                check.name, asset=AssetKey(described.name), description=check.description, blocking=check.blocking
+            )
             for check in described.checks
         ],
         pool=DEVICE_POOL if described.on_device else None,
@@ -172,7 +175,7 @@ def run_check(check: Check, project: Project, artifact: Artifact) -> AssetCheckR
         check_name=check.name,
         asset_key=AssetKey(artifact.asset),
         passed=not problem,
-        severity=AssetCheckSeverity.ERROR,
+        severity=AssetCheckSeverity.ERROR if check.blocking else AssetCheckSeverity.WARN,
         description=problem or "passed",
         metadata=dict(figures),
     )

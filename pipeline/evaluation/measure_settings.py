@@ -56,6 +56,6 @@ class MeasureSettings(Settings):
     )
     village: VillageSettings | None = Field(
         None,
-        description="ask the models about the made-up village: facts, stories and, after fine-tuning, questions; empty: "
-        "do not",
+        description="ask the models about the made-up village: facts, stories and, after fine-tuning, questions; "
+        "empty: do not",
     )

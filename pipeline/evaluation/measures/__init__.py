@@ -18,5 +18,6 @@ from pipeline.evaluation.measures import (
 )
 
 MEASURES: tuple[Measure[MeasureSettings], ...] = tuple(
-    measure.MEASURE for measure in (language_modelling, samples, village, village_answers, answers, preferences, covered_items)
+    measure.MEASURE
+    for measure in (language_modelling, samples, village, village_answers, answers, preferences, covered_items)
 )

@@ -42,11 +42,11 @@ def run(subject: Subject, settings: MeasureSettings) -> Result:
     subject.log(f"asked for {known.height:,} facts of the village; telling {2 * asked.stories:,} stories")
     told = stories_told(subject, asked)
     figures = {"facts": by_language(known, ("right",)), "stories": by_language(told, tuple(STORY_FIGURES))}
-    samples = told.select(
+    samples = told.group_by("lang", maintain_order=True).head(SHOWN).select(
         pl.lit("story").alias("kind"), pl.lit("village").alias("source"), "lang", "prompt", "output",
         pl.lit(None, pl.String).alias("reference"), "ended",
-    ).cast(dict(SAMPLE))  # fmt: skip
-    return Result(figures, samples.group_by("lang", maintain_order=True).head(SHOWN), {TABLE: known})
+    ).cast(pl.Schema(SAMPLE))  # fmt: skip
+    return Result(figures, samples, {TABLE: known})
 
 
 SHOWN = 3  # stories of each language among the samples
@@ -71,8 +71,8 @@ STORY_FIGURES = ("grammatical", "consistent", "both", "verbatim")
 def stories_told(subject: Subject, asked: VillageSettings) -> pl.DataFrame:
     """lang, prompt, output, ended and STORY_FIGURES of the sampled stories: one row a story.
 
-    consistent: nothing that could be read of it contradicts the village or itself; verbatim: stands in the training text
-    as a whole.
+    consistent: nothing that could be read of it contradicts the village or itself; verbatim: it is a whole document of
+    the training text.
     """
     from model.sampling import Sampling
 
@@ -129,8 +129,8 @@ def continued(
     from model.generate_together import generate_together
     from model.sampling import GREEDY
 
-    ids = [[tokenizer.document_start, *map(int, one)] for one in tokenizer.encode(list(prompts))]
-    ids = [one[: model.config.context - 1] for one in ids]
+    room = model.config.context - 2
+    ids = [[tokenizer.document_start, *map(int, one[-room:])] for one in tokenizer.encode(list(prompts))]
     outputs = generate_together(model, ids, most_new, sampling or GREEDY, (tokenizer.ids["<eos>"],))
     rooms = [min(most_new, model.config.context - len(one)) for one in ids]
     return [tokenizer.decode(one) for one in outputs], [len(one) < room for one, room in zip(outputs, rooms)]

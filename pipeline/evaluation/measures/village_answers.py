@@ -34,7 +34,7 @@ def run(subject: Subject, settings: MeasureSettings) -> Result:
     samples = answers.group_by("kind", "lang", maintain_order=True).head(SHOWN).select(
         pl.lit("answer").alias("kind"), pl.lit("village").alias("source"), "lang", "prompt", "output", "reference",
         "ended",
-    ).cast(dict(SAMPLE))  # fmt: skip
+    ).cast(pl.Schema(SAMPLE))  # fmt: skip
     return Result(figures_of(answers), samples, {TABLE: answers})
 
 
