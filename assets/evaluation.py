@@ -13,6 +13,7 @@ from pipeline.evaluation import report
 from pipeline.evaluation.measure import Measure
 from pipeline.evaluation.village_goals import GOALS, Goal, outcomes
 from pipeline.graph import Project
+from pipeline.inspect import village_pictures
 from pipeline.recipe import Recipe
 from pipeline.store.artifact import Artifact
 from pipeline.trained_models import TrainedModel, models_of
@@ -42,6 +43,9 @@ def show_report(project: Project, artifact: Artifact) -> Mapping[str, Any]:
         shown["samples"] = display.table(
             [{name: display.excerpt(str(value), 400) for name, value in row.items()} for row in samples]
         )
+    known = village_pictures.facts_known(artifact)
+    if known is not None:
+        shown["facts of the village"] = display.picture(known)
     for name in artifact.fragments:
         if name not in ("samples", "comparison"):
             rows = pl.read_parquet(artifact.table(name), n_rows=MOST_ROWS).to_dicts()

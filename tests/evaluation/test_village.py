@@ -13,6 +13,7 @@ from pipeline.evaluation.measure import Subject
 from pipeline.evaluation.measure_settings import VillageSettings
 from pipeline.evaluation.measures import village, village_answers
 from pipeline.evaluation.village_goals import GOALS, outcomes
+from pipeline.village import asking
 from pipeline.village.questions import cloze_questions, evaluation_questions
 from pipeline.village.stories import story
 from pipeline.village.world import world_of
@@ -36,17 +37,17 @@ def scripted(monkeypatch, tokenizer):
 
 
 def test_a_fact_is_known_if_its_value_follows(network, tokenizer, scripted, monkeypatch):
-    monkeypatch.setattr(village, "VALUE_TOKENS", 80)  # a token of this tokenizer is a byte
+    monkeypatch.setattr(asking, "VALUE_TOKENS", 80)  # a token of this tokenizer is a byte
     questions = list(cloze_questions(0))
     values = {one.prompt: one.value for one in questions}
     scripted(lambda prompt: f" {values[prompt]}, and so on")
     longer = _with_context(network, 4096)
-    known = village.facts_known(longer, tokenizer, questions)
+    known = asking.facts_known(longer, tokenizer, questions)
     assert known.height == len(questions) and known["right"].all()
     assert village.by_language(known, ("right",))["ko"] == {"count": 560, "right": 1.0}
     english = [one for one in questions if one.lang == "en"]
     scripted(lambda prompt: f" {english[0].value}")
-    wrong = village.facts_known(longer, tokenizer, english)
+    wrong = asking.facts_known(longer, tokenizer, english)
     assert 0 < wrong["right"].mean() < 0.2
 
 

@@ -17,19 +17,17 @@ import polars as pl
 from pipeline.evaluation.measure import SAMPLE, Headline, Measure, Result, Subject
 from pipeline.evaluation.measure_settings import MeasureSettings, VillageSettings
 from pipeline.tokens.shards import TRAIN
+from pipeline.village.asking import continued, facts_known
 from pipeline.village.checker import check_story
 from pipeline.village.facts import LANGUAGES
-from pipeline.village.questions import Cloze, cloze_questions
+from pipeline.village.questions import cloze_questions
 from pipeline.village.stories import grammar
 from pipeline.village.world import World, world_of
 
 if TYPE_CHECKING:
-    from model.sampling import Sampling
-    from model.transformer import Transformer
     from pipeline.store.artifact import Artifact
     from pipeline.tokens.tokenizer import Tokenizer
 
-VALUE_TOKENS = 16  # the longest value has some ten tokens in a vocabulary of 2,048
 TOP_P = 0.95
 TABLE = "village_facts"
 
@@ -50,19 +48,6 @@ def run(subject: Subject, settings: MeasureSettings) -> Result:
 
 
 SHOWN = 3  # stories of each language among the samples
-
-
-def facts_known(model: Transformer, tokenizer: Tokenizer, questions: Sequence[Cloze]) -> pl.DataFrame:
-    """lang, person, relation, prompt, value, output, right: one row a question."""
-    outputs, _ = continued(model, tokenizer, [one.prompt for one in questions], VALUE_TOKENS)
-    rows = [
-        {
-            "lang": one.lang, "person": one.person, "relation": one.relation, "prompt": one.prompt,
-            "value": one.value, "output": output.strip(), "right": output.strip().startswith(one.value),
-        }
-        for one, output in zip(questions, outputs, strict=True)
-    ]  # fmt: skip
-    return pl.DataFrame(rows)
 
 
 STORY_FIGURES = ("grammatical", "consistent", "both", "verbatim")
@@ -120,20 +105,6 @@ def stand_in_training(tokenizer: Tokenizer, shards: Artifact, texts: Sequence[st
         rows = pl.scan_parquet(shards.table(fragment)).filter(split=TRAIN).filter(pl.col("length").is_in(lengths))
         found.update(map(tuple, rows.select("tokens").collect()["tokens"].to_list()))
     return [tuple(ids) in found for ids in encoded]
-
-
-def continued(
-    model: Transformer, tokenizer: Tokenizer, prompts: Sequence[str], most_new: int, sampling: Sampling | None = None
-) -> tuple[list[str], list[bool]]:
-    """(text, whether the model ended it) of what follows each prompt at the start of a document."""
-    from model.generate_together import generate_together
-    from model.sampling import GREEDY
-
-    room = model.config.context - 2
-    ids = [[tokenizer.document_start, *map(int, one[-room:])] for one in tokenizer.encode(list(prompts))]
-    outputs = generate_together(model, ids, most_new, sampling or GREEDY, (tokenizer.ids["<eos>"],))
-    rooms = [min(most_new, model.config.context - len(one)) for one in ids]
-    return [tokenizer.decode(one) for one in outputs], [len(one) < room for one, room in zip(outputs, rooms)]
 
 
 def by_language(rows: pl.DataFrame, names: Iterable[str]) -> Mapping[str, Any]:
