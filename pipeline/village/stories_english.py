@@ -15,12 +15,12 @@ TITLE = Pattern("en", "A story about {who}")
 OPENINGS = patterns(
     "en",
     """
-    One {weather} {season} day, {who} woke up early.
-    One {weather} {season} day, {who} left the house.
-    It was a {weather} day in {season}, and {who} looked out of the window.
-    It was a {weather} day in {season}, and {who} had nothing to do {time}.
-    On a {weather} {season} day, {who} went for a walk to {place}.
-    On a {weather} {season} day, {who} swept the yard {time}.
+    One day {who} woke up early, for it was a {weather} day in {season}.
+    One day {who} left the house, for it was a {weather} day in {season}.
+    One day {who} looked out of the window and saw that it was a {weather} day in {season}.
+    One day {who} had nothing to do {time}, and it was a {weather} day in {season}.
+    One day {who} went for a walk to {place}, for it was a {weather} day in {season}.
+    One day {who} swept the yard {time}, and it was a {weather} day in {season}.
 """,
 )
 CLOSINGS = patterns(

@@ -15,12 +15,12 @@ TITLE = Pattern("ko", "{who}의 이야기")
 OPENINGS = patterns(
     "ko",
     """
-    어느 {weather} {season}날, {who:은} 일찍 눈을 [뜨다<].
-    어느 {weather} {season}날, {who:은} 집을 [나서다<].
-    {weather} {season}날 {time}, {who:은} 창밖을 [내다보다<].
-    {weather} {season}날 {time}, {who:은} 마당을 쓸고 [있다<].
-    {season}이 한창인 어느 {weather} 날, {who:은} {place:으로} 산책을 [나가다<].
-    {weather} {season}날이었고, {who:은} {time}에 할 일이 [없다<].
+    {who:은} 어느 {weather} {season}날 일찍 눈을 [뜨다<].
+    {who:은} 어느 {weather} {season}날 집을 [나서다<].
+    {who:은} {weather} {season}날 {time} 창밖을 [내다보다<].
+    {who:은} {weather} {season}날 {time} 마당을 쓸고 [있다<].
+    {who:은} {season}이 한창인 어느 {weather} 날 {place:으로} 산책을 [나가다<].
+    {who:은} 어느 {weather} {season}날 {time}에 할 일이 [없다<].
 """,
 )
 CLOSINGS = patterns(
