@@ -87,6 +87,7 @@ class FragmentStage(Stage):
     signals: Signals
     decide: Decide
     signal_settings: tuple[str, ...] = ()  # settings that `signals` reads; all others are thresholds
+    in_models: tuple[str, ...] = ()  # settings, such as paths, whose contents a trained filter holds; not recorded here
     # Whether its signal `label` is the language of each document, which all later stages go by.
     finds_languages: bool = False
 
@@ -143,7 +144,7 @@ def run_stage(stage: FragmentStage, context: RunContext, inputs: Inputs, setting
         stage.name,
         code_version=stage.version,
         # What is set aside after a crash is not in the artifact, so one that may lack it is another artifact.
-        settings={**settings.model_dump(mode="json"), **on_crash(context.execution)},
+        settings={**settings.model_dump(mode="json", exclude=set(stage.in_models)), **on_crash(context.execution)},
         inputs={**named, **models},
         build=build,
         log=context.log,
@@ -164,7 +165,7 @@ def decide_by_fragment(
     models: dict[str, Artifact],
 ) -> None:
     """Write the decision table of each fragment to the draft; remembered tables are linked without reading text."""
-    all_settings = settings.model_dump(mode="json")
+    all_settings = settings.model_dump(mode="json", exclude=set(stage.in_models))
     about_signals = {
         "stage": stage.name,
         "version": stage.version,

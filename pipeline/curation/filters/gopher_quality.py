@@ -13,6 +13,9 @@ STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")
 KOREAN_ENDINGS = ("은", "는", "이", "가", "을", "를", "에", "의", "도", "로", "고", "다", "서", "한", "며", "요")
 # Dashes and stars at the margin are bullets in Markdown; datatrove counts `•` and `-`.
 BULLET = r"^(?:[•‣◦▪●■○*·+–-]|\d{1,3}[.)])[ \t]"
+# Counted in a text: strings between spaces, those with a letter or a digit, those with a letter, ellipses.
+PIECE, WORD, WORD_WITH_LETTER = r"\S+", r"[^\s\p{L}\p{N}]*[\p{L}\p{N}]\S*", r"[^\s\p{L}]*\p{L}\S*"
+ELLIPSIS = r"\.\.\.|…"
 ELLIPSIS_AT_END = r"(?:\.\.\.|…)[\]\)]?$"
 
 
@@ -25,15 +28,13 @@ def quality_columns(texts: pl.Series, lines: Segments, characters: pl.Series) ->
     words), `stop_words` (u8, number of distinct ones), `korean_endings` (u8, the same).
     """
     found = pl.DataFrame({"text": texts}).select(
-        pieces=pl.col("text").str.count_matches(r"\S+"),
-        words=pl.col("text").str.count_matches(r"[^\s\p{L}\p{N}]*[\p{L}\p{N}]\S*"),
-        alpha=pl.col("text").str.count_matches(r"[^\s\p{L}]*\p{L}\S*"),
+        pieces=pl.col("text").str.count_matches(PIECE),
+        words=pl.col("text").str.count_matches(WORD),
+        alpha=pl.col("text").str.count_matches(WORD_WITH_LETTER),
         hashes=pl.col("text").str.count_matches("#", literal=True),
-        ellipses=pl.col("text").str.count_matches(r"\.\.\.|…"),
+        ellipses=pl.col("text").str.count_matches(ELLIPSIS),
         runs=pl.col("text").str.count_matches(r"[\p{L}\p{N}]+"),
-        stop_words=pl.sum_horizontal(
-            pl.col("text").str.contains(rf"(?i-u:\b{word}\b)").cast(pl.UInt8) for word in STOP_WORDS
-        ),
+        stop_words=distinct_stop_words(pl.col("text")),
         korean_endings=pl.sum_horizontal(
             pl.col("text").str.contains(rf"[가-힣]{ending}[\s.,?!]").cast(pl.UInt8) for ending in KOREAN_ENDINGS
         ),
@@ -51,3 +52,8 @@ def quality_columns(texts: pl.Series, lines: Segments, characters: pl.Series) ->
         bullet_lines=pl.Series(lines.share(lines.items.str.contains(BULLET)).astype(np.float32)),
         ellipsis_lines=pl.Series(lines.share(lines.items.str.contains(ELLIPSIS_AT_END)).astype(np.float32)),
     )
+
+
+def distinct_stop_words(text: pl.Expr) -> pl.Expr:
+    """How many of the eight English STOP_WORDS stand in a text (u8)."""
+    return pl.sum_horizontal(text.str.contains(rf"(?i-u:\b{word}\b)").cast(pl.UInt8) for word in STOP_WORDS)
