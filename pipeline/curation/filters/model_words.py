@@ -12,20 +12,22 @@ regular expressions (docs/results/filters.md).
 
 from __future__ import annotations
 
-from functools import cache
 from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
+from pipeline.text import classes
 from pipeline.text.buffers import buffers, from_buffers
+from pipeline.text.classes import classes_of
 from pipeline.text.words import MULTIPLIER, mix
 
-SPACE, WORD, MARK, HANGUL = range(4)  # classes of characters
+SPACE, WORD, MARK, HANGUL = range(4)  # classes of characters: control characters count as white space
+_KINDS = np.zeros(6, np.uint8)
+_KINDS[[classes.OTHER, classes.NUMBER, classes.LETTER, classes.HANGUL]] = MARK, WORD, WORD, HANGUL
 FIRST_SYLLABLE = "▁".encode()  # stands before the first syllable of a run
 BLOCK_BYTES = 1 << 18  # of text at once, which keeps the arrays in the cache
-_TABLED = 0x20000  # code points whose class is looked up; those beyond are classified when they occur
 
 
 class Spelled(NamedTuple):
@@ -90,7 +92,8 @@ def _spell(texts: pl.Series) -> Spelled:
     data, offsets = buffers(texts.str.replace_all("[0-9]", "0"))
     if not data.size:
         return Spelled(data, offsets, np.zeros(0, np.int64), np.zeros(0, np.int64))
-    kind, begins = _classes(data)
+    kind, begins = classes_of(data)
+    kind = _KINDS[kind]
     changes = np.ones(data.size, bool)
     np.not_equal(kind[1:], kind[:-1], out=changes[1:])
     changes[offsets[:-1][offsets[:-1] < data.size]] = True
@@ -115,46 +118,3 @@ def _spell(texts: pl.Series) -> Spelled:
     opens = first_words | (kind[starts - 1] == SPACE)
     units = upto[starts + 1] - 1 - len(FIRST_SYLLABLE) * first_syllables
     return Spelled(content, upto[offsets], units[opens], owners[opens])
-
-
-def _classes(data: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The class of the character that each byte belongs to, and whether it is the first byte of it."""
-    table = _table()
-    kind = table[data]  # right for ASCII
-    begins = (data & np.uint8(0xC0)) != 0x80
-    leads = np.flatnonzero(data >= 0xC0)
-    if not leads.size:
-        return kind, begins
-    first = data[leads].astype(np.int32)
-
-    def after(step: int, of: np.ndarray) -> np.ndarray:
-        return data[of + step].astype(np.int32) & 0x3F
-
-    for least, most, length, bits in ((0xC0, 0xE0, 2, 0x1F), (0xE0, 0xF0, 3, 0x0F), (0xF0, 0x100, 4, 0x07)):
-        some = leads[(first >= least) & (first < most)]
-        if not some.size:
-            continue
-        code = data[some].astype(np.int32) & bits
-        for step in range(1, length):
-            code = code << 6 | after(step, some)
-        found = table[np.minimum(code, _TABLED - 1)]
-        beyond = np.flatnonzero(code >= _TABLED)
-        if beyond.size:
-            found[beyond] = _classified([chr(one) for one in code[beyond].tolist()])
-        for step in range(length):
-            kind[some + step] = found
-    return kind, begins
-
-
-@cache
-def _table() -> np.ndarray:
-    """The class of each code point below _TABLED."""
-    return _classified([chr(code) if not 0xD800 <= code < 0xE000 else " " for code in range(_TABLED)])
-
-
-def _classified(characters: list[str]) -> np.ndarray:
-    column = pl.Series(characters, dtype=pl.String)
-    kinds = np.full(len(characters), MARK, np.uint8)
-    for pattern, kind in ((r"[\p{L}\p{N}]", WORD), ("[가-힣]", HANGUL), (r"[\s\x00-\x1f]", SPACE)):
-        kinds[column.str.contains(pattern).to_numpy()] = kind
-    return kinds

@@ -17,8 +17,9 @@ import numpy as np
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from pipeline.curation.filters.gopher_quality import ELLIPSIS, PIECE, WORD, WORD_WITH_LETTER, distinct_stop_words
+from pipeline.curation.filters.gopher_quality import ELLIPSIS, distinct_stop_words
 from pipeline.errors import UserError
+from pipeline.text.classes import pieces_of
 from pipeline.text.code_lines import BLOCK_BEGINS, without_blocks
 from pipeline.text.prose import prose_of
 from pipeline.text.segments import lines
@@ -126,18 +127,17 @@ def figures_of(texts: pl.Series) -> pl.DataFrame:
     texts = texts.fill_null("").str.slice(0, READ)
     prose = prose_of(without_blocks(texts, texts.str.contains(BLOCK_BEGINS)))
     in_lines = lines(prose)
-    text = pl.col("text")
+    text, (_, counts) = pl.col("text"), pieces_of(prose)
     found = prose.alias("text").to_frame().select(
-        pieces=text.str.count_matches(PIECE).clip(1),
-        words=text.str.count_matches(WORD),
-        with_letter=text.str.count_matches(WORD_WITH_LETTER),
         ellipses=text.str.count_matches(ELLIPSIS),
         stop_words=distinct_stop_words(text),
-    )
-    found = found.with_columns(
         short_lines=pl.Series(in_lines.share(in_lines.items.str.len_chars() <= SHORT_LINE)),
-        newlines=pl.Series(in_lines.total()) / pl.col("pieces"),
-        ellipses=pl.col("ellipses") / pl.col("pieces"),
+        lines=pl.Series(in_lines.total()),
+    )
+    pieces = pl.col("pieces").clip(1)
+    found = found.hstack(counts).with_columns(
+        newlines=pl.col("lines") / pieces,
+        ellipses=pl.col("ellipses") / pieces,
         alpha_words=pl.col("with_letter") / pl.col("words").clip(1),
     )
     return found.select(pl.col(name).cast(pl.Float32) for name in FIGURES)
