@@ -19,6 +19,7 @@ SPACE, CONTROL, OTHER, NUMBER, LETTER, HANGUL = range(6)  # HANGUL: its syllable
 _PATTERNS = (
     (r"[\x00-\x1f]", CONTROL), (r"\s", SPACE), (r"\p{N}", NUMBER), (r"\p{L}", LETTER), ("[가-힣]", HANGUL),
 )  # fmt: skip
+COUNTED = ("pieces", "words", "with_letter", "runs")
 _TABLED = 0x20000  # code points whose class is looked up; those beyond are classified when they occur
 
 
@@ -68,39 +69,50 @@ def _classified(characters: list[str]) -> np.ndarray:
 
 
 def pieces_of(texts: pl.Series) -> tuple[Pieces, pl.DataFrame]:
-    r"""The strings between white space (`\S+`), and for each text (u32) how many there are.
-
-    `pieces`, `words`: with a letter or a number, `with_letter`, `runs`: of letters and numbers.
-    """
+    r"""The strings between white space (`\S+`), and what `count_pieces` counts."""
     data, offsets = buffers(texts)
     if not data.size:
-        zeros = {name: np.zeros(len(texts), np.uint32) for name in ("pieces", "words", "with_letter", "runs")}
         none = np.zeros(0, np.int64)
-        return Pieces(none.view(np.uint64), none, none, len(texts)), pl.DataFrame(zeros)
+        return Pieces(none.view(np.uint64), none, none, len(texts)), count_pieces(texts)
     kind, begins = classes_of(data)
-    solid = kind != SPACE
-    edge = np.zeros(data.size, bool)  # where a text begins
-    edge[offsets[:-1][offsets[:-1] < data.size]] = True
-    starts = _starts(solid, edge)
-    ends = _ends(solid, edge)
-    best = np.maximum.reduceat(kind, starts) if starts.size else kind[:0]  # the highest class within each piece
+    edge = _edges(offsets)
+    starts = _starts(kind != SPACE, edge)
+    ends = _ends(kind != SPACE, edge)
     upto = np.zeros(data.size + 1, np.int64)
     np.cumsum(begins, out=upto[1:])
+    counts = _counts(kind, edge, offsets, starts)
+    index = np.repeat(np.arange(len(texts)), counts["pieces"].to_numpy())
+    return Pieces(hash_spans(data, starts, ends), upto[ends] - upto[starts], index, len(texts)), counts
+
+
+def count_pieces(texts: pl.Series) -> pl.DataFrame:
+    """For each text (u32): `pieces` (strings between white space), `words` (those with a letter or a number),
+    `with_letter` (those with a letter) and `runs` (of letters and numbers)."""
+    data, offsets = buffers(texts)
+    if not data.size:
+        return pl.DataFrame({name: np.zeros(len(texts), np.uint32) for name in COUNTED})
+    kind, _ = classes_of(data)
+    edge = _edges(offsets)
+    return _counts(kind, edge, offsets, _starts(kind != SPACE, edge))
+
+
+def _counts(kind: np.ndarray, edge: np.ndarray, offsets: np.ndarray, starts: np.ndarray) -> pl.DataFrame:
+    best = np.maximum.reduceat(kind, starts) if starts.size else kind[:0]  # the highest class within each piece
     bounds = np.searchsorted(starts, offsets)
-    runs = _starts(kind >= NUMBER, edge)
 
     def of_text(which: np.ndarray) -> np.ndarray:
         return np.diff(np.append(0, np.cumsum(which))[bounds])
 
-    counts = {
-        "pieces": np.diff(bounds),
-        "words": of_text(best >= NUMBER),
-        "with_letter": of_text(best >= LETTER),
-        "runs": np.diff(np.searchsorted(runs, offsets)),
-    }
-    index = np.repeat(np.arange(len(texts)), counts["pieces"])
-    found = Pieces(hash_spans(data, starts, ends), upto[ends] - upto[starts], index, len(texts))
-    return found, pl.DataFrame({name: values.astype(np.uint32) for name, values in counts.items()})
+    runs = np.diff(np.searchsorted(_starts(kind >= NUMBER, edge), offsets))
+    counts = (np.diff(bounds), of_text(best >= NUMBER), of_text(best >= LETTER), runs)
+    return pl.DataFrame({name: values.astype(np.uint32) for name, values in zip(COUNTED, counts, strict=True)})
+
+
+def _edges(offsets: np.ndarray) -> np.ndarray:
+    """Which bytes are the first of a text."""
+    edge = np.zeros(offsets[-1], bool)
+    edge[offsets[:-1][offsets[:-1] < offsets[-1]]] = True
+    return edge
 
 
 def _starts(inside: np.ndarray, edge: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from pipeline.curation.filters.model_words import as_words
+from pipeline.curation.filters.model_words import as_words, in_both_orders
 from pipeline.documents.document import SAMPLE_DIGIT, id_fraction
 from pipeline.text.characters import count_kinds
 from pipeline.text.code_lines import BLOCK_BEGINS, without_blocks
@@ -34,41 +34,42 @@ def sample_order() -> pl.Expr:
     return id_fraction(pl.col("doc_id"), SAMPLE_DIGIT)
 
 
-def model_input(documents: pl.DataFrame) -> pl.DataFrame:
-    """What documents (doc_id, text, lang) are judged by, row for row: `kind`, `fold`, `doc_id`, `excerpt` (its prose at
-    the start and in the middle) and `words` (see `model_words`; empty where the kind is not modelled)."""
-    texts = prose_to_model(documents["text"])
+def model_input(documents: pl.DataFrame, shuffled: bool = False) -> pl.DataFrame:
+    """What documents (doc_id, text, lang) are judged by: `kind`, `fold` and `words` (see `model_words`), row for row.
+
+    `words` is empty where the kind is not modelled. shuffled: also `shuffled`, the same words in another order.
+    """
+    kind, texts = kinds_and_prose(documents)
     length = pl.col("text").str.len_chars()
     start = pl.col("text").str.slice(0, JUDGED)
     middle = pl.col("text").str.slice(pl.max_horizontal(length // 2, JUDGED), JUDGED)
-    excerpts = texts.alias("text").to_frame().select(pl.concat_str([start, middle], separator="\n")).to_series()
-    kind = kinds(documents, texts)
-    modelled = (~kind.is_in(NOT_MODELLED)).arg_true()
-    words = pl.repeat("", len(texts), dtype=pl.String, eager=True)
-    if len(modelled):
-        words = words.scatter(modelled, as_words(excerpts.gather(modelled)))
-    return pl.DataFrame(
-        [
-            kind,
-            fold_of(documents["doc_id"]).alias("fold"),
-            documents["doc_id"],
-            excerpts.alias("excerpt"),
-            words.alias("words"),
-        ]
-    )
+    rows = (~kind.is_in(NOT_MODELLED)).arg_true()
+    judged = texts.gather(rows).alias("text").to_frame()
+    excerpts = judged.select(pl.concat_str([start, middle], separator="\n")).to_series()
+    if shuffled:
+        words, moved = in_both_orders(excerpts, documents["doc_id"].gather(rows))
+        columns = {"words": words, "shuffled": moved}
+    else:
+        columns = {"words": as_words(excerpts)}
+    empty = pl.repeat("", documents.height, dtype=pl.String, eager=True)
+    spread = [(empty.scatter(rows, column) if len(rows) else empty).alias(name) for name, column in columns.items()]
+    return pl.DataFrame([kind, fold_of(documents["doc_id"]).alias("fold"), *spread])
 
 
-def kinds(documents: pl.DataFrame, texts: pl.Series) -> pl.Series:
-    """`kind` of each document, given its prose `texts`: `ko`, `spaced` (English, or in an unknown language), the
-    code of another language, or one of NOT_MODELLED."""
+def kinds_and_prose(documents: pl.DataFrame) -> tuple[pl.Series, pl.Series]:
+    """`kind` of each document, and its prose (empty for code).
+
+    Kinds are `ko`, `spaced` (English, or in an unknown language), the code of another language, or one of NOT_MODELLED.
+    """
     code, _ = detect_code(documents)
+    texts = prose_to_model(pl.select(pl.when(~code).then(documents["text"])).to_series())
     counts = count_kinds(texts)
     kind = (
         pl.when(code).then(pl.lit("code")).when(mixed(counts)).then(pl.lit("mixed")).otherwise(kinds_of_prose(counts))
     )
     lang = documents["lang"]
     another = (kind == "spaced") & lang.is_not_null() & ~lang.is_in(["en", "ko", "ja", "zh", "code", "und"])
-    return pl.select(pl.when(another).then(lang).otherwise(kind).alias("kind")).to_series()
+    return pl.select(pl.when(another).then(lang).otherwise(kind).alias("kind")).to_series(), texts
 
 
 def prose_to_model(texts: pl.Series) -> pl.Series:

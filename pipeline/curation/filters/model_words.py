@@ -45,9 +45,18 @@ def as_words(texts: pl.Series) -> pl.Series:
     return _column([from_buffers(part.content, part.offsets) for part in parts])
 
 
-def in_another_order(texts: pl.Series, doc_ids: pl.Series) -> pl.Series:
-    """The same words, the units of each text in an order that depends on nothing but its id and their number."""
-    return _column([_shuffled(texts[start:end], doc_ids[start:end]) for start, end in blocks(texts)])
+def in_both_orders(texts: pl.Series, doc_ids: pl.Series) -> tuple[pl.Series, pl.Series]:
+    """The same, and the same words with the units of each text in another order.
+
+    That order depends on nothing but the id of the document and the number of its units.
+    """
+    seeds = doc_ids.str.slice(-15).str.to_integer(base=16, dtype=pl.Int64).to_numpy().astype(np.uint64)
+    words, moved = [], []
+    for start, end in blocks(texts):
+        spelled = _spell(texts[start:end])
+        words.append(from_buffers(spelled.content, spelled.offsets))
+        moved.append(from_buffers(_shuffled(spelled, seeds[start:end]), spelled.offsets))
+    return _column(words), _column(moved)
 
 
 def blocks(texts: pl.Series) -> list[tuple[int, int]]:
@@ -61,26 +70,29 @@ def _column(parts: list[pl.Series]) -> pl.Series:
     return pl.concat(parts) if parts else pl.Series(dtype=pl.String)
 
 
-def _shuffled(texts: pl.Series, doc_ids: pl.Series) -> pl.Series:
-    content, offsets, units, owners = _spell(texts)
+def _shuffled(spelled: Spelled, seeds: np.ndarray) -> np.ndarray:
+    """The content with the units of each text in another order; texts stay where they are."""
+    content, offsets, units, owners = spelled
     if not len(units):
-        return from_buffers(content, offsets)
-    counts = np.bincount(owners, minlength=len(texts))
+        return content
+    counts = np.bincount(owners, minlength=len(seeds))
     place = np.arange(len(units)) - np.repeat(np.cumsum(counts) - counts, counts)
-    seeds = doc_ids.str.slice(-15).str.to_integer(base=16, dtype=pl.Int64).to_numpy().astype(np.uint64)
     keys = mix(seeds[owners] + place.astype(np.uint64) * MULTIPLIER)
-    order = np.argsort(owners.astype(np.uint64) << np.uint64(40) | keys >> np.uint64(24), kind="stable")
-    # A unit ends before the space that precedes the next one of its text, or with its text.
+    keys = owners.astype(np.uint64) << np.uint64(40) | keys >> np.uint64(24)
+    order = np.argsort(keys)
+    if (keys[order[1:]] == keys[order[:-1]]).any():  # equal keys, whose order would depend on the machine
+        order = np.argsort(keys, kind="stable")
+    # A unit ends before the space that precedes the next one of its text, or with its text. In the new order, each is
+    # followed by a space, except for the last one of a text.
     last = np.append(owners[1:] != owners[:-1], True)
     ends = np.append(units[1:] - 1, 0)
     ends[last] = offsets[owners[last] + 1]
-    lengths = (ends - units)[order]
-    # All texts keep their lengths, and each unit but the last one of a text is followed by a space.
-    begins = np.cumsum(lengths + ~last) - (lengths + ~last)
-    steps = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    moved = np.full(len(content), ord(" "), np.uint8)
-    moved[np.repeat(begins, lengths) + steps] = content[np.repeat(units[order], lengths) + steps]
-    return from_buffers(moved, offsets)
+    room = (ends - units)[order] + ~last
+    begins = np.cumsum(room) - room
+    read = np.arange(len(content)) + np.repeat(units[order] - begins, room)
+    moved = content[np.minimum(read, len(content) - 1)]
+    moved[begins[1:][~last[:-1]] - 1] = ord(" ")
+    return moved
 
 
 def _spell(texts: pl.Series) -> Spelled:

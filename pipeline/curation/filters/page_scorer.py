@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from pipeline.curation.filters.gopher_quality import ELLIPSIS, distinct_stop_words
 from pipeline.errors import UserError
-from pipeline.text.classes import pieces_of
+from pipeline.text.classes import count_pieces
 from pipeline.text.code_lines import BLOCK_BEGINS, without_blocks
 from pipeline.text.prose import prose_of
 from pipeline.text.segments import lines
@@ -127,7 +127,7 @@ def figures_of(texts: pl.Series) -> pl.DataFrame:
     texts = texts.fill_null("").str.slice(0, READ)
     prose = prose_of(without_blocks(texts, texts.str.contains(BLOCK_BEGINS)))
     in_lines = lines(prose)
-    text, (_, counts) = pl.col("text"), pieces_of(prose)
+    text, counts = pl.col("text"), count_pieces(prose)
     found = prose.alias("text").to_frame().select(
         ellipses=text.str.count_matches(ELLIPSIS),
         stop_words=distinct_stop_words(text),

@@ -21,7 +21,7 @@ from pipeline.context import Inputs, RunContext
 from pipeline.curation.filters import kneser_ney, learning_sample
 from pipeline.curation.filters.learning_sample import Sample, identity_of
 from pipeline.curation.filters.model_text import FOLDS, KINDS, model_input, prose_to_model
-from pipeline.curation.filters.model_words import as_words, in_another_order
+from pipeline.curation.filters.model_words import as_words
 from pipeline.curation.rules import Limit, Rule, Scope, decided_by
 from pipeline.documents.reasons import meanings_of
 from pipeline.documents.stage import FragmentStage, TrainedFilter, stage_inputs
@@ -31,7 +31,7 @@ from pipeline.store.artifact import Artifact
 from pipeline.store.draft import Draft
 from pipeline.store.tables import write_whole
 
-VERSION = "3"  # the order of words is not looked at in very likely text
+VERSION = "2"  # words without order, and a closer bound
 MODEL_VERSION = "4"  # each language is a kind of its own; bounds of the order of words
 
 
@@ -65,9 +65,6 @@ RULES = (
 REASONS = meanings_of(RULES)
 FEWEST_TOKENS = 30  # with fewer, a perplexity is meaningless
 BOUNDS = "bounds.json"
-# Percentile of the reference below which the order of words is not looked at: of 10,000 shuffled or garbled texts, none
-# that its order removes is as likely as that (docs/results/filters.md), and likely text needs no second score.
-ORDER_FROM = 20
 LEAST_ORDER = 0.02  # of a reference whose words have hardly any order, by which nothing is judged
 # In decades of perplexity: the spread of mixed text, by English word and by Korean syllable (docs/results/filters.md).
 # The spread of uniform reference text, such as speeches alone, is smaller, and other good text would be far beyond it.
@@ -113,12 +110,12 @@ class Settings(StageSettings):
 def signals(documents: pl.DataFrame, settings: Settings, models: dict[str, Path]) -> pl.DataFrame:
     """`perplexity`, `percentile` (0-100 among the reference), `deviation`, `order` (f32) and `kind` (String).
 
-    All but `kind` are null where the document is not judged, and `order` also below the percentile ORDER_FROM.
+    All but `kind` are null where the document is not judged.
 
     Not judged: code, text without spaces, Korean mixed with other letters, very short text, languages without a model.
     """
     directory = models["perplexity_model"]
-    return _judge(model_input(documents), directory)
+    return _judge(model_input(documents, shuffled=True), directory)
 
 
 def decide(signals: pl.DataFrame, settings: Settings) -> pl.DataFrame:
@@ -192,10 +189,8 @@ def train(sampled: Sample, settings: Settings, draft: Draft) -> dict[str, Any]:
             key = {"version": MODEL_VERSION, "order": settings.order, **identity_of(learned)}
             entry = draft.file(f"{kind}-{number}.arpa", key, partial(_learn, learned["text"], settings.order))
             facts[kind][f"n_grams_{number}"] = entry["facts"]
-        frame = model_input(text)
-        logs = _logs(frame, frame["words"], directory)
-        judged = np.flatnonzero(~np.isnan(logs))
-        gains, logs = _gains(frame[judged], logs[judged], directory), logs[judged]
+        logs, gains = _figures(model_input(text, shuffled=True), directory)
+        logs, gains = logs[~np.isnan(logs)], gains[~np.isnan(gains)]
         if len(logs):
             quantiles = [round(float(value), 4) for value in np.percentile(logs, range(101))]
             bounds[kind] = {"perplexity": quantiles, "order": round(float(np.median(gains)), 4)}
@@ -208,8 +203,8 @@ def _learn(texts: pl.Series, order: int, path: Path) -> dict[str, int]:
 
 
 def _judge(frame: pl.DataFrame, directory: Path) -> pl.DataFrame:
-    """The signals for the rows of `model_input`."""
-    logs = _logs(frame, frame["words"], directory)
+    """The signals for rows of kind, fold, words and shuffled."""
+    logs, gains = _figures(frame, directory)
     percentile, deviation = np.full(frame.height, np.nan), np.full(frame.height, np.nan)
     order = np.full(frame.height, np.nan)
     for kind, found in json.loads((directory / BOUNDS).read_text()).items():
@@ -218,25 +213,20 @@ def _judge(frame: pl.DataFrame, directory: Path) -> pl.DataFrame:
         percentile[rows] = np.interp(logs[rows], quantiles, range(101))
         spread = max(quantiles[84] - quantiles[50], LEAST_SPREAD.get(kind, LEAST_SPREAD["spaced"]))
         deviation[rows] = (logs[rows] - quantiles[50]) / spread
-        asked = rows[logs[rows] >= quantiles[ORDER_FROM]]
-        order[asked] = _gains(frame[asked], logs[asked], directory) / max(found["order"], LEAST_ORDER)
+        order[rows] = gains[rows] / max(found["order"], LEAST_ORDER)
     columns = {"perplexity": 10**logs, "percentile": percentile, "deviation": deviation, "order": order}
     figures = {name: pl.Series(values, dtype=pl.Float32).fill_nan(None) for name, values in columns.items()}
     return pl.DataFrame({**figures, "kind": frame["kind"]})
 
 
-def _gains(frame: pl.DataFrame, logs: np.ndarray, directory: Path) -> np.ndarray:
-    """The share of `logs` by which the logarithm of perplexity rises when the words are shuffled."""
-    return (_logs(frame, in_another_order(frame["excerpt"], frame["doc_id"]), directory) - logs) / logs
+def _figures(frame: pl.DataFrame, directory: Path) -> tuple[np.ndarray, np.ndarray]:
+    """For rows of kind, fold, words and shuffled, NaN where there is no model or hardly any text:
 
-
-def _logs(frame: pl.DataFrame, texts: pl.Series, directory: Path) -> np.ndarray:
-    """The logarithm (base 10) of the perplexity per word (per syllable of Hangul) of `texts`, for rows of kind and fold.
-
-    NaN where there is no model or hardly any text.
+    the logarithm (base 10) of the perplexity per word (per syllable of Hangul), and the share of it by which the
+    perplexity of the same words shuffled is higher.
     """
-    counts = texts.str.count_matches(" ", literal=True) + 2  # words, and the end of the text
-    logs = np.full(frame.height, np.nan)
+    counts = frame["words"].str.count_matches(" ", literal=True) + 2  # words, and the end of the text
+    logs, gains = np.full(frame.height, np.nan), np.full(frame.height, np.nan)
     for kind in sorted(frame["kind"].unique()):
         for number in range(FOLDS):
             path = directory / f"{kind}-{number}.arpa"
@@ -245,8 +235,11 @@ def _logs(frame: pl.DataFrame, texts: pl.Series, directory: Path) -> np.ndarray:
             score = _model(str(path)).score
             with_text = (frame["kind"] == kind) & (frame["fold"] == number) & (counts >= FEWEST_TOKENS)
             rows = with_text.arg_true().to_numpy()
-            logs[rows] = -np.array([score(text) for text in texts.gather(rows)]) / counts.gather(rows).to_numpy()
-    return logs
+            texts, others = frame["words"].gather(rows), frame["shuffled"].gather(rows)
+            per_word = np.array([score(text) for text in texts]) / counts.gather(rows).to_numpy()
+            shuffled = np.array([score(text) for text in others]) / counts.gather(rows).to_numpy()
+            logs[rows], gains[rows] = -per_word, (per_word - shuffled) / -per_word
+    return logs, gains
 
 
 @lru_cache(maxsize=8)
