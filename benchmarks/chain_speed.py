@@ -3,9 +3,9 @@
     python -m benchmarks.chain_speed DATA [--rounds 5] [--out FRAMES]      # the folder of development data (text/)
 
 Every document of the development text of at least 1,500 bytes gives up to three pieces of 2,000 bytes, cut at ends of
-lines. Half of them (by hash) teach the models, the other half is judged: each stage reads what the stages before it left,
-with the language that the first one found, as in a run. Best of the rounds, one thread. `--out` writes the decisions of
-every stage, so that two versions can be compared: run each with the same DATA and compare the files.
+lines. Half of them (by hash) teach the models, the other half is judged: each stage reads what the stages before it
+left, with the language that the first one found, as in a run. Best of the rounds, one thread. `--out` writes the
+decisions of every stage, so that two versions can be compared: run each with the same DATA and compare the files.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ def short_documents(data: Path) -> pl.DataFrame:
     text = pl.concat(pl.read_parquet(path) for path in sorted((data / "text").glob("*.parquet")))
     rows: list[tuple[str, str | None]] = []
     for whole, lang in zip(plain_lines(text["text"]), text["lang"], strict=True):
-        rest = whole.encode()
+        rest = str(whole).encode()
         for _ in range(PIECES):
             if len(rest) < LEAST:
                 break
             piece = rest[:BYTES]
             end = piece.rfind(b"\n") + 1 if len(rest) > BYTES else len(piece)
             piece = piece[: end if end >= LEAST else BYTES]
-            rows.append((piece.decode(errors="ignore"), lang))
+            rows.append((piece.decode("utf-8", "ignore"), lang))
             rest = rest[len(piece) :]
     return documents(rows).unique("doc_id", maintain_order=True)
 
@@ -105,7 +105,7 @@ def main() -> None:
         rounds = [one_round(asked, made) for _ in range(given.rounds + 1)][1:]  # the first one loads the models
     best = {name: min(seconds[name] for seconds, _ in rounds) for name in STAGES}
     read = {name: frame.height for name, frame in rounds[0][1].items()}
-    size = asked["text"].str.len_bytes().mean()
+    size = int(asked["text"].str.len_bytes().sum()) / asked.height
     print(f"{asked.height} documents of {size:.0f} bytes on average")
     print("| " + " | ".join(["", *STAGES, "whole chain"]) + " |")
     print("|---" * (len(STAGES) + 2) + "|")

@@ -18,7 +18,12 @@ def quality() -> None:
 @click.option("--labels", required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path),
               help="Pages with `text` and `label` (1 good, 0 poor): JSON lines, CSV or Parquet.")  # fmt: skip
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Where to write the scorer.")
-@click.option("--good-removed", default=None, type=click.FloatRange(0, 1), help="Share of the good pages that may go; default: 0.02.")
+@click.option(
+    "--good-removed",
+    default=None,
+    type=click.FloatRange(0, 1),
+    help="Share of the good pages that may go; default: 0.02.",
+)
 @click.option("--on", "about", default="", help="What the labels are, for the file.")
 @click.option("--licence", default="", help="Their licence, for the file.")
 def teach(labels: Path, out: Path | None, good_removed: float | None, about: str, licence: str) -> None:
@@ -30,16 +35,19 @@ def teach(labels: Path, out: Path | None, good_removed: float | None, about: str
     scorer = teaching.teach(teaching.read_labels(labels), told, limit)
     click.echo(table([{"figure": name, **weight.model_dump()} for name, weight in scorer.figures.items()]))
     found = scorer.taught["cross_validated"]
+    click.echo(f"\n{scorer.taught['good']} good and {scorer.taught['poor']} poor pages.")
     click.echo(
-        f"\n{scorer.taught['good']} good and {scorer.taught['poor']} poor pages. On unseen ones ({found['rounds']} rounds of "
-        f"{found['folds']} folds): area under the curve {found['auc']}, {found['poor_removed']:.1%} of the poor and "
+        f"On unseen ones ({found['rounds']} rounds "
+        f"of {found['folds']} folds): area under the curve {found['auc']}, {found['poor_removed']:.1%} of the poor and "
         f"{found['good_removed']:.1%} of the good ones removed."
     )
     if out is None:
         click.echo("Nothing is written; `--out FILE` writes the scorer.")
         return
     out.write_text(page_scorer.as_file(scorer), encoding="utf-8")
-    click.echo(f"In the recipe, without `reference`:\ncuration:\n  quality: {{scorer: {out}, min_score: {scorer.min_score}}}")
+    click.echo(
+        f"In the recipe, without `reference`:\ncuration:\n  quality: {{scorer: {out}, min_score: {scorer.min_score}}}"
+    )
 
 
 COMMANDS = (quality,)

@@ -11,9 +11,9 @@ import pytest
 from pipeline.curation.filters import heuristics
 from pipeline.curation.filters.gopher_repetition import DUPLICATE, TOP, occurred_before, repetition_columns
 from pipeline.curation.rules import decided_by
+from pipeline.text.classes import pieces_of
 from pipeline.text.code_lines import without_blocks
 from pipeline.text.prose import prose_of
-from pipeline.text.classes import pieces_of
 from pipeline.text.segments import lines, paragraphs
 from tests.curation.filter_texts import ENGLISH, JAVA, KOREAN, PYTHON, frame, reasons, shared
 

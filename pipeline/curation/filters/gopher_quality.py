@@ -34,17 +34,21 @@ def quality_columns(texts: pl.Series, lines: Segments, counts: pl.DataFrame, cha
         ),
     )
     pieces = pl.col("pieces").clip(1)
-    return found.hstack(counts).select(
-        pl.col("words").cast(pl.UInt32),
-        (characters / pl.col("runs").clip(1)).cast(pl.Float32).alias("word_length"),
-        (pl.col("hashes") / pieces).cast(pl.Float32).alias("hashes"),
-        (pl.col("ellipses") / pieces).cast(pl.Float32).alias("ellipses"),
-        (pl.col("with_letter") / pl.col("words").clip(1)).cast(pl.Float32).alias("alpha_words"),
-        pl.col("stop_words").cast(pl.UInt8),
-        pl.col("korean_endings").cast(pl.UInt8),
-    ).with_columns(
-        bullet_lines=pl.Series(lines.share(lines.items.str.contains(BULLET)).astype(np.float32)),
-        ellipsis_lines=pl.Series(lines.share(lines.items.str.contains(ELLIPSIS_AT_END)).astype(np.float32)),
+    return (
+        found.hstack(counts)
+        .select(
+            pl.col("words").cast(pl.UInt32),
+            (characters / pl.col("runs").clip(1)).cast(pl.Float32).alias("word_length"),
+            (pl.col("hashes") / pieces).cast(pl.Float32).alias("hashes"),
+            (pl.col("ellipses") / pieces).cast(pl.Float32).alias("ellipses"),
+            (pl.col("with_letter") / pl.col("words").clip(1)).cast(pl.Float32).alias("alpha_words"),
+            pl.col("stop_words").cast(pl.UInt8),
+            pl.col("korean_endings").cast(pl.UInt8),
+        )
+        .with_columns(
+            bullet_lines=pl.Series(lines.share(lines.items.str.contains(BULLET)).astype(np.float32)),
+            ellipsis_lines=pl.Series(lines.share(lines.items.str.contains(ELLIPSIS_AT_END)).astype(np.float32)),
+        )
     )
 
 

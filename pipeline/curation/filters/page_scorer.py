@@ -1,15 +1,14 @@
 """A linear scorer of English pages: how good a page looks by a few figures of the heuristics.
 
-Each figure is transformed, measured in spreads from its mean among the pages that the scorer was taught on, and bounded,
-so that no figure decides alone: a page of sums has few words with letters, and is no worse for it. The sum, weighted by
-the coefficients, is the log-odds of being good (logistic regression). The scorer that is shipped is `page_scorer.json`;
-`teaching.py` says how it is taught, docs/results/filters.md what it finds.
+Each figure is transformed, measured in spreads from its mean among the pages that the scorer was taught on, and
+bounded, so that no figure decides alone: a page of sums has few words with letters, and is no worse for it. The sum,
+weighted by the coefficients, is the log-odds of being good (logistic regression). The scorer that is shipped is
+`page_scorer.json`; `teaching.py` says how it is taught, docs/results/filters.md what it finds.
 """
 
 from __future__ import annotations
 
 import json
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -97,13 +96,14 @@ def transformed(figures: pl.DataFrame) -> np.ndarray:
     return np.stack(columns, axis=1)
 
 
-@lru_cache(maxsize=4)
 def load(path: Path) -> Scorer:
     """The scorer in a file. Raises UserError if it is none."""
     try:
         return Scorer.model_validate_json(path.read_bytes())
     except OSError as error:
-        raise UserError(f"The scorer {path} cannot be read ({error.strerror}): name a file of `slm quality teach`.") from error
+        raise UserError(
+            f"The scorer {path} cannot be read ({error.strerror}): name a file of `slm quality teach`."
+        ) from error
     except ValidationError as error:
         problem = error.errors()[0]
         where = ".".join(map(str, problem["loc"])) or "the file"
@@ -120,19 +120,23 @@ def as_file(scorer: Scorer) -> str:
 def figures_of(texts: pl.Series) -> pl.DataFrame:
     """The FIGURES (f32) of pages, as the heuristics compute them, of the prose of their first characters.
 
-    `words`: strings between spaces with a letter or a digit; `short_lines`: share of the lines of at most 30 characters;
-    `newlines`: lines per string between spaces; `ellipses`: per string between spaces; `alpha_words`: share of the words
-    with a letter; `stop_words`: distinct ones of the eight of Gopher.
+    `words`: strings between spaces with a letter or a digit; `short_lines`: share of the lines of at most 30
+    characters; `newlines`: lines per string between spaces; `ellipses`: per string between spaces; `alpha_words`: share
+    of the words with a letter; `stop_words`: distinct ones of the eight of Gopher.
     """
     texts = texts.fill_null("").str.slice(0, READ)
     prose = prose_of(without_blocks(texts, texts.str.contains(BLOCK_BEGINS)))
     in_lines = lines(prose)
     text, counts = pl.col("text"), count_pieces(prose)
-    found = prose.alias("text").to_frame().select(
-        ellipses=text.str.count_matches(ELLIPSIS),
-        stop_words=distinct_stop_words(text),
-        short_lines=pl.Series(in_lines.share(in_lines.items.str.len_chars() <= SHORT_LINE)),
-        lines=pl.Series(in_lines.total()),
+    found = (
+        prose.alias("text")
+        .to_frame()
+        .select(
+            ellipses=text.str.count_matches(ELLIPSIS),
+            stop_words=distinct_stop_words(text),
+            short_lines=pl.Series(in_lines.share(in_lines.items.str.len_chars() <= SHORT_LINE)),
+            lines=pl.Series(in_lines.total()),
+        )
     )
     pieces = pl.col("pieces").clip(1)
     found = found.hstack(counts).with_columns(

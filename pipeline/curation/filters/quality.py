@@ -1,12 +1,12 @@
 """Good and poor text: a scorer of English pages, or a classifier that is taught with a reference of one's own.
 
-Without a reference, English is scored by a linear scorer over figures of the heuristics, taught with human labels of web
-pages (`page_scorer.py`); other languages and code are not judged, since no labels of them are at hand.
+Without a reference, English is scored by a linear scorer over figures of the heuristics, taught with human labels of
+web pages (`page_scorer.py`); other languages and code are not judged, since no labels of them are at hand.
 
-With a reference, a fastText classifier for each language distinguishes it from other text, after GPT-3's filter and DCLM
-(Li et al. 2024): good examples are documents of reference sources, poor examples a sample of all other sources. The
-classifier measures resemblance, not quality itself, so only the documents that resemble the reference least are removed,
-and only if the classifier is sure.
+With a reference, a fastText classifier for each language distinguishes it from other text, after GPT-3's filter and
+DCLM (Li et al. 2024): good examples are documents of reference sources, poor examples a sample of all other sources.
+The classifier measures resemblance, not quality itself, so only the documents that resemble the reference least are
+removed, and only if the classifier is sure.
 """
 
 from __future__ import annotations
@@ -99,15 +99,15 @@ class Settings(StageSettings):
     )
     scorer: str | None = Field(
         None,
-        description="a scorer of English pages that `slm quality teach` wrote, relative to the recipe's folder; default: "
-        "the one that comes with the project",
+        description="a scorer of English pages that `slm quality teach` wrote, relative to the recipe's folder; "
+        "default: the one that comes with the project",
     )
     min_score: float = Field(
         page_scorer.load(page_scorer.SHIPPED).min_score,
         ge=0,
         le=1,
-        description="without a reference: English pages below this score are removed (`slm quality teach` names the limit "
-        "of another scorer)",
+        description="without a reference: English pages below this score are removed (`slm quality teach` names the "
+        "limit of another scorer)",
     )
 
     @field_validator("scorer")
@@ -118,13 +118,13 @@ class Settings(StageSettings):
 
 
 def signals(documents: pl.DataFrame, settings: Settings, models: dict[str, Path]) -> pl.DataFrame:
-    """With a reference: `quality` (f32, probability of being good), `rank` (f32, share of the corpus with a lower one).
+    """With a reference: `quality` (f32, probability of being good), `rank` (f32, share of the corpus below it).
 
-    Without: `page_score` (f32, probability of being a good page), `weakest` (String, the figure that lowers it most) and
-    the figures themselves (f32, see `page_scorer.figures_of`).
+    Without: `page_score` (f32, probability of being a good page), `weakest` (String, the figure that lowers it most)
+    and the figures themselves (f32, see `page_scorer.figures_of`).
 
-    Null where the document is not judged: code, text without spaces, languages without a model; without a reference, all
-    but English.
+    Null where the document is not judged: code, text without spaces, languages without a model; without a reference,
+    all but English.
     """
     directory = models["quality_model"]
     if (directory / SCORER).exists():
@@ -169,8 +169,8 @@ def decide(signals: pl.DataFrame, settings: Settings) -> pl.DataFrame:
 
 
 def make_model(context: RunContext, inputs: Inputs, settings: Settings) -> Artifact:
-    """The artifact `quality_model`: with a reference, `<kind>-<fold>.bin` for each language with enough examples, and the
-    ranks, made from `quality_sample` alone; without, a copy of the scorer.
+    """The artifact `quality_model`: with a reference, `<kind>-<fold>.bin` for each language with enough examples, and
+    the ranks, made from `quality_sample` alone; without, a copy of the scorer.
 
     inputs: raw_documents, previous. Raises UserError if `reference` names something that is not a source of the recipe.
     """

@@ -35,10 +35,14 @@ def read_labels(path: Path) -> pl.DataFrame:
     try:
         frame = _read(path)
     except (OSError, pl.exceptions.PolarsError, ValueError) as error:
-        raise UserError(f"The labels {path} cannot be read ({type(error).__name__}): use JSON lines, CSV or Parquet.") from error
+        raise UserError(
+            f"The labels {path} cannot be read ({type(error).__name__}): use JSON lines, CSV or Parquet."
+        ) from error
     missing = [name for name in ("text", "label") if name not in frame.columns]
     if missing:
-        raise UserError(f"The labels {path} have no `{missing[0]}`: every page needs `text` and `label` (1 good, 0 poor).")
+        raise UserError(
+            f"The labels {path} have no `{missing[0]}`: every page needs `text` and `label` (1 good, 0 poor)."
+        )
     labels = frame["label"].cast(pl.String).str.to_lowercase()
     unknown = labels.filter(~labels.is_in([*_GOOD, *_POOR]) | labels.is_null())
     if len(unknown):
@@ -57,9 +61,8 @@ def _read(path: Path) -> pl.DataFrame:
         return pl.read_parquet(path, columns=["text", "label"])
     if name.endswith(".csv"):
         return pl.read_csv(path, infer_schema=False)
-    opened = gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else open(path, encoding="utf-8")
-    with opened as file:
-        rows = [json.loads(line) for line in file if line.strip()]
+    content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    rows = [json.loads(line) for line in content.splitlines() if line.strip()]
     return pl.DataFrame([{key: str(row[key]) for key in ("text", "label") if key in row} for row in rows])
 
 
@@ -83,7 +86,9 @@ def teach(labels: pl.DataFrame, about: dict[str, Any], good_removed: float = GOO
     }
     return Scorer(
         figures={
-            name: Weight(**{key: round(float(value), DECIMALS) for key, value in zip(Weight.model_fields, values, strict=True)})
+            name: Weight(
+                **{key: round(float(value), DECIMALS) for key, value in zip(Weight.model_fields, values, strict=True)}
+            )
             for name, *values in zip(FIGURES, mean, spread, weights, strict=True)
         },
         bound=BOUND,
@@ -170,7 +175,8 @@ def _folds(good: np.ndarray, count: int, draw: np.random.Generator) -> Iterator[
 
 
 def _scale(pages: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return pages.mean(axis=0), pages.std(axis=0) + 1e-9
+    spread = pages.std(axis=0)
+    return pages.mean(axis=0), np.where(spread > 1e-4, spread, 1.0)  # a figure that does not vary decides nothing
 
 
 def _bounded(pages: np.ndarray, mean: np.ndarray, spread: np.ndarray) -> np.ndarray:

@@ -30,11 +30,15 @@ def web_columns(texts: pl.Series, lines: Segments, pieces: pl.Series) -> pl.Data
     length = lines.items.str.len_chars().to_numpy()
     ended = lines.items.str.contains(TERMINAL)
     unended = lines.total(lines.items.str.contains(LINE_OF_WORDS) & ~ended)
-    found = pl.DataFrame({"text": texts}).select(
-        ends=pl.col("text").str.count_matches(SENTENCE_END),
-        lorem_ipsum=pl.col("text").str.contains("(?i-u:lorem ipsum)"),
-        braces=pl.col("text").str.contains("{", literal=True),
-    ).with_columns(pieces.alias("pieces"))
+    found = (
+        pl.DataFrame({"text": texts})
+        .select(
+            ends=pl.col("text").str.count_matches(SENTENCE_END),
+            lorem_ipsum=pl.col("text").str.contains("(?i-u:lorem ipsum)"),
+            braces=pl.col("text").str.contains("{", literal=True),
+        )
+        .with_columns(pieces.alias("pieces"))
+    )
     return found.select(
         (pl.col("ends") / pl.Series(np.maximum(lines.total(), 1))).cast(pl.Float32).alias("ends"),
         (pl.col("ends") + pl.Series(unended)).cast(pl.UInt32).alias("sentences"),
