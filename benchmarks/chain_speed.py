@@ -1,6 +1,6 @@
 """Documents of 2 KB a CPU-second through the filters, stage by stage and as a chain, and through personal data.
 
-    python -m benchmarks.chain_speed DATA [--rounds 5] [--out FRAMES]      # the folder of development data (text/)
+    python -m benchmarks.chain_speed DATA [--rounds 5] [--lang en] [--out FRAMES]   # the folder of development data (text/)
 
 Every document of the development text of at least 1,500 bytes gives up to three pieces of 2,000 bytes, cut at ends of
 lines. Half of them (by hash) teach the models, the other half is judged: each stage reads what the stages before it
@@ -91,6 +91,7 @@ def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="the folder of development data")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--lang", help="only documents that are declared to be in this language (ko, en, code)")
     parser.add_argument("--out", type=Path, help="a folder for the decisions of every stage")
     return parser
 
@@ -99,7 +100,9 @@ def main() -> None:
     given = arguments().parse_args()
     everything = short_documents(given.data)
     asked = kept_part(everything)
-    taught = found_languages(everything.join(asked, on="doc_id", how="anti"))
+    if given.lang:
+        asked = asked.filter(pl.col("lang") == given.lang)
+    taught = found_languages(everything.join(kept_part(everything), on="doc_id", how="anti"))
     with tempfile.TemporaryDirectory() as folder:
         made = models(Path(folder), taught)
         rounds = [one_round(asked, made) for _ in range(given.rounds + 1)][1:]  # the first one loads the models

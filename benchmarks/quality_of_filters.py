@@ -1,6 +1,6 @@
 """What curation damages and what it finds: the figures of docs/results/filters.md that are counted on real text.
 
-    python -m benchmarks.quality_of_filters DATA        # the folder of development data (text/, lid/, neardup/, quality/)
+    python -m benchmarks.quality_of_filters DATA    # the folder of development data: text/, lid/, neardup/, quality/
 
 Everything is measured on the documents whose hash begins with 8 to f; limits were chosen on the others. The scorer of
 English pages is judged by cross-validation instead, since it was taught with all labels.
@@ -297,7 +297,9 @@ def check_pages(folder: Path, data: Path, text: pl.DataFrame) -> None:
     ):
         known = found_languages(frame)
         left = known.filter(removed(heuristics, known).is_null())
-        all_of_it, rest = (removed(quality, some, models).is_not_null().mean() for some in (known, left))
+        all_of_it, rest = (
+            int(removed(quality, some, models).is_not_null().sum()) / some.height for some in (known, left)
+        )
         row(f"{name}: removed by quality; of what the heuristics leave", frame.height, f"{all_of_it:.1%}; {rest:.1%}")
 
 

@@ -121,6 +121,14 @@ def test_the_model_is_the_scorer_and_no_path_is_in_the_fingerprint(tmp_path):
     assert model.version != first.version and decided_otherwise.counts["removed"] == {}
 
 
+def test_a_setting_of_the_classifier_without_a_reference_is_told(tmp_path):
+    said: list[str] = []
+    learned(quality, tmp_path, quality.Settings(max_removed=0.5, min_score=0.1), said.append, s=frame(ENGLISH))
+    assert [line for line in said if "no effect" in line] == [
+        "`curation.quality.max_removed` has no effect without `reference`: set `min_score`, or name a reference"
+    ]
+
+
 def test_a_removal_names_the_figure_that_weighs_most():
     row = {"reason": "poor_page", "weakest": "newlines", "newlines": 0.3125}
     assert weakest_of(row) == "; most of all: newlines 0.312"

@@ -54,6 +54,7 @@ RULES = (
     ),
 )
 REASONS = meanings_of(RULES)
+WITH_REFERENCE = ("characters", "min_documents", "min_quality", "max_removed")  # settings that need a reference
 MODEL_SETTINGS = ("reference", "characters", "min_documents")
 BOUNDS = "bounds.json"
 SCORER = "scorer.json"
@@ -176,6 +177,10 @@ def make_model(context: RunContext, inputs: Inputs, settings: Settings) -> Artif
     """
     check_reference("quality", settings.reference, context.sources)
     if settings.enabled and not settings.reference:
+        for name in sorted(settings.model_fields_set & set(WITH_REFERENCE)):
+            context.log(
+                f"`curation.quality.{name}` has no effect without `reference`: set `min_score`, or name a reference"
+            )
         return _made_of_scorer(context, page_scorer.load(Path(settings.scorer or page_scorer.SHIPPED)))
     learned = {name: value for name, value in settings.model_dump(mode="json").items() if name in MODEL_SETTINGS}
     sampled = sample(context, inputs, settings) if settings.enabled else None
