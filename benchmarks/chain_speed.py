@@ -1,6 +1,6 @@
 """Documents of 2 KB a CPU-second through the filters, stage by stage and as a chain, and through personal data.
 
-    python -m benchmarks.chain_speed DATA [--rounds 5] [--lang en] [--out FRAMES]   # the folder of development data (text/)
+    python -m benchmarks.chain_speed DATA [--rounds 5] [--lang en] [--out FRAMES]    # DATA/text: development text
 
 Every document of the development text of at least 1,500 bytes gives up to three pieces of 2,000 bytes, cut at ends of
 lines. Half of them (by hash) teach the models, the other half is judged: each stage reads what the stages before it

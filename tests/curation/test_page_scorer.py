@@ -54,6 +54,13 @@ def test_other_languages_and_code_are_not_judged(models):
         assert found["keep"].all() and found["page_score"].null_count() == len(texts), lang
 
 
+def test_a_page_between_two_scripts_is_not_judged(models):
+    named = "\n".join(
+        f"SELECT {name} FROM table WHERE id = {n}\n조인으로 모은다" for n, name in enumerate(("a", "b", "c") * 4)
+    )
+    assert judged(models, frame(named, lang="en"), min_score=1)["page_score"].null_count() == 1
+
+
 def test_no_figure_alone_removes_a_good_page(models):
     """Sums have few words with letters, and quotations many ellipses; neither is a poor page for it."""
     sums = " ".join(

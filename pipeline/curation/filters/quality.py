@@ -33,7 +33,8 @@ from pipeline.settings import MAX_CHARACTERS, MAX_DOCUMENTS, StageSettings
 from pipeline.store.artifact import Artifact
 from pipeline.store.draft import Draft
 from pipeline.store.tables import write_whole
-from pipeline.text.kinds import detect_code
+from pipeline.text.characters import count_kinds
+from pipeline.text.kinds import detect_code, kinds_of_prose, mixed
 
 VERSION = "2"  # English pages are scored where no reference is named; all signals in one form
 MODEL_VERSION = "4"  # a scorer where no reference is named, in place of classifiers that the heuristics teach
@@ -149,6 +150,9 @@ def _by_scorer(documents: pl.DataFrame, path: Path) -> pl.DataFrame:
     english = (documents["lang"] == "en").fill_null(False)
     if english.any():
         english &= ~detect_code(documents)[0]
+    # A page of names and commands may be called English although its sentences are not.
+    letters = count_kinds(documents["text"].filter(english).str.slice(0, page_scorer.READ))
+    english = english.scatter(english.arg_true(), (kinds_of_prose(letters) == "spaced") & ~mixed(letters))
     figures = page_scorer.figures_of(documents["text"].filter(english))
     scored = page_scorer.score(figures, page_scorer.load(path))
     return _with_all_columns(scatter(scored.hstack(figures), english))
