@@ -22,7 +22,7 @@ def quality() -> None:
     "--good-removed",
     default=None,
     type=click.FloatRange(0, 1),
-    help="Share of the good pages that may go; default: 0.02.",
+    help="Share of the good pages that may go; default: 0.012.",
 )
 @click.option("--on", "about", default="", help="What the labels are, for the file.")
 @click.option("--licence", default="", help="Their licence, for the file.")

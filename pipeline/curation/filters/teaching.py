@@ -22,7 +22,7 @@ BOUND = 1.5  # spreads; with no bound, two ellipses or a few numbers alone remov
 STRENGTHS = (0.03, 0.1, 0.3, 1.0)  # inverse of the weight of the penalty, as scikit-learn's C
 FOLDS, INNER_FOLDS, ROUNDS = 10, 5, 10
 FEWEST = 40  # pages of each label
-GOOD_REMOVED = 0.02  # share of the good pages that the limit removes
+GOOD_REMOVED = 0.012  # share of the good pages that the limit removes
 DECIMALS = 4
 _GOOD, _POOR = {"1", "true", "good"}, {"0", "false", "poor"}
 
