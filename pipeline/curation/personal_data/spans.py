@@ -36,7 +36,7 @@ LABELS: dict[str, str] = {
     "PHONE_NUMBER": "phone numbers",
     "IP_ADDRESS": "IP addresses that are not private, loopback or the like",
     "KR_ADDRESS": "Korean addresses with a house number",
-    "DATE_OF_BIRTH": "dates that the words before them call a date of birth",
+    "DATE_OF_BIRTH": "dates that the words beside them call a date of birth",
     "KR_BANK_ACCOUNT": "Korean bank account numbers",
     "PERSON": "names of people (only with person_model)",
 }
@@ -44,7 +44,7 @@ ORDER = {label: i for i, label in enumerate(LABELS)}
 LOWEST = 0.3  # lower scores are dropped: no sensible threshold is below this
 # To `\b`, Hangul next to a number or an address is a letter, so there is no word boundary; a space makes one.
 PARTING = re.compile(r"(?<=[0-9A-Za-z)])(?=[가-힣])|(?<=[가-힣])(?=[0-9A-Za-z(+])")
-WHOLE_WORDS = ("address", "date")  # kinds whose values join Hangul and digits
+WHOLE_WORDS = ("address", "born", "birth")  # kinds whose values join Hangul and digits
 
 SPAN = pl.Struct({
     "start": pl.Int64, "end": pl.Int64, "label": pl.String, "score": pl.Float64, "number": pl.UInt32,
