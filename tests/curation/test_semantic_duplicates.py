@@ -10,7 +10,7 @@ import pytest
 from safetensors.numpy import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from pipeline.curation.duplicates import near, semantic, vectors
+from pipeline.curation.duplicates import near, review, semantic, vectors
 from pipeline.curation.duplicates.duplicate_settings import Semantic
 from pipeline.errors import UserError
 from pipeline.store.store import Store
@@ -64,8 +64,9 @@ ROWS = [
 def decided(tmp_path, folder, **semantic_settings):
     store = Store(tmp_path / "store", "r")
     raw = raw_documents(store, ROWS, 2)
-    settings = near.Settings(semantic=Semantic(vectors=str(folder), **semantic_settings))
+    settings = near.Settings(semantic=Semantic(vectors=str(folder), threshold=0.9, **semantic_settings))
     made = near.make(context(store, sources=("s", "t")), after(raw), settings)
+    assert review.verify_removals(raw, None, made, settings) == []
     tables = [
         pl.concat(
             [pl.read_parquet(raw.table(name)), pl.read_parquet(made.table(name)).drop("doc_id")], how="horizontal"

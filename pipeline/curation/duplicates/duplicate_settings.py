@@ -22,7 +22,7 @@ class Semantic(PlainSettings):
     """The block `curation.duplicates.semantic`: documents that say the same in other words."""
 
     threshold: float = Field(
-        0.9, gt=0, le=1, description="Least similarity of twins: the cosine of the mean vectors of their words"
+        0.95, gt=0, le=1, description="Least similarity of twins: the cosine of the mean vectors of their words"
     )
     action: Literal["mark", "remove"] = Field(
         "mark", description="`mark`: twins are named in the columns twin_id and twin_similarity; `remove`: they go"

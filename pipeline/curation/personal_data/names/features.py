@@ -35,6 +35,8 @@ FIRST, LAST, KOREAN, PLACE = _sorted(FIRST_NAMES), _sorted(LAST_NAMES), _sorted(
 
 
 def _among(values: Hashes, sorted_words: Hashes) -> Ints:
+    if not len(sorted_words):
+        return np.zeros(len(values), np.int64)
     at = np.minimum(np.searchsorted(sorted_words, values), len(sorted_words) - 1)
     return (sorted_words[at] == values).astype(np.int64)
 
