@@ -1,7 +1,4 @@
-"""Sentences with places for names, and sentences that hold none but look as if they did.
-
-What surrounds a name: greetings, titles, professions, verbs of speaking, forms, signatures, by-lines, lists.
-"""
+"""Sentences with places for names (letters, forms, by-lines, speech), and some without that look as if they had."""
 
 ENGLISH = [
     "My name is {}.",
@@ -84,6 +81,8 @@ ENGLISH = [
     "my brother {} and my sister {}",
     "Her husband, {}, is a teacher.",
     "Captain {} took the wheel.",
+    "Sir {} was knighted.",
+    "Uncle {} told stories.",
     '"Come in," {} whispered.',
     "{} smiled and shook hands with {}.",
     "a {} novel",
@@ -247,6 +246,7 @@ KOREAN = [
     "배우 {}과 {}가 출연했다.",
     "{} 주연의 영화",
     "{}, {}, {} 등이 나온다.",
+    "{}와 {}의 호흡",
     "{}이 이겼다.",
     "{}는 웃었다.",
     "{}를 만났다.",
