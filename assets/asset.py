@@ -41,12 +41,13 @@ DEVICE_POOL = "gpu"  # one slot, set by scripts/prepare_instance.py: two trainin
 
 @dataclass(frozen=True)
 class Check:
-    """A check: `test` returns a problem in a sentence ("" means passed). If it is blocking, later assets do not run."""
+    """A check: `test` returns a problem in a sentence ("" means passed). After a blocking one with a problem, later
+    assets do not run; of the others it is a warning."""
 
     name: str
     description: str
     test: Callable[[Project, Artifact], tuple[str, Mapping[str, Any]]]
-    blocking: bool = True  # else a problem is a warning
+    blocking: bool = True
 
 
 @dataclass(frozen=True)

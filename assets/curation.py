@@ -138,7 +138,10 @@ def described(recipe: Recipe) -> list[AssetDescription]:
         version=curated.VERSION,
         made_by=curated.make,
         show=show_curated,
-        checks=(checks.NOT_EMPTY, checks.ADDS_UP, *((checks.PLANTED, checks.NOT_WRONGLY) if plants(recipe) else ())),
+        checks=(
+            checks.NOT_EMPTY, checks.ADDS_UP, checks.NO_PERSONAL_DATA,
+            *((checks.PLANTED, checks.NOT_WRONGLY) if plants(recipe) else ()),
+        ),
     )
     stages = [description for stage in stages_of(recipe.curation) for description in described_stage(stage)]
     return [raw, *stages, text]

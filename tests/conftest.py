@@ -11,6 +11,7 @@ TESTS = Path(__file__).parent
 SLOW = (
     "end_to_end",
     "operations",
+    "curation/test_names.py",
     "documents/test_execution.py",
     "faults",
     "evaluation/test_own_measure.py",

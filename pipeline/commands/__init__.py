@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,3 +16,9 @@ def project() -> Project:
     from pipeline.graph import Project
 
     return Project.open(click.get_current_context().find_root().obj, log=click.echo)
+
+
+def weakest_of(decision: Mapping[str, Any]) -> str:
+    """The figure that lowered a document's score most, where the stage says so: `; most of all: newlines 0.31`."""
+    name = decision.get("weakest")
+    return f"; most of all: {name} {decision[name]:.3g}" if name and decision.get("reason") else ""

@@ -25,10 +25,11 @@ from pipeline.documents.stage import FragmentStage
 from pipeline.settings import Ratio, Share, StageSettings
 from pipeline.settings import Settings as Block
 from pipeline.text.characters import SCRIPTS, count_kinds
+from pipeline.text.classes import pieces_of
 from pipeline.text.code_lines import without_blocks
 from pipeline.text.kinds import UNMARKED, detect_code, kinds_of_prose
 from pipeline.text.prose import prose_of
-from pipeline.text.segments import lines, paragraphs, words
+from pipeline.text.segments import lines, paragraphs
 from pipeline.text.stop_words import count_stop_words
 
 # 2: rules that assume a language apply to that language; pages of entries may repeat their forms
@@ -170,13 +171,14 @@ def _columns(documents: pl.DataFrame) -> pl.DataFrame:
 
 def _prose_columns(texts: pl.Series, langs: pl.Series) -> pl.DataFrame:
     counts, in_lines = count_kinds(texts), lines(texts)
+    pieces, of_pieces = pieces_of(texts)
     characters = counts.select(pl.sum_horizontal("digits", *SCRIPTS)).to_series()
     columns = pl.concat(
         [
             kinds_of_prose(counts).to_frame(),
-            quality_columns(texts, in_lines, characters),
-            repetition_columns(in_lines, paragraphs(texts), words(texts)),
-            web_columns(texts, in_lines),
+            quality_columns(texts, in_lines, of_pieces, characters),
+            repetition_columns(in_lines, paragraphs(texts), pieces),
+            web_columns(texts, in_lines, of_pieces["pieces"]),
             pl.DataFrame({"lines": in_lines.total()}, schema={"lines": pl.UInt32}),
         ],
         how="horizontal",
