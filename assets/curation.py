@@ -139,7 +139,9 @@ def described(recipe: Recipe) -> list[AssetDescription]:
         made_by=curated.make,
         show=show_curated,
         checks=(
-            checks.NOT_EMPTY, checks.ADDS_UP, checks.NO_PERSONAL_DATA,
+            checks.NOT_EMPTY,
+            checks.ADDS_UP,
+            checks.NO_PERSONAL_DATA,
             *((checks.PLANTED, checks.NOT_WRONGLY) if plants(recipe) else ()),
         ),
     )

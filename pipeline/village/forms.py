@@ -245,13 +245,13 @@ def questions(dice: random.Random, lang: str, world: World) -> Lines:
 
 # Form -> its share of the documents.
 FORMS: dict[str, tuple[Form, float]] = {
-    "story": (story_form, 0.40),
-    "letter": (letter, 0.04),
-    "diary": (diary, 0.04),
-    "dialogue": (dialogue, 0.05),
-    "news": (news, 0.04),
-    "entry": (entry, 0.20),
+    "story": (story_form, 0.54),
+    "letter": (letter, 0.03),
+    "diary": (diary, 0.03),
+    "dialogue": (dialogue, 0.03),
+    "news": (news, 0.03),
+    "entry": (entry, 0.14),
     "how_to": (how_to, 0.02),
     "sums": (sums, 0.03),
-    "questions": (questions, 0.18),
+    "questions": (questions, 0.15),
 }
