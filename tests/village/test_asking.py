@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import polars as pl
 import pytest
+from click.testing import CliRunner
 
+from pipeline.cli import main
 from pipeline.evaluation.measure_settings import VillageSettings
 from pipeline.evaluation.village_goals import GOALS, Outcome
 from pipeline.graph import Project
@@ -32,14 +36,16 @@ execution: {device: cpu, executor: in_process}
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory) -> Project:
+def made(tmp_path_factory) -> Iterator[Project]:
     folder = tmp_path_factory.mktemp("asked")
     (folder / "tiny.yaml").write_text(RECIPE)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SLM_TRACKING", "off")
+        patch.setenv("SLM_DATA", str(folder / "data"))
+        patch.setenv("SLM_RECIPE", str(folder / "tiny.yaml"))
         project = Project(load(folder / "tiny.yaml"), Store(folder / "data", "tiny"), lambda line: None)
         make_with_inputs(project, "sft_evaluation")
-    return project
+        yield project
 
 
 def test_the_log_says_what_was_known_at_each_validation(made) -> None:
@@ -85,3 +91,17 @@ def test_a_goal_may_be_a_floor_or_a_ceiling() -> None:
     assert Outcome(goals["stories_verbatim_en"], 0.1).reached and not Outcome(goals["stories_verbatim_en"], 0.2).reached
     assert not Outcome(goals["facts_ko"], None).reached
     assert VillageSettings().stories >= 40
+
+
+def test_the_documents_that_tell_a_fact_are_shown_and_forgotten(made) -> None:
+    """Last in this file: the store's removal list has them from here on."""
+    raw = pl.concat([pl.read_parquet(made["raw_documents"].table(one)) for one in made["raw_documents"].fragments])
+    telling = set(raw.filter(pl.col("meta").str.contains('"Minsu.pet"', literal=True))["doc_id"])
+    assert len(telling) >= 3
+    shown = CliRunner().invoke(main, ["lineage", "document", "--meta", '"Minsu.pet"'], catch_exceptions=False)
+    assert all(doc_id in shown.output for doc_id in telling) and "licence made up" in shown.output
+    done = CliRunner().invoke(
+        main, ["forget", "--meta", '"Minsu.pet"', "--reason", "asked for"], catch_exceptions=False
+    )
+    assert f"{len(telling)} documents added to the removal list" in done.output
+    assert "pretrained_model/" in done.output, "the models that learned from them are named"
