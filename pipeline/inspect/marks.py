@@ -14,7 +14,7 @@ from functools import partial
 
 import polars as pl
 
-from pipeline.curation.filters import code_rules, gopher_quality, keywords, web_rules
+from pipeline.curation.filters import code_rules, gopher_quality, heuristics, keywords, web_rules
 from pipeline.settings import StageSettings
 from pipeline.text.code_lines import without_blocks
 from pipeline.text.kinds import detect_code
@@ -37,7 +37,8 @@ def passages(signal: str | None, text: str, lang: str | None, settings: StageSet
     find = FINDERS.get(signal or "")
     if find is None:
         return []
-    if signal in OF_THE_WHOLE:
+    whole = isinstance(settings, heuristics.Settings) and settings.published
+    if signal in OF_THE_WHOLE or whole:
         return _merged(find(text))
     read, _ = as_read(text, lang)
     return _merged(_looked_up(find(read), read, text))
@@ -173,6 +174,8 @@ FINDERS: dict[str, Callable[[str], Iterable[Span]]] = {
     "korean_endings": _endings,
     "dup_lines": lambda text: _again(_lines(text), "line"),
     "dup_line_chars": lambda text: _again(_lines(text), "line"),
+    "repeated_line_chars": lambda text: _again(_lines(text), "line"),
+    "ended_lines": partial(_lines_that, lambda line: re.search(web_rules.TERMINAL, line) is not None),
     "dup_paragraphs": _paragraphs_again,
     "dup_paragraph_chars": _paragraphs_again,
     **{f"top_{number}": partial(_most_frequent, number) for number in (2, 3, 4)},
