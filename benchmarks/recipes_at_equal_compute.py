@@ -71,7 +71,7 @@ RECIPES = {
         TrainingRecipe("default", OURS, DEFAULT, RATES),
         TrainingRecipe("nanoGPT", GPT, changed(optimiser="adamw", **TO_A_TENTH), (5e-4, 1e-3, 2e-3)),
         # What each difference gives:
-        TrainingRecipe("default, adamw", OURS, changed(optimiser="adamw"), RATES),
+        TrainingRecipe("default, adamw", OURS, changed(optimiser="adamw"), (1e-3, 2e-3, 4e-3)),
         TrainingRecipe("default, cosine to a tenth", OURS, changed(**TO_A_TENTH), RATES),
         TrainingRecipe("default, half the batch", OURS, changed(batch_tokens=4096), RATES),
         TrainingRecipe("nanoGPT with muon", GPT, changed(**TO_A_TENTH), RATES),
