@@ -178,12 +178,15 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("data", type=Path, help="folder with text/ and quality/")
     parser.add_argument("--peer", required=True, help="Python of an environment with datatrove")
     parser.add_argument("--limit", type=int, default=300)
+    parser.add_argument("--only", nargs="*", default=["en", "ko", "pages"], help="which of: en, ko, pages")
     return parser
 
 
 def main() -> None:
     given = arguments().parse_args()
     for name, texts in pages(given.data).items():
+        if name not in given.only:
+            continue
         texts, lang = kept_aside(texts, given.limit), "ko" if name == "ko" else "en"
         presets = [preset for preset in published.PRESETS if lang == "ko" or preset != published.KOREAN_ALONE]
         other = theirs(texts, given.peer, {"ko": "kor", "en": "eng"}[lang], presets)
