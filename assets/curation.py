@@ -8,7 +8,7 @@ from typing import Any
 
 from dagster import TableMetadataValue
 
-from assets import checks, comparisons, display
+from assets import careful, checks, comparisons, display
 from assets.asset import AssetDescription, Check
 from pipeline.curation import curated
 from pipeline.curation.duplicates import near
@@ -64,6 +64,7 @@ def show_curated(project: Project, artifact: Artifact) -> Mapping[str, Any]:
         "languages": display.picture(display.bar_chart(artifact.counts["languages"], "documents")),
         "removed by reason": display.removals(artifact.counts, curated.RULES),
         **({"planted and found": planted_table(project)} if plants(project.recipe) else {}),
+        **careful.look(project),
         "dagster/column_lineage": display.document_lineage("raw_documents", columns or ()),
     }
 

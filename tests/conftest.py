@@ -20,6 +20,7 @@ SLOW = (
     "model/test_allocator.py",
     "model/test_serving_under_attack.py",
     "model/test_threads.py",
+    "test_curate.py",
     "test_gpu_check.py",
     "test_incremental.py",
     "test_lineage.py",

@@ -192,7 +192,7 @@ def decide_by_fragment(
     about_signals = {
         "stage": stage.name,
         "version": stage.version,
-        "settings": {name: all_settings[name] for name in stage.signal_settings},
+        "settings": {name: all_settings[name] for name in stage.signal_settings if name in all_settings},
         "models": {name: model.digest for name, model in models.items()},
     }
     model_paths = {name: model.local_directory() for name, model in models.items()}
