@@ -13,8 +13,10 @@ import pyarrow.parquet as pq
 
 from assets import display
 from assets.asset import Check
+from pipeline.curation.stages import decision_assets
 from pipeline.evaluation.report import figures_of
 from pipeline.graph import CURATED, Project
+from pipeline.inspect import planted
 from pipeline.store.artifact import Artifact
 
 Answer = tuple[str, Mapping[str, Any]]
@@ -187,6 +189,28 @@ def figures_are_numbers(project: Project, artifact: Artifact) -> Answer:
     return (f"not finite: {', '.join(wrong[:5])}" if wrong else ""), {"figures": len(known)}
 
 
+def found_of_planted(project: Project) -> planted.Findings:
+    """What the stages found of what the generated sources planted."""
+    recipe = project.recipe
+    sources = [source.name for source in recipe.sources if source.kind == "generated"]
+    return planted.of_store(project.store, decision_assets(recipe.curation), sources)
+
+
+def planted_is_found(project: Project, artifact: Artifact) -> Answer:
+    """Everything that the generated sources planted was found by the stage that it was planted for."""
+    found = found_of_planted(project)
+    missed = {one.kind: len(one.missed) for one in found.kinds if one.missed}
+    problem = "not found: " + ", ".join(f"{count} of {kind}" for kind, count in missed.items()) if missed else ""
+    return problem, {one.kind: f"{one.found} of {one.planted}, {one.removed_before} gone before" for one in found.kinds}
+
+
+def nothing_wrongly_taken(project: Project, artifact: Artifact) -> Answer:
+    """No stage took a document, or a part of one, in which nothing was planted for it."""
+    taken = {stage: ids for stage, ids in found_of_planted(project).wrongly_taken.items() if ids}
+    problem = "; ".join(f"{stage} took {', '.join(ids[:5])}" for stage, ids in taken.items())
+    return problem, {stage: len(ids) for stage, ids in taken.items()}
+
+
 ADDS_UP = Check("adds_up", "Documents in = kept + removed, and in = kept by the previous stage", adds_up)
 ONE_ROW = Check("one_row_a_document", "One decision for each raw document, table by table", one_row_a_document)
 NOT_EMPTY = Check("not_empty", "There is at least one row", not_empty)
@@ -204,3 +228,8 @@ IDS = Check("ids_within_vocabulary", "Every token id is one of the tokenizer's",
 LEARNED = Check("learned", "The loss is finite, and lower at the end than at the start", learned)
 FINITE = Check("finite", "The loss is finite at every step", finite)
 NUMBERS = Check("figures_are_numbers", "Every figure of the report is finite", figures_are_numbers)
+PLANTED = Check("planted_is_found", "The stages found all that was planted for them", planted_is_found, False)
+NOT_WRONGLY = Check(
+    "nothing_wrongly_taken", "No stage took anything of a made-up document that was not planted for it",
+    nothing_wrongly_taken, False,
+)  # fmt: skip

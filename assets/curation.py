@@ -6,6 +6,8 @@ Each stage's asset shows what it removed and why; raw text is never changed (see
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from dagster import TableMetadataValue
+
 from assets import careful, checks, comparisons, display
 from assets.asset import AssetDescription, Check
 from pipeline.curation import curated
@@ -14,6 +16,7 @@ from pipeline.curation.stages import stages_of
 from pipeline.documents.stage import FragmentStage, Stage, TrainedFilter
 from pipeline.graph import CURATED, RAW, Project
 from pipeline.ingest import raw_documents
+from pipeline.ingest.generated import GeneratedSource
 from pipeline.ingest.records import SKIP_REASONS
 from pipeline.recipe import Recipe
 from pipeline.store.artifact import Artifact
@@ -60,9 +63,22 @@ def show_curated(project: Project, artifact: Artifact) -> Mapping[str, Any]:
         **display.of_documents(artifact),
         "languages": display.picture(display.bar_chart(artifact.counts["languages"], "documents")),
         "removed by reason": display.removals(artifact.counts, curated.RULES),
+        **({"planted and found": planted_table(project)} if plants(project.recipe) else {}),
         **careful.look(project),
         "dagster/column_lineage": display.document_lineage("raw_documents", columns or ()),
     }
+
+
+def planted_table(project: Project) -> TableMetadataValue:
+    """What the generated sources planted, and what the stages found of it."""
+    rows = [
+        {
+            "planted": one.kind, "for": " or ".join(one.stages), "number": one.planted, "found": one.found,
+            "gone before": one.removed_before, "missed": ", ".join(one.missed[:5]),
+        }
+        for one in checks.found_of_planted(project).kinds
+    ]  # fmt: skip
+    return display.table(rows, ("planted", "for", "number", "found", "gone before", "missed"))
 
 
 def described_stage(stage: Stage) -> list[AssetDescription]:
@@ -95,6 +111,11 @@ def described_filter(model: TrainedFilter) -> AssetDescription:
     )
 
 
+def plants(recipe: Recipe) -> bool:
+    """Whether a source plants what the stages have to find."""
+    return any(isinstance(source, GeneratedSource) and source.planted for source in recipe.sources)
+
+
 def described(recipe: Recipe) -> list[AssetDescription]:
     raw = AssetDescription(
         name=RAW,
@@ -118,7 +139,12 @@ def described(recipe: Recipe) -> list[AssetDescription]:
         version=curated.VERSION,
         made_by=curated.make,
         show=show_curated,
-        checks=(checks.NOT_EMPTY, checks.ADDS_UP, checks.NO_PERSONAL_DATA),
+        checks=(
+            checks.NOT_EMPTY,
+            checks.ADDS_UP,
+            checks.NO_PERSONAL_DATA,
+            *((checks.PLANTED, checks.NOT_WRONGLY) if plants(recipe) else ()),
+        ),
     )
     stages = [description for stage in stages_of(recipe.curation) for description in described_stage(stage)]
     return [raw, *stages, text]

@@ -7,11 +7,13 @@ import polars as pl
 from dagster import MetadataValue
 
 from assets import checks, display
-from assets.asset import AssetDescription
+from assets.asset import AssetDescription, Check
 from pipeline import tracking
 from pipeline.evaluation import report
 from pipeline.evaluation.measure import Measure
+from pipeline.evaluation.village_goals import GOALS, Goal, outcomes
 from pipeline.graph import Project
+from pipeline.inspect import village_pictures
 from pipeline.recipe import Recipe
 from pipeline.store.artifact import Artifact
 from pipeline.trained_models import TrainedModel, models_of
@@ -41,6 +43,9 @@ def show_report(project: Project, artifact: Artifact) -> Mapping[str, Any]:
         shown["samples"] = display.table(
             [{name: display.excerpt(str(value), 400) for name, value in row.items()} for row in samples]
         )
+    known = village_pictures.facts_known(artifact)
+    if known is not None:
+        shown["facts of the village"] = display.picture(known)
     for name in artifact.fragments:
         if name not in ("samples", "comparison"):
             rows = pl.read_parquet(artifact.table(name), n_rows=MOST_ROWS).to_dicts()
@@ -60,8 +65,22 @@ def previous_figures(project: Project, artifact: Artifact) -> dict[str, float]:
     return report.figures_of(max(by_time, key=lambda pair: pair[0])[1]) if by_time else {}
 
 
-def evaluation(model: TrainedModel, measures: Sequence[Measure[Any]]) -> AssetDescription:
-    """The asset of a trained model's evaluation."""
+def goal_check(model: TrainedModel, goal: Goal) -> Check:
+    """A warning if a figure of the demonstration is not what it has to be."""
+
+    def test(project: Project, artifact: Artifact) -> tuple[str, Mapping[str, Any]]:
+        (found,) = [one for one in outcomes(model.short, report.read(artifact)) if one.goal == goal]
+        if found.value is None:
+            return f"the report has no `{goal.figure}`", {}
+        problem = "" if found.reached else f"{goal.words}: {found.value:.1%}; it should be {goal.bound}"
+        return problem, {"figure": found.value, "limit": goal.limit}
+
+    return Check(f"village_{goal.name}", f"{goal.words}: {goal.bound}", test, blocking=False)
+
+
+def evaluation(model: TrainedModel, measures: Sequence[Measure[Any]], village: bool) -> AssetDescription:
+    """The asset of a trained model's evaluation. village: whether it has the goals of the demonstration."""
+    goals = GOALS.get(model.short, ()) if village else ()
     return AssetDescription(
         name=model.evaluation,
         description=(
@@ -72,7 +91,7 @@ def evaluation(model: TrainedModel, measures: Sequence[Measure[Any]]) -> AssetDe
         version=report.VERSION,
         made_by=report.make,
         show=show_report,
-        checks=(checks.NUMBERS,),
+        checks=(checks.NUMBERS, *(goal_check(model, goal) for goal in goals)),
         settings="evaluation",
         on_device=True,
         measures=model.name,
@@ -81,4 +100,5 @@ def evaluation(model: TrainedModel, measures: Sequence[Measure[Any]]) -> AssetDe
 
 def described(recipe: Recipe) -> list[AssetDescription]:
     measures = recipe.evaluation.measures()
-    return [evaluation(model, measures) for model in models_of(recipe)]
+    village = recipe.evaluation.village is not None
+    return [evaluation(model, measures, village) for model in models_of(recipe)]

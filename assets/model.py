@@ -16,6 +16,7 @@ from pipeline import tracking
 from pipeline.conversations import instruction_data, preference_data
 from pipeline.graph import Project
 from pipeline.inspect.curves import loss_curve
+from pipeline.inspect.village_pictures import facts_over_tokens
 from pipeline.recipe import Recipe
 from pipeline.store.artifact import Artifact
 from pipeline.trained_models import TrainedModel, models_of
@@ -34,6 +35,9 @@ def show_model(project: Project, artifact: Artifact) -> Mapping[str, Any]:
     curve = loss_curve(artifact)
     if curve is not None:
         shown["loss"] = display.picture(curve)
+    facts = facts_over_tokens(artifact)
+    if facts is not None:
+        shown["facts of the village known"] = display.picture(facts)
     timings = {name: value for name, value in artifact.manifest["seconds"].items() if isinstance(value, int | float)}
     if timings:
         shown["time and speed"] = display.table([{"what": name, "value": value} for name, value in timings.items()])

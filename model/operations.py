@@ -22,6 +22,8 @@ from model.config import IGNORED
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     """x / sqrt(mean(x^2) + eps) * weight over the last dimension (Zhang & Sennrich 2019)."""
+    if x.device.type == "cpu" and x.dtype != weight.dtype:  # the same bits as torch's formula for both, which warns
+        return F.rms_norm(x.to(weight.dtype), weight.shape, weight, eps).to(x.dtype)
     by_hand = x.device.type == "cpu" and x.dtype == weight.dtype == torch.float32  # GPUs have a fused kernel
     if torch.compiler.is_compiling() or not by_hand or not torch.is_grad_enabled():
         return F.rms_norm(x, weight.shape, weight, eps)

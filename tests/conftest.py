@@ -34,6 +34,7 @@ SLOW = (
     "training/test_plan_paths.py",
     "training/test_pretraining.py",
     "training/test_synchronisations.py",
+    "village/test_asking.py",
     "village/test_found.py",
 )
 

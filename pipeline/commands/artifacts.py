@@ -18,7 +18,8 @@ def summary() -> None:
     opened = project()
     stages = decision_assets(opened.recipe.curation)
     recipe_file = click.get_current_context().find_root().obj
-    click.echo(text(opened.store, stages, opened.recipe.evaluation.measures(), recipe_file))
+    generated = [source.name for source in opened.recipe.sources if source.kind == "generated"]
+    click.echo(text(opened.store, stages, opened.recipe.evaluation.measures(), recipe_file, generated))
 
 
 @click.command()

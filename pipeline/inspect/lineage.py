@@ -270,15 +270,15 @@ def _training_documents(shards: Artifact, doc_ids: set[str]) -> int:
     return int(pl.scan_parquet(tables).filter(selected).select(pl.col("doc_id").n_unique()).collect().item())
 
 
-def grep(store: Store, pattern: str, limit: int = 1000) -> pl.DataFrame:
-    """Raw documents whose text matches a regular expression: doc_id, source, source_id."""
+def grep(store: Store, pattern: str, limit: int | None = 1000, column: str = "text") -> pl.DataFrame:
+    """Raw documents whose text (or `meta`) matches a regular expression: doc_id, source, source_id. limit=None: all."""
     raw = store.require("raw_documents")
     tables = pl.scan_parquet([raw.table(fragment) for fragment in raw.fragments])
     try:
         return (
-            tables.filter(pl.col("text").str.contains(pattern))
+            tables.filter(pl.col(column).str.contains(pattern))
             .select("doc_id", "source", "source_id")
-            .head(limit)
+            .head(2**62 if limit is None else limit)
             .collect()
         )
     except pl.exceptions.ComputeError as error:

@@ -16,6 +16,7 @@ import polars as pl
 
 from pipeline.documents.document import source_of
 from pipeline.store.artifact import Artifact
+from pipeline.store.store import Store
 
 
 @dataclass
@@ -49,6 +50,15 @@ def of_artifacts(raw: Artifact, stages: Sequence[tuple[str, Artifact]], sources:
         if fragments
     }
     return findings(pl.concat([pl.DataFrame(schema=columns), *documents]), decisions)
+
+
+def of_store(store: Store, stages: Sequence[str], sources: Sequence[str]) -> Findings:
+    """The findings of the artifacts in force; none, if a stage is not made yet. stages: decision tables, in order."""
+    raw = store.current("raw_documents")
+    made = [(name, artifact) for name in stages if (artifact := store.current(name)) is not None]
+    if raw is None or not sources or len(made) < len(stages):
+        return Findings([], {})
+    return of_artifacts(raw, made, sources)
 
 
 def findings(raw: pl.DataFrame, decisions: Mapping[str, pl.DataFrame]) -> Findings:

@@ -1,7 +1,8 @@
-"""The results of a recipe on one screen, read from manifests alone: fast, and independent of Dagster.
+"""The results of a recipe on one screen, independent of Dagster. It reads manifests alone and is fast; of a made-up
+village it also reads decisions.
 
 `slm summary` and `make pretrain` show it: documents kept and removed by stage and reason, tokens, the models with their
-figures, three samples, and commands to continue with.
+figures, samples or what the models say of the village, and commands to continue with.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pipeline.evaluation.figures import headline_figures
 from pipeline.evaluation.measure import Measure
 from pipeline.evaluation.measures import MEASURES
 from pipeline.evaluation.report import read
+from pipeline.inspect import village_summary
 from pipeline.printing import aligned, duration
 from pipeline.store.artifact import Artifact
 from pipeline.store.store import Store
@@ -27,12 +29,17 @@ SAMPLE_CHARACTERS = 160
 
 
 def summary(
-    store: Store, stages: Sequence[str], measures: Sequence[Measure[Any]] = MEASURES, recipe: str | None = None
+    store: Store,
+    stages: Sequence[str],
+    measures: Sequence[Measure[Any]] = MEASURES,
+    recipe: str | None = None,
+    generated: Sequence[str] = (),
 ) -> str:
     """The summary as text; parts that do not exist yet are listed as not made yet.
 
     stages: the decision tables, in order. measures: whose headlines to show for the models. recipe: the file, if it was
-    given to this command only, so that the suggested commands name it too.
+    given to this command only, so that the suggested commands name it too. generated: the sources that say what they
+    planted for the stages to find.
     """
     environment = f"SLM_RECIPE={recipe} " if recipe else ""
 
@@ -41,8 +48,10 @@ def summary(
     parts = [
         f"recipe `{store.recipe}`",
         *(own_text if store.current("raw_documents") or not store.current(IMPORTED) else []),
+        village_summary.planted(store, stages, generated),
         models(store, environment, measures),
-        samples(store),
+        village_summary.goals(store),
+        village_summary.speaks(store) or samples(store),
         next_steps(store, environment, f"--recipe {recipe} " if recipe else ""),
     ]
     return "\n\n".join(part for part in parts if part)

@@ -252,6 +252,7 @@ class Loop:
         """Log the validation figures, and write a checkpoint if they are the best so far."""
         with self._averaged_weights():
             figures = self._validation_figures(self.objective.validation_batches)
+            asked = self._asked() if figures else {}
             if figures and self._sample_due():
                 self.reporter.sample(self.step, self.model)
         if figures is None:  # the checkpoint's log lacks this validation, so the resumed run repeats it
@@ -261,11 +262,19 @@ class Loop:
         if not math.isfinite(loss) and self._roll_back(f"the validation loss after it is {loss}", back=1):
             return
         earlier = [row["validation_loss"] for row in self.rows if row.get("validation_loss") is not None]
-        self.rows[-1].update({name: figures[name] for name in ("validation_loss", "bits_per_byte") if name in figures})
+        logged = {name: figures[name] for name in ("validation_loss", "bits_per_byte") if name in figures}
+        self.rows[-1].update(logged | asked)
         self.figures = figures
         if loss < min(earlier, default=math.inf):
             self._save()
-        self.reporter.validated(self.step, self.rows, figures)
+        self.reporter.validated(self.step, self.rows, figures | asked)
+
+    def _asked(self) -> dict[str, float]:
+        """Further figures that the objective asks the network for; sharded weights cannot be asked."""
+        if self.objective.ask is None or self.sharded:
+            return {}
+        with self.clock.paused():
+            return self.objective.ask(self.model)
 
     def _validation_figures(self, count: int) -> dict[str, float] | None:
         """Figures over the first `count` validation batches, shared between the ranks; None if a stop was requested."""

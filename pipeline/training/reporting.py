@@ -96,8 +96,11 @@ class Reporter:
             return
         loss = next((row["loss"] for row in reversed(rows) if row.get("loss") is not None), math.nan)
         bits = f", {figures['bits_per_byte']:.4f} bits per byte" if "bits_per_byte" in figures else ""
+        known = [f"{name.removeprefix('facts_')} {figures[name]:.0%}" for name in figures if name.startswith("facts_")]
+        facts = f", facts of the village known: {', '.join(known)}" if known else ""
         self.log(
-            f"step {step} of {self.objective.steps}: loss {loss:.4f}, validation {figures['validation_loss']:.4f}{bits}"
+            f"step {step} of {self.objective.steps}: loss {loss:.4f}, validation {figures['validation_loss']:.4f}"
+            f"{bits}{facts}"
         )
         tokens = rows[-1]["tokens"]
         if self.run:

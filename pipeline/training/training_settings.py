@@ -19,7 +19,7 @@ from pipeline.settings import MAX_BATCH_TOKENS, MAX_STEPS, MAX_TOKENS, Settings
 from pipeline.training.data.feed import FeedSettings
 
 # Settings that stay out of the fingerprint while they are at their default: they came later, and change nothing then.
-LATER = ("patience",)
+LATER = ("patience", "village")
 NOT_IN_FINGERPRINT = (
     "sequences", "precision", "activation_checkpointing", "loss_chunk", "compile", "sharding", "checkpoint_every",
     "checkpoint_minutes", "keep_checkpoints", "samples_every", "sample_prompts", "sample_tokens",
@@ -266,6 +266,15 @@ class PretrainingSettings(LoopSettings):
         description=(
             "tokens of the validation split to use during training; 0: 65,536, but at most 1.5 % of `tokens`, so that"
             " ten validations take a twentieth of the time. The final validation always uses all of them"
+        ),
+    )
+    village: int | None = Field(
+        None,
+        ge=0,
+        lt=2**63,
+        description=(
+            "seed of a made-up village (`kind: generated`) whose facts are asked for at every validation, for the log;"
+            " empty: none"
         ),
     )
     mask_share: float = Field(

@@ -195,14 +195,14 @@ ENTRY_OPENINGS = _lines("""
 ENTRY_ASIDES = _lines("""
     Last {today} many people saw {who} {place:at} and had a chat.
     When {season} comes, {who} shares some {fruit} with the neighbours.
-    Not long ago {who} was seen together with {two} {place:at}.
+    Not long ago {who} was seen eating some {fruit} {place:at}.
     Even on {weather} days, {who} walks to {place} {time}.
 """)
 ENTRY_CLOSINGS = _lines("""
     This is all that is known about {who}.
-    This entry was written by {two} from the village.
-    For more, you can ask {two}.
-    The entry on {two} is worth reading as well.
+    So much for {who}.
+    For more, you can ask {who}.
+    Everybody who knows {who} will say the same.
 """)
 
 # -- pages of questions ------------------------------------------------------------------------------------------------

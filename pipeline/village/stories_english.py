@@ -15,12 +15,12 @@ TITLE = Pattern("en", "A story about {who}")
 OPENINGS = patterns(
     "en",
     """
-    One {weather} {season} day, {who} woke up early.
-    One {weather} {season} day, {who} left the house.
-    It was a {weather} day in {season}, and {who} looked out of the window.
-    It was a {weather} day in {season}, and {who} had nothing to do {time}.
-    On a {weather} {season} day, {who} went for a walk to {place}.
-    On a {weather} {season} day, {who} swept the yard {time}.
+    One day {who} woke up early, for it was a {weather} day in {season}.
+    One day {who} left the house, for it was a {weather} day in {season}.
+    One day {who} looked out of the window and saw that it was a {weather} day in {season}.
+    One day {who} had nothing to do {time}, and it was a {weather} day in {season}.
+    One day {who} went for a walk, for it was a {weather} day in {season}.
+    One day {who} swept the yard {time}, and it was a {weather} day in {season}.
 """,
 )
 CLOSINGS = patterns(
@@ -45,7 +45,7 @@ PLOTS: dict[str, Plot] = {
         {who} lost {his} {thing} on the way.
         """,
         """
-        {who} asked {his} friend {two} about the {thing}.
+        {who} asked {his} friend {two} about it.
         Just then {his} friend {two} came by and asked what was wrong.
         {His} friend {two} offered to help with the search.
         {His} friend {two} heard about it and came running.
@@ -56,9 +56,9 @@ PLOTS: dict[str, Plot] = {
         They followed the footprints as far as {place}.
         """,
         """
-        The {thing} was lying {place:at}.
-        At last {two} found the {thing} {place:at}.
-        And there, {place:at}, was the {thing}.
+        It was lying behind a stone.
+        At last {his} friend {two} found it under some leaves.
+        And there it was, in the grass.
         """,
         """
         {who} thanked {two} with {his2} favourite food, {food2}.
@@ -110,9 +110,9 @@ PLOTS: dict[str, Plot] = {
         {who} bought {thing:a} with the money from the jar.
         """,
         """
-        {His} friend {two} got the {thing} and smiled from ear to ear.
-        {His} friend {two} opened the box, saw the {thing} and could hardly believe it.
-        {His} friend {two} had always wanted {thing:a} and was very happy.
+        {His} friend {two} got the present and smiled from ear to ear.
+        {His} friend {two} opened the box and could hardly believe it.
+        {His} friend {two} had always wanted one and was very happy.
         """,
         """
         {His} friend {two} shared {his2} favourite food, {food2}, with {who}.
@@ -164,12 +164,12 @@ PLOTS: dict[str, Plot] = {
         In front of the market {his} friend {two} said hello to {who}.
         """,
         """
-        {who} gave {two} some of the {fruit}.
-        {His} friend {two} tried the {fruit} and said that they were sweet.
-        They shared the {fruit} and walked on together.
+        {who} gave {his} friend {two} some of them.
+        {His} friend {two} tried one and said that it was sweet.
+        They shared them and walked on together.
         """,
         """
-        They sat down {place:at}, took a rest and laughed.
+        They sat down on a bench, took a rest and laughed.
         {His} friend {two}, who works as {work2}, was busy but stayed for a while.
         The bags were heavy, but their steps were light.
         """,
@@ -193,7 +193,7 @@ PLOTS: dict[str, Plot] = {
         """
         {who} walked with the stranger to the house.
         The stranger thanked {who} and gave {him} some {fruit}.
-        The two of them walked past {place} and talked.
+        The two of them walked slowly and talked.
         """,
         """
         {two} was delighted to see an old friend.

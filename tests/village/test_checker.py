@@ -122,14 +122,13 @@ def _pattern_of(lang, text, relation, hero):
     return None
 
 
-def test_a_story_that_changes_its_hero_its_thing_or_its_friend_contradicts_itself() -> None:
-    told = next(one for one in stories("en", 400) if one.plot == "lost" and one.scene["thing"] == "lamp")
+def test_a_story_that_changes_its_hero_or_its_friend_contradicts_itself() -> None:
+    told = next(one for one in stories("en", 400) if one.plot == "lost" and one.text.count(one.scene["two"]) > 1)
     last = told.sentences[-1].text
     assert check_story(told.text, "en", WORLD).contradictions == []
     other = next(name for name in WORLD.asked if name not in (told.hero, told.scene["two"]) and name not in told.text)
     for text in (
         told.text.replace(told.scene["two"], other, 1),
-        told.text.replace("lamp", "ring", 1),
         told.text.removesuffix(last) + f"{other} never forgot that day.",
     ):
         reading = check_story(text, "en", WORLD)

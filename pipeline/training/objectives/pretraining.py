@@ -71,6 +71,7 @@ def prepare(
     from pipeline.training.model_artifact import Training
     from pipeline.training.objectives.objective import Objective
     from pipeline.training.validation import Validation, documents_of
+    from pipeline.village.asking import asking
 
     ranks, device, seed = process.ranks, process.device, process.context.seed
     config = plan.with_vocabulary(model, tokenizer)
@@ -98,6 +99,7 @@ def prepare(
         measure=validation.measure,
         summary=validation.summary,
         sample=sampler(loaded, settings) if config.causal else None,
+        ask=asking(loaded, settings.village) if config.causal and settings.village is not None else None,
         flops_per_token=size.flops_per_token,
         out_of_memory=lambda: plan.advice(config, settings, precision, device, run.sequences),
     )
