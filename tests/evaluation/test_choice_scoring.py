@@ -31,7 +31,8 @@ SHAPES = {
 class Letters:
     """A tokenizer of characters."""
 
-    ids = {"<eos>": 0}
+    def __init__(self) -> None:
+        self.ids = {"<eos>": 0}
 
     def encode(self, texts: list[str]) -> list[np.ndarray]:
         return [np.array([1 + ord(letter) % (VOCABULARY - 1) for letter in text], dtype=np.uint32) for text in texts]
