@@ -1,4 +1,4 @@
-"""Published sets, and any multiple-choice file, as questions: a prompt, what may follow it, and which of these is right.
+"""Published sets, and any multiple-choice file, as questions: a prompt, what may follow it, and which choice is right.
 
 Each form takes the rows of a set as they were published, in the authors' files or as the Hugging Face hub has them.
 Where EleutherAI's lm-evaluation-harness has the task, the words are those of its version 0.4.13, so that figures can be

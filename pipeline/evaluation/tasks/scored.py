@@ -1,4 +1,4 @@
-"""From scored choices to figures: right or not by four rules, bits per byte of the right answer, intervals by bootstrap.
+"""From scored choices to figures: right or not by four rules, bits per byte of the right answer, bootstrap intervals.
 
 A choice is taken by its log-likelihood as it is, by character, by token, or by byte (`RULES`; the first two are `acc`
 and `acc_norm` of lm-evaluation-harness). A figure that does not differ from guessing is called that, and of two models

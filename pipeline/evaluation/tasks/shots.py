@@ -20,7 +20,7 @@ BEFORE_ANSWER = " "
 
 
 def split(questions: Sequence[Question], examples: int) -> tuple[list[Question], list[Question]]:
-    """(the questions that serve as examples, those that are asked, in their order). Both answers occur where they can."""
+    """(the questions that serve as examples, those that are asked in their order). All answers occur if they can."""
     order = sorted(range(len(questions)), key=lambda i: xxhash.xxh3_64_intdigest(questions[i].prompt.encode()))
     by_answer: dict[int, list[int]] = {}
     for i in order:
