@@ -1,0 +1,149 @@
+"""`evaluation_tasks`: the questions of every task that the recipe names, in one shape.
+
+    questions.parquet    task, item, prompt, choices, answer; a row a question, in the order of the recipe and its files
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any, ClassVar, Literal
+
+import polars as pl
+from pydantic import BeforeValidator, Field
+
+from pipeline.context import Inputs, RunContext
+from pipeline.errors import UserError
+from pipeline.evaluation.tasks.forms import NotAQuestion, Question, questions
+from pipeline.ingest.cache import cache_of
+from pipeline.ingest.files import Files
+from pipeline.ingest.http import Http
+from pipeline.ingest.huggingface import HuggingFace
+from pipeline.ingest.records import SKIPPED, Reading, Tally
+from pipeline.ingest.rows import Contents, RowSet, RowsInFiles, RowsOnTheHub, RowsOverHttp, files_by_default
+from pipeline.store.artifact import Artifact
+from pipeline.store.draft import Draft
+from pipeline.store.tables import write_table
+
+VERSION = "1"
+ASSET = "evaluation_tasks"
+QUESTIONS = "questions"
+MAX_SHOTS = 32
+
+QUESTION: dict[str, Any] = {
+    "task": pl.String, "item": pl.Int64, "prompt": pl.String, "choices": pl.List(pl.String), "answer": pl.Int64,
+}  # fmt: skip
+Form = Literal[
+    "multiple-choice", "kobest-boolq", "kobest-copa", "kobest-hellaswag", "kobest-sentineg", "kobest-wic", "klue-nli",
+    "klue-sts", "hellaswag", "analogies",
+]  # fmt: skip
+
+
+class TaskRows(RowSet):
+    """A task of questions with choices; where its rows lie is said by the class that this is joined with."""
+
+    noun: ClassVar[str] = "task"
+    text_lines: ClassVar[bool] = True
+
+    name: str = Field(description="how the task is called in reports")
+    form: Form = Field("multiple-choice", description="what its rows look like: docs/guide/evaluation.md lists the forms")
+    format: Literal["parquet", "jsonl", "json", "csv", "tsv", "text"] | None = Field(
+        None, description="default: by the name of each file"
+    )
+    shots: tuple[Annotated[int, Field(ge=0, le=MAX_SHOTS)], ...] = Field(
+        (0,), min_length=1, description="numbers of examples before each question; the task is measured with each"
+    )
+    limit: int | None = Field(None, ge=2, description="only so many questions, chosen by a hash of their text")
+
+    def as_recorded(self) -> dict[str, Any]:
+        """The settings as a fingerprint has them."""
+        return {"name": self.name, "form": self.form, "limit": self.limit, **self.later_settings()}
+
+
+class FileTask(TaskRows, RowsInFiles):
+    """A task in files on this machine."""
+
+    kind: Files = "files"
+
+
+class HttpTask(TaskRows, RowsOverHttp):
+    """A task in files at addresses."""
+
+    kind: Http = "http"
+
+
+class HubTask(TaskRows, RowsOnTheHub):
+    """A task in a data set of the Hugging Face hub."""
+
+    kind: HuggingFace = "huggingface"
+
+
+Task = Annotated[
+    Annotated[
+        FileTask | HttpTask | HubTask,
+        Field(discriminator="kind", description="where the rows are; left out: files"),
+    ],
+    BeforeValidator(files_by_default),
+]
+
+
+def make(context: RunContext, inputs: Inputs, settings: tuple[Task, ...]) -> Artifact:
+    """The artifact `evaluation_tasks`. inputs: none. Raises UserError for a file that cannot be read, or a wrong row."""
+    cache = cache_of(context.store)
+    contents = {task.name: task.contents(cache, context.log) for task in settings}
+
+    def build(draft: Draft) -> None:
+        tables = []
+        for task in settings:
+            reading = Reading(cache, Tally(), context.log, context.execution)
+            found = chosen(list(questions_of(task, contents[task.name], reading)), task.limit)
+            for reason, count in sorted(reading.tally.skipped.items()):
+                context.log(f"{task.label}: left out: {count:,} {reason} ({SKIPPED[reason]})")
+            if len(found) < 2:
+                raise UserError(f"{task.label} has {len(found)} question(s): name files with at least two.")
+            tables.append(table(task.name, found))
+            draft.counts[task.name] = len(found)
+        write_table(pl.concat(tables), draft.path(f"{QUESTIONS}.parquet"))
+
+    return context.store.make(
+        ASSET,
+        code_version=VERSION,
+        settings={"tasks": [task.as_recorded() for task in settings]},
+        inputs={name: "+".join(content.digests) for name, content in contents.items()},
+        build=build,
+        log=context.log,
+    )
+
+
+def questions_of(task: Task, contents: Contents, reading: Reading) -> Iterator[Question]:
+    """The questions of a task in order. Raises UserError for a row that its form does not fit."""
+    rows = (row for row in task.rows(contents, reading, [], []) if row is not None)
+    try:
+        yield from questions(task.form, rows)
+    except NotAQuestion as error:
+        raise UserError(
+            f"{task.label} is not of the form `{task.form}`: {error}. See docs/guide/evaluation.md for the forms."
+        ) from None
+
+
+def chosen(found: list[Question], limit: int | None) -> list[Question]:
+    """At most `limit` questions, chosen by a hash of their prompts and kept in their order."""
+    import xxhash
+
+    if limit is None or len(found) <= limit:
+        return found
+    order = sorted(range(len(found)), key=lambda i: (xxhash.xxh3_64_intdigest(found[i].prompt.encode()), i))
+    return [found[i] for i in sorted(order[:limit])]
+
+
+def table(task: str, found: list[Question]) -> pl.DataFrame:
+    rows = [
+        {"task": task, "item": i, "prompt": one.prompt, "choices": list(one.choices), "answer": one.answer}
+        for i, one in enumerate(found)
+    ]
+    return pl.DataFrame(rows, schema=QUESTION)
+
+
+def read(items: Artifact, task: str) -> list[Question]:
+    """The questions of one task, as they were made."""
+    rows = pl.read_parquet(items.table(QUESTIONS)).filter(pl.col("task") == task).sort("item")
+    return [Question(row["prompt"], tuple(row["choices"]), row["answer"]) for row in rows.iter_rows(named=True)]
