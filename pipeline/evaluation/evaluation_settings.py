@@ -11,6 +11,9 @@ from pipeline.evaluation.measure_settings import MeasureSettings
 from pipeline.evaluation.measures import MEASURES
 from pipeline.evaluation.own_measures import OwnMeasure, check_names
 
+# Settings that stay out of the fingerprint while they are empty: they came later, and nothing is measured then.
+LATER = ("village",)
+
 
 class EvaluationSettings(MeasureSettings):
     """The recipe's block `evaluation`, shared by the evaluations of all trained models."""
@@ -24,8 +27,9 @@ class EvaluationSettings(MeasureSettings):
         return further
 
     def of_built_in_measures(self) -> dict[str, Any]:
-        """The settings as JSON, without `further`."""
-        return self.model_dump(mode="json", include=set(MeasureSettings.model_fields))
+        """The settings as JSON, without `further`, and without measures that came later and are not asked for."""
+        dumped = self.model_dump(mode="json", include=set(MeasureSettings.model_fields))
+        return {name: value for name, value in dumped.items() if name not in LATER or value is not None}
 
     def measures(self) -> list[Measure[Any]]:
         """All measures: the built-in ones, then those of `further`."""

@@ -16,6 +16,16 @@ PROMPTS = (
 )
 
 
+class VillageSettings(Settings):
+    """What to ask about the made-up village; its documents are a source of `kind: generated`."""
+
+    seed: int = Field(0, ge=0, lt=2**63, description="which village: the seed of the source of its documents")
+    stories: int = Field(100, ge=1, le=MAX_DOCUMENTS, description="stories to sample, in each language")
+    temperature: float = Field(
+        0.4, ge=0, le=10, description="temperature of the stories; lower ones are more often right and less varied"
+    )
+
+
 class MeasureSettings(Settings):
     """The part of the recipe's block `evaluation` that the built-in measures use."""
 
@@ -43,4 +53,9 @@ class MeasureSettings(Settings):
     )
     batch_tokens: int = Field(
         4_096, ge=256, le=MAX_BATCH_TOKENS, description="tokens to score at once; lower it if memory is short"
+    )
+    village: VillageSettings | None = Field(
+        None,
+        description="ask the models about the made-up village: facts, stories and, after fine-tuning, questions; empty: "
+        "do not",
     )

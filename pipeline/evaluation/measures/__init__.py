@@ -7,8 +7,16 @@ from __future__ import annotations
 
 from pipeline.evaluation.measure import Measure
 from pipeline.evaluation.measure_settings import MeasureSettings
-from pipeline.evaluation.measures import answers, covered_items, language_modelling, preferences, samples
+from pipeline.evaluation.measures import (
+    answers,
+    covered_items,
+    language_modelling,
+    preferences,
+    samples,
+    village,
+    village_answers,
+)
 
 MEASURES: tuple[Measure[MeasureSettings], ...] = tuple(
-    measure.MEASURE for measure in (language_modelling, samples, answers, preferences, covered_items)
+    measure.MEASURE for measure in (language_modelling, samples, village, village_answers, answers, preferences, covered_items)
 )
