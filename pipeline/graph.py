@@ -21,6 +21,7 @@ from pipeline.curation import contamination, curated
 from pipeline.curation.stages import stages_of
 from pipeline.documents.stage import FragmentStage
 from pipeline.evaluation import report
+from pipeline.evaluation.tasks import task_items
 from pipeline.ingest import raw_documents
 from pipeline.recipe import Recipe, load
 from pipeline.store.artifact import Artifact
@@ -100,6 +101,8 @@ def nodes_of(recipe: Recipe) -> dict[str, Node]:
         "instruction_data": Node("tuning_data", {}, instruction_data.make, recipe.instructions),
         "preference_data": Node("tuning_data", {}, preference_data.make, recipe.preferences, preferred),
     }
+    if recipe.evaluation.tasks:
+        nodes[task_items.ASSET] = Node("evaluation", {}, task_items.make, recipe.evaluation.tasks)
     models = models_of(recipe)
     if recipe.base is not None:  # its tokenizer encodes the text
         nodes[IMPORTED] = train_node(recipe, models[0])
@@ -175,6 +178,8 @@ def evaluation_node(recipe: Recipe, model: TrainedModel) -> Node:
     inputs = {"model": model.name} | named(*model.measured_on)
     if recipe.sources:
         inputs |= named("token_shards", "contamination_decisions")
+    if recipe.evaluation.tasks:
+        inputs |= named(task_items.ASSET)
     if model.base:
         inputs["before"] = BY_NAME[model.base].evaluation
     return Node("evaluation", inputs, make, recipe.evaluation, enabled(recipe, model))

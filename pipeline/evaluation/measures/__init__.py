@@ -13,10 +13,12 @@ from pipeline.evaluation.measures import (
     language_modelling,
     preferences,
     samples,
+    tasks,
     village,
     village_answers,
 )
 
 MEASURES: tuple[Measure[MeasureSettings], ...] = tuple(
-    measure.MEASURE for measure in (language_modelling, samples, village, village_answers, answers, preferences, covered_items)
+    measure.MEASURE
+    for measure in (language_modelling, tasks, samples, village, village_answers, answers, preferences, covered_items)
 )

@@ -70,9 +70,7 @@ def measured(
     return found, named
 
 
-def score(
-    subject: Subject, prompts: list[str], asked: list[Question], batch_tokens: int
-) -> tuple[pl.DataFrame, int]:
+def score(subject: Subject, prompts: list[str], asked: list[Question], batch_tokens: int) -> tuple[pl.DataFrame, int]:
     """The questions as scored, and how many choices were too long for the context."""
     choices = [[shots.BEFORE_ANSWER + choice for choice in question.choices] for question in asked]
     encoded, cut = encode_items(prompts, choices, subject.tokenizer, subject.network.config.context)

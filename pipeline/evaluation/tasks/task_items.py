@@ -1,6 +1,6 @@
 """`evaluation_tasks`: the questions of every task that the recipe names, in one shape.
 
-    questions.parquet    task, item, prompt, choices, answer; a row a question, in the order of the recipe and its files
+questions.parquet    task, item, prompt, choices, answer; a row a question, in the order of the recipe and its files
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar, Literal
 
 import polars as pl
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, field_validator
 
 from pipeline.context import Inputs, RunContext
 from pipeline.errors import UserError
@@ -20,6 +20,7 @@ from pipeline.ingest.http import Http
 from pipeline.ingest.huggingface import HuggingFace
 from pipeline.ingest.records import SKIPPED, Reading, Tally
 from pipeline.ingest.rows import Contents, RowSet, RowsInFiles, RowsOnTheHub, RowsOverHttp, files_by_default
+from pipeline.settings import MAX_DOCUMENTS
 from pipeline.store.artifact import Artifact
 from pipeline.store.draft import Draft
 from pipeline.store.tables import write_table
@@ -45,14 +46,23 @@ class TaskRows(RowSet):
     text_lines: ClassVar[bool] = True
 
     name: str = Field(description="how the task is called in reports")
-    form: Form = Field("multiple-choice", description="what its rows look like: docs/guide/evaluation.md lists the forms")
+    form: Form = Field(
+        "multiple-choice", description="what its rows look like: docs/guide/evaluation.md lists the forms"
+    )
     format: Literal["parquet", "jsonl", "json", "csv", "tsv", "text"] | None = Field(
         None, description="default: by the name of each file"
     )
     shots: tuple[Annotated[int, Field(ge=0, le=MAX_SHOTS)], ...] = Field(
-        (0,), min_length=1, description="numbers of examples before each question; the task is measured with each"
+        (0,), description="numbers of examples before each question; the task is measured with each"
     )
-    limit: int | None = Field(None, ge=2, description="only so many questions, chosen by a hash of their text")
+    limit: int | None = Field(None, ge=2, le=MAX_DOCUMENTS, description="only so many questions, chosen by a hash of their text")
+
+    @field_validator("shots")
+    @classmethod
+    def _any_shots(cls, shots: tuple[int, ...]) -> tuple[int, ...]:
+        if not shots:
+            raise ValueError("`shots` names no number of examples: give at least one, such as [0]")
+        return shots
 
     def as_recorded(self) -> dict[str, Any]:
         """The settings as a fingerprint has them."""
