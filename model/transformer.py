@@ -346,10 +346,7 @@ class Transformer(nn.Module):
         else:
             x = x + self.model.embed_positions(positions)
         x = self.model.dropout(x)
-        if seen is not None:
-            mask, causal = visible(seen[:, None], x), False
-        else:
-            mask, causal = self._visible(length, past, documents, x)
+        mask, causal = self._visible(length, past, documents, seen, x)
         for block in self.model.layers:
             if self.gradient_checkpointing and torch.is_grad_enabled():
                 x = checkpoint(block, x, rotation, mask, causal, cache, use_reentrant=False)
@@ -368,11 +365,15 @@ class Transformer(nn.Module):
         """The matrix [vocab_size, width] that computes logits; the embeddings if they are tied."""
         return self.model.embed_tokens.weight if self.lm_head is None else self.lm_head.weight
 
-    def _visible(self, length: int, past: int, documents: Tensor | None, x: Tensor) -> tuple[Tensor | None, bool]:
+    def _visible(
+        self, length: int, past: int, documents: Tensor | None, seen: Tensor | None, x: Tensor
+    ) -> tuple[Tensor | None, bool]:
         """(attention mask [B or 1, 1, T, past + T] for the residual stream `x`, or None; whether it is causal).
 
         Without a mask, attention is faster: the fused kernel skips later tokens instead of reading a mask.
         """
+        if seen is not None:
+            return visible(seen[:, None], x), False
         if documents is not None:
             if past:
                 raise ValueError("documents cannot be used after a cache: decode each document in a row of its own.")
