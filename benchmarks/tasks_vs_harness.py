@@ -60,11 +60,12 @@ def rows_of(folder: Path, name: str, limit: int) -> list[dict[str, Any]]:
         else pl.read_ndjson(path)
     )
     rows = frame.head(limit).to_dicts()
-    truth = {"True": 1, "False": 0}
+    truth = {"true": 1, "false": 0}
     for row in rows:
         row.update({new: row[old] for old, new in renamed.items()})
         answer = next(row[column] for column in ("label", "Label", "Answer", "ANSWER") if column in row)
-        row["label"] = truth[answer] if answer in truth else LABELS.get(name, lambda row: int(answer))(row)  # noqa: B023
+        known = truth.get(str(answer).lower())
+        row["label"] = LABELS[name](row) if name in LABELS else int(answer) if known is None else known
     return rows
 
 
