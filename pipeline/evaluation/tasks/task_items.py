@@ -5,7 +5,7 @@ questions.parquet    task, item, prompt, choices, answer; a row a question, in t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 import polars as pl
@@ -55,7 +55,9 @@ class TaskRows(RowSet):
     shots: tuple[Annotated[int, Field(ge=0, le=MAX_SHOTS)], ...] = Field(
         (0,), description="numbers of examples before each question; the task is measured with each"
     )
-    limit: int | None = Field(None, ge=2, le=MAX_DOCUMENTS, description="only so many questions, chosen by a hash of their text")
+    limit: int | None = Field(
+        None, ge=2, le=MAX_DOCUMENTS, description="only so many questions, chosen by a hash of their text"
+    )
 
     @field_validator("shots")
     @classmethod
@@ -98,18 +100,12 @@ Task = Annotated[
 
 def make(context: RunContext, inputs: Inputs, settings: tuple[Task, ...]) -> Artifact:
     """The artifact `evaluation_tasks`. inputs: none. Raises UserError for a file that cannot be read, or a wrong row."""
-    cache = cache_of(context.store)
-    contents = {task.name: task.contents(cache, context.log) for task in settings}
+    contents = contents_of(context, settings)
 
     def build(draft: Draft) -> None:
         tables = []
         for task in settings:
-            reading = Reading(cache, Tally(), context.log, context.execution)
-            found = chosen(list(questions_of(task, contents[task.name], reading)), task.limit)
-            for reason, count in sorted(reading.tally.skipped.items()):
-                context.log(f"{task.label}: left out: {count:,} {reason} ({SKIPPED[reason]})")
-            if len(found) < 2:
-                raise UserError(f"{task.label} has {len(found)} question(s): name files with at least two.")
+            found = ask(context, task, contents[task.name])
             tables.append(table(task.name, found))
             draft.counts[task.name] = len(found)
         write_table(pl.concat(tables), draft.path(f"{QUESTIONS}.parquet"))
@@ -122,6 +118,22 @@ def make(context: RunContext, inputs: Inputs, settings: tuple[Task, ...]) -> Art
         build=build,
         log=context.log,
     )
+
+
+def contents_of(context: RunContext, tasks: Sequence[Task]) -> dict[str, Contents]:
+    """What is in the files of each task now, by name. Raises UserError where nothing is."""
+    return {task.name: task.contents(cache_of(context.store), context.log) for task in tasks}
+
+
+def ask(context: RunContext, task: Task, contents: Contents) -> list[Question]:
+    """The questions of a task, at most its limit; the log says what was left out. Raises UserError for a wrong row."""
+    reading = Reading(cache_of(context.store), Tally(), context.log, context.execution)
+    found = chosen(list(questions_of(task, contents, reading)), task.limit)
+    for reason, count in sorted(reading.tally.skipped.items()):
+        context.log(f"{task.label}: left out: {count:,} {reason} ({SKIPPED[reason]})")
+    if len(found) < 2:
+        raise UserError(f"{task.label} has {len(found)} question(s): name files with at least two.")
+    return found
 
 
 def questions_of(task: Task, contents: Contents, reading: Reading) -> Iterator[Question]:
