@@ -46,7 +46,12 @@ def test_models_of_the_store_and_of_a_folder_stand_side_by_side(slm, made, tmp_p
     assert set(results["models"]) == {str(first), str(second)} and set(results["differences"]) == {str(second)}
     items = pl.read_parquet(tmp_path / "out" / "items.parquet")
     counts = items.group_by("task", "shots", "labels").len().sort("task", "shots", "labels").rows()
-    assert counts == [("few", 0, "given", 20), ("few", 2, "drawn", 20), ("few", 2, "given", 20), ("own", 0, "given", 200)]
+    assert counts == [
+        ("few", 0, "given", 20),
+        ("few", 2, "drawn", 20),
+        ("few", 2, "given", 20),
+        ("own", 0, "given", 200),
+    ]
     assert "| own |" in (tmp_path / "out" / "results.md").read_text()
     after = {path.name for path in made.store.root.rglob("*") if not path.name.startswith(".")}
     assert after == before, "measuring models changes nothing in the store"
