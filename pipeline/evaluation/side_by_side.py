@@ -116,7 +116,7 @@ def autocast_of(subject: Subject, store: Store) -> Any:
 
 
 def differences(items: pl.DataFrame, models: Sequence[str], seed: int) -> dict[str, Any]:
-    """By model, task and number of examples: each figure less the first model's, on the questions that both answered."""
+    """By model, task and number of examples: each figure less the first model's, on the same questions."""
     given = items.filter(pl.col("labels") == GIVEN)
     found: dict[str, Any] = {}
     for model in models[1:]:

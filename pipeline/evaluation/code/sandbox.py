@@ -24,7 +24,8 @@ from typing import Literal
 from pipeline.errors import UserError
 
 Ending = Literal["passed", "failed", "time", "memory", "killed"]
-NOBODY = 65534
+NOBODY = 65534  # the user without rights
+OUT_OF_MEMORY = 77  # exit code
 SYSTEM = ("/usr", "/lib", "/lib64", "/bin")  # read-only, where they exist
 PYTHON = "/python"  # where this Python stands in the sandbox
 OUTPUT = 4096  # bytes of what a program prints that are kept, to tell how it ended
@@ -33,7 +34,7 @@ SELF_TEST = "import socket\ntry:\n    socket.create_connection(('127.0.0.1', 9),
 # Runs inside, before the program: the limits, then no rights, then the program from standard input.
 FIRST = """
 import os, resource, sys
-seconds, memory, processes, file_size = map(int, sys.argv[1:5])
+seconds, memory, processes, file_size, nobody, out_of_memory = map(int, sys.argv[1:7])
 program = sys.stdin.read()
 for what, limit in (
     (resource.RLIMIT_AS, memory), (resource.RLIMIT_CPU, seconds + 1), (resource.RLIMIT_FSIZE, file_size),
@@ -42,16 +43,15 @@ for what, limit in (
     resource.setrlimit(what, (limit, limit))
 if os.getuid() == 0:
     os.setgroups([])
-    os.setresgid(%(nobody)d, %(nobody)d, %(nobody)d)
-    os.setresuid(%(nobody)d, %(nobody)d, %(nobody)d)
+    os.setresgid(nobody, nobody, nobody)
+    os.setresuid(nobody, nobody, nobody)
 del os, resource
 sys.argv = ["program.py"]
 try:
     exec(compile(program, "program.py", "exec"), {"__name__": "__main__"})
 except MemoryError:
-    sys.exit(%(memory)d)
-""" % {"nobody": NOBODY, "memory": 77}
-OUT_OF_MEMORY = 77
+    sys.exit(out_of_memory)
+"""
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def why_not() -> str | None:
 
 def contained(program: str, limits: Limits) -> Outcome:
     """Run the program in the sandbox, whatever `why_not` says."""
-    numbers = (limits.seconds, limits.memory, limits.processes, limits.file_size)
+    numbers = (limits.seconds, limits.memory, limits.processes, limits.file_size, NOBODY, OUT_OF_MEMORY)
     inside = [f"{PYTHON}/bin/{Path(sys.executable).resolve().name}", "-I", "-S", "-c", FIRST, *map(str, numbers)]
     process = subprocess.Popen(
         [*walls(limits), *inside],

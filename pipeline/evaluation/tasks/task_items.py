@@ -99,7 +99,7 @@ Task = Annotated[
 
 
 def make(context: RunContext, inputs: Inputs, settings: tuple[Task, ...]) -> Artifact:
-    """The artifact `evaluation_tasks`. inputs: none. Raises UserError for a file that cannot be read, or a wrong row."""
+    """The artifact `evaluation_tasks`. inputs: none. Raises UserError for a file or a row that cannot be read."""
     contents = contents_of(context, settings)
 
     def build(draft: Draft) -> None:
