@@ -41,11 +41,13 @@ DEVICE_POOL = "gpu"  # one slot, set by scripts/prepare_instance.py: two trainin
 
 @dataclass(frozen=True)
 class Check:
-    """A blocking check: if `test` returns a problem (a sentence; "" means passed), later assets do not run."""
+    """A check: `test` returns a problem in a sentence ("" means passed). After a blocking one with a problem, later
+    assets do not run; of the others it is a warning."""
 
     name: str
     description: str
     test: Callable[[Project, Artifact], tuple[str, Mapping[str, Any]]]
+    blocking: bool = True
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,9 @@ def build(described: AssetDescription, node: Node, sources: Sequence[AssetKey] =
         code_version=described.version,
         metadata={"dagster/code_references": code_reference(described)},
         check_specs=[
-            AssetCheckSpec(check.name, asset=AssetKey(described.name), description=check.description, blocking=True)
+            AssetCheckSpec(
+                check.name, asset=AssetKey(described.name), description=check.description, blocking=check.blocking
+            )
             for check in described.checks
         ],
         pool=DEVICE_POOL if described.on_device else None,
@@ -172,7 +176,7 @@ def run_check(check: Check, project: Project, artifact: Artifact) -> AssetCheckR
         check_name=check.name,
         asset_key=AssetKey(artifact.asset),
         passed=not problem,
-        severity=AssetCheckSeverity.ERROR,
+        severity=AssetCheckSeverity.ERROR if check.blocking else AssetCheckSeverity.WARN,
         description=problem or "passed",
         metadata=dict(figures),
     )

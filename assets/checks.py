@@ -1,4 +1,4 @@
-"""The blocking checks: conditions that an artifact must meet before anything is made from it.
+"""The checks of artifacts: conditions that one must meet before anything is made from it, and one that only warns.
 
 Each check returns a problem in one sentence ("" if it passed) and the figures that it examined. Checks read manifests,
 column statistics and a few rows, never the full text.
@@ -19,6 +19,8 @@ from pipeline.store.artifact import Artifact
 
 Answer = tuple[str, Mapping[str, Any]]
 ROUND_TRIP_TEXTS = 200
+# The sample that is read for personal data: some five CPU-seconds.
+SAMPLED_TEXTS, SAMPLED_FRAGMENTS, SAMPLED_CHARACTERS = 200, 20, 4_000
 
 
 def not_empty(project: Project, artifact: Artifact) -> Answer:
@@ -81,6 +83,27 @@ def _stage_before(project: Project, name: str) -> Artifact | None:
     inputs = project.nodes[name].inputs
     before = list(inputs)[-1] if name == CURATED else inputs.get("previous")
     return project.store.current(before) if before else None
+
+
+def no_personal_data_left(project: Project, artifact: Artifact) -> Answer:
+    """What every recogniser finds, unscreened, in a sample of curated text: counts by kind, no value."""
+    from pipeline.curation.personal_data.personal_data import STAGE, Settings
+    from pipeline.curation.personal_data.unscreened import counts_by_kind
+
+    settings = project.recipe.curation.of(STAGE)
+    assert isinstance(settings, Settings)
+    if not settings.enabled:
+        return "", {"texts": 0}
+    fragments = artifact.fragments
+    spread = fragments[:: max(1, len(fragments) // SAMPLED_FRAGMENTS)][:SAMPLED_FRAGMENTS]
+    each = -(-SAMPLED_TEXTS // max(1, len(spread)))
+    parts = [pl.read_parquet(artifact.table(name), columns=["text"]) for name in spread]
+    # The documents of a fragment are in the order of a hash, so its first ones are a sample.
+    texts = pl.concat([part["text"].head(each).str.head(SAMPLED_CHARACTERS) for part in parts])
+    found = counts_by_kind(texts, settings)
+    kinds = ", ".join(f"{count} {label}" for label, count in found.items())
+    problem = f"found in {len(texts)} sampled texts: {kinds}" if found else ""
+    return problem, {"texts": len(texts), **{f"found: {label}": count for label, count in found.items()}}
 
 
 def round_trip(project: Project, artifact: Artifact) -> Answer:
@@ -169,6 +192,12 @@ ONE_ROW = Check("one_row_a_document", "One decision for each raw document, table
 NOT_EMPTY = Check("not_empty", "There is at least one row", not_empty)
 FILES_COMPLETE = Check("files_complete", "Every file exists with its recorded size", files_complete)
 SOURCES = Check("sources_all_there", "Every source of the recipe has documents", sources_all_there)
+NO_PERSONAL_DATA = Check(
+    "no_personal_data_left",
+    "All recognisers of personal data, on a sample of whole texts without the search for candidates, find none",
+    no_personal_data_left,
+    blocking=False,
+)
 ROUND_TRIP = Check("round_trip", "Encoding and decoding a text reproduces it", round_trip)
 NO_SHARD_EMPTY = Check("no_shard_empty", "Every shard has documents", no_shard_empty)
 IDS = Check("ids_within_vocabulary", "Every token id is one of the tokenizer's", ids_within_vocabulary)

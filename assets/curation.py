@@ -6,7 +6,7 @@ Each stage's asset shows what it removed and why; raw text is never changed (see
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from assets import checks, comparisons, display
+from assets import careful, checks, comparisons, display
 from assets.asset import AssetDescription, Check
 from pipeline.curation import curated
 from pipeline.curation.duplicates import near
@@ -60,6 +60,7 @@ def show_curated(project: Project, artifact: Artifact) -> Mapping[str, Any]:
         **display.of_documents(artifact),
         "languages": display.picture(display.bar_chart(artifact.counts["languages"], "documents")),
         "removed by reason": display.removals(artifact.counts, curated.RULES),
+        **careful.look(project),
         "dagster/column_lineage": display.document_lineage("raw_documents", columns or ()),
     }
 
@@ -117,7 +118,7 @@ def described(recipe: Recipe) -> list[AssetDescription]:
         version=curated.VERSION,
         made_by=curated.make,
         show=show_curated,
-        checks=(checks.NOT_EMPTY, checks.ADDS_UP),
+        checks=(checks.NOT_EMPTY, checks.ADDS_UP, checks.NO_PERSONAL_DATA),
     )
     stages = [description for stage in stages_of(recipe.curation) for description in described_stage(stage)]
     return [raw, *stages, text]

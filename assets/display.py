@@ -34,7 +34,7 @@ from assets import signals
 from pipeline.curation.duplicates import review
 from pipeline.documents.document import DECISION_SCHEMA
 from pipeline.documents.reasons import Reason, meanings_of
-from pipeline.inspect import curves, rules_reference
+from pipeline.inspect import curves, margins, rules_reference
 from pipeline.inspect.curves import KEPT, figure_of
 from pipeline.settings import StageSettings
 from pipeline.store.artifact import Artifact
@@ -75,7 +75,12 @@ def _cell(value: Any) -> Any:
 @functools.cache
 def code_digest() -> str:
     """Digest of the code and rules that pages depend on: metadata from other code is created again."""
-    files = [*sorted(Path(__file__).parent.glob("*.py")), Path(review.__file__), Path(curves.__file__)]
+    files = [
+        *sorted(Path(__file__).parent.glob("*.py")),
+        Path(review.__file__),
+        Path(curves.__file__),
+        Path(margins.__file__),
+    ]
     content = b"".join(path.read_bytes() for path in files) + rules_reference.page().encode()
     return hashlib.sha256(content).hexdigest()[:16]
 
@@ -155,7 +160,7 @@ def of_documents(artifact: Artifact) -> dict[str, Any]:
         shown["by source"] = table(rows)
     if artifact.fragments:
         names = ("source", "source_id", "lang", "license", "text")
-        frame = pl.concat([_head(artifact, fragment, names, 3) for fragment in _across_sources(artifact.fragments)])
+        frame = pl.concat([_head(artifact, fragment, names, 3) for fragment in across_sources(artifact.fragments)])
         shown["sample"] = table([{**row, "text": excerpt(row["text"])} for row in frame.head(8).to_dicts()])
     return shown
 
@@ -206,7 +211,7 @@ def _source_row(name: str, counts: Mapping[str, Any]) -> dict[str, Any]:
 def _decisions(artifact: Artifact, raw: Artifact) -> pl.DataFrame:
     """Rows of a few fragments: decisions with the start of the document's text."""
     frames = []
-    for fragment in _across_sources(artifact.fragments):
+    for fragment in across_sources(artifact.fragments):
         decided = pl.read_parquet(artifact.table(fragment))
         texts = pl.read_parquet(raw.table(fragment), columns=["source", "lang", "text"])
         texts = texts.with_columns(pl.col("text").str.slice(0, 4 * EXCERPT))
@@ -243,7 +248,7 @@ def _series_masked(texts: pl.Series) -> pl.Series:
     return hidden.str.replace_all(r"\+?\d[\d\-. ()]{6,}\d", "<number>")
 
 
-def _across_sources(fragments: list[str]) -> list[str]:
+def across_sources(fragments: list[str]) -> list[str]:
     """A few fragments, of as many sources as possible."""
     by_source: dict[str, list[str]] = {}
     for fragment in fragments:

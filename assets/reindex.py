@@ -5,7 +5,7 @@ without a run, with the data, code and input versions that a run would have reco
 assets as up to date.
 """
 
-from dagster import AssetCheckEvaluation, AssetKey, AssetMaterialization, DagsterInstance
+from dagster import AssetCheckEvaluation, AssetCheckSeverity, AssetKey, AssetMaterialization, DagsterInstance
 from dagster._core.definitions.data_version import (
     CODE_VERSION_TAG,
     DATA_VERSION_TAG,
@@ -44,7 +44,7 @@ def reindex(instance: DagsterInstance, project: Project) -> list[str]:
                     metadata=check.metadata or {},
                     severity=check.severity,
                     description=check.description,
-                    blocking=True,
+                    blocking=check.severity == AssetCheckSeverity.ERROR,
                 )
             )
         reported.append(name)

@@ -31,7 +31,8 @@ from pipeline.curation.filters.gopher_repetition import repetition_columns
 from pipeline.curation.filters.web_rules import web_columns
 from pipeline.curation.rules import decided_by
 from pipeline.text.characters import SCRIPTS, count_kinds
-from pipeline.text.segments import lines, paragraphs, words
+from pipeline.text.classes import pieces_of
+from pipeline.text.segments import lines, paragraphs
 
 PEER = """
 import json, sys, time
@@ -65,18 +66,20 @@ def ours(texts: pl.Series) -> dict[str, tuple[list[str | None], float]]:
 
     def quality() -> pl.DataFrame:
         counts = count_kinds(texts)
-        columns = quality_columns(texts, lines(texts), counts.select(pl.sum_horizontal("digits", *SCRIPTS)).to_series())
+        characters = counts.select(pl.sum_horizontal("digits", *SCRIPTS)).to_series()
+        columns = quality_columns(texts, lines(texts), pieces_of(texts)[1], characters)
         columns = columns.with_columns(spaced, lines=lines(texts).total())
         return decided_by(columns, heuristic_rules.GOPHER_QUALITY_RULES, heuristics.Settings())
 
     def repetition() -> pl.DataFrame:
-        columns = repetition_columns(lines(texts), paragraphs(texts), words(texts))
+        columns = repetition_columns(lines(texts), paragraphs(texts), pieces_of(texts)[0])
         return decided_by(columns, heuristic_rules.GOPHER_REPETITION_RULES, heuristics.Settings())
 
     def fineweb() -> pl.DataFrame:
         in_lines = lines(texts)
-        columns = web_columns(texts, in_lines).with_columns(spaced, lines=in_lines.total())
-        columns = columns.hstack(repetition_columns(in_lines, in_lines, in_lines).select("dup_line_chars"))
+        pieces, counts = pieces_of(texts)
+        columns = web_columns(texts, in_lines, counts["pieces"]).with_columns(spaced, lines=in_lines.total())
+        columns = columns.hstack(repetition_columns(in_lines, in_lines, pieces).select("dup_line_chars"))
         return decided_by(columns, heuristic_rules.FINEWEB_RULES, heuristics.Settings())
 
     found = {}

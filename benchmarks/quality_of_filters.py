@@ -1,8 +1,9 @@
 """What curation damages and what it finds: the figures of docs/results/filters.md that are counted on real text.
 
-    python -m benchmarks.quality_of_filters DATA        # the folder of development data (text/, lid/, neardup/)
+    python -m benchmarks.quality_of_filters DATA    # the folder of development data: text/, lid/, neardup/, quality/
 
-Everything is measured on the documents whose hash begins with 8 to f; limits were chosen on the others.
+Everything is measured on the documents whose hash begins with 8 to f; limits were chosen on the others. The scorer of
+English pages is judged by cross-validation instead, since it was taught with all labels.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import gzip
 import hashlib
 import json
 import random
+import shutil
 import tempfile
 from collections import Counter
 from pathlib import Path
@@ -21,13 +23,14 @@ import polars as pl
 from benchmarks.making import context, raw_documents
 from pipeline.curation import curated
 from pipeline.curation.duplicates import near, repetition
-from pipeline.curation.filters import heuristics, language, perplexity
+from pipeline.curation.filters import heuristics, language, page_scorer, perplexity, quality, teaching
 from pipeline.curation.personal_data import personal_data
 from pipeline.curation.programs import python_tree
 from pipeline.ingest.bundled import DATASETS
 from pipeline.ingest.records import plain_lines
 from pipeline.store.artifact import Artifact
 from pipeline.store.store import Store
+from pipeline.village.documents import documents as village
 
 SENTENCES = 14  # of a document made of the sentences of one language
 DOCUMENTS = 10  # of each language
@@ -261,6 +264,45 @@ def check_code(data: Path, text: pl.DataFrame) -> None:
     row("pages called code", pages.height, (found_languages(pages)["lang"] == "code").sum())
 
 
+def check_pages(folder: Path, data: Path, text: pl.DataFrame) -> None:
+    """The scorer of English pages: cross-validated on the labels, and what it takes of text that is good."""
+    labels = teaching.read_labels(data / "quality/dclm_human_labels.jsonl.gz")
+    figures, good = page_scorer.figures_of(labels["text"]), labels["good"].to_numpy()
+    pages = page_scorer.transformed(figures)
+    found = teaching.cross_validated(pages, good, teaching.GOOD_REMOVED)
+    row("labelled pages, cross-validated: area under the curve", len(good), f"{found['auc']:.3f}")
+    row("by length alone", len(good), f"{teaching.area_under_curve(figures['words'].to_numpy(), good):.3f}")
+    row("poor pages removed, cross-validated", int((~good).sum()), f"{found['poor_removed']:.1%}")
+    row("good pages removed, cross-validated", int(good.sum()), f"{found['good_removed']:.1%}")
+    shutil.copy(page_scorer.SHIPPED, folder / quality.SCORER)
+    models = {"quality_model": folder}
+    asked = found_languages(documents([(one, None) for one in labels["text"]]))
+    by_rules, scored = (removed(module, asked, models).is_not_null() for module in (heuristics, quality))
+    for name, part in (("poor", ~labels["good"]), ("good", labels["good"])):
+        gone = int(((by_rules | scored) & part).sum())
+        row(
+            f"{name} pages removed by heuristics or quality (taught on them)",
+            int(part.sum()),
+            f"{gone / part.sum():.1%}",
+        )
+    english = text.filter(pl.col("lang") == "en")
+    web = english["licence"].str.contains("C4")
+    written = documents([(one.text, "en") for one in village(4000, languages=("en",), planted=0)])
+    speeches = documents([(str(item["text"]), "en") for item in DATASETS["sotu"][0]()])
+    for name, frame in (
+        ("English development text, web pages left out", english.filter(~web)),
+        ("its web pages (C4)", english.filter(web)),
+        ("the village", written),
+        ("speeches of the demonstration", speeches),
+    ):
+        known = found_languages(frame)
+        left = known.filter(removed(heuristics, known).is_null())
+        all_of_it, rest = (
+            int(removed(quality, some, models).is_not_null().sum()) / some.height for some in (known, left)
+        )
+        row(f"{name}: removed by quality; of what the heuristics leave", frame.height, f"{all_of_it:.1%}; {rest:.1%}")
+
+
 def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="the folder of development data")
@@ -283,6 +325,7 @@ def main() -> None:
         check_cuts(place, data, text)
         check_copies(place, data)
         check_noise(place, text)
+        check_pages(place, data, text)
     check_code(data, text)
 
 

@@ -11,6 +11,7 @@ TESTS = Path(__file__).parent
 SLOW = (
     "end_to_end",
     "operations",
+    "curation/test_names.py",
     "documents/test_execution.py",
     "faults",
     "evaluation/test_own_measure.py",
@@ -19,6 +20,7 @@ SLOW = (
     "model/test_allocator.py",
     "model/test_serving_under_attack.py",
     "model/test_threads.py",
+    "test_curate.py",
     "test_gpu_check.py",
     "test_incremental.py",
     "test_lineage.py",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -10,8 +12,17 @@ if TYPE_CHECKING:
     from pipeline.graph import Project
 
 
-def project() -> Project:
-    """The project of the recipe named on the command line or in the environment."""
+def project(quiet: bool = False) -> Project:
+    """The project of the recipe named on the command line or in the environment.
+
+    quiet: what it logs goes to standard error, so that standard output is the answer alone.
+    """
     from pipeline.graph import Project
 
-    return Project.open(click.get_current_context().find_root().obj, log=click.echo)
+    return Project.open(click.get_current_context().find_root().obj, log=partial(click.echo, err=quiet))
+
+
+def weakest_of(decision: Mapping[str, Any]) -> str:
+    """The figure that lowered a document's score most, where the stage says so: `; most of all: newlines 0.31`."""
+    name = decision.get("weakest")
+    return f"; most of all: {name} {decision[name]:.3g}" if name and decision.get("reason") else ""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline.commands import project
+from pipeline.commands import project, weakest_of
 from pipeline.errors import UserError
 from pipeline.printing import table
 
@@ -79,7 +79,7 @@ def _show(rows: pl.DataFrame, width: int, reasons: Mapping[str, str] | None = No
         click.secho(head.rstrip(), bold=True)
         meaning = (reasons or {}).get(row.get("reason") or "")
         if meaning:
-            click.echo(f"    removed: {meaning}")
+            click.echo(f"    removed: {meaning}{weakest_of(row)}")
         for edit in row.get("edits") or []:
             before = row["text"][max(0, edit["start"] - 40) : edit["start"]].replace("\n", " ")
             after = row["text"][edit["end"] : edit["end"] + 40].replace("\n", " ")

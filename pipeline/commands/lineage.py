@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from pipeline.commands import project
+from pipeline.commands import project, weakest_of
 from pipeline.errors import UserError
 from pipeline.printing import table
 
@@ -79,6 +79,7 @@ def _decision_line(decision: dict[str, Any]) -> str:
         return f"{decision['stage']}: not examined, removed by an earlier stage"
     score = "" if decision["score"] is None else f" ({decision['score']:.4g})"
     if not decision["keep"]:
+        score += weakest_of(decision)
         kept = decision.get("kept_id")
         instead = f" in favour of {kept}, similarity {decision['jaccard']:.3f}" if kept else ""
         return f"{decision['stage']}: removed as {decision['reason']}{score}{instead}"

@@ -20,6 +20,7 @@ from pydantic import Field, field_validator
 
 from pipeline.context import Inputs, RunContext
 from pipeline.curation.evaluation_items import Index, ItemSet, all_items, held_back_items, index_of, tokens_of
+from pipeline.curation.program_cuts import CLASS, FUNCTION, STATEMENT, cut_from_program
 from pipeline.curation.programs import python_tree, with_edits
 from pipeline.curation.rules import Limit, Rule
 from pipeline.documents.execution import ExecutionSettings
@@ -42,9 +43,10 @@ from pipeline.store.draft import Draft
 from pipeline.store.tables import write_table
 from pipeline.text.words import RunHashes, blocks, code_points, compose
 
+# 4: of a program that a cut would break, the whole function, class or statement is cut, and the program stays
 # 3: runs of numbers are no n-grams; `span` by default, of which a program that it would break is removed; bundled
 # conversations are searched for only if the recipe names them
-VERSION = "3"
+VERSION = "4"
 ASSET = "contamination_decisions"
 EVALUATION_ITEM = Rule(
     "evaluation_item",
@@ -55,6 +57,8 @@ EVALUATION_ITEM = Rule(
 RULES = (EVALUATION_ITEM,)
 REASONS = meanings_of(RULES)
 LABEL = "evaluation_item"
+# Where more than the span is cut, so that what is left of a program is one.
+WHOLE_LABELS = {what: f"{LABEL}_{what}" for what in (CLASS, FUNCTION, STATEMENT)}
 ITEMS = "report/items"
 HIT_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     "row": pl.UInt32,  # among the fragment's kept documents
@@ -76,7 +80,8 @@ class Settings(StageSettings):
     )
     action: Literal["document", "span"] = Field(
         "span",
-        description="What to remove: only the span, as an edit (a program that this would break goes), or the document",
+        description="What to remove: the span, as an edit (of a Python program that this would break, the whole "
+        "function, class or statement; other code that holds an item goes), or the document",
     )
 
     @field_validator("sets")
@@ -346,9 +351,9 @@ def _write(draft: Draft, documents: Documents, fragment: str, settings: Settings
         frame = documents.read(fragment, ["doc_id"])
         accused = chosen
         if accused is not None:
-            accused = accused.with_columns(remove=pl.lit(settings.action == "document"))
+            accused = accused.with_columns(remove=pl.lit(settings.action == "document"), cuts=_cuts_of_spans())
             if accused.height and settings.action == "span":
-                accused = accused.with_columns(remove=_programs_that_break(documents, fragment, accused))
+                accused = _with_programs_whole(documents, fragment, accused)
         return decision_table_of(frame["doc_id"], frame["kept"], accused)
 
     draft.table(fragment, key, compute, facts=lambda table: decision_facts(table, source))
@@ -379,41 +384,56 @@ def contaminated_documents(hits: pl.DataFrame, items: pl.DataFrame, settings: Se
     )
 
 
-def _programs_that_break(documents: Documents, fragment: str, accused: pl.DataFrame) -> pl.Series:
-    """Which of the accused documents (row, all_spans) are programs that would be broken without their spans.
+def _cuts_of_spans() -> pl.Expr:
+    """The edits that cut the spans themselves."""
+    place = [pl.element().struct.field(name) for name in ("start", "end")]
+    edit = pl.struct(*place, replacement=pl.lit(""), label=pl.lit(LABEL))
+    return pl.col("all_spans").list.eval(edit)
 
-    Of Python that is known; a document that was found to be code in another language is taken for broken.
+
+def _with_programs_whole(documents: Documents, fragment: str, accused: pl.DataFrame) -> pl.DataFrame:
+    """The accused documents with other `cuts` for Python programs that the cut of their spans would break.
+
+    What encloses a span goes as a whole: the function, the member of a class, the statement; the edit's label says
+    which. A program of which nothing would be left is removed (`remove`). So is a document that was found to be code in
+    another language: what a cut does to it is not known.
     """
     frame = documents.read(fragment, ["text", "lang"]).filter("kept")
-    flags = []
-    for row, spans in accused.select("row", "all_spans").iter_rows():
-        text, edits = frame["text"][row], [(span["start"], span["end"], "") for span in spans]
+    flags, cuts = [], accused["cuts"].to_list()
+    for number, (row, spans) in enumerate(accused.select("row", "all_spans").iter_rows()):
+        text, places = frame["text"][row], [(span["start"], span["end"]) for span in spans]
         if python_tree(text) is None:
             flags.append(frame["lang"][row] == "code")
+            continue
+        if python_tree(with_edits(text, sorted((start, end, "") for start, end in places))) is None:
+            whole = cut_from_program(text, places)
+            cuts[number] = [
+                {"start": start, "end": end, "replacement": "", "label": WHOLE_LABELS.get(what, LABEL)}
+                for start, end, what in whole or ()
+            ]
+            flags.append(whole is None)
         else:
-            flags.append(python_tree(with_edits(text, sorted(edits))) is None)
-    return pl.Series(flags, dtype=pl.Boolean)
+            flags.append(False)
+    return accused.with_columns(
+        remove=pl.Series(flags, dtype=pl.Boolean), cuts=pl.Series(cuts, dtype=accused.schema["cuts"])
+    )
 
 
 def decision_table_of(doc_ids: pl.Series, kept: pl.Series, chosen: pl.DataFrame | None) -> pl.DataFrame:
     """The decision table of a fragment.
 
-    chosen: as `contaminated_documents` gives it, with the column `remove`; None where the stage is off.
+    chosen: as `contaminated_documents` gives it, with the columns `remove` and `cuts`; None where the stage is off.
     """
     if chosen is None:
         return decision_table(doc_ids, kept)
     left = pl.DataFrame({"row": np.arange(int(kept.sum()), dtype=np.uint32)})
     rows = left.join(chosen, on="row", how="left", maintain_order="left")
     hit = pl.col("share").is_not_null()
-    edit = pl.struct(
-        pl.element().struct.field("start"), pl.element().struct.field("end"),
-        replacement=pl.lit(""), label=pl.lit(LABEL),
-    )  # fmt: skip
     rows = rows.with_columns(
         keep=~(hit & pl.col("remove")).fill_null(False),
         reason=pl.when(hit & pl.col("remove")).then(pl.lit(EVALUATION_ITEM.name)),
         score=pl.col("share"),
-        edits=pl.when(hit & ~pl.col("remove")).then(pl.col("all_spans").list.eval(edit)),
+        edits=pl.when(hit & ~pl.col("remove")).then(pl.col("cuts")),
     )
     signals = scatter(rows.select("item_set", "item_id", "share", "items", "spans"), kept)
     return decision_table(doc_ids, kept, rows.select("keep", "reason", "score", "edits"), signals)

@@ -88,9 +88,11 @@ class Rule(Reason):
 
 
 def setting_of(settings: BaseModel, name: str) -> Any:
-    """The value of a setting by its dotted name, such as `gopher.word_length.0`."""
+    """The value of a setting by its dotted name, such as `gopher.word_length.0`; None in a block that is left out."""
     value: Any = settings
     for part in name.split("."):
+        if value is None:
+            return None
         value = value[int(part)] if part.isdigit() else getattr(value, part)
     return value
 

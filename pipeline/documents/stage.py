@@ -26,7 +26,7 @@ from pipeline.documents.reasons import Reason, meanings_of
 from pipeline.documents.view import LABEL, LANGUAGES, Documents
 from pipeline.errors import UserError
 from pipeline.settings import StageSettings
-from pipeline.store.artifact import Artifact, digest
+from pipeline.store.artifact import Artifact, digest, file_digest
 from pipeline.store.draft import Draft
 from pipeline.store.tables import write_table
 
@@ -80,6 +80,11 @@ class Stage:
         raise NotImplementedError
 
 
+def no_files(settings: Any) -> tuple[str, ...]:
+    """The files of a stage that reads nothing but documents and its models."""
+    return ()
+
+
 @dataclass(frozen=True, kw_only=True)
 class FragmentStage(Stage):
     """A stage that judges each document by itself."""
@@ -87,6 +92,9 @@ class FragmentStage(Stage):
     signals: Signals
     decide: Decide
     signal_settings: tuple[str, ...] = ()  # settings that `signals` reads; all others are thresholds
+    in_models: tuple[str, ...] = ()  # settings, such as paths, whose contents a trained filter holds; not recorded here
+    # The settings' values that are paths of files that `signals` reads: their content counts, not their path.
+    files: Callable[[Any], tuple[str, ...]] = no_files
     # Whether its signal `label` is the language of each document, which all later stages go by.
     finds_languages: bool = False
 
@@ -143,11 +151,27 @@ def run_stage(stage: FragmentStage, context: RunContext, inputs: Inputs, setting
         stage.name,
         code_version=stage.version,
         # What is set aside after a crash is not in the artifact, so one that may lack it is another artifact.
-        settings={**settings.model_dump(mode="json"), **on_crash(context.execution)},
+        settings={**identified(stage, settings), **on_crash(context.execution)},
         inputs={**named, **models},
         build=build,
         log=context.log,
     )
+
+
+def identified(stage: FragmentStage, settings: StageSettings) -> dict[str, Any]:
+    """The settings as they are part of an identity: in place of a file's path, the hash of its content.
+
+    Raises UserError if a file is missing.
+    """
+    files = set(stage.files(settings)) if settings.enabled else set()
+    for path in sorted(files):
+        if not Path(path).is_file():
+            raise UserError(f"There is no file {path}, which `curation.{stage.block}` names: correct the path.")
+    dumped = settings.model_dump(mode="json", exclude=set(stage.in_models))
+    return {
+        name: f"file {file_digest(Path(value))}" if isinstance(value, str) and value in files else value
+        for name, value in dumped.items()
+    }
 
 
 def on_crash(execution: ExecutionSettings) -> dict[str, str]:
@@ -164,11 +188,11 @@ def decide_by_fragment(
     models: dict[str, Artifact],
 ) -> None:
     """Write the decision table of each fragment to the draft; remembered tables are linked without reading text."""
-    all_settings = settings.model_dump(mode="json")
+    all_settings = identified(stage, settings)
     about_signals = {
         "stage": stage.name,
         "version": stage.version,
-        "settings": {name: all_settings[name] for name in stage.signal_settings},
+        "settings": {name: all_settings[name] for name in stage.signal_settings if name in all_settings},
         "models": {name: model.digest for name, model in models.items()},
     }
     model_paths = {name: model.local_directory() for name, model in models.items()}

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pydantic import BaseModel
 
 from pipeline.curation import curated
+from pipeline.curation.filters import published
 from pipeline.curation.rules import Limit, Rule
 from pipeline.curation.stages import Curation, stages_of
 from pipeline.documents.reasons import Reason, meanings_of
@@ -21,8 +22,10 @@ HEAD = """# Rules
 Every reason for which a document is removed, in the order of the graph. `slm rules` prints this page, which is
 generated from the rules. A document is removed by the first rule of a stage that it breaks;
 `slm documents --stage STAGE --reason REASON` shows the documents removed for a reason. Limits are the defaults. Recipe
-keys are in the block named above each table, and `word_length.0` is the first value of `word_length`.
+keys are in the block named above each table, and `word_length.0` is the first value of `word_length`. Limits of rules
+that a preset switches on are those of the preset.
 """
+NO_KEYS = ("enabled", published.OWN_RULES, published.SWITCH)  # switches that say nothing of a single rule
 COLUMNS = ("reason", "meaning", "removed if", "documents", "recipe key", "source")
 
 
@@ -73,14 +76,18 @@ def _rows(declared: Declared, reason: Reason) -> Iterator[tuple[str, ...]]:
     if not isinstance(reason, Rule):
         yield name, meaning, "", "", "", source
         return
-    if not reason.in_force(declared.settings):
+    settings = declared.settings
+    if published.SWITCH in reason.switches:
+        preset = published.preset_of(reason)
+        settings, meaning = type(settings).model_validate({"preset": preset}), f"{meaning} (with `preset: {preset}`)"
+    elif not reason.in_force(settings):
         meaning += " (off by default)"
     if reason.flag is not None or not reason.limits:
-        keys = ", ".join(f"`{key}`" for key in reason.switches if not key.endswith("enabled"))
+        keys = ", ".join(f"`{key}`" for key in reason.switches if not key.endswith(NO_KEYS))
         yield name, meaning, "", _scopes(reason), keys, source
         name, meaning, source = "or", "", ""
     for limit in reason.limits:
-        value = limit.value(declared.settings)
+        value = limit.value(settings)
         where = f"`{limit.signal}` {limit.removes} {'not set' if value is None else f'{value:,}'}"
         yield name, meaning, where, _scopes(reason, limit), f"`{limit.setting}`", source
         name, meaning, source = "and" if reason.every else "or", "", ""

@@ -16,3 +16,13 @@ def buffers(texts: pl.Series) -> tuple[np.ndarray, np.ndarray]:
     bounds = np.frombuffer(offsets, np.int64)[array.offset : array.offset + len(array) + 1]
     content = np.frombuffer(data, np.uint8) if data is not None and data.size else np.zeros(0, np.uint8)
     return content[bounds[0] : bounds[-1]], bounds - bounds[0]
+
+
+def from_buffers(content: np.ndarray, offsets: np.ndarray) -> pl.Series:
+    """The column of texts whose bytes (valid UTF-8) and offsets are these, without copying."""
+    import pyarrow as pa
+
+    array = pa.LargeStringArray.from_buffers(
+        len(offsets) - 1, pa.py_buffer(np.ascontiguousarray(offsets, np.int64)), pa.py_buffer(content)
+    )
+    return pl.Series(array, dtype=pl.String)

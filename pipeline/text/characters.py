@@ -94,3 +94,11 @@ def _count_by_text(flags: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     """The number of flagged bytes in each text; texts may be empty."""
     positions = np.flatnonzero(flags)
     return np.diff(np.searchsorted(positions, offsets)).astype(np.uint32)
+
+
+def count_bytes(texts: pl.Series, first: str, last: str) -> np.ndarray:
+    """The number of ASCII characters from `first` to `last` in each text (int64)."""
+    content, offsets = buffers(texts)
+    upto = np.zeros(content.size + 1, np.int64)
+    np.cumsum((content - np.uint8(ord(first))) <= ord(last) - ord(first), out=upto[1:])
+    return np.diff(upto[offsets])

@@ -122,11 +122,16 @@ def code_columns(texts: pl.Series) -> pl.DataFrame:
     script = texts.str.contains(SCRIPT) | _nothing_else(texts, outside, fenced)
     outside = without_comments(outside)
     comments = outside.str.count_matches(r"(?m)^[ \t]*#")
+    code_lines = outside.str.count_matches(CODE_LINE)
+    some = (code_lines > 0).arg_true()  # no other text has code lines at the margin
+    at_margin = pl.zeros(len(texts), dtype=pl.UInt32, eager=True)
+    if len(some):
+        at_margin = at_margin.scatter(some, outside.gather(some).str.count_matches(CODE_LINE_AT_MARGIN))
     found = pl.DataFrame(
         {
-            "code_lines": outside.str.count_matches(CODE_LINE),
+            "code_lines": code_lines,
             "lines": outside.str.count_matches(r"(?m)^[ \t]*\S") - comments,
-            "at_margin": outside.str.count_matches(CODE_LINE_AT_MARGIN),
+            "at_margin": at_margin,
             "margin": outside.str.count_matches(r"(?m)^[^\s#]"),
             "tags": outside.str.count_matches("</[A-Za-z]"),
             "fenced": fenced,

@@ -23,9 +23,15 @@ ADDRESS = r"https?://[^\s()<>\[\]\"']+"
 
 def prose_of(texts: pl.Series) -> pl.Series:
     """The texts without tags, web addresses and layout marks. Remove code with `code_lines.without_blocks` first."""
-    texts = remove_patterns(texts, texts.str.contains("<", literal=True), SCRIPTS_AND_STYLES, TAGS)
+    texts = without_tags(texts, texts.str.contains("<", literal=True))
     texts = remove_patterns(texts, texts.str.contains("http", literal=True), ADDRESS)
     return remove_patterns(texts, texts.str.contains(LAYOUT), LAYOUT)
+
+
+def without_tags(texts: pl.Series, which: pl.Series) -> pl.Series:
+    """The texts without tags, scripts and styles where `which` is true."""
+    scripts = which & texts.str.contains_any(["<script", "<style", "<!--"], ascii_case_insensitive=True)
+    return remove_patterns(remove_patterns(texts, scripts, SCRIPTS_AND_STYLES), which, TAGS)
 
 
 def remove_patterns(texts: pl.Series, which: pl.Series, *patterns: str) -> pl.Series:

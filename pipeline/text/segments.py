@@ -1,4 +1,4 @@
-"""Texts split into lines, paragraphs or words: the segments of all texts in one flat column, with the text of each.
+"""Texts split into lines or paragraphs: the segments of all texts in one flat column, with the text of each.
 
 Everything that the heuristics count is a sum over the segments of a text, so one flat column and one histogram serve
 all texts at once.
@@ -33,24 +33,16 @@ class Segments:
 
 def lines(texts: pl.Series) -> Segments:
     """The non-blank lines, without surrounding white space."""
-    return _flatten(texts.str.split("\n"), drop_blank=True)
+    return _flatten(texts.str.split("\n"))
 
 
 def paragraphs(texts: pl.Series) -> Segments:
     """The paragraphs: text between blank lines."""
-    return _flatten(texts.str.replace_all(r"\n[ \t]*\n\s*", "\u0000").str.split("\u0000"), drop_blank=True)
+    return _flatten(texts.str.replace_all(r"\n[ \t]*\n\s*", "\u0000").str.split("\u0000"))
 
 
-def words(texts: pl.Series) -> Segments:
-    """The words: text between white space, which in Korean is an eojeol."""
-    return _flatten(texts.str.extract_all(r"\S+"), drop_blank=False)
-
-
-def _flatten(lists: pl.Series, drop_blank: bool) -> Segments:
-    items = lists.explode(empty_as_null=False, keep_nulls=False)
+def _flatten(lists: pl.Series) -> Segments:
+    items = lists.explode(empty_as_null=False, keep_nulls=False).str.strip_chars()
     text_index = np.repeat(np.arange(len(lists)), lists.list.len().fill_null(0).to_numpy())
-    if drop_blank:
-        items = items.str.strip_chars()
-        not_blank = items.str.len_bytes() > 0
-        items, text_index = items.filter(not_blank), text_index[not_blank.to_numpy()]
-    return Segments(items, text_index, len(lists))
+    not_blank = items.str.len_bytes() > 0
+    return Segments(items.filter(not_blank), text_index[not_blank.to_numpy()], len(lists))

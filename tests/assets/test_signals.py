@@ -42,7 +42,8 @@ def decisions(asset: str, settings: StageSettings) -> pl.DataFrame:
         columns = by_fragment.signals(DOCUMENTS, settings, {})
         chosen = by_fragment.decide(columns, settings)
     else:
-        names = ("perplexity", "percentile", "deviation", "order", "quality", "rank", "jaccard", "share")
+        names = ("perplexity", "percentile", "deviation", "order", "quality", "rank", "page_score")
+        names += ("jaccard", "share")
         columns = pl.DataFrame({name: np.linspace(0, 1, count) for name in names})
         chosen = pl.DataFrame({"keep": [True, False] * (count // 2) + [True] * (count % 2)})
         chosen = chosen.with_columns(

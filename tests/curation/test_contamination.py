@@ -245,20 +245,25 @@ def test_what_is_held_back_from_fine_tuning_is_looked_for_too(tmp_path):
     assert table["4"]["keep"]
 
 
-def test_a_program_that_its_cut_would_break_goes_and_another_one_is_cut(tmp_path):
+def test_of_a_program_that_its_cut_would_break_the_whole_function_goes(tmp_path):
     comment = f"import os\n\n# {QUESTION}\nprint(os.name)\n"
-    broken = f"import os\n\nvalue = [\n    {', '.join(QUESTION.rstrip('?').replace(',', '').split())}\n]\n"
-    broken = broken.replace("[", "first(").replace("]", ", last)")
+    begins, ends = QUESTION.split("; ")
+    alone = f"def value():\n    # {begins}\n    '{ends}'\n"
+    function = f"import os\n\n\n{alone}\n\nprint(os.name)\n"
     other = 'int main() {\n    puts("' + QUESTION + '");\n}\n'
     store = Store(tmp_path / "programs", "r")
-    rows = [{"text": text, "source_id": str(n), "lang": "code"} for n, text in enumerate((comment, broken, other))]
+    rows = [
+        {"text": text, "source_id": str(n), "lang": "code"} for n, text in enumerate((comment, function, alone, other))
+    ]
     raw = raw_documents(store, rows, 1)
     (tmp_path / "items.jsonl").write_text(json.dumps({"id": "q1", "text": QUESTION}))
     sets = ({"name": "set", "path": str(tmp_path / "items.jsonl"), "id": "id"},)
-    table = outcome(raw, contamination.make(context(store), after(raw), contamination.Settings(sets=sets)))
-    assert [(row["keep"], bool(row["edits"])) for _, row in sorted(table.items())] == [
-        (True, True), (False, False), (False, False)
-    ]  # fmt: skip
+    made = contamination.make(context(store), after(raw), contamination.Settings(sets=sets))
+    table = outcome(raw, made)
+    assert [row["keep"] for _, row in sorted(table.items())] == [True, True, False, False]
+    assert made.counts["edits"] == {"evaluation_item": 1, "evaluation_item_function": 1}
+    edits = pl.DataFrame(table["1"]["edits"]).with_columns(row=pl.lit(0))
+    assert apply_edits(pl.Series([function]), edits)[0] == "import os\n\n\n\n\nprint(os.name)\n"
 
 
 def test_runs_of_numbers_and_of_one_word_are_no_items():

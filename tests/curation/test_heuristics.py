@@ -8,12 +8,13 @@ import numpy as np
 import polars as pl
 import pytest
 
-from pipeline.curation.filters import heuristics
+from pipeline.curation.filters import heuristics, published
 from pipeline.curation.filters.gopher_repetition import DUPLICATE, TOP, occurred_before, repetition_columns
 from pipeline.curation.rules import decided_by
+from pipeline.text.classes import pieces_of
 from pipeline.text.code_lines import without_blocks
 from pipeline.text.prose import prose_of
-from pipeline.text.segments import lines, paragraphs, words
+from pipeline.text.segments import lines, paragraphs
 from tests.curation.filter_texts import ENGLISH, JAVA, KOREAN, PYTHON, frame, reasons, shared
 
 SENTENCES = ENGLISH.split(". ")
@@ -83,7 +84,8 @@ def test_the_bracket_rule_is_off_and_can_be_switched_on():
 
 
 def test_every_reason_is_tested():
-    assert {*TRIPS, "c4_curly_bracket", "gopher_long"} == set(heuristics.REASONS)
+    ours = {rule.name for rule in heuristics.RULES if published.SWITCH not in rule.switches}
+    assert {*TRIPS, "c4_curly_bracket", "gopher_long"} == ours
     assert reasons(heuristics, frame(ENGLISH), gopher={"max_words": 60}) == ["gopher_long"]
 
 
@@ -191,14 +193,14 @@ def test_repetition_is_what_a_plain_count_gives():
     texts = [" ".join(draw.choice(["a", "bb", "ccc", "dddd"]) for _ in range(draw.randint(0, 90))) for _ in range(120)]
     texts += [TRIPS["gopher_dup_ngrams"], ENGLISH + " " + ENGLISH, ENGLISH]
     column = pl.Series(texts)
-    found = repetition_columns(lines(column), paragraphs(column), words(column))
+    found = repetition_columns(lines(column), paragraphs(column), pieces_of(column)[0])
     for row, text in zip(found.to_dicts(), texts, strict=True):
         assert {name: row[name] for name in plain_count(text)} == pytest.approx(plain_count(text), abs=1e-5)
 
 
 def test_a_neighbour_does_not_count_as_repetition():
     column = pl.Series([ENGLISH, ENGLISH])
-    found = repetition_columns(lines(column), paragraphs(column), words(column))
+    found = repetition_columns(lines(column), paragraphs(column), pieces_of(column)[0])
     assert found["dup_5"].to_list() == [0.0, 0.0] and found["dup_lines"].to_list() == [0.0, 0.0]
 
 

@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 
 from pipeline.curation.filters import heuristics, language
-from pipeline.curation.filters.model_text import kinds, prose_to_model
+from pipeline.curation.filters.model_text import kinds_and_prose
 from pipeline.text.stop_words import count_stop_words, stop_words_of
 from tests.curation.filter_texts import ENGLISH, KOREAN, frame, reasons
 
@@ -124,6 +124,6 @@ def test_stop_words_are_counted_once_each():
 
 def test_each_language_has_a_model_of_its_own():
     documents = pl.concat([found(text) for text in (ENGLISH, KOREAN, PROSE["de"], PROSE["fr"], PROSE["zh"])])
-    assert kinds(documents, prose_to_model(documents["text"])).to_list() == ["spaced", "ko", "de", "fr", "unspaced"]
+    assert kinds_and_prose(documents)[0].to_list() == ["spaced", "ko", "de", "fr", "unspaced"]
     unknown = documents.with_columns(lang=pl.lit(None, pl.String))
-    assert kinds(unknown, prose_to_model(unknown["text"])).to_list() == ["spaced", "ko", "spaced", "spaced", "unspaced"]
+    assert kinds_and_prose(unknown)[0].to_list() == ["spaced", "ko", "spaced", "spaced", "unspaced"]

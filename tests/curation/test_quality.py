@@ -45,6 +45,7 @@ def 전단(words: int = 120) -> str:
 
 
 SMALL = {"characters": 400_000}
+NAMED = {"reference": ["good"]}
 GOOD = frame(*(english() for _ in range(60)), *(korean() for _ in range(60)))
 POOR = frame(*(offer() for _ in range(60)), *(전단() for _ in range(60)))
 
@@ -68,13 +69,15 @@ def test_text_like_the_reference_is_good(model):
 
 def test_the_least_good_goes_and_no_more_than_the_share(model):
     texts = [offer() for _ in range(30)] + [english() for _ in range(30)]
-    assert set(reasons(quality, frame(*texts), {"quality_model": model}, max_removed=0.0)) == {None}
-    most = reasons(quality, frame(*texts), {"quality_model": model}, max_removed=0.6, min_quality=0.5)
+    assert set(reasons(quality, frame(*texts), {"quality_model": model}, max_removed=0.0, **NAMED)) == {None}
+    most = reasons(quality, frame(*texts), {"quality_model": model}, max_removed=0.6, min_quality=0.5, **NAMED)
     assert most[:30] == ["low_quality"] * 30 and most[30:] == [None] * 30
     corpus = POOR["text"].to_list()
     removed = [
         reason
-        for reason in reasons(quality, frame(*corpus), {"quality_model": model}, max_removed=0.1, min_quality=0.5)
+        for reason in reasons(
+            quality, frame(*corpus), {"quality_model": model}, max_removed=0.1, min_quality=0.5, **NAMED
+        )
         if reason
     ]
     assert 0 < len(removed) <= 0.25 * len(corpus)  # a tenth of the corpus of 240, all of it among these 120
@@ -82,26 +85,17 @@ def test_the_least_good_goes_and_no_more_than_the_share(model):
 
 def test_good_text_stays_however_low_its_rank(model):
     signals = judged(model, *(english() for _ in range(20)))
-    assert quality.decide(signals, quality.Settings(max_removed=1.0))["keep"].all()
+    assert quality.decide(signals, quality.Settings(max_removed=1.0, **NAMED))["keep"].all()
     assert quality.STAGE.signal_settings == ()
 
 
 def test_what_is_not_judged(model):
     found = judged(model, PYTHON, "港は早朝で静かだった。" * 20, "", english())
     assert found["quality"].is_null().to_list() == [True, True, True, False]
-    assert reasons(quality, frame(PYTHON, ""), {"quality_model": model}, min_quality=1.0, max_removed=1.0) == [
+    assert reasons(quality, frame(PYTHON, ""), {"quality_model": model}, min_quality=1.0, max_removed=1.0, **NAMED) == [
         None,
         None,
     ]
-
-
-def test_without_a_reference_the_rules_teach(tmp_path):
-    bullets = ["\n".join(f"- {offer(9)[:-1]}" for _ in range(14)) for _ in range(40)]
-    made = learned(quality, tmp_path, quality.Settings(**SMALL), s=frame(*GOOD["text"], *bullets))
-    assert made.facts["spaced"]["good"] >= 40 and made.facts["spaced"]["poor"] == 40
-    assert made.facts["ko"]["poor"] == 0 and not made.file("ko-0.bin").exists()
-    found = judged(made.local_directory(), english(), offer(), korean())["quality"].to_list()
-    assert found[0] > 0.7 > 0.3 > found[1] and found[2] is None
 
 
 def test_too_few_examples_make_no_model(tmp_path):
@@ -110,7 +104,7 @@ def test_too_few_examples_make_no_model(tmp_path):
     made = learned(quality, tmp_path, quality.Settings(reference=["good"]), said.append, **few)
     assert list(made.manifest["files"]) == ["bounds.json"] and len([line for line in said if "too few" in line]) == 2
     assert reasons(
-        quality, frame(offer()), {"quality_model": made.local_directory()}, min_quality=1.0, max_removed=1.0
+        quality, frame(offer()), {"quality_model": made.local_directory()}, min_quality=1.0, max_removed=1.0, **NAMED
     ) == [None]
 
 
@@ -147,21 +141,21 @@ def test_as_artifacts_of_a_store(tmp_path):
 
 
 def test_only_examples_are_learned_from_again(tmp_path):
-    """A sampled document that is not an example changes only the ranks; an example changes only one classifier."""
-    *bullets, other = ["\n".join(f"- {offer(9)[:-1]}" for _ in range(14)) for _ in range(41)]
-    neither = [" ".join(DRAW.choice(OFFERS) for _ in range(60)) + "." for _ in range(5)]
-    documents = frame(*GOOD["text"], *bullets, *neither, lang="en")
+    """A document that is not kept is no good example: where it changes, no classifier is trained again."""
+    good = GOOD.filter(pl.int_range(pl.len()) < 60).with_columns(kept=pl.int_range(pl.len()) > 0, lang=pl.lit("en"))
+    poor = POOR.filter(pl.int_range(pl.len()) < 60).with_columns(kept=pl.lit(True), lang=pl.lit("en"))
 
     def files(texts: pl.DataFrame) -> dict[str, str]:
-        made = learned(quality, tmp_path, quality.Settings(**SMALL), s=texts)
+        settings = quality.Settings(reference=["good"], **SMALL)
+        made = learned(quality, tmp_path, settings, good=texts, web=poor)
         return {name: entry["sha256"] for name, entry in made.manifest["files"].items() if name.endswith(".bin")}
 
-    def changed(old: str, new: str) -> pl.DataFrame:
-        text = pl.col("text")
-        return documents.with_columns(pl.when(text == old).then(pl.lit(new)).otherwise(text).alias("text"))
+    def changed(row: int) -> pl.DataFrame:
+        text = pl.when(pl.int_range(pl.len()) == row).then(pl.col("text") + " Nothing else.").otherwise("text")
+        return good.with_columns(text.alias("text"))
 
-    first = files(documents)
+    first = files(good)
     assert len(first) == 2
-    assert files(changed(neither[0], neither[0] + " Nothing.")) == first
-    again = files(changed(bullets[0], other))
+    assert files(changed(0)) == first
+    again = files(changed(1))
     assert len([name for name in first if again[name] != first[name]]) == 1

@@ -3,18 +3,44 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from pipeline.curation.duplicates.signatures import bands_for
-from pipeline.settings import StageSettings
+from pipeline.settings import MAX_CHARACTERS, StageSettings
+from pipeline.settings import Settings as PlainSettings
 
 TEXT_VERSION = "3"  # of what is computed from a text: its words, n-grams and signature
 
 
 MAX_PERMUTATIONS = 1024
 Rows = Annotated[int, Field(ge=1, le=MAX_PERMUTATIONS)]
+
+
+class Semantic(PlainSettings):
+    """The block `curation.duplicates.semantic`: documents that say the same in other words."""
+
+    threshold: float = Field(
+        0.95, gt=0, le=1, description="Least similarity of twins: the cosine of the mean vectors of their words"
+    )
+    action: Literal["mark", "remove"] = Field(
+        "mark", description="`mark`: twins are named in the columns twin_id and twin_similarity; `remove`: they go"
+    )
+    vectors: str | None = Field(
+        None,
+        description="A fastText model (.bin) or a folder of model2vec, multilingual for translated copies; default: "
+        "vectors learned from this corpus",
+    )
+    learn_from: int = Field(
+        20_000_000, ge=1, le=MAX_CHARACTERS, description="Characters of the corpus that vectors are learned from"
+    )
+
+    @field_validator("vectors")
+    @classmethod
+    def _from_the_recipe(cls, vectors: str | None, info: ValidationInfo) -> str | None:
+        base = (info.context or {}).get("base")
+        return str(Path(base) / vectors) if vectors and base else vectors
 
 
 class Settings(StageSettings):
@@ -51,6 +77,10 @@ class Settings(StageSettings):
     )
     indexes: tuple[str, ...] = Field(
         (), description="Index files of other corpora (`slm index`), whose documents are removed from this one"
+    )
+
+    semantic: Semantic | None = Field(
+        None, description="Also look for documents that say the same in other words; off by default"
     )
 
     @field_validator("indexes")

@@ -27,9 +27,9 @@ import numpy as np
 import polars as pl
 
 from pipeline.context import Inputs, RunContext
-from pipeline.curation.duplicates import containment, index, selection
+from pipeline.curation.duplicates import containment, index, selection, semantic
 from pipeline.curation.duplicates.corpus import Corpus, documents_with_equal_ids, load_corpus
-from pipeline.curation.duplicates.duplicate_settings import Settings
+from pipeline.curation.duplicates.duplicate_settings import Semantic, Settings
 from pipeline.curation.duplicates.pairs import KnownSimilarities, write_pairs
 from pipeline.curation.duplicates.similarity import ShingleSets
 from pipeline.curation.rules import Limit, Rule
@@ -68,10 +68,27 @@ RULES = (
         ),
         switches=("containment",),
     ),
+    Rule(
+        "semantic_duplicate",
+        "says the same as a kept document in other words, as far as the mean of its words' vectors tells; only with "
+        "`action: remove`",
+        "Arora et al. 2017: mean vectors; the threshold: docs/results/deduplication.md",
+        limits=(
+            Limit(
+                "similarity",
+                ">=",
+                "semantic.threshold",
+                figure=pl.when(pl.col("reason") == "semantic_duplicate").then("score"),
+            ),
+        ),
+        switches=("semantic",),
+    ),
 )
 REASONS = meanings_of(RULES)
-KEPT, EXACT, NEAR, CONTAINED = range(4)
+KEPT, EXACT, NEAR, CONTAINED, SEMANTIC = range(5)
 NAMES = [None, *REASONS]  # by the numbers above
+# For each document: the one that it is removed for or -1, the number of the reason, and the score.
+Decided = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 def make(context: RunContext, inputs: Inputs, settings: Settings) -> Artifact:
@@ -92,7 +109,11 @@ def make(context: RunContext, inputs: Inputs, settings: Settings) -> Artifact:
         refuse_to_remove_all(ASSET, draft.counts)
 
     # The result depends on the contents of indexes, not on their paths.
-    identity = {**settings.model_dump(mode="json", exclude={"indexes"}), "source_order": order}
+    dumped = settings.model_dump(mode="json", exclude={"indexes": True, "semantic": {"vectors"}})
+    if settings.semantic is None:
+        del dumped["semantic"]  # a key that is off changes no fingerprint
+    named.update(semantic.identity(settings.semantic))
+    identity = {**dumped, "source_order": order}
     return context.store.make(
         ASSET, code_version=VERSION, settings=identity, inputs=named, build=build, log=context.log
     )
@@ -158,13 +179,17 @@ def decide(
     write_pairs(draft, settings, corpus, left[chosen.left], left[chosen.right], chosen.compared)
     if settings.containment is not None:
         _remove_contained(corpus, settings, draft.directory, may_remove, keeper, reason, score)
+    twins = None
+    if settings.semantic is not None:
+        twins = _find_twins(corpus, settings.semantic, draft.directory, may_remove, (keeper, reason, score))
     draft.facts = {
         "bands": len(corpus.bands), "rows": settings.banding()[1], "documents": int((~corpus.foreign).sum()),
         "foreign": int(corpus.foreign.sum()), "candidates": len(np.unique(members & np.uint64(0xFFFFFFFF))),
         "compared": len(chosen.left), "similar": int((chosen.compared >= settings.threshold).sum()),
     }  # fmt: skip
     for fragment, numbers in zip(documents.fragments, corpus.numbers_by_fragment(), strict=True):
-        _write(draft, documents, fragment, corpus, keeper[numbers], reason[numbers], score[numbers])
+        of_fragment = None if twins is None else semantic.Twins(twins.keeper[numbers], twins.similarity[numbers])
+        _write(draft, documents, fragment, corpus, (keeper[numbers], reason[numbers], score[numbers]), of_fragment)
 
 
 def _exact_duplicates(corpus: Corpus, may_remove: np.ndarray) -> np.ndarray:
@@ -207,11 +232,30 @@ def _remove_contained(
     reason[followers[moved]] = CONTAINED
 
 
+def _find_twins(
+    corpus: Corpus, settings: Semantic, directory: Path, may_remove: np.ndarray, decided: Decided
+) -> semantic.Twins:
+    """The twins of the documents that are still kept; with `action: remove`, mark them in place as removed."""
+    keeper, reason, score = decided
+    twins, table = semantic.twins(corpus, settings, np.flatnonzero(keeper < 0), may_remove, directory)
+    if settings.action == "remove":
+        gone = semantic.settled(twins, table, settings.threshold, keeper)
+        going = np.zeros(len(keeper), bool)
+        going[gone] = True
+        followers = np.flatnonzero(keeper >= 0)
+        followers = followers[going[keeper[followers]]]
+        holders = twins.keeper[keeper[followers]]
+        score[followers] = semantic.cosines(table, holders, followers)
+        keeper[followers], reason[followers] = holders, SEMANTIC
+        keeper[gone], reason[gone], score[gone] = twins.keeper[gone], SEMANTIC, twins.similarity[gone]
+    return twins
+
+
 def _write(
-    draft: Draft, documents: Documents, fragment: str, corpus: Corpus,
-    keeper: np.ndarray, reason: np.ndarray, score: np.ndarray,
-) -> None:  # fmt: skip
-    """Write the decisions of one fragment. keeper, reason, score: one per kept row of the fragment."""
+    draft: Draft, documents: Documents, fragment: str, corpus: Corpus, decided: Decided, twins: semantic.Twins | None
+) -> None:
+    """Write the decisions of one fragment; all arrays have one value per kept row of the fragment."""
+    keeper, reason, score = decided
     removed = np.flatnonzero(keeper >= 0)
     for_them = keeper[removed]
 
@@ -229,16 +273,28 @@ def _write(
         signals = {
             "kept_id": pl.concat([ids, pl.Series([None], dtype=pl.String)]).gather(place),
             "kept_source": pl.concat([names, pl.Series([None], dtype=pl.String)]).gather(place),
-            "jaccard": pl.Series(np.where(reason == CONTAINED, np.nan, score), nan_to_null=True),
+            "jaccard": pl.Series(np.where(reason >= CONTAINED, np.nan, score), nan_to_null=True),
+            **({} if twins is None else _twin_columns(corpus, twins)),
         }
         return decision_table(frame["doc_id"], kept, pl.DataFrame(chosen), scatter(pl.DataFrame(signals), kept))
 
     sources, which = np.unique(corpus.source[for_them], return_inverse=True)
     outcome = hashlib.sha256("\n".join(corpus.source_names(sources)).encode())
-    for column in (removed, corpus.high[for_them], corpus.low[for_them], which, reason, score):
+    of_twins = () if twins is None else (corpus.high[twins.keeper], twins.keeper, twins.similarity)
+    for column in (removed, corpus.high[for_them], corpus.low[for_them], which, reason, score, *of_twins):
         outcome.update(np.ascontiguousarray(column).tobytes())
     key = {**documents.key(fragment), "version": VERSION, "enabled": True, "outcome": outcome.hexdigest()}
     draft.table(fragment, key, compute, facts=partial(decision_facts, source=documents.source(fragment)))
+
+
+def _twin_columns(corpus: Corpus, twins: semantic.Twins) -> dict[str, pl.Series]:
+    """The id of each document's twin, and their similarity; null where there is none."""
+    has = twins.keeper >= 0
+    ids = corpus.ids(np.maximum(twins.keeper, 0))
+    return {
+        "twin_id": pl.select(pl.when(pl.Series(has)).then(ids)).to_series(),
+        "twin_similarity": pl.Series(twins.similarity, nan_to_null=True),
+    }
 
 
 def keep_all(draft: Draft, documents: Documents) -> None:

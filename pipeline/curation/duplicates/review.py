@@ -182,7 +182,10 @@ def verify_removals(raw: Artifact, previous: Artifact | None, decisions: Artifac
         .select("doc_id", "kept_id", "kept_source")
         .iter_rows()
     ]
-    removals = removals.drop_nulls("keeper")
+    # The vectors of twins are not kept, so their similarity is not computed again.
+    removals = removals.drop_nulls("keeper").filter(pl.col("reason") != "semantic_duplicate")
+    if not removals.height:
+        return wrong
     documents = Documents(raw, previous)
 
     def load(numbers: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:

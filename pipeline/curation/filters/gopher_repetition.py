@@ -14,6 +14,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
+from pipeline.text.classes import Pieces
 from pipeline.text.segments import Segments
 
 TOP = (2, 3, 4)
@@ -23,7 +24,7 @@ LABEL = 20
 _ODD = np.uint64(0x9E3779B97F4A7C15)
 
 
-def repetition_columns(lines: Segments, paragraphs: Segments, words: Segments) -> pl.DataFrame:
+def repetition_columns(lines: Segments, paragraphs: Segments, words: Pieces) -> pl.DataFrame:
     """Shares (f32, 0 to 1), one row per text.
 
     `dup_lines`, `dup_paragraphs`: segments that occurred before; `dup_line_chars`, `dup_paragraph_chars`: characters in
@@ -51,10 +52,8 @@ def _mix(keys: np.ndarray, more: np.ndarray) -> np.ndarray:
     return (mixed ^ (mixed >> np.uint64(29))) * np.uint64(0x94D049BB133111EB)
 
 
-def _n_grams(words: Segments) -> dict[str, np.ndarray]:
-    of, texts = words.text_index, words.texts
-    hashes = words.items.hash().to_numpy()
-    chars = words.items.str.len_chars().to_numpy().astype(np.int64)
+def _n_grams(words: Pieces) -> dict[str, np.ndarray]:
+    hashes, chars, of, texts = words
     total = np.maximum(np.bincount(of, weights=chars, minlength=texts), 1)
     ends = np.concatenate([[0], np.cumsum(chars)])  # characters before each word
     columns: dict[str, np.ndarray] = {}

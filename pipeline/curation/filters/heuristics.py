@@ -8,31 +8,41 @@ prose rules do not read the code blocks in a page of documentation.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any, Literal
 
 import polars as pl
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
+from pipeline.curation.filters import published
 from pipeline.curation.filters.code_rules import code_rule_columns
-from pipeline.curation.filters.gopher_quality import quality_columns
+from pipeline.curation.filters.gopher_quality import STOP_WORDS, quality_columns
 from pipeline.curation.filters.gopher_repetition import repetition_columns
-from pipeline.curation.filters.heuristic_rules import RULES
+from pipeline.curation.filters.heuristic_rules import CODE_RULES, PROSE_RULES
+from pipeline.curation.filters.published_figures import GROUPS, published_columns
 from pipeline.curation.filters.web_rules import markup_share, web_columns
 from pipeline.curation.rules import decided_by
 from pipeline.documents.reasons import meanings_of
-from pipeline.documents.stage import FragmentStage
+from pipeline.documents.stage import FragmentStage, scatter
 from pipeline.settings import Ratio, Share, StageSettings
 from pipeline.settings import Settings as Block
 from pipeline.text.characters import SCRIPTS, count_kinds
+from pipeline.text.classes import pieces_of
 from pipeline.text.code_lines import without_blocks
 from pipeline.text.kinds import UNMARKED, detect_code, kinds_of_prose
 from pipeline.text.prose import prose_of
-from pipeline.text.segments import lines, paragraphs, words
+from pipeline.text.segments import lines, paragraphs
 from pipeline.text.stop_words import count_stop_words
 
 # 2: rules that assume a language apply to that language; pages of entries may repeat their forms
 VERSION = "2"
+RULES = (
+    *(replace(rule, switches=(*rule.switches, published.OWN_RULES)) for rule in PROSE_RULES),
+    *published.RULES,
+    *CODE_RULES,
+)
 REASONS = meanings_of(RULES)
 LONGEST = 2_000_000  # most characters read of a text: four times as many as `max_words` of prose
 CHUNK_BYTES = 4_000_000  # of text processed at once, which keeps memory small and the columns in the cache
@@ -119,12 +129,51 @@ class Settings(StageSettings):
         [],
         description="sources that are not judged, such as verse, dictionaries, messages: good text but not prose",
     )
+    preset: Literal["ours", "gopher", "c4", "fineweb", "fineweb2-korean"] = Field(
+        "ours",
+        description="the rules for prose: this project's, or a paper's exactly as datatrove 0.10 runs them, with its "
+        "way of counting; keys named beside it change single limits. `fineweb2-korean` judges Korean alone",
+    )
+    stop_words: list[str] = Field(
+        [], description="of a preset other than `ours`: the words that prose needs; empty: those that it publishes"
+    )
     gopher: Gopher = Gopher()
     repetition: Repetition = Repetition()
     c4: C4 = C4()
     fineweb: FineWeb = FineWeb()
     code: Code = Code()
     max_markup: Share = Field(0.5, description="largest share of characters in tags")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_preset(cls, data: Any) -> Any:
+        return published.filled_in(data) if isinstance(data, dict) else data
+
+    @model_validator(mode="after")
+    def _groups_of_preset(self) -> Settings:
+        for group in GROUPS:
+            if self.published and getattr(self, group).enabled and group not in self.groups():
+                raise ValueError(f"`preset: {self.preset}` has no rules of `{group}`: leave `{group}.enabled` out")
+        return self
+
+    def groups(self) -> set[str]:
+        """The groups of rules that the preset runs."""
+        return {group for group, values in published.PRESETS[self.preset].items() if values["enabled"]}
+
+    @model_serializer(mode="wrap")
+    def _without_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Keys that came later are left out at their defaults: what was made without them stays what it is."""
+        found: dict[str, Any] = handler(self)
+        later = {"preset": published.OURS, "stop_words": []}
+        return {name: value for name, value in found.items() if name not in later or value != later[name]}
+
+    @property
+    def own_rules(self) -> bool:
+        return self.preset == published.OURS
+
+    @property
+    def published(self) -> bool:
+        return not self.own_rules
 
 
 def signals(documents: pl.DataFrame, settings: Settings, models: dict[str, Path]) -> pl.DataFrame:
@@ -135,7 +184,7 @@ def signals(documents: pl.DataFrame, settings: Settings, models: dict[str, Path]
     documents = documents.with_columns(pl.col("text").fill_null("").str.slice(0, LONGEST))
     sizes = documents["text"].str.len_bytes().cum_sum() // CHUNK_BYTES
     bounds = [0, *(sizes.diff().fill_null(0) > 0).arg_true().to_list(), documents.height]
-    frames = [_columns(documents[start:end]) for start, end in pairwise(bounds)]
+    frames = [_columns(documents[start:end], settings) for start, end in pairwise(bounds)]
     spared = documents["source"].is_in(settings.spare).alias("spared")
     return pl.concat(frames, how="vertical").with_columns(spared)
 
@@ -154,29 +203,43 @@ STAGE = FragmentStage(
     rules=RULES,
     signals=signals,
     decide=decide,
-    signal_settings=("spare",),
+    signal_settings=("spare", "preset", "stop_words"),
 )
 
 
-def _columns(documents: pl.DataFrame) -> pl.DataFrame:
+def _columns(documents: pl.DataFrame, settings: Settings) -> pl.DataFrame:
     code, fenced = detect_code(documents)
     texts_of_prose, texts_of_code = documents["text"].filter(~code), documents["text"].filter(code)
-    outside = without_blocks(texts_of_prose, fenced.filter(~code))
-    prose = _prose_columns(prose_of(outside), documents["lang"].filter(~code)).with_columns(markup_share(outside))
+    if settings.own_rules:
+        outside = without_blocks(texts_of_prose, fenced.filter(~code))
+        prose = _prose_columns(prose_of(outside), documents["lang"].filter(~code)).with_columns(markup_share(outside))
+    else:
+        prose = _published_columns(texts_of_prose, documents["lang"].filter(~code), settings)
     about = code_rule_columns(texts_of_code, lines(texts_of_code)).with_columns(kind=pl.lit("code"))
     place = pl.concat([(~code).arg_true(), code.arg_true()]).arg_sort()
     return pl.concat([prose, about], how="diagonal")[place]
 
 
+def _published_columns(texts: pl.Series, langs: pl.Series, settings: Settings) -> pl.DataFrame:
+    """`kind`, and the figures of the preset; null for texts that it does not judge."""
+    kinds = kinds_of_prose(count_kinds(texts))
+    korean = (langs == "ko").fill_null(kinds == "ko")
+    judged = korean if settings.preset == published.KOREAN_ALONE else kinds.is_not_null()
+    stop_words = settings.stop_words or list(published.PRESET_STOP_WORDS.get(settings.preset, STOP_WORDS))
+    found = published_columns(texts.filter(judged), korean.filter(judged), settings.groups(), stop_words)
+    return scatter(found, judged).insert_column(0, kinds)
+
+
 def _prose_columns(texts: pl.Series, langs: pl.Series) -> pl.DataFrame:
     counts, in_lines = count_kinds(texts), lines(texts)
+    pieces, of_pieces = pieces_of(texts)
     characters = counts.select(pl.sum_horizontal("digits", *SCRIPTS)).to_series()
     columns = pl.concat(
         [
             kinds_of_prose(counts).to_frame(),
-            quality_columns(texts, in_lines, characters),
-            repetition_columns(in_lines, paragraphs(texts), words(texts)),
-            web_columns(texts, in_lines),
+            quality_columns(texts, in_lines, of_pieces, characters),
+            repetition_columns(in_lines, paragraphs(texts), pieces),
+            web_columns(texts, in_lines, of_pieces["pieces"]),
             pl.DataFrame({"lines": in_lines.total()}, schema={"lines": pl.UInt32}),
         ],
         how="horizontal",

@@ -70,7 +70,7 @@ def signals(documents: pl.DataFrame, settings: Settings, models: dict[str, Path]
     """`words` (between spaces) and the number of words of each list: `listed`, `slurs`, `sexual`, `spam`,
     `profanity` (all u32)."""
     texts = documents["text"].str.slice(0, LONGEST)
-    patterns, literals = _patterns(tuple(settings.words))
+    patterns, literals = patterns_of(tuple(settings.words))
     suspects = texts.str.contains_any(literals, ascii_case_insensitive=True).fill_null(False)
     harmless = [*entries(HARMLESS), *settings.ignore]
     cleaned = texts.filter(suspects).str.replace_many(harmless, [" "] * len(harmless), ascii_case_insensitive=True)
@@ -104,7 +104,7 @@ STAGE = FragmentStage(
 
 
 @cache
-def _patterns(own: tuple[str, ...]) -> tuple[dict[str, str | None], list[str]]:
+def patterns_of(own: tuple[str, ...]) -> tuple[dict[str, str | None], list[str]]:
     """A pattern for each list, and the literals of which at least one is in every match."""
     lists = {"listed": list(own)}
     for kind, by_language in LISTS.items():

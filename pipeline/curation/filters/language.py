@@ -22,9 +22,9 @@ from pipeline.documents.reasons import meanings_of
 from pipeline.documents.stage import FragmentStage
 from pipeline.errors import UserError
 from pipeline.settings import StageSettings
-from pipeline.text.characters import SCRIPTS, count_kinds
+from pipeline.text.characters import SCRIPTS, count_bytes, count_kinds
 from pipeline.text.code_lines import code_columns, is_code
-from pipeline.text.prose import SCRIPTS_AND_STYLES, TAGS, remove_patterns
+from pipeline.text.prose import without_tags
 
 # 2: code in more languages; Chinese, Japanese or Korean as second languages; character references and tags are read
 VERSION = "2"
@@ -40,6 +40,12 @@ SINGLE = {"thai": "th", "greek": "el"}  # scripts of one language (Hebrew is als
 # The classifier reads three excerpts of this many characters, so that a header in another language does not decide.
 # 2,912 documents per CPU second instead of 1,218 with the whole text; 98.9 % of the labels are the same.
 EXCERPT = 400
+# What the classifier is not given: addresses, tags, letters whose script decides, digits and marks.
+NOISE = (
+    r"https?://\S+|<[^<>\n]{0,300}>|[\p{Hangul}\p{Hiragana}\p{Katakana}\p{Han}]+"
+    r"|[0-9_#*=|~`{}\[\]()/\\<>@$%^&+\"-]+"
+)
+WHITE_SPACE = r"\s{2,}|[^\S ]"  # all but a single space, which need not be replaced by one
 REFERENCES = 8  # numeric character references of a text from which they are resolved
 LONGEST = 200_000  # most characters read of a text, so that one huge line does no harm
 
@@ -206,7 +212,7 @@ def as_read(texts: pl.Series) -> pl.Series:
     """The texts as a reader of the page sees them: without tags, scripts and styles, character references resolved."""
     pages = texts.str.contains("</", literal=True)
     if pages.any():
-        texts = remove_patterns(texts, pages, SCRIPTS_AND_STYLES, TAGS)
+        texts = without_tags(texts, pages)
     referring = texts.str.count_matches("&#", literal=True) >= REFERENCES
     if referring.any():
         resolved = [unescape(text) for text in texts.filter(referring)]
@@ -229,15 +235,11 @@ def classifier_text(texts: pl.Series) -> pl.Series:
         ],
         separator=" ",
     )
-    noise = r"https?://\S+|<[^<>\n]{0,300}>|[\p{Hangul}\p{Hiragana}\p{Katakana}\p{Han}]+|[0-9_#*=|~`{}\[\]()/\\<>@$%^&+\"-]+"
-    read = (
-        texts.alias("text")
-        .to_frame()
-        .select(parts.str.replace_all(noise, " ").str.replace_all(r"\s+", " ").alias("read"))
-    )
-    shouted = pl.col("read").str.count_matches("[A-Z]") > pl.col("read").str.count_matches("[a-z]")
-    lower = pl.col("read").str.to_lowercase()  # the classifier was trained on few texts in capitals
-    return read.select(pl.when(shouted).then(lower).otherwise("read").alias("read")).to_series()
+    read = texts.alias("text").to_frame().select(parts.str.replace_all(NOISE, " ").alias("read"))["read"]
+    read = read.str.replace_all(WHITE_SPACE, " ")
+    shouted = count_bytes(read, "A", "Z") > count_bytes(read, "a", "z")
+    # The classifier was trained on few texts in capitals.
+    return read.zip_with(~pl.Series(shouted), read.str.to_lowercase()) if shouted.any() else read
 
 
 def _identify(texts: pl.Series, ask: pl.Series, settings: Settings) -> pl.DataFrame:

@@ -25,8 +25,7 @@ from pipeline.curation.filters.model_text import (
     MAX_DOCUMENT_CHARACTERS,
     NOT_MODELLED,
     fold_of,
-    kinds,
-    prose_to_model,
+    kinds_and_prose,
     sample_order,
 )
 from pipeline.documents.execution import ExecutionSettings
@@ -135,7 +134,7 @@ def write_candidates(
     """Write the table of a fragment's candidates for the sample; returns (rows, no facts). Runs in a worker."""
     frame = documents.read(fragment, ["doc_id", "text", "lang"]).with_row_index("row").filter(sample_order() < share)
     frame = frame.unique("doc_id", keep="first", maintain_order=True)
-    frame = frame.with_columns(kinds(frame, prose_to_model(frame["text"])), fold_of(frame["doc_id"]).alias("fold"))
+    frame = frame.with_columns(kinds_and_prose(frame)[0], fold_of(frame["doc_id"]).alias("fold"))
     frame = frame.filter(~pl.col("kind").is_in(NOT_MODELLED)).with_columns(
         pl.col("text").str.slice(0, MAX_DOCUMENT_CHARACTERS)
     )

@@ -20,7 +20,8 @@ from pydantic import Field
 from pipeline.context import Inputs, RunContext
 from pipeline.curation.filters import kneser_ney, learning_sample
 from pipeline.curation.filters.learning_sample import Sample, identity_of
-from pipeline.curation.filters.model_text import FOLDS, KINDS, as_words, model_input, prose_to_model
+from pipeline.curation.filters.model_text import FOLDS, KINDS, model_input, prose_to_model
+from pipeline.curation.filters.model_words import as_words
 from pipeline.curation.rules import Limit, Rule, Scope, decided_by
 from pipeline.documents.reasons import meanings_of
 from pipeline.documents.stage import FragmentStage, TrainedFilter, stage_inputs

@@ -16,6 +16,9 @@ from presidio_analyzer.context_aware_enhancers import LemmaContextAwareEnhancer
 from presidio_analyzer.nlp_engine import NlpArtifacts, NlpEngine
 
 from pipeline.curation.personal_data.recognisers import LANGUAGE, recognisers
+from pipeline.curation.personal_data.words import supported
+
+SUPPORTED = 0.4  # the least score that Presidio gives to a value with a word that supports it
 
 # Its log messages quote the text around a value, and numbers with a wrong checksum.
 logging.getLogger("presidio-analyzer").setLevel(logging.CRITICAL + 1)
@@ -93,9 +96,19 @@ class Analyser:
         """All results of the named recognisers in `text`, with scores that include context words."""
         chosen = [self.recognisers[name] for name in names]
         results: list[RecognizerResult] = []
-        for recogniser in chosen:
-            results += recogniser.analyze(text, recogniser.supported_entities, None)  # type: ignore[arg-type]
+        touched: set[tuple[int, int, str]] = set()
+        for name, recogniser in zip(names, chosen, strict=True):
+            found = recogniser.analyze(text, recogniser.supported_entities, None)  # type: ignore[arg-type]
+            touched |= {
+                (result.start, result.end, result.entity_type)
+                for result in found
+                if supported(name, text, result.start, result.end)
+            }
+            results += found
         if not results:
             return results
         results = self.enhancer.enhance_using_context(text, results, self.words.process_text(text, LANGUAGE), chosen)
+        for result in results:
+            if result.score < SUPPORTED and (result.start, result.end, result.entity_type) in touched:
+                result.score = max(SUPPORTED, result.score + self.enhancer.context_similarity_factor)
         return EntityRecognizer.remove_duplicates(results)

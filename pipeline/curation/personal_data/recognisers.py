@@ -19,7 +19,6 @@ from presidio_analyzer import EntityRecognizer, Pattern, PatternRecognizer
 from presidio_analyzer.predefined_recognizers import (
     CreditCardRecognizer,
     EmailRecognizer,
-    IbanRecognizer,
     IpRecognizer,
     KrBrnRecognizer,
     KrDriverLicenseRecognizer,
@@ -31,7 +30,10 @@ from presidio_analyzer.predefined_recognizers import (
     UsSsnRecognizer,
 )
 
+from pipeline.curation.personal_data import words
+from pipeline.curation.personal_data.births import BirthDates
 from pipeline.curation.personal_data.examples import DOMAIN, in_example_network
+from pipeline.curation.personal_data.ibans import Ibans
 from pipeline.curation.personal_data.korean_places import DISTRICTS, PROVINCES
 
 # The public suffix list in the package; by default, it would be downloaded.
@@ -42,21 +44,6 @@ LANGUAGE = "xx"
 
 # Scores: below 0.4, a value needs a preceding word (which adds 0.35, up to at least 0.4); from 0.4, it counts alone.
 NEEDS_WORD, STANDS_ALONE = 0.2, 0.5
-
-RRN_WORDS = ["주민등록번호", "주민번호", "주민등록", "rrn"]
-FRN_WORDS = ["외국인등록번호", "외국인번호", "외국인등록", "frn"]
-BRN_WORDS = ["사업자등록번호", "사업자번호", "사업자", "등록번호", "brn"]
-PASSPORT_WORDS = ["여권", "passport"]
-LICENCE_WORDS = ["운전면허", "면허번호", "면허증"]
-PHONE_WORDS = ["phone", "telephone", "tel", "cell", "cellphone", "mobile", "call", "fax", "sms", "whatsapp",
-               "전화", "연락처", "휴대폰", "핸드폰", "팩스", "문의"]  # fmt: skip
-CARD_WORDS = ["credit", "card", "visa", "mastercard", "amex", "discover", "jcb", "diners", "maestro", "cc",
-              "카드", "결제"]  # fmt: skip
-IBAN_WORDS = ["iban", "bank", "account", "계좌"]
-IP_WORDS = ["ip", "ipv4", "ipv6", "아이피"]
-SSN_WORDS = ["social", "security", "ssn", "ssns", "ssid"]
-ACCOUNT_WORDS = ["계좌", "은행", "입금", "송금", "예금", "이체", "농협", "뱅크"]
-BIRTH_WORDS = ["생년월일", "출생일", "생일", "dob", "birth", "birthdate", "birthday"]
 
 # Boundaries of a number: not part of a longer number, of a decimal or of a chain of numbers.
 START, END = r"(?<![\w.\-])", r"(?!\w|[-.]\d)"
@@ -87,9 +74,11 @@ class Cards(CreditCardRecognizer):
         digits = re.sub(r"\D", "", pattern_text)
         if len(set(digits)) == 1 or self.TESTS.fullmatch(digits) or not super().validate_result(digits):
             return False
-        if self.ISSUERS.fullmatch(digits):
+        # 13 digits: a form of Visa that is no longer issued, and that of Korean registration numbers.
+        if len(digits) > 13 and self.ISSUERS.fullmatch(digits):
             return True
-        return None if self.MAESTRO.fullmatch(digits) or digits.startswith(("1800", "2131")) else False
+        known = self.ISSUERS.fullmatch(digits) or self.MAESTRO.fullmatch(digits) or digits.startswith(("1800", "2131"))
+        return None if known else False
 
 
 class Emails(EmailRecognizer):
@@ -145,6 +134,10 @@ class WorldPhones(PatternRecognizer):
 
     DATE = re.compile(r"(?:19|20)\d\d[-./ ]\d{1,2}[-./ ]\d{1,2}|\d{1,2}[-./ ]\d{1,2}[-./ ](?:19|20)\d\d")
 
+    def analyze(self, text, entities, nlp_artifacts=None, regex_flags=None):  # type: ignore[no-untyped-def]
+        results = super().analyze(text, entities, nlp_artifacts, regex_flags)
+        return [result for result in results if not words.NO_PHONE.search(text[: result.start])]
+
     def invalidate_result(self, pattern_text: str) -> bool:
         digits = re.sub(r"x.*|\D", "", pattern_text)
         if "." in pattern_text and " " in pattern_text and not pattern_text.startswith("+"):
@@ -182,11 +175,21 @@ class DriverLicences(KrDriverLicenseRecognizer):
         return None  # the check digit's rule is not public; the patterns below cover what is known
 
 
+class AccountNumbers(PatternRecognizer):
+    """Korean bank accounts: 10 to 14 digits, whose groups are chosen by the bank. Dates and telephones are none."""
+
+    OTHER = re.compile(r"(?:19|20)\d\d-[01]?\d-[0-3]?\d(?:-|$)|01[016789]-?\d{3,4}-?\d{4}$|0\d{1,2}-\d{3,4}-\d{4}$")
+
+    def invalidate_result(self, pattern_text: str) -> bool:
+        digits = sum(character.isdigit() for character in pattern_text)
+        return not 10 <= digits <= 14 or self.OTHER.match(pattern_text) is not None
+
+
 class Addresses(IpRecognizer):
     """IP addresses that can identify a person: global ones, and those reserved for examples.
 
     Loopback, private, link-local and multicast addresses, masks and networks identify nobody. If the first three parts
-    are small, the value counts as a version or a section number unless a word says otherwise: only one address in 400
+    are small, the value counts as a version or a section number unless `ip` stands beside it: only one address in 400
     has this form.
     """
 
@@ -210,16 +213,22 @@ class Addresses(IpRecognizer):
         named = not four and len(re.findall("[0-9A-Fa-f]+", value)) < 3
         return named or not (four or 0x2000 <= int(address) >> 112 <= 0x3FFF) or None
 
+    # The name of a field with a colon (`client:203.0.113.7`), which is no group of an IPv6 address.
+    FIELD = re.compile(r"(?<![\w:.])((?=[A-Za-z_-]*[g-zG-Z_])[A-Za-z][A-Za-z_-]+):(?=[0-9A-Fa-f])")
+    NAMED = re.compile(r"(?i)(?<![a-z])(?:ip(?:v4)?|ip[ _-]?addr(?:ess)?|아이피)(?:\s?주소)?\W{0,4}$")
+
     def analyze(self, text, entities, nlp_artifacts=None, regex_flags=None):  # type: ignore[no-untyped-def]
         complete = []
+        text = self.FIELD.sub(r"\1 ", text)
         for result in super().analyze(text, entities, nlp_artifacts, regex_flags):
             value = text[result.start : result.end]
             # Part of a longer run of numbers (paths in drawings, versions of five parts) is not an address; a port may
             # follow an address.
             if re.search(r"[\w.:-]\Z", text[: result.start]) or re.match(r"\w|[.-]\w|::", text[result.end :]):
                 continue
-            if ":" not in value and all(int(octet) < 32 for octet in value.split(".")[:3]):
-                result.score = 0.1
+            small = ":" not in value and all(int(octet) < 32 for octet in value.split(".")[:3])
+            if small and not self.NAMED.search(text[: result.start]):
+                continue
             complete.append(result)
         return complete
 
@@ -234,16 +243,16 @@ def recognisers() -> dict[str, EntityRecognizer]:
         ),
         "card": _adapted(
             Cards,
-            CARD_WORDS,
+            words.CARD,
             ("four groups", rf"{START}\d{{4}}([- ])\d{{4}}\1\d{{4}}\1\d{{4}}(?:\1?\d{{1,3}})?{END}", NEEDS_WORD),
             ("three groups", rf"{START}\d{{4}}([- ])\d{{6}}\1\d{{4,5}}{END}", NEEDS_WORD),
             ("bare", rf"{START}\d{{12,19}}{END}", NEEDS_WORD),
         ),
-        "phone": Phones(supported_language=LANGUAGE, supported_regions=("US", "GB"), context=PHONE_WORDS),
+        "phone": Phones(supported_language=LANGUAGE, supported_regions=("US", "GB"), context=words.PHONE),
         "world_phone": WorldPhones(
             supported_entity="PHONE_NUMBER",
             supported_language=LANGUAGE,
-            context=PHONE_WORDS,
+            context=words.PHONE,
             patterns=_patterns(
                 (
                     "international",
@@ -260,7 +269,7 @@ def recognisers() -> dict[str, EntityRecognizer]:
         ),
         "kr_phone": _additional(
             "PHONE_NUMBER",
-            PHONE_WORDS,
+            words.PHONE,
             ("mobile", rf"{START}01[016789]([-. ])\d{{3,4}}\1\d{{4}}{END}", STANDS_ALONE),
             ("mobile, bare", rf"{START}010[2-9]\d{{7}}{END}", STANDS_ALONE),
             ("mobile, old and bare", rf"{START}01[16789]\d{{7,8}}{END}", NEEDS_WORD),
@@ -270,63 +279,57 @@ def recognisers() -> dict[str, EntityRecognizer]:
                 rf"{START}(?:\({area}\)\s?-?|{area}(?:\)\s?|[- ]))\d{{3,4}}[- ]\d{{4}}{END}",
                 STANDS_ALONE,
             ),
-            ("area code, dots", rf"{START}{area}\.\d{{3,4}}\.\d{{4}}{END}", NEEDS_WORD),
+            ("area code, dots", rf"{START}{area}\.\d{{3,4}}\.\d{{4}}{END}", STANDS_ALONE),
         ),
-        "iban": IbanRecognizer(supported_language=LANGUAGE, context=IBAN_WORDS),
-        "ip": Addresses(supported_language=LANGUAGE, context=IP_WORDS),
+        "iban": Ibans(LANGUAGE),
+        "ip": Addresses(supported_language=LANGUAGE, context=words.IP),
         "ssn": _adapted(
             UsSsnRecognizer,
-            SSN_WORDS,
+            words.SSN,
             ("hyphens", rf"{START}[0-8]\d\d-\d\d-\d{{4}}{END}", STANDS_ALONE),
             ("blanks or dots", rf"{START}[0-8]\d\d([ .])\d\d\1\d{{4}}{END}", NEEDS_WORD),
             ("bare", rf"{START}[0-8]\d{{8}}{END}", 0.05),
         ),
-        "itin": UsItinRecognizer(supported_language=LANGUAGE, context=["itin", "taxpayer"]),
+        "itin": UsItinRecognizer(supported_language=LANGUAGE, context=words.ITIN),
         "rrn": _adapted(
             ResidentNumbers,
-            RRN_WORDS,
+            words.RRN,
             ("hyphen", rf"{START}{day}\s?[-–]\s?[1-4]\d{{6}}{END}", STANDS_ALONE),
+            ("blank", rf"{START}{day} [1-4]\d{{6}}{END}", NEEDS_WORD),
             ("bare", rf"{START}{day}[1-4]\d{{6}}{END}", NEEDS_WORD),
         ),
         "frn": _adapted(
             ForeignerNumbers,
-            FRN_WORDS,
+            words.FRN,
             ("hyphen", rf"{START}{day}\s?[-–]\s?[5-8]\d{{6}}{END}", STANDS_ALONE),
+            ("blank", rf"{START}{day} [5-8]\d{{6}}{END}", NEEDS_WORD),
             ("bare", rf"{START}{day}[5-8]\d{{6}}{END}", NEEDS_WORD),
         ),
-        "brn": BusinessNumbers(supported_language=LANGUAGE, context=BRN_WORDS),
+        "brn": BusinessNumbers(supported_language=LANGUAGE, context=words.BRN),
         "kr_passport": _adapted(
             KrPassportRecognizer,
-            PASSPORT_WORDS,
+            words.PASSPORT,
             ("current", r"(?<![A-Za-z0-9])[MSRODmsrod]\d{3}[A-Za-z]\d{4}(?![A-Za-z0-9])", NEEDS_WORD),
             ("previous", r"(?<![A-Za-z0-9])[MSRODmsrod]\d{8}(?![A-Za-z0-9])", NEEDS_WORD),
         ),
         "kr_licence": _adapted(
             DriverLicences,
-            LICENCE_WORDS,
+            words.LICENCE,
             ("known region", rf"{START}(?:1[1-9]|2[0-68])-\d{{2}}-\d{{6}}-\d{{2}}{END}", STANDS_ALONE),
             ("other region", rf"{START}\d{{2}}-\d{{2}}-\d{{6}}-\d{{2}}{END}", NEEDS_WORD),
             ("no hyphens", rf"{START}\d{{2}} ?\d{{2}} ?\d{{6}} ?\d{{2}}{END}", NEEDS_WORD),
         ),
-        "kr_account": _additional(
-            "KR_BANK_ACCOUNT",
-            ACCOUNT_WORDS,
-            ("groups", rf"{START}\d{{2,6}}-\d{{2,6}}-\d{{2,7}}(?:-\d{{1,3}})?{END}", NEEDS_WORD),
-            ("bare", rf"{START}\d{{10,14}}{END}", 0.1),
+        "kr_account": AccountNumbers(
+            supported_entity="KR_BANK_ACCOUNT",
+            supported_language=LANGUAGE,
+            context=words.ACCOUNT,
+            patterns=_patterns(
+                ("groups", rf"{START}\d{{2,6}}-\d{{2,6}}-\d{{2,7}}(?:-\d{{1,3}})?{END}", NEEDS_WORD),
+                ("bare", rf"{START}\d{{10,14}}{END}", 0.1),
+            ),
         ),
         "kr_address": _additional("KR_ADDRESS", None, *_address_patterns()),
-        "birth": _additional(
-            "DATE_OF_BIRTH",
-            BIRTH_WORDS,
-            ("Korean", r"(?:19|20)\d\d년\s?\d{1,2}월\s?\d{1,2}일", 0.05),
-            (
-                "Korean, born",
-                r"(?:19|20)\d\d년\s?\d{1,2}월\s?\d{1,2}일(?=\s?생(?:$|[^가-힣]|인|으|이|입))",
-                STANDS_ALONE,
-            ),
-            ("year first", rf"{START}(?:19|20)\d\d([.\-/])\s?\d{{1,2}}\1\s?\d{{1,2}}(?!\d|-\d)", 0.05),
-            ("year last", rf"{START}\d{{1,2}}([.\-/])\d{{1,2}}\1(?:19|20)\d\d{END}", 0.05),
-        ),
+        "birth": BirthDates(LANGUAGE),
     }
 
 

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -36,15 +37,16 @@ LABELS: dict[str, str] = {
     "PHONE_NUMBER": "phone numbers",
     "IP_ADDRESS": "IP addresses that are not private, loopback or the like",
     "KR_ADDRESS": "Korean addresses with a house number",
-    "DATE_OF_BIRTH": "dates that the words before them call a date of birth",
+    "DATE_OF_BIRTH": "dates that the words beside them call a date of birth",
     "KR_BANK_ACCOUNT": "Korean bank account numbers",
-    "PERSON": "names of people (only with person_model)",
+    "PERSON": "names of people (only with `names` or `person_model`)",
 }
 ORDER = {label: i for i, label in enumerate(LABELS)}
+NAME_SCORE = 0.85  # what Presidio gives to entities of a model
 LOWEST = 0.3  # lower scores are dropped: no sensible threshold is below this
 # To `\b`, Hangul next to a number or an address is a letter, so there is no word boundary; a space makes one.
 PARTING = re.compile(r"(?<=[0-9A-Za-z)])(?=[가-힣])|(?<=[가-힣])(?=[0-9A-Za-z(+])")
-WHOLE_WORDS = ("address", "date")  # kinds whose values join Hangul and digits
+WHOLE_WORDS = ("address", "born", "birth")  # kinds whose values join Hangul and digits
 
 SPAN = pl.Struct({
     "start": pl.Int64, "end": pl.Int64, "label": pl.String, "score": pl.Float64, "number": pl.UInt32,
@@ -53,7 +55,8 @@ SPAN = pl.Struct({
 
 
 @lru_cache(maxsize=1)
-def _analyser() -> Any:
+def analyser() -> Any:
+    """The recognisers of this process; importing them takes about a CPU-second."""
     with _hidden_modules("torch", "transformers", "stanza"):
         from pipeline.curation.personal_data.analyser import Analyser
 
@@ -77,7 +80,11 @@ def _hidden_modules(*packages: str) -> Iterator[None]:
 
 
 def find_spans(
-    texts: pl.Series, labels: frozenset[str], keep_examples: bool = False, person_model: str | None = None
+    texts: pl.Series,
+    labels: frozenset[str],
+    keep_examples: bool = False,
+    person_model: str | None = None,
+    names: bool | str = False,
 ) -> pl.DataFrame:
     """All spans: `row` (index into texts), `start`, `end` (code points), `label`, `score`, `number`; sorted, disjoint.
 
@@ -117,6 +124,8 @@ def find_spans(
     )
     if person_model and "PERSON" in labels:
         spans = pl.concat([spans, _people(texts, person_model)], how="vertical_relaxed")
+    if names and "PERSON" in labels:
+        spans = pl.concat([spans, _names(texts, names)], how="vertical_relaxed")
     return _merge_overlapping(spans)
 
 
@@ -131,7 +140,7 @@ def _in_window(
         shift = [m.start() for m in PARTING.finditer(window)]
         text = PARTING.sub(" ", window)
     results = []
-    for result in _analyser().find(text, recognisers):
+    for result in analyser().find(text, recognisers):
         if result.score < LOWEST or result.entity_type not in labels:
             continue
         start, end = result.start, result.end
@@ -158,13 +167,28 @@ def _merge_overlapping(spans: pl.DataFrame) -> pl.DataFrame:
         .sort("row", "start", pl.col("end") * -1)
         .with_columns(reached=pl.col("end").cum_max().shift(1).over("row"))
         .with_columns(group=(pl.col("start") >= pl.col("reached")).fill_null(True).cum_sum())
-        .sort("group", pl.col("score") * -1, order, maintain_order=True)
+        # A street or a mailbox may be named after a person: what has the form of a value is that.
+        .sort("group", pl.col("label") == "PERSON", pl.col("score") * -1, order, maintain_order=True)
         .group_by("row", "group", maintain_order=True)
         .agg(pl.col("start").min(), pl.col("end").max(), pl.col("label", "score", "value").first())
         .sort("row", "start")
         .with_columns(number=pl.col("value").rank("dense").over("row", "label").cast(pl.UInt32))
     )
     return merged.select("row", "start", "end", "label", "score", "number").collect()
+
+
+def _names(texts: pl.Series, file: bool | str) -> pl.DataFrame:
+    """Names found by the tagger of this project, or of a file that `slm names teach` wrote; scores as in `_people`."""
+    from pipeline.curation.personal_data.names import tagger
+
+    found = tagger.find(texts, tagger.load(Path(file) if isinstance(file, str) else tagger.SHIPPED))
+    values = [
+        xxhash.xxh3_64_intdigest("".join(texts[row][start:end].lower().split()).encode("utf-8", "surrogatepass"))
+        for row, start, end in found.iter_rows()
+    ]
+    return found.with_columns(
+        label=pl.lit("PERSON"), score=pl.lit(NAME_SCORE), value=pl.Series(values, dtype=pl.UInt64)
+    )
 
 
 def _people(texts: pl.Series, model: str) -> pl.DataFrame:
@@ -174,7 +198,7 @@ def _people(texts: pl.Series, model: str) -> pl.DataFrame:
         for entity in doc.ents:
             if entity.label_ in ("PERSON", "PER", "PS"):
                 value = xxhash.xxh3_64_intdigest(entity.text.lower().encode("utf-8", "surrogatepass"))
-                rows.append((row, entity.start_char, entity.end_char, "PERSON", 0.85, value))
+                rows.append((row, entity.start_char, entity.end_char, "PERSON", NAME_SCORE, value))
     return pl.DataFrame(
         rows,
         schema={

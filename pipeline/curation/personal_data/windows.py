@@ -16,6 +16,13 @@ import polars as pl
 BEFORE, AFTER = 80, 60  # code points around a candidate: some five words before, the rest of an address after
 MARK = "\ufdd0"  # a noncharacter, never in exchanged text (Unicode 23.7); splits the text at candidates
 
+BORN = r"(?i:born|birth|dob|d\.o\.b|[^a-z0-9_.]b\.)|생년월일|출생|생일|태어난"
+# Small letters are read as an IBAN only behind the code of a country that has them (ibans.py), or every hash were one.
+IBAN_COUNTRIES = (
+    "ad|ae|al|at|az|ba|be|bg|bh|bi|br|by|ch|cr|cy|cz|de|dj|dk|do|ee|eg|es|fi|fk|fo|fr|gb|ge|gi|gl|gr|gt|hr|hu|ie|il|iq|is"
+    "|it|jo|kw|kz|lb|lc|li|lt|lu|lv|ly|mc|md|me|mk|mn|mr|mt|mu|ni|nl|no|om|pk|pl|ps|pt|qa|ro|rs|ru|sa|sc|sd|se|si|sk|sm"
+    "|so|st|sv|tl|tn|tr|ua|va|vg|xk|ye"
+)
 # Kind of candidate -> expression.
 KINDS: dict[str, str] = {
     "mail": r"[\w+~-]@[\w-]+\.\w",
@@ -25,42 +32,54 @@ KINDS: dict[str, str] = {
         r"(?:로|길|동|리|가|읍|면)\s?(?:산\s?)?[0-9]{1,4}"
     ),
     "ipv6": r"[23][0-9A-Fa-f]{3}:[0-9A-Fa-f:]{4,40}",
-    "iban": r"[A-Z]{2}[0-9]{2}(?:[ -]?[A-Z0-9]{4}){2,7}(?:[ -]?[A-Z0-9]{1,3})?",
+    "iban": (
+        r"[A-Z]{2}[0-9]{2}(?:[ -]?[A-Z0-9]{4}){2,7}(?:[ -]?[A-Z0-9]{1,3})?"
+        rf"|(?-u:\b)(?:{IBAN_COUNTRIES})[0-9]{{2}}(?:[ -]?[a-z0-9]{{4}}){{2,7}}(?:[ -]?[a-z0-9]{{1,3}})?"
+    ),
     "passport": r"[MSRODmsrod][0-9]{3}[A-Za-z0-9][0-9]{4}",
-    "date": r"(?:19|20)[0-9]{2}년\s?[0-9]{1,2}월\s?[0-9]{1,2}일(?:\s?생)?",
+    # A date of birth: from the word to the first digit behind it, or from the last digit to the word behind it.
+    "born": rf"(?:{BORN})[^0-9\n]{{0,60}}[0-9]",
+    "birth": (
+        r"[0-9][일.]{0,2}[ (,]{0,3}생(?:$|[^가-힣]|이|인|입|으|까|의|은|들|년)"
+        rf"|[0-9][^0-9\n]{{0,32}}(?:태어|{BORN})"
+    ),
     "ipv4": r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}",
     "number": r"\+?\(?[0-9](?:[ ().–/-]{0,3}[0-9]){6,40}",
 }
 
+ACCOUNT = (
+    "계좌|은행|입금|송금|예금|이체|농협|뱅크|통장|환불|후원|납부|축의금|조의금|신한|금고|신협|수협|축협|우체국"
+    "|국민|우리|하나|기업|산업|씨티|제일|경남|부산|대구|광주|전북|제주|카카오|토스|카뱅|케이|보내|부쳐|부치|넣어"
+)
 NEVER, ANY = "[^\\s\\S]", "[0-9]"
-PHONE = r"(?i)phone|tel|cell|mobile|call|fax|sms|whatsapp|전화|연락처|휴대폰|핸드폰|팩스|문의"
+PHONE = (
+    r"(?i)phone|tel|cell|mobile|call|fax|sms|whatsapp|text|reach|ring|dial|contact|전화|연락처|휴대폰|핸드폰|팩스|문의"
+)
 ABROAD = r"\+(?:[ ().-]{0,2}[0-9]){8}"
-BIRTH = r"(?i)dob|birth|생년월일|출생일|생일"
 # Recogniser -> the candidates that it could match: a form that counts alone (or with a check digit), a form that needs
-# a
-# preceding word, and these words. Dates, decimals and counters match none of them and are dropped here. The words are
-# those of recognisers.py, or parts of them.
+# a word beside it, and these words. Dates, decimals and counters match none of them and are dropped here. The words are
+# those of words.py, or parts of them.
 RECOGNISERS: dict[str, dict[str, tuple[str, str, str]]] = {
     "mail": {"email": (".", NEVER, "")},
     "address": {"kr_address": (".", NEVER, "")},
     "ipv6": {"ip": (".", NEVER, "")},
     "iban": {"iban": (".", NEVER, "")},
     "passport": {"kr_passport": (NEVER, ANY, r"(?i)여권|passport")},
-    "date": {"birth": ("생$", ANY, BIRTH)},
+    "born": {"birth": (".", NEVER, "")},
+    "birth": {"birth": (".", NEVER, "")},
     "ipv4": {"ip": (".", NEVER, "")},
     "number": {
-        "rrn": (r"[0-9]{6}\s?[–-]\s?[1-4][0-9]{6}|[0-9]{6}[1-4][0-9]{6}", NEVER, ""),
-        "frn": (r"[0-9]{6}\s?[–-]\s?[5-8][0-9]{6}|[0-9]{6}[5-8][0-9]{6}", NEVER, ""),
+        "rrn": (r"[0-9]{6}(?:\s?[–-]\s?| ?)[1-4][0-9]{6}", NEVER, ""),
+        "frn": (r"[0-9]{6}(?:\s?[–-]\s?| ?)[5-8][0-9]{6}", NEVER, ""),
         "brn": (r"[0-9]{3}-[0-9]{2}-[0-9]{5}", r"[0-9]{10}", r"(?i)사업자|등록번호|brn"),
         "kr_licence": (r"[0-9]{2}-[0-9]{2}-[0-9]{6}-[0-9]{2}", r"[0-9]{2} ?[0-9]{2} ?[0-9]{6} ?[0-9]{2}", r"면허"),
-        "kr_phone": (r"01[016789][-. 0-9]|\+82|0[2-7][0-9]{0,2}[) -]", r"0[1-7]", PHONE),
+        "kr_phone": (r"01[016789][-. 0-9]|\+82|0[2-7][0-9]{0,2}(?:[) -]|\.[0-9]{3,4}\.)", r"0[1-7]", PHONE),
         "phone": (rf"{ABROAD}|\([0-9]{{2,4}}\)|[0-9]{{3}}[-.][0-9]{{3}}[-.][0-9]{{4}}", ANY, PHONE),
         "world_phone": (rf"{ABROAD}|\([0-9]{{3}}\)|[0-9]{{3}}-[0-9]{{3}}-[0-9]{{4}}", ANY, PHONE),
         "ssn": (r"[0-8][0-9]{2}-[0-9]{2}-[0-9]{4}", r"[0-9]{3}[ .]?[0-9]{2}[ .]?[0-9]{4}", r"(?i)social|security|ss"),
         "itin": (r"9[0-9]{2}[ -][0-9]{2}[ -][0-9]{4}", r"9[0-9]{8}", r"(?i)itin|taxpayer"),
         "card": (r"[0-9]{4}[ -][0-9]{4}[ -][0-9]{4}|[0-9]{4}[ -][0-9]{6}[ -][0-9]{4}|[0-9]{12}", NEVER, ""),
-        "kr_account": (NEVER, ANY, r"계좌|은행|입금|송금|예금|이체|농협|뱅크"),
-        "birth": (NEVER, r"(?:19|20)[0-9]{2}[./-]|[./-](?:19|20)[0-9]{2}", BIRTH),
+        "kr_account": (NEVER, r"[0-9]{2,6}-[0-9]{2,6}-[0-9]{3,7}|[0-9]{10}", ACCOUNT),
     },
 }  # fmt: skip
 DECIMAL = r"^[0-9]{1,4}\.[0-9]+$"

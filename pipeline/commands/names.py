@@ -1,0 +1,37 @@
+"""The tagger of names of people: teach it again, or on sentences of your own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from pipeline.printing import table
+
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@click.group()
+def names() -> None:
+    """The tagger that finds names of people (`curation.personal_data.names`)."""
+
+
+@names.command("teach")
+@click.argument("out", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--labelled", type=FILE, multiple=True, required=True, help="JSON lines with `text` and `spans`.")
+@click.option("--plain", type=FILE, multiple=True, required=True, help="Text or Parquet; which words are lower case.")
+@click.option("--nameless", type=FILE, multiple=True, help="Text or Parquet without names, such as manuals.")
+def names_teach(out: Path, labelled: tuple[Path, ...], plain: tuple[Path, ...], nameless: tuple[Path, ...]) -> None:
+    """Teach the tagger, write it to OUT, and measure it on a fifth of the sentences, which it was not taught with."""
+    from pipeline.curation.personal_data.names.course import taught_on
+
+    tagger, figures = taught_on(labelled, plain, nameless)
+    tagger.save(out)
+    rows = (
+        {"file": name, "names": count, "recall": f"{recall:.3f}", "precision": f"{precision:.3f}"}
+        for name, (count, recall, precision) in figures.items()
+    )
+    click.echo(table(rows))
+
+
+COMMANDS = (names,)

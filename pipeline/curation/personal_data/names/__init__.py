@@ -1,0 +1,1 @@
+"""Names of people, found by a small linear tagger that was taught here: no package, no download."""
