@@ -12,7 +12,7 @@ from pipeline import tracking
 from pipeline.evaluation import report
 from pipeline.evaluation.measure import Measure
 from pipeline.evaluation.tasks import task_items
-from pipeline.graph import Project
+from pipeline.graph import Project, asked
 from pipeline.recipe import Recipe
 from pipeline.store.artifact import Artifact
 from pipeline.trained_models import TrainedModel, models_of
@@ -89,7 +89,7 @@ def show_questions(project: Project, artifact: Artifact) -> Mapping[str, Any]:
 
 TASKS = AssetDescription(
     name=task_items.ASSET,
-    description="The questions of every task that the recipe names, in one shape.",
+    description="The questions and programming problems that the recipe names, in one shape.",
     kinds=("python", "polars", "parquet"),
     version=task_items.VERSION,
     made_by=task_items.make,
@@ -100,5 +100,5 @@ TASKS = AssetDescription(
 
 def described(recipe: Recipe) -> list[AssetDescription]:
     measures = recipe.evaluation.measures()
-    tasks = [TASKS] if recipe.evaluation.tasks else []
+    tasks = [TASKS] if asked(recipe) else []
     return [*tasks, *(evaluation(model, measures) for model in models_of(recipe))]

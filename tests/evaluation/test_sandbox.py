@@ -35,6 +35,18 @@ def test_what_a_program_prints_does_not_make_it_pass():
 
 
 @contains
+def test_a_program_that_leaves_early_has_not_passed():
+    for leaving in ("import sys; sys.exit(0)", "raise SystemExit", "import os; os._exit(0)", "quit()"):
+        assert run(leaving + "\nassert False").ending == "failed", leaving
+
+
+@contains
+def test_endless_output_is_bounded():
+    assert run("import sys\nwhile True: sys.stderr.write('x' * 2**20)", SHORT).ending != "passed"
+    assert run("while True: print('x' * 2**20)", SHORT).ending in ("time", "killed")
+
+
+@contains
 def test_an_endless_loop_ends_in_time_and_so_does_one_that_sleeps():
     began = time.monotonic()
     assert run("while True: pass", SHORT).ending in ("time", "killed")

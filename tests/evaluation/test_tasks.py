@@ -51,7 +51,7 @@ def settings(files, **changes) -> EvaluationSettings:
 @pytest.fixture(scope="module")
 def measured(made, files):
     chosen = settings(files)
-    items = task_items.make(context(made.store), {}, chosen.tasks)
+    items = task_items.make(context(made.store), {}, task_items.Asked(chosen.tasks))
     return made.report("tasks_report", settings=chosen, evaluation_tasks=items), items
 
 
@@ -107,7 +107,7 @@ def test_the_same_tasks_give_the_same_bytes_and_moving_the_files_changes_nothing
     for file in files.iterdir():
         (moved / file.name).write_bytes(file.read_bytes())
     chosen = settings(moved)
-    items = task_items.make(context(made.store), {}, chosen.tasks)
+    items = task_items.make(context(made.store), {}, task_items.Asked(chosen.tasks))
     assert items.version == measured[1].version
     assert made.report("tasks_report", settings=chosen, evaluation_tasks=items).version == measured[0].version
 
@@ -119,7 +119,7 @@ def test_without_tasks_the_fingerprint_of_a_report_is_what_it_was(files):
 
 def test_a_limit_takes_questions_by_their_text_and_not_by_their_place(made, files):
     chosen = settings(files, tasks=[{"name": "own", "path": str(files / "own.jsonl"), "limit": 5}]).tasks
-    few = task_items.read(task_items.make(context(made.store), {}, chosen), "own")
+    few = task_items.read(task_items.make(context(made.store), {}, task_items.Asked(chosen)), "own")
     assert len(few) == 5
     numbers = [int(question.prompt.split()[-1]) for question in few]
     assert numbers == sorted(numbers) and numbers != [0, 1, 2, 3, 4]
@@ -135,7 +135,7 @@ def test_a_limit_takes_questions_by_their_text_and_not_by_their_place(made, file
 def test_a_set_that_does_not_fit_is_one_sentence(made, files, task, message):
     chosen = settings(files, tasks=[{"path": str(files / "own.jsonl"), **task}]).tasks
     with pytest.raises(UserError, match=message) as caught:
-        task_items.make(context(made.store), {}, chosen)
+        task_items.make(context(made.store), {}, task_items.Asked(chosen))
     assert "\n" not in str(caught.value)
 
 

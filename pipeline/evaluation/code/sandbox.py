@@ -11,6 +11,7 @@ A machine that cannot contain a program runs none: `why_not` says what is missin
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Literal
 
 from pipeline.errors import UserError
@@ -35,6 +37,7 @@ SELF_TEST = "import socket\ntry:\n    socket.create_connection(('127.0.0.1', 9),
 FIRST = """
 import os, resource, sys
 seconds, memory, processes, file_size, nobody, out_of_memory = map(int, sys.argv[1:7])
+token = sys.stdin.readline()
 program = sys.stdin.read()
 for what, limit in (
     (resource.RLIMIT_AS, memory), (resource.RLIMIT_CPU, seconds + 1), (resource.RLIMIT_FSIZE, file_size),
@@ -51,6 +54,7 @@ try:
     exec(compile(program, "program.py", "exec"), {"__name__": "__main__"})
 except MemoryError:
     sys.exit(out_of_memory)
+sys.stderr.write("\\n" + token)
 """
 
 
@@ -66,7 +70,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a program ended: `passed` if it came to its end without an error."""
+    """How a program ended: `passed` if it came to its last line, and no error."""
 
     ending: Ending
     error: str = ""  # the last line that it printed as an error; for the person who looks, never part of a figure
@@ -103,20 +107,26 @@ def contained(program: str, limits: Limits) -> Outcome:
     """Run the program in the sandbox, whatever `why_not` says."""
     numbers = (limits.seconds, limits.memory, limits.processes, limits.file_size, NOBODY, OUT_OF_MEMORY)
     inside = [f"{PYTHON}/bin/{Path(sys.executable).resolve().name}", "-I", "-S", "-c", FIRST, *map(str, numbers)]
-    process = subprocess.Popen(
-        [*walls(limits), *inside],
-        stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env={}, start_new_session=True,
-    )  # fmt: skip
-    try:
-        _, printed = process.communicate(program.encode(errors="replace"), timeout=limits.seconds + 2)
-    except subprocess.TimeoutExpired:
-        process.kill()  # all of the sandbox ends with it (--die-with-parent)
-        process.communicate()
-        return Outcome("time")
-    lines = printed[-OUTPUT:].decode(errors="replace").strip().splitlines()
+    token = secrets.token_hex(16)  # printed after the program's last line: one that exits earlier has not passed
+    given = f"{token}\n{program}".encode(errors="replace")
+    with TemporaryFile() as errors:  # a file, since the limit on file sizes bounds it
+        process = subprocess.Popen(
+            [*walls(limits), *inside],
+            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=errors, env={}, start_new_session=True,
+        )  # fmt: skip
+        try:
+            process.communicate(given, timeout=limits.seconds + 2)
+        except subprocess.TimeoutExpired:
+            process.kill()  # all of the sandbox ends with it (--die-with-parent)
+            process.communicate()
+            return Outcome("time")
+        errors.seek(max(0, errors.seek(0, os.SEEK_END) - OUTPUT))
+        lines = errors.read().decode(errors="replace").strip().splitlines()
     error = lines[-1] if lines else ""
-    if process.returncode == 0:
+    if error == token:
         return Outcome("passed")
+    if process.returncode == 0:
+        return Outcome("failed", "it ended before its last line")
     if process.returncode == OUT_OF_MEMORY or error.startswith("MemoryError"):
         return Outcome("memory", error)
     # 128 + SIGXCPU or SIGKILL of the limit on processor time

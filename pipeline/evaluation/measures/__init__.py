@@ -12,6 +12,7 @@ from pipeline.evaluation.measures import (
     covered_items,
     language_modelling,
     preferences,
+    programs,
     samples,
     tasks,
     village,
@@ -20,5 +21,15 @@ from pipeline.evaluation.measures import (
 
 MEASURES: tuple[Measure[MeasureSettings], ...] = tuple(
     measure.MEASURE
-    for measure in (language_modelling, tasks, samples, village, village_answers, answers, preferences, covered_items)
+    for measure in (
+        language_modelling,
+        tasks,
+        programs,
+        samples,
+        village,
+        village_answers,
+        answers,
+        preferences,
+        covered_items,
+    )
 )

@@ -1,18 +1,22 @@
-"""`evaluation_tasks`: the questions of every task that the recipe names, in one shape.
+"""`evaluation_tasks`: the questions and programming problems that the recipe names, in one shape.
 
-questions.parquet    task, item, prompt, choices, answer; a row a question, in the order of the recipe and its files
+- questions.parquet: task, item, prompt, choices, answer; a row a question, in the order of the recipe and its files
+- problems.parquet: set, item, prompt, before, after, ends (`code/problems.py`)
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any, ClassVar, Literal
+from dataclasses import asdict
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import polars as pl
 from pydantic import BeforeValidator, Field, field_validator
 
 from pipeline.context import Inputs, RunContext
 from pipeline.errors import UserError
+from pipeline.evaluation.code.problems import Problem
+from pipeline.evaluation.code.program_sets import ProgramSet, problems_of
 from pipeline.evaluation.tasks.forms import NotAQuestion, Question, questions
 from pipeline.ingest.cache import cache_of
 from pipeline.ingest.files import Files
@@ -27,11 +31,15 @@ from pipeline.store.tables import write_table
 
 VERSION = "1"
 ASSET = "evaluation_tasks"
-QUESTIONS = "questions"
+QUESTIONS, PROBLEMS = "questions", "problems"
 MAX_SHOTS = 32
 
 QUESTION: dict[str, Any] = {
     "task": pl.String, "item": pl.Int64, "prompt": pl.String, "choices": pl.List(pl.String), "answer": pl.Int64,
+}  # fmt: skip
+PROBLEM: dict[str, Any] = {
+    "set": pl.String, "item": pl.Int64, "prompt": pl.String, "before": pl.String, "after": pl.String,
+    "ends": pl.List(pl.String),
 }  # fmt: skip
 Form = Literal[
     "multiple-choice", "kobest-boolq", "kobest-copa", "kobest-hellaswag", "kobest-sentineg", "kobest-wic", "klue-nli",
@@ -98,30 +106,45 @@ Task = Annotated[
 ]
 
 
-def make(context: RunContext, inputs: Inputs, settings: tuple[Task, ...]) -> Artifact:
+class Asked(NamedTuple):
+    """What the recipe asks of models beside their text."""
+
+    tasks: tuple[Task, ...]
+    programs: tuple[ProgramSet, ...] = ()
+
+
+def make(context: RunContext, inputs: Inputs, settings: Asked) -> Artifact:
     """The artifact `evaluation_tasks`. inputs: none. Raises UserError for a file or a row that cannot be read."""
-    contents = contents_of(context, settings)
+    contents = contents_of(context, [*settings.tasks, *settings.programs])
 
     def build(draft: Draft) -> None:
-        tables = []
-        for task in settings:
+        tables, problems = [pl.DataFrame(schema=QUESTION)], [pl.DataFrame(schema=PROBLEM)]
+        for task in settings.tasks:
             found = ask(context, task, contents[task.name])
             tables.append(table(task.name, found))
             draft.counts[task.name] = len(found)
+        for chosen in settings.programs:
+            rows = problem_table(context, chosen, contents[chosen.name])
+            problems.append(rows)
+            draft.counts[chosen.name] = rows.height
         write_table(pl.concat(tables), draft.path(f"{QUESTIONS}.parquet"))
+        write_table(pl.concat(problems), draft.path(f"{PROBLEMS}.parquet"))
 
     return context.store.make(
         ASSET,
         code_version=VERSION,
-        settings={"tasks": [task.as_recorded() for task in settings]},
+        settings={
+            "tasks": [task.as_recorded() for task in settings.tasks],
+            "programs": [chosen.as_recorded() for chosen in settings.programs],
+        },
         inputs={name: "+".join(content.digests) for name, content in contents.items()},
         build=build,
         log=context.log,
     )
 
 
-def contents_of(context: RunContext, tasks: Sequence[Task]) -> dict[str, Contents]:
-    """What is in the files of each task now, by name. Raises UserError where nothing is."""
+def contents_of(context: RunContext, tasks: Sequence[Task | ProgramSet]) -> dict[str, Contents]:
+    """What is in the files of each set now, by name. Raises UserError where nothing is."""
     return {task.name: task.contents(cache_of(context.store), context.log) for task in tasks}
 
 
@@ -169,3 +192,23 @@ def read(items: Artifact, task: str) -> list[Question]:
     """The questions of one task, as they were made."""
     rows = pl.read_parquet(items.table(QUESTIONS)).filter(pl.col("task") == task).sort("item")
     return [Question(row["prompt"], tuple(row["choices"]), row["answer"]) for row in rows.iter_rows(named=True)]
+
+
+def problem_table(context: RunContext, chosen: ProgramSet, contents: Contents) -> pl.DataFrame:
+    """The problems of a set. Raises UserError for a row that cannot be read."""
+    reading = Reading(cache_of(context.store), Tally(), context.log, context.execution)
+    rows = [
+        {"set": chosen.name, "item": number, **asdict(problem)}
+        for number, problem in enumerate(problems_of(chosen, contents, reading))
+    ]
+    if not rows:
+        raise UserError(f"{chosen.label} has no problems: name files with at least one.")
+    return pl.DataFrame(rows, schema=PROBLEM)
+
+
+def read_problems(items: Artifact, name: str) -> list[Problem]:
+    """The problems of one set, as they were made."""
+    rows = pl.read_parquet(items.table(PROBLEMS)).filter(pl.col("set") == name).sort("item")
+    return [
+        Problem(row["prompt"], row["before"], row["after"], tuple(row["ends"])) for row in rows.iter_rows(named=True)
+    ]
