@@ -11,8 +11,9 @@ from assets.asset import AssetDescription, Check
 from pipeline import tracking
 from pipeline.evaluation import report
 from pipeline.evaluation.measure import Measure
+from pipeline.evaluation.tasks import task_items
 from pipeline.evaluation.village_goals import GOALS, Goal, outcomes
-from pipeline.graph import Project
+from pipeline.graph import Project, asked
 from pipeline.inspect import village_pictures
 from pipeline.recipe import Recipe
 from pipeline.store.artifact import Artifact
@@ -98,7 +99,26 @@ def evaluation(model: TrainedModel, measures: Sequence[Measure[Any]], village: b
     )
 
 
+def show_questions(project: Project, artifact: Artifact) -> Mapping[str, Any]:
+    """The first questions of each task."""
+    rows = pl.read_parquet(artifact.table(task_items.QUESTIONS)).group_by("task", maintain_order=True).head(3)
+    shown = rows.with_columns(pl.col("prompt").str.slice(0, 400), pl.col("choices").list.join(" | ")).to_dicts()
+    return {"questions": display.table(shown)}
+
+
+TASKS = AssetDescription(
+    name=task_items.ASSET,
+    description="The questions and programming problems that the recipe names, in one shape.",
+    kinds=("python", "polars", "parquet"),
+    version=task_items.VERSION,
+    made_by=task_items.make,
+    show=show_questions,
+    checks=(checks.NOT_EMPTY,),
+)
+
+
 def described(recipe: Recipe) -> list[AssetDescription]:
     measures = recipe.evaluation.measures()
     village = recipe.evaluation.village is not None
-    return [evaluation(model, measures, village) for model in models_of(recipe)]
+    tasks = [TASKS] if asked(recipe) else []
+    return [*tasks, *(evaluation(model, measures, village) for model in models_of(recipe))]

@@ -68,11 +68,15 @@ def made_copies(data: Path, file: Path | None) -> None:
         print("| " + " | ".join(f"{value:.3f}" if isinstance(value, float) else str(value) for value in row) + " |")
 
 
-def main() -> None:
+def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="the folder of development data")
     parser.add_argument("--vectors", type=Path, help="vectors of words from a file, instead of learned ones")
-    given = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    given = arguments().parse_args()
     parts = [pl.read_parquet(path, columns=["text"]) for path in sorted((given.data / "text").glob("ko-*.parquet"))]
     corpus = pl.concat(parts)["text"].str.head(800).gather_every(2).to_list()
     judged_pairs(given.data, corpus, given.vectors)

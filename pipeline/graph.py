@@ -21,6 +21,7 @@ from pipeline.curation import contamination, curated
 from pipeline.curation.stages import stages_of
 from pipeline.documents.stage import FragmentStage
 from pipeline.evaluation import report
+from pipeline.evaluation.tasks import task_items
 from pipeline.ingest import raw_documents
 from pipeline.recipe import Recipe, load
 from pipeline.store.artifact import Artifact
@@ -100,6 +101,10 @@ def nodes_of(recipe: Recipe) -> dict[str, Node]:
         "instruction_data": Node("tuning_data", {}, instruction_data.make, recipe.instructions),
         "preference_data": Node("tuning_data", {}, preference_data.make, recipe.preferences, preferred),
     }
+    if asked(recipe):
+        nodes[task_items.ASSET] = Node(
+            "evaluation", {}, task_items.make, task_items.Asked(recipe.evaluation.tasks, recipe.evaluation.programs)
+        )
     models = models_of(recipe)
     if recipe.base is not None:  # its tokenizer encodes the text
         nodes[IMPORTED] = train_node(recipe, models[0])
@@ -168,6 +173,11 @@ def train_node(recipe: Recipe, model: TrainedModel) -> Node:
     return Node("model", inputs, model.make, model.settings(recipe), enabled(recipe, model))
 
 
+def asked(recipe: Recipe) -> bool:
+    """Whether the recipe asks anything of models that has to be read first."""
+    return bool(recipe.evaluation.tasks or recipe.evaluation.programs)
+
+
 def evaluation_node(recipe: Recipe, model: TrainedModel) -> Node:
     """The node of a trained model's evaluation; `before` is the evaluation of the model that it was trained from."""
 
@@ -175,6 +185,8 @@ def evaluation_node(recipe: Recipe, model: TrainedModel) -> Node:
     inputs = {"model": model.name} | named(*model.measured_on)
     if recipe.sources:
         inputs |= named("token_shards", "contamination_decisions")
+    if asked(recipe):
+        inputs |= named(task_items.ASSET)
     if model.base:
         inputs["before"] = BY_NAME[model.base].evaluation
     return Node("evaluation", inputs, make, recipe.evaluation, enabled(recipe, model))

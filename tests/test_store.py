@@ -1,5 +1,6 @@
 """The store: artifacts are atomic, reused instead of made again, and right after a kill."""
 
+import errno
 import json
 import os
 import subprocess
@@ -231,6 +232,35 @@ def make_weights(store: Store, content: str, log=quiet) -> Artifact:
         write_whole(draft.path("model.safetensors"), content)
 
     return store.make("weights", code_version="1", settings={}, inputs={}, build=build, log=log)
+
+
+def test_scratch_that_cannot_be_deleted_is_no_part_of_an_artifact(tmp_path, monkeypatch):
+    """A disk that reports an error while checkpoints are deleted: the model must not be published with them."""
+
+    def work(draft):
+        write_whole(draft.path("checkpoints/state.json"), "{}")
+        write_whole(draft.path("model"), "weights")
+
+    def make(data):
+        return Store(data, "demo").make(
+            "model", code_version="1", settings={}, inputs={}, log=lambda line: None,
+            build=lambda draft: draft.once("training", lambda: work(draft), scratch="checkpoints"),
+        )  # fmt: skip
+
+    calm = make(tmp_path / "calm")
+    unlink = os.unlink
+
+    def failing(path, *given, **named):
+        if os.path.basename(path) == "state.json":
+            raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+        return unlink(path, *given, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "unlink", failing)
+        with pytest.raises(UserError, match="reports an error of its own"):
+            make(tmp_path / "data")
+    assert Store(tmp_path / "data", "demo").current("model") is None
+    assert make(tmp_path / "data").digest == calm.digest
 
 
 def test_what_an_artifact_was_made_on_is_noted_outside_of_its_identity(tmp_path, monkeypatch):

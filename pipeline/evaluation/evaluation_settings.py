@@ -12,7 +12,7 @@ from pipeline.evaluation.measures import MEASURES
 from pipeline.evaluation.own_measures import OwnMeasure, check_names
 
 # Settings that stay out of the fingerprint while they are empty: they came later, and nothing is measured then.
-LATER = ("village",)
+LATER = ("village", "tasks", "programs")
 
 
 class EvaluationSettings(MeasureSettings):
@@ -29,7 +29,10 @@ class EvaluationSettings(MeasureSettings):
     def of_built_in_measures(self) -> dict[str, Any]:
         """The settings as JSON, without `further`, and without measures that came later and are not asked for."""
         dumped = self.model_dump(mode="json", include=set(MeasureSettings.model_fields))
-        return {name: value for name, value in dumped.items() if name not in LATER or value is not None}
+        # Where tasks lie is no matter; what they ask is an input of the report.
+        dumped["tasks"] = {task.name: list(task.shots) for task in self.tasks}
+        dumped["programs"] = {chosen.name: chosen.as_asked() for chosen in self.programs}
+        return {name: value for name, value in dumped.items() if name not in LATER or value}
 
     def measures(self) -> list[Measure[Any]]:
         """All measures: the built-in ones, then those of `further`."""

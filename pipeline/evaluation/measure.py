@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from pipeline.tokens.tokenizer import Tokenizer
 
 # The inputs of an evaluation, by role. Only the first two are always available.
-Role = Literal["model", "token_shards", "instruction_data", "preference_data", "before", "contamination_decisions"]
+Role = Literal[
+    "model", "token_shards", "instruction_data", "preference_data", "evaluation_tasks", "before",
+    "contamination_decisions",
+]  # fmt: skip
 ROLES: tuple[Role, ...] = get_args(Role)
 
 # The columns of samples.parquet: a row is one generated text.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from model.config import MAX_CONTEXT
+from pipeline.evaluation.code.program_sets import ProgramSet
+from pipeline.evaluation.tasks.task_items import Task
 from pipeline.settings import MAX_BATCH_TOKENS, MAX_DOCUMENTS, MAX_TOKENS, Settings
 
 PROMPTS = (
@@ -51,6 +53,12 @@ class MeasureSettings(Settings):
     temperature: float = Field(
         0.8, gt=0, le=10, description="temperature of the sampled continuations; answers are greedy"
     )
+    tasks: tuple[Task, ...] = Field(
+        (), description="questions with choices, answered by likelihood (docs/guide/evaluation.md)"
+    )
+    programs: tuple[ProgramSet, ...] = Field(
+        (), description="programming problems, whose answers run in a sandbox (docs/guide/evaluation.md)"
+    )
     batch_tokens: int = Field(
         4_096, ge=256, le=MAX_BATCH_TOKENS, description="tokens to score at once; lower it if memory is short"
     )
@@ -59,3 +67,11 @@ class MeasureSettings(Settings):
         description="ask the models about the made-up village: facts, stories and, after fine-tuning, questions; "
         "empty: do not",
     )
+
+    @model_validator(mode="after")
+    def _task_names_differ(self) -> MeasureSettings:
+        names = [chosen.name for chosen in (*self.tasks, *self.programs)]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise ValueError(f"two tasks are called `{twice}`: rename one")
+        return self

@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -110,3 +111,9 @@ def change(path: Path, changed: Callable[[str | None], str]) -> None:
         if after != before:
             write_whole(path, after)
             flush(path.parent)
+
+
+def remove_tree(directory: Path) -> None:
+    """Delete a folder, if there is one. Raises OSError where any of it stays."""
+    if directory.exists():
+        shutil.rmtree(directory)

@@ -22,6 +22,7 @@ from model.files import TEMPORARY, flush, whole, write_whole
 from pipeline.store import bytes_check
 from pipeline.store.artifact import MANIFEST, Artifact, canonical, digest
 from pipeline.store.bytes_check import HASH
+from pipeline.store.disk import remove_tree
 from pipeline.store.tables import write_table
 
 RECORDS = ".records"  # folder of the draft's notes; not part of the artifact
@@ -114,7 +115,7 @@ class Draft:
         scratch: folder of what the work needs only until it is done; deleted afterwards.
         """
         self._once(name, work, scratch)
-        shutil.rmtree(self.directory / scratch, ignore_errors=True)
+        remove_tree(self.directory / scratch)  # what stayed of it would be part of the artifact
 
     def _once(self, name: str, work: Callable[[], None], scratch: str) -> None:
         record = self._records / f"{name}.done"

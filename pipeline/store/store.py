@@ -109,7 +109,7 @@ class Store(Upkeep):
             given = {name: given if isinstance(given, str) else given.reference for name, given in inputs.items()}
             described |= {"asset": asset, "recipe": self.recipe, "version": version, "inputs": given}
             manifest.write(directory, described)
-        shutil.rmtree(directory / RECORDS, ignore_errors=True)
+        disk.remove_tree(directory / RECORDS)
         flush(directory)
         if (place / version).exists():  # without a manifest, such as what is left of a deletion
             discard(place / version)

@@ -53,6 +53,9 @@ def test_every_measure_is_registered_and_its_headlines_are_figures(made):
     found = report.read(made.report("e1", "instruction_data", "preference_data", settings=asked))
     for measure in measures.MEASURES:
         assert set(measure.needs) <= set(ROLES), measure.name
+        if measure.name in ("tasks", "programs"):  # which the recipe has to name: test_tasks.py, test_programs.py
+            assert measure.name not in found
+            continue
         headlines = {figure.headline for figure in figures.headline_figures(found, [measure])}
         assert headlines == set(measure.headlines), measure.name
 

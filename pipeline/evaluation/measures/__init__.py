@@ -12,12 +12,24 @@ from pipeline.evaluation.measures import (
     covered_items,
     language_modelling,
     preferences,
+    programs,
     samples,
+    tasks,
     village,
     village_answers,
 )
 
 MEASURES: tuple[Measure[MeasureSettings], ...] = tuple(
     measure.MEASURE
-    for measure in (language_modelling, samples, village, village_answers, answers, preferences, covered_items)
+    for measure in (
+        language_modelling,
+        tasks,
+        programs,
+        samples,
+        village,
+        village_answers,
+        answers,
+        preferences,
+        covered_items,
+    )
 )
