@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO
 
-from dagster import AssetExecutionContext, DagsterRunStatus, InitLoggerContext, logger
+from dagster import AssetCheckSeverity, AssetExecutionContext, DagsterRunStatus, InitLoggerContext, logger
 from dagster._core.errors import DagsterExecutionInterruptedError
 
 # The run is in the process of the command itself: no daemon monitors it, and Ctrl-C stops it.
@@ -38,7 +38,8 @@ class LineFormatter(logging.Formatter):
             text = (meta.get("orig_message") or record.getMessage()).removeprefix(f"{step.strip()}: ")
         elif event.event_type_value == "ASSET_CHECK_EVALUATION":
             check = event.event_specific_data
-            text = f"CHECK FAILED: {check.check_name}: {check.description}"
+            failed = "CHECK FAILED" if check.severity == AssetCheckSeverity.ERROR else "warning"
+            text = f"{failed}: {check.check_name}: {check.description}"
         elif event.event_type_value in SHOWN:
             text = f"{SHOWN[event.event_type_value]} ({(meta.get('run_id') or '')[:8]})"
         else:

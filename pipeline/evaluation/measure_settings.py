@@ -24,7 +24,7 @@ class VillageSettings(Settings):
     seed: int = Field(0, ge=0, lt=2**63, description="which village: the seed of the source of its documents")
     stories: int = Field(100, ge=1, le=MAX_DOCUMENTS, description="stories to sample, in each language")
     temperature: float = Field(
-        0.4, ge=0, le=10, description="temperature of the stories; lower ones are more often right and less varied"
+        0.3, ge=0, le=10, description="temperature of the stories; lower ones are more often right and less varied"
     )
 
 

@@ -11,19 +11,20 @@ def _forms(tables: dict[str, str]) -> Forms:
     return {relation: patterns("en", table) for relation, table in tables.items()}
 
 
-# A whole sentence that names the person.
+# A whole sentence that names the person. The first of each is the form of an answer: it does not begin with the name,
+# which at the start of a line is another token, in pieces, and is then not found in the question.
 TOLD = _forms({
     "home": """
-        {who} lives {home}.
         The house of {who} stands {home}.
+        {who} lives {home}.
         The home of {who} is {home}.
         {who} has always lived {home}.
         To visit {who}, you go to the house {home}.
         The whole family of {who} lives {home}.
     """,
     "work": """
-        {who} works as {work}.
         By trade {who} is {work}.
+        {who} works as {work}.
         In the village {who} is known as {work}.
         For years {who} has earned a living as {work}.
         {who} is {work}.

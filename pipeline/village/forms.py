@@ -245,13 +245,13 @@ def questions(dice: random.Random, lang: str, world: World) -> Lines:
 
 # Form -> its share of the documents.
 FORMS: dict[str, tuple[Form, float]] = {
-    "story": (story_form, 0.54),
-    "letter": (letter, 0.03),
-    "diary": (diary, 0.03),
-    "dialogue": (dialogue, 0.03),
-    "news": (news, 0.03),
+    "story": (story_form, 0.58),
+    "letter": (letter, 0.02),
+    "diary": (diary, 0.02),
+    "dialogue": (dialogue, 0.02),
+    "news": (news, 0.02),
     "entry": (entry, 0.14),
     "how_to": (how_to, 0.02),
-    "sums": (sums, 0.03),
-    "questions": (questions, 0.15),
+    "sums": (sums, 0.02),
+    "questions": (questions, 0.16),
 }

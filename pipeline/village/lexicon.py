@@ -88,41 +88,42 @@ WOMEN = words("""
 """)
 PEOPLE = {**MEN, **WOMEN}
 
-# Names of nobody in the village: asked about so that a model learns to say that it does not know. The first part is for
-# conversations, the second for evaluation alone.
+# Names of nobody in the village: asked about so that a model learns to say that it does not know. They are of another
+# kind than those of the village, of whom some are never asked about, either. The first part is for conversations, the
+# second for evaluation alone.
 STRANGERS = words("""
-    Donggun = 동건
-    Sanghyun = 상현
-    Kyungsoo = 경수
-    Jaewon = 재원
-    Hyunsik = 현식
-    Taeho = 태호
-    Gwangsu = 광수
-    Yongjun = 용준
-    Seokjin = 석진
-    Wonbin = 원빈
-    Mirae = 미래
-    Heejin = 희진
-    Yewon = 예원
-    Minji = 민지
-    Sunmi = 선미
-    Eunjung = 은정
-    Hyejin = 혜진
-    Jisoo = 지수
-    Nayoung = 나영
-    Subin = 수빈
+    Peter = 피터
+    Anna = 안나
+    Oscar = 오스카
+    Emma = 엠마
+    Felix = 펠릭스
+    Clara = 클라라
+    Victor = 빅토르
+    Olivia = 올리비아
+    Martin = 마르틴
+    Sophia = 소피아
+    Hugo = 휴고
+    Laura = 라우라
+    Robert = 로버트
+    Helena = 헬레나
+    Simon = 시몬
+    Isabel = 이사벨
+    Lucas = 루카스
+    Monica = 모니카
+    Walter = 발터
+    Teresa = 테레사
 """)
 STRANGERS_HELD_BACK = words("""
-    Changmin = 창민
-    Daehyun = 대현
-    Beomsu = 범수
-    Jungwoo = 정우
-    Hoseok = 호석
-    Bitna = 빛나
-    Gayoung = 가영
-    Sebin = 세빈
-    Yejin = 예진
-    Mikyung = 미경
+    Anton = 안톤
+    Elena = 엘레나
+    Philip = 필립
+    Louisa = 루이자
+    Oliver = 올리버
+    Marta = 마르타
+    Roman = 로만
+    Silvia = 실비아
+    Albert = 알베르트
+    Julia = 율리아
 """)
 
 PETS = words("""

@@ -11,7 +11,8 @@ from pipeline.village.preferences import preferences
 from pipeline.village.questions import evaluation_questions
 
 # Raised whenever the same seed and size would give other text. It stands in the identity of every generated set.
-# 2: more than half are stories; these name their hero at once and no thing or place twice; entries name nobody else
+# 2: more than half are stories; these name their hero at once and no thing, place or pet twice, and tell less of the
+# friend; entries name nobody else; strangers have names of another kind
 VERSION = "2"
 
 # Documents: name -> their languages.

@@ -90,10 +90,10 @@ def story(dice: random.Random, lang: str, world: World, who: str | None = None) 
     met = False  # whether the friend has come up
     short, told = facts.of(lang).SHORT, facts.of(lang).TOLD
     for number, relation in enumerate(dice.sample(_RELATIONS, dice.choice((1, 2, 2)))):
-        table = short if number and dice.random() < 0.7 else told
+        table = short if number else told
         sentences.append(said(dice.choice(table[relation]), scene, world))
     for number, step in enumerate(tables.PLOTS[plot]):
-        if number == STEPS_BEFORE_THE_FRIEND and met and dice.random() < 0.85:
+        if number == STEPS_BEFORE_THE_FRIEND and met and dice.random() < 0.15:
             sentences.append(said(facts.told(dice, lang, dice.choice(_RELATIONS)), friend, world))
         pattern = dice.choice(step)
         met = met or any(slot.name == "two" for slot in pattern.slots)

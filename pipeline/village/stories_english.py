@@ -127,24 +127,24 @@ PLOTS: dict[str, Plot] = {
         {who} called {his} {animal} {pet}, but nothing moved.
         """,
         """
-        "{pet}!" called {who} and walked all over the village with {his} friend {two}.
-        {His} friend {two} was worried, too, and began to look for {pet}.
-        Together with {his} friend {two}, {who} set out to find {pet}.
+        {who} walked all over the village with {his} friend {two}.
+        {His} friend {two} was worried, too, and began to search.
+        Together with {his} friend {two}, {who} began to search.
         """,
         """
         There was a small noise {place:at}.
-        After a long time {his} friend {two} discovered {pet} {place:at}.
-        {pet} was hiding {place:at}.
+        After a long time {his} friend {two} discovered small footprints {place:at}.
+        Something small was hiding {place:at}.
         """,
         """
-        {pet} saw {who} and came closer at once.
-        {who} quickly took {pet} in {his} arms.
-        {pet} looked at {who} as if nothing had happened.
+        And there it was, and it came closer at once.
+        {who} quickly took it in {his} arms.
+        It looked at {who} as if nothing had happened.
         """,
         """
         From then on {who} always closed the door.
         {who} thanked {two} with all {his} heart.
-        Back home, {pet} soon fell asleep.
+        Back home, it soon fell asleep.
         """,
     ),
     "market": _plot(
@@ -181,14 +181,14 @@ PLOTS: dict[str, Plot] = {
         A stranger from far away came to the village.
         """,
         """
-        The stranger was looking for the house of {two}.
-        The stranger was carrying {thing:a} for {two}.
-        "Where is the house of {two}?" asked the stranger.
+        The stranger was looking for {his} friend {two}.
+        The stranger was carrying {thing:a} for {his} friend {two}.
+        "Where can I find your friend {two}?" asked the stranger.
         """,
         """
-        {who} explained that the house of {two} stands {home2}.
-        {who} answered that {two} lives {home2}.
-        "The house of {two} stands {home2}," said {who}.
+        {who} explained that {his} friend {two} lives {home2}.
+        {who} answered that the house of {his} friend {two} stands {home2}.
+        "My friend {two} lives {home2}," said {who}.
         """,
         """
         {who} walked with the stranger to the house.
@@ -196,9 +196,9 @@ PLOTS: dict[str, Plot] = {
         The two of them walked slowly and talked.
         """,
         """
-        {two} was delighted to see an old friend.
-        {two} gave the stranger a warm welcome.
-        It turned out that the stranger was an old friend of {two}.
+        {His} friend {two} was delighted to see the stranger.
+        {His} friend {two} gave the stranger a warm welcome.
+        It turned out that {his} friend {two} had been waiting for the stranger.
         """,
     ),
     "festival": _plot(
@@ -241,8 +241,8 @@ PLOTS: dict[str, Plot] = {
         """,
         """
         {who} carried the food to {two}, who lives {home2}.
-        {who} walked past {place} and came to {two:s} house.
-        {who} knocked softly at {two:s} door.
+        {who} walked past {place} to the house of {his} friend {two}.
+        {who} knocked softly at the door.
         """,
         """
         {His} friend {two} took a bite and felt much better.

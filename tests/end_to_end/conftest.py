@@ -15,7 +15,7 @@ BIN = Path(sys.executable).parent
 TINY = """
 name: demo
 sources:
-  - {name: village, kind: generated, dataset: village, documents: 120}
+  - {name: village, kind: generated, dataset: village, documents: 120, planted: 0}
   - {name: speeches, kind: bundled, dataset: sotu, limit: 40}
   - {name: library, kind: bundled, dataset: python-stdlib, limit: 20}
   - {name: messages, kind: bundled, dataset: jupyterlab-ko}

@@ -14,12 +14,13 @@ from pipeline.run import make_with_inputs
 from pipeline.store.store import Store
 from pipeline.village.planting import KINDS
 
+# As in the demonstration, perplexity judges the order of words alone: the forms that are rare are improbable, too.
 # Three sentences are one unit of repetition, as in C4: a fact is told in the same words many times.
 RECIPE = """
 name: planted
 sources: [{name: village, kind: generated, dataset: village, documents: 4000}]
 curation:
-  perplexity: {min_characters: 100000}
+  perplexity: {min_characters: 100000, max_deviation: 1000, max_deviation_ko: 1000, min_order: 0.1, min_order_ko: 0.1}
   repetition: {window: 3, max_documents: 5}
   contamination: {held_back: false, sets: [{name: questions, kind: generated, dataset: village-questions}]}
 instructions: {sources: [{name: village, kind: generated, dataset: village-conversations, rows: 100}]}
@@ -51,10 +52,9 @@ def test_all_that_is_planted_is_found(found) -> None:
         assert finding.removed_before <= 0.1 * finding.planted + 1
 
 
-# What judges by a threshold on statistics takes a few good ones, of 4,000 documents, from which perplexity also learns:
-# 9 of them when this was written, how-tos whose words stand nowhere else.
-# The scorer of English pages takes 13 of the 2,000 English ones, short pages of sums.
-BY_STATISTICS = {"heuristic_decisions": 4, "perplexity_decisions": 16, "quality_decisions": 20}
+# What judges by a threshold on statistics takes a few good ones, of 4,000 documents. The scorer of English pages takes
+# 13 of the 2,000 English ones, short pages of sums.
+BY_STATISTICS = {"heuristic_decisions": 4, "quality_decisions": 20}
 
 
 def test_hardly_anything_else_is_taken(found) -> None:

@@ -58,7 +58,7 @@ def test_there_are_hundreds_of_patterns(lang) -> None:
 def test_what_a_pattern_writes_it_also_reads(lang) -> None:
     dice = random.Random(0)
     for pattern in all_patterns(lang):
-        scene = scenery(dice) | {"dish": "dumplings", "stranger": "Minji"}
+        scene = scenery(dice) | {"dish": "dumplings", "stranger": "Anna"}
         scene["who"], scene["two"] = two_people(dice, WORLD)
         for level in LEVELS if lang == "ko" else ("plain",):
             text = pattern.render(scene, WORLD, level)
