@@ -274,12 +274,8 @@ def grep(store: Store, pattern: str, limit: int | None = 1000, column: str = "te
     """Raw documents whose text (or `meta`) matches a regular expression: doc_id, source, source_id. limit=None: all."""
     raw = store.require("raw_documents")
     tables = pl.scan_parquet([raw.table(fragment) for fragment in raw.fragments])
+    found = tables.filter(pl.col(column).str.contains(pattern)).select("doc_id", "source", "source_id")
     try:
-        return (
-            tables.filter(pl.col(column).str.contains(pattern))
-            .select("doc_id", "source", "source_id")
-            .head(2**62 if limit is None else limit)
-            .collect()
-        )
+        return (found if limit is None else found.head(limit)).collect()
     except pl.exceptions.ComputeError as error:
         raise UserError(f"`{pattern}` is not a regular expression: {str(error).splitlines()[0]}.") from error
