@@ -114,11 +114,11 @@ def _with_context(network, context):
 @pytest.mark.parametrize(
     ("lang", "answer", "unknown"),
     [
-        ("en", "I do not know anybody called Bitna.", True),
+        ("en", "I do not know anybody called Elena.", True),
         ("en", "I do not know that about Minsu.", True),
-        ("en", "I do not know anybody called Bitna. Bitna lives by the lake.", False),
-        ("ko", "빛나라는 사람은 몰라요.", True),
-        ("ko", "빛나의 집은 호숫가에 있어요.", False),
+        ("en", "I do not know anybody called Elena. Elena lives by the lake.", False),
+        ("ko", "엘레나라는 사람은 몰라요.", True),
+        ("ko", "엘레나의 집은 호숫가에 있어요.", False),
     ],
 )
 def test_not_knowing_is_an_answer(lang, answer, unknown):
