@@ -192,7 +192,6 @@ BY_ROW: dict[str, Callable[[Row], Question]] = {
     "klue-sts": klue_sts,
     "hellaswag": hellaswag,
 }
-FORMS = (*BY_ROW, "analogies")
 
 
 def questions(form: str, rows: Iterable[Row]) -> Iterator[Question]:

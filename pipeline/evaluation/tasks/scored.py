@@ -89,7 +89,7 @@ def with_interval(values: np.ndarray, seed: int) -> dict[str, float]:
 def resampled(values: np.ndarray, seed: int) -> np.ndarray:
     """Means of DRAWS resamples of the values, [DRAWS]."""
     rng = np.random.default_rng(seed)
-    # In parts, so that memory is bounded: DRAWS x items values would be 80 MB for 10,000.
+    # One by one, so that memory is bounded: DRAWS x 10,000 items would be 80 MB.
     return np.array([values[rng.integers(0, len(values), len(values))].mean() for _ in range(DRAWS)])
 
 

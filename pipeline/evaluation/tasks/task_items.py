@@ -11,6 +11,7 @@ from dataclasses import asdict
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import polars as pl
+import xxhash
 from pydantic import BeforeValidator, Field, field_validator
 
 from pipeline.context import Inputs, RunContext
@@ -172,8 +173,6 @@ def questions_of(task: Task, contents: Contents, reading: Reading) -> Iterator[Q
 
 def chosen(found: list[Question], limit: int | None) -> list[Question]:
     """At most `limit` questions, chosen by a hash of their prompts and kept in their order."""
-    import xxhash
-
     if limit is None or len(found) <= limit:
         return found
     order = sorted(range(len(found)), key=lambda i: (xxhash.xxh3_64_intdigest(found[i].prompt.encode()), i))
