@@ -14,6 +14,7 @@ import polars as pl
 from pipeline.evaluation.held_back import prompt_ids
 from pipeline.evaluation.measure import SAMPLE, Headline, Measure, Result, Subject
 from pipeline.evaluation.measure_settings import MeasureSettings
+from pipeline.evaluation.measures.village import by_language
 from pipeline.village import facts
 from pipeline.village.checker import check_story
 from pipeline.village.questions import Question, evaluation_questions
@@ -87,17 +88,10 @@ def says_unknown(answer: str, lang: str) -> bool:
 
 def figures_of(answers: pl.DataFrame) -> Mapping[str, Any]:
     """kind -> language -> count, right, and of stories `consistent`; and the share of all answers that were ended."""
-    figures: dict[str, Any] = {"ended": share(answers["ended"])}
-    for (kind, lang), part in sorted(answers.partition_by("kind", "lang", as_dict=True).items()):
-        found: dict[str, float] = {"count": part.height, "right": share(part["right"])}
-        if kind == "story":
-            found["consistent"] = share(part["consistent"])
-        figures.setdefault(str(kind), {})[str(lang)] = found
+    figures: dict[str, Any] = {"ended": round(float(answers["ended"].sum()) / max(1, answers.height), 4)}
+    for (kind,), part in sorted(answers.partition_by("kind", as_dict=True).items()):
+        figures[str(kind)] = by_language(part, ("right", "consistent") if kind == "story" else ("right",))
     return figures
-
-
-def share(column: pl.Series) -> float:
-    return round(float(column.sum()) / max(1, len(column)), 4)
 
 
 MEASURE: Measure[MeasureSettings] = Measure(
