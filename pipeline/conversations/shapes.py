@@ -4,8 +4,8 @@ The one idea: a row is either understood completely or refused with a named reas
 at, so a set that is half malformed shows up as such instead of training a model on empty answers.
 
 Understood: `messages` (or ShareGPT's `conversations`, with `from`/`value`), `instruction` + `input` + `output`
-(Alpaca), `question`/`answer`, `prompt`/`response`, and for preferences `prompt`, `chosen`, `rejected` (strings or
-lists of messages, as TRL writes them).
+(Alpaca), `question`/`answer`, `prompt`/`response`, for preferences `prompt`, `chosen`, `rejected` (strings or lists of
+messages, as TRL writes them), and for a rated answer any conversation with a `label`: thumb up or down.
 """
 
 from __future__ import annotations
@@ -30,6 +30,16 @@ PREFERENCE: dict[str, Any] = {
     "lang": pl.String,
 }
 
+RATED = "rated"  # start of the names of tables with answers that were rated by themselves
+RATING: dict[str, Any] = {
+    "id": pl.String,
+    "prompt": MESSAGES,
+    "answer": pl.String,
+    "desirable": pl.Boolean,
+    "source": pl.String,
+    "lang": pl.String,
+}
+
 # What the reader of rows leaves out and counts.
 UNREAD = ("malformed", "invalid_encoding", "too_long", "unknown_format", "unsafe_name")
 
@@ -42,6 +52,7 @@ REASONS = {
     "wrong_order": "turns do not alternate user, assistant (after at most one system turn)",
     "no_answer": "the conversation does not end with the assistant, or the prompt not with the user",
     "chosen_equals_rejected": "both answers are the same: nothing can be learned from the pair",
+    "unknown_label": "the label of a rated answer is neither true nor false, up nor down, 1 nor 0",
     "duplicate": "the same row is there already, in this source or an earlier one",
     "over_limit": "beyond the source's limit",
     **{reason: SKIPPED[reason] for reason in UNREAD},
@@ -60,6 +71,9 @@ ROLES = {
     "model": "assistant",
     "chatgpt": "assistant",
 }
+
+
+LABELS = {"true": True, "up": True, "1": True, "false": False, "down": False, "0": False}
 
 
 class Malformed(Exception):
@@ -127,6 +141,21 @@ def preference(row: dict | None) -> tuple[list[dict], str, str]:
     if fold(answers[0]) == fold(answers[1]):
         raise Malformed("chosen_equals_rejected")
     return messages, answers[0], answers[1]
+
+
+def rating(row: dict) -> tuple[list[dict], str, bool]:
+    """(prompt messages that end with the user, the answer, whether it is a good one) of a row with a `label`.
+
+    Raises Malformed with one of REASONS.
+    """
+    prompt, completion = row.get("prompt"), row.get("completion")
+    desirable = LABELS.get(str(row["label"]).strip().lower())
+    if isinstance(prompt, list) and isinstance(completion, list):  # as TRL writes them
+        row = {"messages": [*prompt, *completion]}
+    *before, last = conversation(row)
+    if desirable is None:
+        raise Malformed("unknown_label")
+    return before, last["content"], desirable
 
 
 def checked(turns: Any) -> list[dict]:

@@ -171,7 +171,10 @@ def test_memory_settings_do_not_change_what_the_artifact_is(store, base, instruc
 )
 def test_low_rank_additions_are_merged(store, base, instructions):
     artifact = make(
-        store, base, instructions, SETTINGS.model_copy(update={"method": "lora", "lora_rank": 4, "learning_rate": 1e-2})
+        store,
+        base,
+        instructions,
+        SETTINGS.model_copy(update={"weights": "lora", "lora_rank": 4, "learning_rate": 1e-2}),
     )
     log = pl.read_parquet(artifact.file("log.parquet"))
     facts = ModelFacts.of(artifact)
@@ -185,7 +188,7 @@ def test_low_rank_additions_are_merged(store, base, instructions):
 
 
 def test_additions_are_kept_beside_the_merged_model(store, base, instructions):
-    settings = SETTINGS.model_copy(update={"method": "lora", "lora_rank": 2, "lora_alpha": 4.0})
+    settings = SETTINGS.model_copy(update={"weights": "lora", "lora_rank": 2, "lora_alpha": 4.0})
     artifact = make(store, base, instructions, settings)
     assert {"adapter/adapter_model.safetensors", "adapter/adapter_config.json"} <= set(artifact.manifest["files"])
     network = export.load(base.local_directory())

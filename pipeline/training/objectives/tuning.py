@@ -90,7 +90,7 @@ def load_base(
             "The tokenizer has no <|im_start|> and <|im_end|>, which conversations need: use one that has them, or"
             " train one."
         )
-    if settings.method == "lora":
+    if settings.weights == "lora":
         from model import lora
 
         torch.manual_seed(seed)
@@ -110,7 +110,7 @@ def inherited(base: Artifact) -> dict[str, Any]:
 
 def merged(network: Any, settings: SftSettings | PreferenceSettings) -> Transformer:
     """The network to save: with any low-rank additions merged into its weights."""
-    if settings.method == "lora":
+    if settings.weights == "lora":
         from model import lora
 
         lora.merge(network)
@@ -124,7 +124,7 @@ def write_additions(settings: SftSettings | PreferenceSettings, base: Artifact) 
     """
 
     def write(network: Any, directory: Path) -> None:
-        if settings.method == "lora":
+        if settings.weights == "lora":
             from model import lora
 
             lora.save(network, directory / ADAPTER, base.facts.get("hub_name"))
@@ -161,7 +161,7 @@ def learning_rate(config: ModelConfig, settings: SftSettings | PreferenceSetting
     if settings.learning_rate:
         return settings.learning_rate
     sized = budgets.size(config)
-    return budgets.best_rate(sized) * share * (10 if settings.method == "lora" else 1)
+    return budgets.best_rate(sized) * share * (10 if settings.weights == "lora" else 1)
 
 
 def answer_sampler(

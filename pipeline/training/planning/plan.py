@@ -123,8 +123,8 @@ def remedy(config: ModelConfig, settings: LoopSettings, step: Step, limit: float
     if settings.loss_chunk == 0:
         changes.append(({"loss_chunk": "auto"}, "loss_chunk: auto"))
     changes.append((recomputing, "activation_checkpointing: true"))
-    if isinstance(settings, SftSettings | PreferenceSettings) and settings.method == "full":
-        changes.append((recomputing | {"method": "lora"}, "activation_checkpointing: true, method: lora"))
+    if isinstance(settings, SftSettings | PreferenceSettings) and settings.weights == "full":
+        changes.append((recomputing | {"weights": "lora"}, "activation_checkpointing: true, weights: lora"))
     for change, words in changes:
         most = memory.largest_micro_batch(config, changed(change), limit)
         if most:

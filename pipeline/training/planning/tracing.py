@@ -56,7 +56,7 @@ class Step:
             masked=isinstance(settings, SftSettings)
             or (isinstance(settings, PretrainingSettings) and settings.feed.mask_documents),
             preference=isinstance(settings, PreferenceSettings),
-            lora_rank=tuned.lora_rank if tuned and tuned.method == "lora" else 0,
+            lora_rank=tuned.lora_rank if tuned and tuned.weights == "lora" else 0,
         )  # fmt: skip
 
     @property

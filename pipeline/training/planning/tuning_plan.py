@@ -41,7 +41,7 @@ def plan_tuning(
     fitted = fit(config, settings, precision, device, world, limit, card)
     step = Step.of(settings, fitted.sequences, precision, world if fitted.sharded else 1, gpu_of(device, card))
     return {
-        "block": settings.block, "method": settings.method, "precision": precision, "sequences": step.sequences,
+        "block": settings.block, "method": settings.weights, "precision": precision, "sequences": step.sequences,
         "context": length, "memory_mib": memory.of_step(config, step).parts(), "sharded": fitted.sharded,
     }  # fmt: skip
 
