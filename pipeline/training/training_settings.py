@@ -6,7 +6,7 @@ default of 0 or `auto` is derived from the model and the data by the rule in its
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 from pydantic import Field, model_validator
 
@@ -76,7 +76,7 @@ class PretrainingSettings(LoopSettings):
 
 
 MAX_RANK = 65_536  # of LoRA's additions: more than the widest matrix has
-TunedMatrix = Literal["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+Matrix = Literal["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
 
 class TunedSettings(LoopSettings):
@@ -97,6 +97,27 @@ class TunedSettings(LoopSettings):
     )
     lora_alpha: float = Field(
         32.0, gt=0, le=1e6, description="scale of the additions over their rank (twice the rank is common)"
+    )
+    lora_targets: tuple[Matrix, ...] = Field(
+        get_args(Matrix),
+        min_length=1,
+        description=(
+            "the matrices that get an addition (Dettmers et al. 2023, section 4: all of them, to match full tuning)"
+        ),
+    )
+    lora_rslora: bool = Field(
+        False,
+        description=(
+            "scale by alpha over the square root of the rank, so that a high rank does not learn more slowly (rsLoRA,"
+            " Kalajdzievski 2023)"
+        ),
+    )
+    lora_dora: bool = Field(
+        False,
+        description=(
+            "also train the length of each row of a matrix by itself (DoRA, Liu et al. 2024): closer to training all"
+            " weights, for more time a step"
+        ),
     )
 
     @model_validator(mode="before")
@@ -138,6 +159,12 @@ class SftSettings(TunedSettings):
         ge=0,
         le=MAX_CONTEXT,
         description="length of a packed sequence; 0: the model's context, of a downloaded model at most 2,048",
+    )
+    lora_dropout: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="share of the inputs that an addition does not see in training (Dettmers et al. 2023: 0.05-0.1)",
     )
     select: Literal["last", "best"] = Field(
         "best",

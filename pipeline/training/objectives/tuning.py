@@ -94,7 +94,10 @@ def load_base(
         from model import lora
 
         torch.manual_seed(seed)
-        lora.add(network, settings.lora_rank, settings.lora_alpha)
+        lora.add(
+            network, settings.lora_rank, settings.lora_alpha, settings.lora_targets,
+            dropout=getattr(settings, "lora_dropout", 0.0), rslora=settings.lora_rslora, dora=settings.lora_dora,
+        )  # fmt: skip
     return network, network.config, tokenizer
 
 

@@ -11,10 +11,17 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from model.config import ModelConfig
-from pipeline.training.training_settings import LoopSettings, PreferenceSettings, PretrainingSettings, SftSettings
+from pipeline.training.training_settings import (
+    LoopSettings,
+    Matrix,
+    PreferenceSettings,
+    PretrainingSettings,
+    SftSettings,
+    TunedSettings,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -22,6 +29,7 @@ if TYPE_CHECKING:
     from model.transformer import Transformer
     from pipeline.training.optimiser import Optimiser
 
+OF_ADDITIONS = ("lora_rank", "lora_targets", "lora_dora")  # settings that the memory of additions depends on
 Capability = tuple[int, int]  # of a card, as (major, minor)
 
 
@@ -41,13 +49,15 @@ class Step:
     masked: bool = False  # tokens attend to their own document only
     preference: bool = False  # the loss is that of chosen and rejected answers
     lora_rank: int = 0  # 0: all weights are trained
+    lora_targets: tuple[str, ...] = get_args(Matrix)
+    lora_dora: bool = False
 
     @staticmethod
     def of(
         settings: LoopSettings, sequences: int, precision: str, shards: int = 1, gpu: Capability | None = None
     ) -> Step:
         """The step that a training with these settings makes."""
-        tuned = settings if isinstance(settings, SftSettings | PreferenceSettings) else None
+        low_rank = isinstance(settings, TunedSettings) and settings.weights == "lora"
         return Step(
             sequences, precision, settings.activation_checkpointing, settings.chunk, settings.optimiser,
             settings.ema > 0,
@@ -56,7 +66,7 @@ class Step:
             masked=isinstance(settings, SftSettings)
             or (isinstance(settings, PretrainingSettings) and settings.feed.mask_documents),
             preference=isinstance(settings, PreferenceSettings),
-            lora_rank=tuned.lora_rank if tuned and tuned.weights == "lora" else 0,
+            **({name: getattr(settings, name) for name in OF_ADDITIONS} if low_rank else {}),
         )  # fmt: skip
 
     @property
@@ -124,7 +134,7 @@ def _prepared(config: ModelConfig, step: Step) -> tuple[Transformer, Optimiser]:
     network = Transformer(config)
     network.gradient_checkpointing = step.activation_checkpointing
     if step.lora_rank:
-        lora.add(network, step.lora_rank, 1.0)
+        lora.add(network, step.lora_rank, 1.0, step.lora_targets, dora=step.lora_dora)
         _as_buffers(network)
     optimiser = Optimiser(network, LoopSettings.model_validate({"optimiser": step.optimiser}), 1e-3)
     for parameter in network.parameters():
