@@ -20,6 +20,7 @@ from pipeline.inspect.village_pictures import facts_over_tokens
 from pipeline.recipe import Recipe
 from pipeline.store.artifact import Artifact
 from pipeline.trained_models import TrainedModel, models_of
+from pipeline.training.objectives import reward_model
 from pipeline.training.planning import plan
 
 TRAINED = ("python", "pytorch", "mlflow")
@@ -114,6 +115,22 @@ PREFERENCES = AssetDescription(
 )
 
 
+REWARD = AssetDescription(
+    name=reward_model.ASSET,
+    description=(
+        "A model that gives an answer a score, trained on which of two answers is better; its accuracy on held-back"
+        " pairs, with an interval, is in its facts."
+    ),
+    kinds=TRAINED,
+    version=reward_model.VERSION,
+    made_by=reward_model.make,
+    show=show_model,
+    checks=(checks.LEARNED,),
+    settings="reward_model",
+    on_device=True,
+)
+
+
 def trained(model: TrainedModel) -> AssetDescription:
     """The asset of a trained model."""
     return AssetDescription(
@@ -144,4 +161,4 @@ def imported(model: TrainedModel) -> AssetDescription:
 
 def described(recipe: Recipe) -> list[AssetDescription]:
     models = [trained(model) if model.trained else imported(model) for model in models_of(recipe)]
-    return [INSTRUCTIONS, PREFERENCES, PLAN, *models]
+    return [INSTRUCTIONS, PREFERENCES, PLAN, *models, *([REWARD] if recipe.reward_model is not None else [])]

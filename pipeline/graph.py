@@ -31,8 +31,10 @@ from pipeline.store.store import Store
 from pipeline.tokens import shards as token_shards
 from pipeline.tokens import training as tokenizer
 from pipeline.trained_models import BY_NAME, IMPORTED, TrainedModel, enabled, models_of, pretraining_of
+from pipeline.training.objectives import reward_model
 from pipeline.training.planning import plan
 
+REWARDED = "sft_model"  # the reward model starts from it
 RAW, CURATED = "raw_documents", "curated_documents"
 
 
@@ -96,7 +98,7 @@ class Project:
 
 def nodes_of(recipe: Recipe) -> dict[str, Node]:
     """All artifacts, each after its inputs."""
-    preferred = enabled(recipe, BY_NAME["preference_model"])
+    preferred = enabled(recipe, BY_NAME["preference_model"]) or recipe.reward_model is not None
     nodes = {
         "instruction_data": Node("tuning_data", {}, instruction_data.make, recipe.instructions),
         "preference_data": Node("tuning_data", {}, preference_data.make, recipe.preferences, preferred),
@@ -112,6 +114,10 @@ def nodes_of(recipe: Recipe) -> dict[str, Node]:
         nodes |= curation_nodes(recipe) | token_nodes(recipe)
     for model in models:
         nodes.setdefault(model.name, train_node(recipe, model))
+        if model.name == REWARDED and recipe.reward_model is not None:
+            inputs = {"base": REWARDED} | named("preference_data")
+            tuned = enabled(recipe, model)
+            nodes[reward_model.ASSET] = Node("model", inputs, reward_model.make, recipe.reward_model, tuned)
         nodes[model.evaluation] = evaluation_node(recipe, model)
     return nodes
 

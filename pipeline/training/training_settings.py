@@ -82,11 +82,18 @@ Matrix = Literal["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj",
 class TunedSettings(LoopSettings):
     """A training that starts from a trained network: of all its weights, or of low-rank additions to them."""
 
+    recorded_as: ClassVar[str] = "weights"  # what manifests call `weights`
+
     weights: Literal["full", "lora"] = Field(
         "full",
+        description="train all weights, or low-rank additions that are merged at the end (LoRA, Hu et al. 2021)",
+    )
+    context: int = Field(
+        0,
+        ge=0,
+        le=MAX_CONTEXT,
         description=(
-            "train all weights, or low-rank additions that are merged at the end (LoRA, Hu et al. 2021). The old form"
-            " `method: full | lora` is understood until the next version"
+            "longest prompt and answer together, in tokens; 0: the model's context, of a downloaded model at most 2,048"
         ),
     )
     lora_rank: int = Field(
@@ -136,15 +143,16 @@ class TunedSettings(LoopSettings):
 
     @property
     def recorded(self) -> dict[str, Any]:
-        """All settings as a manifest records them, where `weights` has always been called `method`."""
+        """All settings as a manifest records them, where `weights` has the name that it has always had."""
         found = super().recorded
-        return {**{name: value for name, value in found.items() if name != "weights"}, "method": self.weights}
+        return {**{name: value for name, value in found.items() if name != "weights"}, self.recorded_as: self.weights}
 
 
 class SftSettings(TunedSettings):
     """Fine-tuning on conversations."""
 
     block: ClassVar[str] = "sft"
+    recorded_as: ClassVar[str] = "method"
 
     enabled: bool = Field(True, description="false: no fine-tuned model is made")
     epochs: float = Field(3.0, gt=0, le=10_000, description="passes over the conversations (Alpaca, Tülu 3: 2-3)")
@@ -205,6 +213,7 @@ class PreferenceSettings(TunedSettings):
     """Preference tuning on pairs of answers, or on single answers that were rated."""
 
     block: ClassVar[str] = "preference"
+    recorded_as: ClassVar[str] = "method"
 
     enabled: bool = Field(True, description="false: no preference-tuned model is made")
     method: Literal["dpo", "ipo", "kto", "simpo", "orpo"] = Field(

@@ -1,13 +1,15 @@
 """Small batches, networks whose weights are a formula, and what TRL gives on them: loss and gradients of each method.
 
 `PYTHONPATH=. python -m tests.training.losses_beside_trl` writes the figures (losses_of_trl.json) where `trl` is
-installed. Gradients are recorded by two numbers for each matrix: their length, and their product with a fixed vector.
+installed. Gradients are recorded by two numbers for each matrix: their length, and their product with a fixed vector of
+length 1.
 """
 
 from __future__ import annotations
 
 import json
 import tempfile
+import uuid
 import warnings
 from pathlib import Path
 from typing import Any
@@ -38,6 +40,9 @@ SETTINGS = {
 # over those of all pairs, so its pairs have prompts without a token to predict and chosen answers of one length.
 GENERAL = ((3, 5, 2), (9, 4, 7), (6, 1, 8))
 OF_ORPO = ((1, 6, 3), (1, 6, 9), (1, 6, 2))
+# What TRL's trainers are built with; the batches that are compared are tokens.
+TEXT = [{"prompt": "1 2", "chosen": "3", "rejected": "4"}]
+RATED = [{"prompt": "1 2", "completion": "3", "label": True}, {"prompt": "2 1", "completion": "4", "label": False}]
 DESIRABLE = (True, False, True)  # of the chosen answers, which KTO takes alone
 
 
@@ -50,6 +55,11 @@ def network(phase: float) -> Transformer:
             wave = torch.sin(places * (0.7 + 0.13 * number) + phase).float().view_as(parameter)
             parameter.copy_(wave * 0.3 if parameter.dim() > 1 else 1 + wave * 0.1)
     return made
+
+
+def phases(method: str) -> tuple[float, float]:
+    """Of the network and of the reference model; for KTO such that the estimate of the KL is positive."""
+    return (0.4, 0.0) if method == "kto" else (0.0, 0.4)
 
 
 def ids(length: int, start: int) -> np.ndarray:
@@ -69,7 +79,7 @@ def settings_of(method: str) -> PreferenceSettings:
 
 def ours(method: str) -> dict[str, Any]:
     """The loss of a batch and its gradients, by this project's functions: averaged over the pairs."""
-    settings, policy, reference = settings_of(method), network(0.0), network(0.4)
+    settings, policy, reference = settings_of(method), *(network(phase) for phase in phases(method))
     found = triples(method)
     pairs = [Pair(np.concatenate([p, c]), np.concatenate([p, r]), len(p)) for p, c, r in found]
     if method == "kto":  # each prompt also with the answer of the one before, as TRL does
@@ -85,6 +95,7 @@ def ours(method: str) -> dict[str, Any]:
         rated = batch_of_ratings(ratings, everything)
         with torch.no_grad():
             estimate = max(0.0, float(kto.gain_of_others(policy, rated, settings)) / len(pairs))
+        assert estimate > 0
         batch = kto.with_estimate(rated, estimate, (2 / 3, 1 / 3))
     loss, _ = loss_of(settings)(policy, batch)
     (loss / len(pairs)).backward()
@@ -97,7 +108,7 @@ def figures(loss: torch.Tensor, model: torch.nn.Module) -> dict[str, Any]:
         assert parameter.grad is not None, name
         flat = parameter.grad.double().flatten()
         fixed = torch.sin(torch.arange(flat.numel(), dtype=torch.float64))
-        gradients[name] = [float(flat.norm()), float(flat @ fixed)]
+        gradients[name] = [float(flat.norm()), float(flat @ fixed / fixed.norm())]
     return {"loss": float(loss.detach()), "gradients": gradients}
 
 
@@ -106,12 +117,15 @@ def figures(loss: torch.Tensor, model: torch.nn.Module) -> dict[str, Any]:
 
 def theirs(method: str) -> dict[str, Any]:
     """The same by TRL's trainers, from the same weights on the same tokens. Needs `trl` and `datasets`."""
+    import datasets.fingerprint
     from transformers import AutoModelForCausalLM
 
+    # The names of cache files, of which none is kept: to pickle tables for them fails with some versions of pyarrow.
+    datasets.fingerprint.Hasher.hash = classmethod(lambda cls, value: uuid.uuid4().hex)
     with tempfile.TemporaryDirectory() as place, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         models = []
-        for number, phase in enumerate((0.0, 0.4)):
+        for number, phase in enumerate(phases(method)):
             export.save(network(phase), Path(place) / str(number))
             models.append(AutoModelForCausalLM.from_pretrained(Path(place) / str(number)))
         trainer, batch = TRAINERS[method](settings_of(method), models, place)
@@ -150,7 +164,7 @@ def of_dpo(settings: PreferenceSettings, models: list[Any], place: str) -> tuple
     rows, kind = rows_of("dpo"), {"dpo": "sigmoid", "ipo": "ipo"}[settings.method]
     config = DPOConfig(loss_type=kind, beta=settings.beta, **common(place))
     trainer = DPOTrainer(
-        models[0], ref_model=models[1], args=config, train_dataset=Dataset.from_list(rows), processing_class=words()
+        models[0], ref_model=models[1], args=config, train_dataset=Dataset.from_list(TEXT), processing_class=words()
     )
     return lambda model, batch: trainer._compute_loss(model, batch, False), trainer.data_collator(rows)
 
@@ -170,7 +184,7 @@ def of_kto(settings: PreferenceSettings, models: list[Any], place: str) -> tuple
         undesirable_weight=settings.undesirable_weight, **common(place),
     )  # fmt: skip
     trainer = KTOTrainer(
-        models[0], ref_model=models[1], args=config, train_dataset=Dataset.from_list(rows), processing_class=words()
+        models[0], ref_model=models[1], args=config, train_dataset=Dataset.from_list(RATED), processing_class=words()
     )
     return lambda model, batch: trainer._compute_loss(model, batch, False), trainer.data_collator(rows)
 
@@ -199,8 +213,7 @@ def of_simpo(settings: PreferenceSettings, models: list[Any], place: str) -> tup
         loss_type="simpo", beta=settings.beta, simpo_gamma=settings.gamma, cpo_alpha=0.0,
         remove_unused_columns=False, **common(place),
     )  # fmt: skip
-    text = Dataset.from_list([{"prompt": "1 2", "chosen": "3", "rejected": "4"}])
-    trainer = CPOTrainer(models[0], args=config, train_dataset=text, processing_class=words())
+    trainer = CPOTrainer(models[0], args=config, train_dataset=Dataset.from_list(TEXT), processing_class=words())
     return lambda model, batch: trainer.get_batch_loss_metrics(model, batch)[0], in_columns("simpo")
 
 
@@ -209,8 +222,7 @@ def of_orpo(settings: PreferenceSettings, models: list[Any], place: str) -> tupl
     from trl.experimental.orpo import ORPOConfig, ORPOTrainer
 
     config = ORPOConfig(beta=settings.beta, remove_unused_columns=False, **common(place))
-    text = Dataset.from_list([{"prompt": "1 2", "chosen": "3", "rejected": "4"}])
-    trainer = ORPOTrainer(models[0], args=config, train_dataset=text, processing_class=words())
+    trainer = ORPOTrainer(models[0], args=config, train_dataset=Dataset.from_list(TEXT), processing_class=words())
     return lambda model, batch: trainer.get_batch_loss_metrics(model, batch)[0], in_columns("orpo")
 
 

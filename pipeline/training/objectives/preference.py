@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from pipeline.training.model_artifact import Training, TrainingProcess
     from pipeline.training.objectives.objective import Batch, Objective
     from pipeline.training.objectives.preference_losses import Loss
+    from pipeline.training.reinforcement_settings import RewardModelSettings
 
 # 8: logits in chunks, which rounds otherwise; compiled runs pad to few lengths. 7: conversations are encoded behind
 # their role's line; pairs of like length share a step, the end is measured on more pairs, the reference is kept; the
@@ -207,7 +208,7 @@ def objective_of(
 
 
 def batches_by_length(
-    pairs: Pairs, settings: PreferenceSettings, at_once: int, seed: int, world: int
+    pairs: Pairs, settings: PreferenceSettings | RewardModelSettings, at_once: int, seed: int, world: int
 ) -> tuning.Batching:
     """The steps of the run, in which pairs of like length stand together; at most `at_once` pairs in a micro-batch."""
     batching = tuning.batching(len(pairs.pairs), settings.epochs, settings.batch_pairs, at_once, seed, world)

@@ -14,6 +14,7 @@ from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from model.config import ModelConfig
+from pipeline.training.reinforcement_settings import ReinforcementSettings, RewardModelSettings
 from pipeline.training.training_settings import (
     LoopSettings,
     Matrix,
@@ -48,6 +49,8 @@ class Step:
     gpu: Capability | None = None  # the card that the step runs on; None: a CPU
     masked: bool = False  # tokens attend to their own document only
     preference: bool = False  # the loss is that of chosen and rejected answers
+    tokenwise: bool = False  # the loss reads the log-probability of each token
+    reference: bool = False  # the network at the start is in memory, too
     lora_rank: int = 0  # 0: all weights are trained
     lora_targets: tuple[str, ...] = get_args(Matrix)
     lora_dora: bool = False
@@ -65,7 +68,9 @@ class Step:
             gpu=gpu,
             masked=isinstance(settings, SftSettings)
             or (isinstance(settings, PretrainingSettings) and settings.feed.mask_documents),
-            preference=isinstance(settings, PreferenceSettings),
+            preference=isinstance(settings, PreferenceSettings | RewardModelSettings),
+            tokenwise=isinstance(settings, ReinforcementSettings),
+            reference=isinstance(settings, ReinforcementSettings) and settings.beta > 0,
             **({name: getattr(settings, name) for name in OF_ADDITIONS} if low_rank else {}),
         )  # fmt: skip
 
@@ -112,7 +117,7 @@ def traced(config: ModelConfig, step: Step) -> Mapping[str, float]:
     average = weights if step.average else 0.0
     share = 1 / step.shards
     return {
-        "weights": weights * share,
+        "weights": weights * share * (2 if step.reference else 1),
         "gradients": size["Gradient"] * share,
         "optimiser": (size["Optstate"] + average) * share,
         "activations": activations,
@@ -129,7 +134,7 @@ def _prepared(config: ModelConfig, step: Step) -> tuple[Transformer, Optimiser]:
     from model.transformer import Transformer
     from pipeline.training.optimiser import Optimiser
 
-    if step.preference:  # as in `preference.without_dropout`
+    if step.preference or step.tokenwise:  # as in `preference.without_dropout`
         config = config.model_copy(update={"dropout": 0.0})
     network = Transformer(config)
     network.gradient_checkpointing = step.activation_checkpointing
@@ -165,6 +170,8 @@ def _loss(network: Transformer, tokens: torch.Tensor, step: Step) -> torch.Tenso
         settings = PreferenceSettings(loss_chunk="auto" if step.chunk is None else step.chunk)
         batch = {"tokens": tokens, "targets": tokens, "reference": torch.zeros(len(tokens) // 2, 2)}
         return dpo(network, batch, settings)[0]
+    if step.tokenwise:
+        return -network(tokens, tokens, by_token=True, chunk=step.chunk).sum()
     documents = torch.zeros_like(tokens) if step.masked else None
     return network.loss(tokens, tokens, documents=documents, chunk=step.chunk)[0]
 
