@@ -34,7 +34,7 @@ Row = dict[str, Any]
 # Names of columns that a row of conversations or preferences is recognised by.
 KNOWN = (
     "messages", "conversations", "instruction", "question", "prompt", "output", "response", "answer", "completion",
-    "chosen", "rejected",
+    "chosen", "rejected", "chat_rounds", "problem", "solution",
 )  # fmt: skip
 
 

@@ -35,7 +35,9 @@ from pipeline.store.draft import Draft
 from pipeline.store.tables import write_table
 from pipeline.village.sets import OF_CONVERSATIONS
 
-VERSION = "1"
+# 2: Dolly's `context` is a part of the question; chat_rounds, ChatML in a text, problem and solution, lists of prompt
+# and completion, and calls of tools are read
+VERSION = "2"
 ASSET = "instruction_data"
 SIDES = ("train", "held_back")
 

@@ -49,7 +49,7 @@ from pipeline.store.artifact import Artifact
 from pipeline.store.draft import Draft
 from pipeline.village.sets import OF_PREFERENCES
 
-VERSION = "2"  # 2: answers that were rated by themselves are read, too
+VERSION = "2"  # 2: answers that were rated by themselves are read, too, and more shapes of conversations
 ASSET = "preference_data"
 
 

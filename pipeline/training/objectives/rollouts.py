@@ -82,7 +82,7 @@ def room_for(conversations: Sequence[Sequence[dict[str, Any]]], tokenizer: Token
 
     At most half the context, so that there is room for prompts.
     """
-    answers = tokenizer.encode([str(talk[-1]["content"]) for talk in conversations])
+    answers = tokenizer.encode([str(talk[-1]["content"]).strip() for talk in conversations])
     return max(1, min(ROOM * max(len(ids) for ids in answers), context // 2))
 
 
