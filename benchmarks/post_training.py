@@ -161,7 +161,7 @@ def rewards(options: argparse.Namespace) -> None:
             model = reinforcement.make(context(store, seed=seed), {"base": tuned, "instruction_data": talks}, settings)
             spent = time.process_time() - started
             after, log = measured(model, talks, pairs), pl.read_parquet(model.file("log.parquet"))
-            first, last = (float(part["reward"].mean() or 0) for part in (log.head(10), log.tail(10)))
+            first, last = (statistics.fmean(part["reward"].to_list()) for part in (log.head(10), log.tail(10)))
             print(
                 f"| {seed} | {before['exact']:.3f} | {after['exact']:.3f} | {after['exact'] / before['exact']:.1f} |"
                 f" {first:.3f} -> {last:.3f} | {model.facts['truncated']:.3f} | {model.facts['without_variance']:.3f} |"

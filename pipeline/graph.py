@@ -17,7 +17,7 @@ from typing import Any
 
 from pipeline.context import Inputs, Log, Progress, RunContext
 from pipeline.conversations import instruction_data, preference_data
-from pipeline.curation import contamination, curated
+from pipeline.curation import contamination, curated, tuning_data
 from pipeline.curation.stages import stages_of
 from pipeline.documents.stage import FragmentStage
 from pipeline.evaluation import report
@@ -103,6 +103,10 @@ def nodes_of(recipe: Recipe) -> dict[str, Node]:
         "instruction_data": Node("tuning_data", {}, instruction_data.make, recipe.instructions),
         "preference_data": Node("tuning_data", {}, preference_data.make, recipe.preferences, preferred),
     }
+    if recipe.instructions.stages:
+        settings = {stage.block: recipe.curation.of(stage) for stage in tuning_data.STAGES}
+        chosen = tuning_data.Chosen.of(recipe.instructions.stages, settings)
+        nodes[tuning_data.ASSET] = Node("tuning_data", named("instruction_data"), tuning_data.make, chosen)
     if asked(recipe):
         nodes[task_items.ASSET] = Node(
             "evaluation", {}, task_items.make, task_items.Asked(recipe.evaluation.tasks, recipe.evaluation.programs)
@@ -176,6 +180,8 @@ def train_node(recipe: Recipe, model: TrainedModel) -> Node:
     """The node of a trained model."""
     base = {"base": model.base} if model.base else {}
     inputs = base | named(*model.data, *model.after)
+    if recipe.instructions.stages and "instruction_data" in inputs:
+        inputs["instruction_data"] = tuning_data.ASSET
     return Node("model", inputs, model.make, model.settings(recipe), enabled(recipe, model))
 
 

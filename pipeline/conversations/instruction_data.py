@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 from pydantic import Field, model_validator
@@ -54,6 +54,13 @@ class Settings(Block):
         lt=1,
         description="share of first questions kept for the evaluation (5 %: some hundreds of the bundled sets)",
     )
+    stages: tuple[Literal["language", "duplicates", "personal_data", "contamination"], ...] = Field(
+        (),
+        description=(
+            "stages of `curation` that the conversations to train on go through, too, with the settings there; what is"
+            " left is `curated_instructions`. Exact copies go in any case"
+        ),
+    )
 
     @model_validator(mode="after")
     def _names(self) -> Settings:
@@ -93,7 +100,7 @@ def make(context: RunContext, inputs: Inputs, settings: Settings) -> Artifact:
     return context.store.make(
         ASSET,
         code_version=VERSION,
-        settings=fingerprint(settings, settings.sources),
+        settings=fingerprint(settings, settings.sources, without=("stages",)),  # they are another asset's
         inputs=origins(settings.sources, found),
         build=build,
         log=log,
