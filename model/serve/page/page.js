@@ -33,9 +33,21 @@ function element(tag, properties = {}, ...children) {
 
 function button(label, act, { tip = "", pressed = null, disabled = false, glyph = "" } = {}) {
   const made = element("button", { type: "button", className: "quiet", textContent: glyph || label, title: tip || label, disabled, onclick: act });
+  if (glyph === THUMB) made.replaceChildren(thumbIcon(label === say("bad")));
   if (glyph) made.setAttribute("aria-label", label);
   if (pressed !== null) made.setAttribute("aria-pressed", pressed);
   return made;
+}
+
+// Drawn, since not every system has a font with this sign.
+const THUMB = "M2 11h4v10H2zM8 21V11l4.2-8.2c1.7.1 2.6 1.5 2.2 3.1L13.7 9.5H20a2 2 0 0 1 2 2.4l-1.4 7.4A2 2 0 0 1 18.6 21z";
+function thumbIcon(down) {
+  const [icon, path] = ["svg", "path"].map((name) => document.createElementNS("http://www.w3.org/2000/svg", name));
+  icon.setAttribute("viewBox", "0 0 24 24");
+  icon.setAttribute("class", down ? "icon down" : "icon");
+  path.setAttribute("d", THUMB);
+  icon.append(path);
+  return icon;
 }
 
 // --- conversations ---
@@ -118,8 +130,8 @@ function acts(turn, column, choice, last) {
   done.push(copied);
   if (judging && current.mode === "chat" && choice.text.trim()) {
     done.push(
-      button(say("good"), () => thumb(turn, column, choice, true), { glyph: "👍", pressed: choice.thumb === true }),
-      button(say("bad"), () => thumb(turn, column, choice, false), { glyph: "👎", pressed: choice.thumb === false }),
+      button(say("good"), () => thumb(turn, column, choice, true), { glyph: THUMB, pressed: choice.thumb === true }),
+      button(say("bad"), () => thumb(turn, column, choice, false), { glyph: THUMB, pressed: choice.thumb === false }),
     );
     const others = turn.columns.filter((other) => other !== column && shown(other).text.trim());
     if (others.length) done.push(button(say("better"), () => better(turn, column, others[0]), { pressed: turn.better === choice.id }));
