@@ -202,6 +202,10 @@ def losses(options: argparse.Namespace) -> None:
         print(f"| {name} | {' | '.join(shown)} |", flush=True)
 
 
+def main() -> None:
+    options = arguments().parse_args()
+    (rewards if options.part == "rewards" else losses)(options)
+
+
 if __name__ == "__main__":
-    given = arguments().parse_args()
-    (rewards if given.part == "rewards" else losses)(given)
+    main()
