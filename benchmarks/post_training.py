@@ -47,6 +47,7 @@ def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--part", choices=("rewards", "losses"), default="rewards")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--first", type=int, default=1, help="the first seed")
     parser.add_argument("--sft-epochs", type=float, default=14.0, help="of fine-tuning, which is stopped early")
     parser.add_argument("--steps", type=int, default=120, help="of reinforcement, or of each preference tuning")
     parser.add_argument("--rate", type=float, default=1e-3, help="learning rate of what follows fine-tuning")
@@ -147,7 +148,7 @@ def rewards(options: argparse.Namespace) -> None:
     print("| seed | exact before | exact after | times | reward in training, first and last ten steps | truncated |"
           " without variance | CPU-s |")  # fmt: skip
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
-    for seed in range(1, options.seeds + 1):
+    for seed in range(options.first, options.first + options.seeds):
         with tempfile.TemporaryDirectory() as place:
             store = Store(Path(place), "backwards")
             talks, pairs = data(store, seed)
@@ -173,7 +174,7 @@ def rewards(options: argparse.Namespace) -> None:
 def losses(options: argparse.Namespace) -> None:
     """Every method for the same steps from the same networks: means over seeds, with the lowest and the highest."""
     found: dict[str, Rows] = {name: [] for name in ("before", *METHODS)}
-    for seed in range(1, options.seeds + 1):
+    for seed in range(options.first, options.first + options.seeds):
         with tempfile.TemporaryDirectory() as place:
             store = Store(Path(place), "backwards")
             talks, pairs = data(store, seed)
