@@ -24,7 +24,7 @@ from pipeline.documents.execution import ExecutionSettings
 from pipeline.errors import UserError
 from pipeline.evaluation.evaluation_settings import EvaluationSettings
 from pipeline.ingest.source import Source, check_names
-from pipeline.ingest.source_kind import Origin, safe_name
+from pipeline.ingest.source_kind import OWN_WRITING, Origin, safe_name
 from pipeline.recipe_text import load_yaml
 from pipeline.settings import Settings, blocks_of, unknown_key
 from pipeline.tokens.token_settings import ShardSettings, TokenizerSettings
@@ -44,7 +44,7 @@ class Recipe(Settings):
         validate_default=True,
         description="Where the text comes from; of duplicates, the document of the first source is kept",
     )
-    curation: Curation = Curation()
+    curation: Curation = Field(Curation(), validate_default=True)
     tokenizer: TokenizerSettings = TokenizerSettings()
     shards: ShardSettings = ShardSettings()
     model: ModelConfig = ModelConfig()
@@ -69,6 +69,14 @@ class Recipe(Settings):
             raise PydanticCustomError("missing", "is needed and is not there")
         check_names(sources)
         return sources
+
+    @field_validator("curation")
+    @classmethod
+    def _told_of_notes(cls, curation: Curation, info: ValidationInfo) -> Curation:
+        """Stages with rules for crawled pages learn here which sources hold a person's own writing."""
+        return curation.told_of([
+            source.name for source in info.data.get("sources", []) if source.judged_as in OWN_WRITING
+        ])
 
     @field_validator("tokenizer", "model", "pretraining")
     @classmethod

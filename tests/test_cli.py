@@ -13,8 +13,8 @@ from pipeline.run import make_with_inputs
 RECIPE = """
 name: small
 sources:
-  - {{name: notes, kind: files, path: '{folder}/notes/*.md', lang: en, license: own}}
-  - {{name: copies, kind: files, path: '{folder}/copies/*.md', lang: en, license: CC0}}
+  - {{name: notes, kind: files, path: '{folder}/notes/*.md', content: web, lang: en, license: own}}
+  - {{name: copies, kind: files, path: '{folder}/copies/*.md', content: web, lang: en, license: CC0}}
 curation:
   heuristics: {{gopher: {{min_words: 5}}, c4: {{enabled: false}}, fineweb: {{enabled: false}}}}
   perplexity: {{enabled: false}}

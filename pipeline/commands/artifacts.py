@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import click
 
 from pipeline.commands import project
@@ -18,17 +20,21 @@ def summary() -> None:
     opened = project()
     stages = decision_assets(opened.recipe.curation)
     recipe_file = click.get_current_context().find_root().obj
-    generated = [source.name for source in opened.recipe.sources if source.kind == "generated"]
-    click.echo(text(opened.store, stages, opened.recipe.evaluation.measures(), recipe_file, generated))
+    click.echo(text(opened.store, stages, opened.recipe.evaluation.measures(), recipe_file, opened.recipe.sources))
 
 
 @click.command()
 @click.argument("asset")
-def make(asset: str) -> None:
+@click.option("--yes", is_flag=True, help="Start pretraining however long it takes (`execution.max_hours`).")
+def make(asset: str, yes: bool) -> None:
     """Make ASSET and everything it needs, without Dagster, skipping what is up to date."""
     from pipeline.run import make_with_inputs
 
-    make_with_inputs(project(), asset)
+    opened = project()
+    if yes:
+        anyhow = opened.recipe.execution.model_copy(update={"max_hours": 0.0})
+        opened = replace(opened, recipe=opened.recipe.model_copy(update={"execution": anyhow}))
+    make_with_inputs(opened, asset)
 
 
 @click.command()

@@ -16,7 +16,8 @@ from pipeline.evaluation.figures import headline_figures
 from pipeline.evaluation.measure import Measure
 from pipeline.evaluation.measures import MEASURES
 from pipeline.evaluation.report import read
-from pipeline.inspect import village_summary
+from pipeline.ingest.source_kind import SourceKind
+from pipeline.inspect import removals, village_summary
 from pipeline.printing import aligned, duration
 from pipeline.store.artifact import Artifact
 from pipeline.store.store import Store
@@ -33,18 +34,23 @@ def summary(
     stages: Sequence[str],
     measures: Sequence[Measure[Any]] = MEASURES,
     recipe: str | None = None,
-    generated: Sequence[str] = (),
+    sources: Sequence[SourceKind] = (),
 ) -> str:
     """The summary as text; parts that do not exist yet are listed as not made yet.
 
     stages: the decision tables, in order. measures: whose headlines to show for the models. recipe: the file, if it was
-    given to this command only, so that the suggested commands name it too. generated: the sources that say what they
-    planted for the stages to find.
+    given to this command only, so that the suggested commands name it too. sources: those of the recipe; generated ones say
+    what they planted for the stages to find.
     """
-    environment = f"SLM_RECIPE={recipe} " if recipe else ""
+    environment, option = (f"SLM_RECIPE={recipe} ", f"--recipe {recipe} ") if recipe else ("", "")
+    generated = [source.name for source in sources if source.kind == "generated"]
 
     # With an imported model there need be no text of one's own.
-    own_text = [documents(store, ("raw_documents", *stages, "curated_documents")), tokens(store, environment)]
+    own_text = [
+        documents(store, ("raw_documents", *stages, "curated_documents")),
+        removals.lines(store, stages, sources, option),
+        tokens(store, environment),
+    ]
     parts = [
         f"recipe `{store.recipe}`",
         *(own_text if store.current("raw_documents") or not store.current(IMPORTED) else []),
@@ -52,7 +58,7 @@ def summary(
         models(store, environment, measures),
         village_summary.goals(store),
         village_summary.speaks(store) or samples(store),
-        next_steps(store, environment, f"--recipe {recipe} " if recipe else ""),
+        next_steps(store, environment, option),
     ]
     return "\n\n".join(part for part in parts if part)
 
