@@ -11,7 +11,19 @@ from typing import Any
 
 import click
 
-from pipeline.commands import artifacts, curate, documents, evaluate, lineage, models, names, operating, quality, start
+from pipeline.commands import (
+    artifacts,
+    curate,
+    documents,
+    evaluate,
+    forget,
+    lineage,
+    models,
+    names,
+    operating,
+    quality,
+    start,
+)
 from pipeline.errors import UserError
 from pipeline.training.stopping import Stopped
 
@@ -35,7 +47,7 @@ def main(context: click.Context, recipe: str | None) -> None:
     context.obj = recipe
 
 
-for group in (start, artifacts, documents, curate, quality, models, evaluate, names, lineage, operating):
+for group in (start, artifacts, documents, curate, quality, models, evaluate, names, lineage, forget, operating):
     for command in group.COMMANDS:
         main.add_command(command)
 

@@ -74,9 +74,9 @@ class Recipe(Settings):
     @classmethod
     def _told_of_notes(cls, curation: Curation, info: ValidationInfo) -> Curation:
         """Stages with rules for crawled pages learn here which sources hold a person's own writing."""
-        return curation.told_of([
-            source.name for source in info.data.get("sources", []) if source.judged_as in OWN_WRITING
-        ])
+        return curation.told_of(
+            [source.name for source in info.data.get("sources", []) if source.judged_as in OWN_WRITING]
+        )
 
     @field_validator("tokenizer", "model", "pretraining")
     @classmethod

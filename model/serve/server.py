@@ -106,17 +106,20 @@ def serve(
     dtype: torch.dtype | None = None,
     keys: Keys | None = None,
     limits: Limits | None = None,
+    name: str = "",
+    answers: bool | None = None,
 ) -> None:
     """Serve the model in `directory` until SIGTERM or Ctrl-C; prints the address, and logs requests on stderr.
 
-    dtype: converts its weights, such as to bf16 where a machine multiplies faster in it. Without keys, anyone who can
+    name: the model's name in responses; default: the folder's. answers: whether the line to try asks a question or has a
+    text continued; default: a question if the tokenizer has tokens for conversations. dtype: converts its weights, such as to bf16 where a machine multiplies faster in it. Without keys, anyone who can
     reach `host` can use it. Raises ValueError if there is no model, or if the address cannot be served.
     """
     from model.serve.connection import listening, run
 
-    name = Path(directory).resolve().name
-    text_model, turns = open_directory(directory, dtype), Turns(limits or Limits())
-    with listening(host, port) as listener:
+    name = name or Path(directory).resolve().name
+    with listening(host, port) as listener:  # a taken port is noticed before a model is read
+        text_model, turns = open_directory(directory, dtype), Turns(limits or Limits())
         handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
         LOG.addHandler(handler)
@@ -124,5 +127,17 @@ def serve(
         LOG.propagate = False
         if host not in LOCAL and not (keys and keys.digests):
             LOG.warning("there is no API key: anyone who can reach %s can use the model (see `--api-key`).", host)
-        print(f"{name} answers on http://{host}:{listener.getsockname()[1]}/v1", flush=True)
+        address = f"http://{host}:{listener.getsockname()[1]}/v1"
+        print(f"{name} answers on {address}; Ctrl-C stops it. Try:", flush=True)
+        asks = text_model.chats if answers is None else answers
+        print(f"  {line_to_try(address, asks, bool(keys and keys.digests))}", flush=True)
         run(application(text_model, name, host, keys, turns), turns, listener)
+
+
+def line_to_try(address: str, answers: bool, with_key: bool) -> str:
+    """A request for a shell: a question to a model that answers, a beginning to one that only continues text."""
+    key = '-H "Authorization: Bearer $SLM_API_KEY" ' if with_key else ""
+    what, content = "completions", '{"prompt": "오늘은", "max_tokens": 64}'
+    if answers:
+        what, content = "chat/completions", '{"messages": [{"role": "user", "content": "안녕하세요?"}]}'
+    return f"curl {address}/{what} {key}-H 'Content-Type: application/json' -d '{content}'"

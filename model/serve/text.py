@@ -55,7 +55,7 @@ class Reply:
         self._bytes = text_model.bytes_of
 
     def __iter__(self) -> Iterator[str]:
-        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        decoder = codecs.getincrementaldecoder("utf-8")("ignore")
         held = ""  # the end of the text that may be the start of a stop string
         for token in self._ids:
             self.tokens += 1

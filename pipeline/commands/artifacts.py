@@ -20,7 +20,9 @@ def summary() -> None:
     opened = project()
     stages = decision_assets(opened.recipe.curation)
     recipe_file = click.get_current_context().find_root().obj
-    click.echo(text(opened.store, stages, opened.recipe.evaluation.measures(), recipe_file, opened.recipe.sources))
+    recipe = opened.recipe
+    generated = [source.name for source in recipe.sources if source.kind == "generated"]
+    click.echo(text(opened.store, stages, recipe.evaluation.measures(), recipe_file, generated, recipe.sources))
 
 
 @click.command()
@@ -40,12 +42,28 @@ def make(asset: str, yes: bool) -> None:
 @click.command()
 @click.argument("asset")
 def why(asset: str) -> None:
-    """Explain, field by field, why ASSET and each of its inputs is or is not up to date."""
+    """Explain, key by key and file by file, why ASSET and each of its inputs is or is not up to date.
+
+    \b
+    Example:
+      slm why pretrained_model
+    """
+    from pipeline.curation.stages import stages_of
+    from pipeline.inspect import changes
     from pipeline.run import why as explained
 
-    for name, status in explained(project(), asset).items():
-        click.echo(f"{name}: {'out of date' if status.reasons else 'up to date'}")
-        for line in (*status.reasons, *status.notes):
+    opened = project()
+    blocks = changes.blocks_of({stage.name: stage.block for stage in stages_of(opened.recipe.curation)})
+    sources = {source.name: source for source in opened.recipe.sources}
+    for name, status in explained(opened, asset).items():
+        state = "up to date" if not status.reasons else "may be out of date" if status.follows else "out of date"
+        click.echo(f"{name}: {state}")
+        for reason in status.reasons:
+            for line in changes.in_words(
+                reason, blocks.get(name, ""), lambda source: changes.of_source(sources[source], opened.store)
+            ):
+                click.echo(f"    {line}")
+        for line in status.notes:
             click.echo(f"    {line}")
 
 

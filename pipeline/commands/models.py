@@ -51,6 +51,15 @@ def _only_continues_text(directory: Path) -> bool:
     return model is not None and not model.answers
 
 
+def _name(directory: Path) -> str:
+    """What a model is called: recipe and asset, as in MLflow's registry; of a folder without a manifest, the folder's."""
+    manifest = directory / MANIFEST
+    if not manifest.exists():
+        return directory.resolve().name
+    made = json.loads(manifest.read_text(encoding="utf-8"))
+    return f"{made['recipe']}-{made['asset']}"
+
+
 def _generating_format(directory: Path) -> torch.dtype:
     """The number format in which this machine generates fastest with the model of the folder."""
     from model.export import load
@@ -218,7 +227,8 @@ def serve(model: str | None, host: str, port: int, api_key: str | None, **given:
     try:
         keys = read_keys(api_key, os.environ)
         directory = _directory(model)
-        run(directory, host, port, _generating_format(directory), keys, limits)
+        answers = False if _only_continues_text(directory) else None
+        run(directory, host, port, _generating_format(directory), keys, limits, _name(directory), answers)
     except ValueError as error:
         raise UserError(str(error)) from error
 

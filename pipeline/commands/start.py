@@ -18,7 +18,9 @@ LITTLE = 1_000_000  # tokens of text, under which a model learns the tone of a t
 
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="The recipe to write.  [default: NAME.yaml]")
+@click.option(
+    "--out", type=click.Path(dir_okay=False, path_type=Path), help="The recipe to write.  [default: NAME.yaml]"
+)
 @click.option("--hours", type=click.FloatRange(0.01, 10_000), default=0.6, show_default=True,
               help="Longest training, by a step measured on this machine.")  # fmt: skip
 def init(folder: Path, out: Path | None, hours: float) -> None:

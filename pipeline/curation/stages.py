@@ -107,7 +107,6 @@ class _Curation(Settings):
             return getattr(self, stage.block)
         return next(own.settings() for own in self.further if own.stage().name == stage.name)
 
-
     def told_of(self, notes: Sequence[str]) -> _Curation:
         """The same, in which every stage with rules for crawled pages knows the sources of notes and dialogue.
 

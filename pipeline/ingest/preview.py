@@ -88,9 +88,7 @@ def check(source: Source, store: Store, log: Callable[[str], None] = print, most
     )
 
 
-def first_records(
-    source: Source, observed: dict[str, Any], reading: Reading, most: int
-) -> tuple[pl.DataFrame, bool]:
+def first_records(source: Source, observed: dict[str, Any], reading: Reading, most: int) -> tuple[pl.DataFrame, bool]:
     """(the first `most` records of a source, whether these are all); UserError where it holds none."""
     frames, count = [], 0
     few = source.model_copy(update={"limit": min(source.limit or most + 1, most + 1)})

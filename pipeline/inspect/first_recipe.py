@@ -227,4 +227,3 @@ def described(looked: Looked) -> Iterator[str]:
     if looked.passed_over:
         listed = ", ".join(f"{count:,} {ending}" for ending, count in sorted(looked.passed_over.items()))
         yield f"passed over: {listed}"
-

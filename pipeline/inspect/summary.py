@@ -34,16 +34,16 @@ def summary(
     stages: Sequence[str],
     measures: Sequence[Measure[Any]] = MEASURES,
     recipe: str | None = None,
+    generated: Sequence[str] = (),
     sources: Sequence[SourceKind] = (),
 ) -> str:
     """The summary as text; parts that do not exist yet are listed as not made yet.
 
     stages: the decision tables, in order. measures: whose headlines to show for the models. recipe: the file, if it was
-    given to this command only, so that the suggested commands name it too. sources: those of the recipe; generated ones say
-    what they planted for the stages to find.
+    given to this command only, so that the suggested commands name it too. generated: the sources that say what they
+    planted for the stages to find. sources: those of the recipe, for a line each on what was removed of them.
     """
     environment, option = (f"SLM_RECIPE={recipe} ", f"--recipe {recipe} ") if recipe else ("", "")
-    generated = [source.name for source in sources if source.kind == "generated"]
 
     # With an imported model there need be no text of one's own.
     own_text = [

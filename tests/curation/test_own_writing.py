@@ -29,7 +29,9 @@ def test_no_study_note_is_removed_by_rules_of_thumb():
     as_notes = heuristics.Settings(notes=["mine"])
     assert removed(as_notes, documents()) == []
     as_pages = removed(heuristics.Settings(), documents())
-    assert len(as_pages) >= len(KOREAN), "the notes break no rule for pages: this test would pass whatever the code does"
+    assert len(as_pages) >= len(KOREAN), (
+        "the notes break no rule for pages: this test would pass whatever the code does"
+    )
 
 
 def test_the_same_text_of_another_source_is_judged_as_a_page():

@@ -74,4 +74,3 @@ def hours_a_token(shape: ModelConfig, device: str, here: Machine) -> float:
     if "hours_here" in figures:
         return float(figures["hours_here"]) / float(figures["tokens"])
     return float(figures["flops_per_token"]) / UNKNOWN_CARD / 3600
-

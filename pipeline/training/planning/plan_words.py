@@ -79,19 +79,18 @@ def line_of_text(found: dict[str, Any], estimated: bool = False) -> str:
     """How often the training goes over the text."""
     if found["epochs"] is None:
         return "passes over the text: not known before its tokens are counted (`dagster job execute -j tokenize_job`)"
-    known = "about " if estimated else ""
-    source = ", estimated from the size of the files" if estimated else ""
+    passes, tokens = found["epochs"], found["tokens_available"] / 1e6
+    about, how = ("about ", ", estimated from the size of the files") if estimated else ("", "")
     return (
-        f"passes over the text: {known}{found['epochs']:.2g}" if found["epochs"] < 10 else
-        f"passes over the text: {known}{found['epochs']:,.0f}"
-    ) + f" ({known}{found['tokens_available'] / 1e6:,.2g} M tokens of text{source})"  # fmt: skip
+        f"passes over the text: {about}{passes:,.0f}" if passes >= 10 else f"passes over the text: {about}{passes:.2g}"
+    ) + f" ({about}{tokens:,.3g} M tokens of text{how})"
 
 
 def warnings(found: dict[str, Any]) -> list[str]:
     """What a person should know before this training starts; none if nothing is unusual."""
     text = []
     passes, available = found["epochs"], found["tokens_available"]
-    if passes is not None and passes > PASSES:
+    if passes is not None and round(passes) > PASSES:  # whole steps may make it a little more than asked for
         text.append(
             f"WARNING: {passes:,.0f} passes over the text; after {PASSES}, repeated text teaches little: add text, or "
             f"set `pretraining.tokens` to {rounded(PASSES * available):,}"
