@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,14 @@ def _explain_errors(app: FastAPI) -> None:
         return refusal(400, str(error))
 
 
+@dataclass(frozen=True)
+class Introduction:
+    """What a server says of its model."""
+
+    name: str  # in responses, too
+    answers: bool | None = None  # else it only continues text; None: as its tokenizer suggests
+
+
 def serve(
     directory: str | Path,
     host: str = "127.0.0.1",
@@ -106,18 +115,17 @@ def serve(
     dtype: torch.dtype | None = None,
     keys: Keys | None = None,
     limits: Limits | None = None,
-    name: str = "",
-    answers: bool | None = None,
+    introduced: Introduction | None = None,
 ) -> None:
     """Serve the model in `directory` until SIGTERM or Ctrl-C; prints the address, and logs requests on stderr.
 
-    name: the model's name in responses; default: the folder's. answers: whether the line to try asks a question or has a
-    text continued; default: a question if the tokenizer has tokens for conversations. dtype: converts its weights, such as to bf16 where a machine multiplies faster in it. Without keys, anyone who can
-    reach `host` can use it. Raises ValueError if there is no model, or if the address cannot be served.
+    dtype: converts its weights, such as to bf16 where a machine multiplies faster in it. introduced: by which name;
+    default: the folder's. Without keys, anyone who can reach `host` can use it. Raises ValueError if there is no model,
+    or if the address cannot be served.
     """
     from model.serve.connection import listening, run
 
-    name = name or Path(directory).resolve().name
+    introduced = introduced or Introduction(Path(directory).resolve().name)
     with listening(host, port) as listener:  # a taken port is noticed before a model is read
         text_model, turns = open_directory(directory, dtype), Turns(limits or Limits())
         handler = logging.StreamHandler(sys.stderr)
@@ -128,10 +136,10 @@ def serve(
         if host not in LOCAL and not (keys and keys.digests):
             LOG.warning("there is no API key: anyone who can reach %s can use the model (see `--api-key`).", host)
         address = f"http://{host}:{listener.getsockname()[1]}/v1"
-        print(f"{name} answers on {address}; Ctrl-C stops it. Try:", flush=True)
-        asks = text_model.chats if answers is None else answers
-        print(f"  {line_to_try(address, asks, bool(keys and keys.digests))}", flush=True)
-        run(application(text_model, name, host, keys, turns), turns, listener)
+        asks = text_model.chats if introduced.answers is None else introduced.answers
+        print(f"{introduced.name} answers on {address}", flush=True)
+        print(f"try it (Ctrl-C here stops the server):\n  {line_to_try(address, asks, bool(keys and keys.digests))}", flush=True)
+        run(application(text_model, introduced.name, host, keys, turns), turns, listener)
 
 
 def line_to_try(address: str, answers: bool, with_key: bool) -> str:

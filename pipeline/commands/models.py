@@ -52,7 +52,7 @@ def _only_continues_text(directory: Path) -> bool:
 
 
 def _name(directory: Path) -> str:
-    """What a model is called: recipe and asset, as in MLflow's registry; of a folder without a manifest, the folder's."""
+    """What a model is called: recipe and asset, as in MLflow's registry; of another folder, its own name."""
     manifest = directory / MANIFEST
     if not manifest.exists():
         return directory.resolve().name
@@ -215,6 +215,7 @@ def serve(model: str | None, host: str, port: int, api_key: str | None, **given:
     """Serve MODEL over HTTP with OpenAI's API (/v1/chat/completions, /v1/completions)."""
     from model.serve.keys import read_keys
     from model.serve.limits import Limits
+    from model.serve.server import Introduction
     from model.serve.server import serve as run
 
     limits = Limits(
@@ -228,7 +229,7 @@ def serve(model: str | None, host: str, port: int, api_key: str | None, **given:
         keys = read_keys(api_key, os.environ)
         directory = _directory(model)
         answers = False if _only_continues_text(directory) else None
-        run(directory, host, port, _generating_format(directory), keys, limits, _name(directory), answers)
+        run(directory, host, port, _generating_format(directory), keys, limits, Introduction(_name(directory), answers))
     except ValueError as error:
         raise UserError(str(error)) from error
 

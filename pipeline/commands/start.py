@@ -85,7 +85,7 @@ def told(target: Path, tokens: int, parameters: int, passes: float, hours: float
     ]
     if tokens < LITTLE:
         lines.append(
-            "That is little text: the model will pick up its tone and its words, and know little. More text helps most, "
+            "That is little text: the model will pick up its tone and words, and know little. More text helps most, "
             "such as `- {name: wiki, from: wikipedia, lang: ko, limit: 10000}` under `sources`."
         )
     return [

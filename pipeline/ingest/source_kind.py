@@ -137,7 +137,7 @@ class SourceBlock(Origin, populate_by_name=True):
 
     content: Content | None = Field(
         None,
-        description="what kind of text: `notes` (of your own: no rule for crawled pages applies), `dialogue` (the same), "
+        description="what kind of text: `notes` (your own: no rule for crawled pages applies), `dialogue` (the same), "
         "`web` or `code`; default: `notes` for files of text, else `web`",
     )
 
@@ -154,7 +154,8 @@ class SourceBlock(Origin, populate_by_name=True):
             return data
         if data.get("lang") not in (None, "code"):
             raise ValueError(
-                f"source `{data.get('name', '?')}` says `content: code` and `lang: {data['lang']}`: leave one of them out"
+                f"source `{data.get('name', '?')}` says `content: code` and `lang: {data['lang']}`: leave one of them "
+                "out"
             )
         return {**data, "lang": "code"}
 

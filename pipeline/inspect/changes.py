@@ -26,8 +26,8 @@ WAS = re.compile(r'was "?(?P<before>[^"]*)"?, is "?(?P<after>[^"]*)"?', re.DOTAL
 def in_words(line: str, block: str, about_source: Callable[[str], Sequence[str]]) -> list[str]:
     """The sentences for a line of `store.differences`; another line is returned as it is.
 
-    block: of the recipe, where the settings of the artifact stand ("" for the recipe itself). about_source: what changed
-    in a source, by its name.
+    block: of the recipe, where the settings of the artifact stand ("" for the recipe itself). about_source: what
+    changed in a source, by its name.
     """
     found = FIELD.fullmatch(line)
     if found is None:
@@ -56,7 +56,7 @@ def in_words(line: str, block: str, about_source: Callable[[str], Sequence[str]]
 
 
 def of_source(source: Source, store: Store) -> list[str]:
-    """What changed in a source since it was read: the files (or records) that are new, changed and gone, or its keys."""
+    """What changed in a source since it was read: the files (or records) that are new, changed, gone, or its keys."""
     raw = store.current(raw_documents.ASSET)
     assert raw is not None
     told = raw.facts["sources"].get(source.name, {})

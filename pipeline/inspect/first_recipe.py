@@ -123,7 +123,6 @@ def examined(folder: Path, name: str, paths: Sequence[Path]) -> Group:
     endings = tuple(sorted({ending_of(path.name) for path in paths}))
     size = sum(path.stat().st_size * (EXPANSION if path.name.lower().endswith(COMPRESSED) else 1) for path in paths)
     content: Content | None = "code" if name == "code" else None
-    group = Group(name, endings, content, len(paths), size)
     patterns = [os.path.join(glob_safe(folder), "**", f"*{ending}") for ending in endings]
     source = FileSource(name=name, path=patterns, content=content)
     with tempfile.TemporaryDirectory(prefix="slm-init-") as place:

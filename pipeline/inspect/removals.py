@@ -1,9 +1,9 @@
-"""What curation removed of each source, and a hint where it is much: rules that suit one source may not suit another."""
+"""What curation removed of each source, and a hint where it is much: rules may suit one source and not another."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from pipeline.ingest.source_kind import OWN_WRITING, SourceKind

@@ -1,4 +1,4 @@
-"""Prompts from a person's own text: beginnings of validation documents, which no training has read, in its languages."""
+"""Prompts from a person's own text: beginnings of validation documents, which no training has read."""
 
 from __future__ import annotations
 

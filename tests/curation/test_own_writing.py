@@ -1,4 +1,4 @@
-"""A person's own notes are not web pages: the rules for crawled pages do not apply to them, and apply to everything else."""
+"""A person's own notes are not web pages: the rules for crawled pages apply to everything but them."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A plan in words: this machine and the passes over the text first, and a warning or a refusal where either is too much."""
+"""A plan in words: this machine and the passes over the text first, and a warning where either is too much."""
 
 import pytest
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import polars as pl
 from pydantic import Field, model_validator
@@ -128,7 +128,7 @@ class Code(Block):
 
 
 class Settings(OfPages):
-    later = {"preset": published.OURS, "stop_words": [], "notes": []}
+    later: ClassVar[dict[str, Any]] = {"preset": published.OURS, "stop_words": [], "notes": []}
 
     spare: list[str] = Field(
         [],

@@ -1,7 +1,7 @@
 """Continuations of prompts for people to read: the same for every model, greedy and sampled with a fixed seed.
 
-The prompts are beginnings of the recipe's own validation documents, unless the recipe names others: what a model says in
-a language that it never read shows nothing.
+The prompts are beginnings of the recipe's own validation documents, unless the recipe names others: what a model says
+in a language that it never read shows nothing.
 """
 
 from __future__ import annotations
