@@ -179,7 +179,7 @@ def asked(recipe: Recipe) -> bool:
 
 
 def evaluation_node(recipe: Recipe, model: TrainedModel) -> Node:
-    """The node of a trained model's evaluation; `before` is the evaluation of the model that it was trained from."""
+    """The node of a trained model's evaluation; `base` is the model that it was trained from, `before` that one's."""
 
     make = partial(report.make, asset=model.evaluation)
     inputs = {"model": model.name} | named(*model.measured_on)
@@ -188,7 +188,7 @@ def evaluation_node(recipe: Recipe, model: TrainedModel) -> Node:
     if asked(recipe):
         inputs |= named(task_items.ASSET)
     if model.base:
-        inputs["before"] = BY_NAME[model.base].evaluation
+        inputs |= {"before": BY_NAME[model.base].evaluation, "base": model.base}
     return Node("evaluation", inputs, make, recipe.evaluation, enabled(recipe, model))
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 # The inputs of an evaluation, by role. Only the first two are always available.
 Role = Literal[
-    "model", "token_shards", "instruction_data", "preference_data", "evaluation_tasks", "before",
+    "model", "token_shards", "instruction_data", "preference_data", "evaluation_tasks", "before", "base",
     "contamination_decisions",
 ]  # fmt: skip
 ROLES: tuple[Role, ...] = get_args(Role)

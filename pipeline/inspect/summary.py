@@ -17,7 +17,7 @@ from pipeline.evaluation.measure import Measure
 from pipeline.evaluation.measures import MEASURES
 from pipeline.evaluation.report import read
 from pipeline.ingest.source_kind import SourceKind
-from pipeline.inspect import removals, village_summary
+from pipeline.inspect import removals, tuning, village_summary
 from pipeline.printing import aligned, duration
 from pipeline.store.artifact import Artifact
 from pipeline.store.store import Store
@@ -56,6 +56,7 @@ def summary(
         *(own_text if store.current("raw_documents") or not store.current(IMPORTED) else []),
         village_summary.planted(store, stages, generated),
         models(store, environment, measures),
+        tuning.tunings(store, measures),
         village_summary.goals(store),
         village_summary.speaks(store) or samples(store),
         next_steps(store, environment, option),
