@@ -7,7 +7,6 @@ models (`pipeline/trained_models.py`); all others are defined here.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
+from pipeline import places
 from pipeline.context import Inputs, Log, Progress, RunContext
 from pipeline.conversations import instruction_data, preference_data
 from pipeline.curation import contamination, curated
@@ -62,7 +62,7 @@ class Project:
     def open(recipe: str | Path | None = None, log: Log = print) -> Project:
         """The project that `SLM_RECIPE` and `SLM_DATA` name."""
         found = load(recipe)
-        return Project(found, open_store(os.environ.get("SLM_DATA") or "data", found.name), log)
+        return Project(found, open_store(places.data(), found.name), log)
 
     def __getitem__(self, asset: str) -> Artifact:
         """The artifact in force."""

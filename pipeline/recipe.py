@@ -16,6 +16,7 @@ from pydantic import BaseModel, Field, ValidationError, ValidationInfo, field_va
 from pydantic_core import PydanticCustomError
 
 from model.config import ModelConfig
+from pipeline import places
 from pipeline.base_model.base_settings import Base
 from pipeline.conversations import instruction_data, preference_data
 from pipeline.curation import contamination
@@ -96,11 +97,15 @@ class Recipe(Settings):
 
 def load(path: str | Path | None = None) -> Recipe:
     """The recipe at `path` (default: `SLM_RECIPE`, else the demo). Raises UserError that lists all mistakes in it."""
-    chosen = Path(path or os.environ.get("SLM_RECIPE") or DEFAULT_RECIPE)
+    chosen = places.recipe_file(path or os.environ.get("SLM_RECIPE") or DEFAULT_RECIPE)
     try:
         text = chosen.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise UserError(f"There is no recipe at {chosen}: set SLM_RECIPE to the path of a YAML file.") from None
+        looked = f"looked here and in the project's folder, {places.project_folder()}"
+        raise UserError(
+            f"There is no recipe at {chosen} ({looked}): name a YAML file with `--recipe` or SLM_RECIPE, or write a"
+            " first one with `slm init FOLDER`."
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"The recipe {chosen} cannot be read: {error}.") from error
     return parse(text, str(chosen), base=chosen.resolve().parent)

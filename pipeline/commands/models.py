@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipeline import places
 from pipeline.commands import project
 from pipeline.errors import UserError
 from pipeline.store.artifact import MANIFEST
@@ -260,7 +261,7 @@ def _asset(directory: Path) -> str | None:
 
 def _feedback() -> Path:
     """Where judgements of this recipe's models are kept: `feedback/RECIPE`, beside the folder of the stores."""
-    data = os.environ.get("SLM_DATA") or "data"
+    data = places.data()
     beside = Path() if "://" in data else Path(data).resolve().parent
     try:
         return beside / "feedback" / project().recipe.name

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pipeline import places
 from pipeline.errors import UserError
 
 if TYPE_CHECKING:
@@ -88,14 +89,16 @@ def told(target: Path, tokens: int, parameters: int, passes: float, hours: float
             "That is little text: the model will pick up its tone and words, and know little. More text helps most, "
             "such as `- {name: wiki, from: wikipedia, lang: ko, limit: 10000}` under `sources`."
         )
+    home = places.project_folder()
+    there, named = ("", str(target)) if home == Path.cwd() else (f"cd {home} && ", str(target.resolve()))
     return [
         *lines,
         "",
         "Next:",
-        f"  slm --recipe {target} plan",
-        f"  SLM_RECIPE={target} dagster job execute -j pretrain_job",
-        f"  slm --recipe {target} summary",
-        f"  slm --recipe {target} chat",
+        f"  slm --recipe {named} plan",
+        f"  {there}SLM_RECIPE={named} dagster job execute -j pretrain_job",
+        f"  slm --recipe {named} summary",
+        f"  slm --recipe {named} chat",
     ]
 
 
