@@ -82,7 +82,7 @@ def told(target: Path, tokens: int, parameters: int, passes: float, hours: float
 
     lines = [
         f"{target}: a model of {parameters / 1e6:.1f} M parameters for about {tokens / 1e6:,.2g} M tokens of text, "
-        f"{passes:.2g} passes; training takes about {in_words(hours)} on this machine"
+        f"{passes:.2g} passes; training takes {in_words(hours)} on this machine, by a measured step"
     ]
     if tokens < LITTLE:
         lines.append(

@@ -25,6 +25,7 @@ from pipeline.ingest.open_files import COMPRESSED, FORMATS, TEXT, bare_name
 from pipeline.ingest.preview import counts_of, first_records
 from pipeline.ingest.records import Reading, Tally
 from pipeline.ingest.source_kind import Content
+from pipeline.printing import size
 from pipeline.store.store import Store
 from pipeline.training.planning.first_size import Size
 
@@ -90,7 +91,8 @@ def look(folder: Path) -> Looked:
             passed_over[ending] = passed_over.get(ending, 0) + 1
         else:
             by_group.setdefault(group, []).append(path)
-    groups = [examined(folder, name, paths) for name, paths in by_group.items()]
+    names = sorted(by_group, key=lambda name: (name != "notes", name))  # of duplicates, the first source's stays
+    groups = [examined(folder, name, by_group[name]) for name in names]
     if not any(not group.problem for group in groups):
         why = groups[0].problem if groups else "it holds no file of text, code, tables or pages"
         raise UserError(f"{folder} holds no text that can be read: {why}")
@@ -121,7 +123,7 @@ def group_of(name: str) -> str | None:
 def examined(folder: Path, name: str, paths: Sequence[Path]) -> Group:
     """The group of these files, with what its first documents say of it."""
     endings = tuple(sorted({ending_of(path.name) for path in paths}))
-    size = sum(path.stat().st_size * (EXPANSION if path.name.lower().endswith(COMPRESSED) else 1) for path in paths)
+    total = sum(path.stat().st_size * (EXPANSION if path.name.lower().endswith(COMPRESSED) else 1) for path in paths)
     content: Content | None = "code" if name == "code" else None
     patterns = [os.path.join(glob_safe(folder), "**", f"*{ending}") for ending in endings]
     source = FileSource(name=name, path=patterns, content=content)
@@ -132,14 +134,14 @@ def examined(folder: Path, name: str, paths: Sequence[Path]) -> Group:
             observed = raw_documents.observe(source, store, lambda line: None)
             found, whole = first_records(source, observed, reading, LOOKED_AT)
         except UserError as error:
-            return Group(name, endings, content, len(paths), size, problem=str(error))
+            return Group(name, endings, content, len(paths), total, problem=str(error))
     labels = language.signals(found, language.Settings(), {})["label"].alias("lang")
     texts = found["text"]
     if name == "notes":
         content = "dialogue" if is_dialogue(texts) else "notes"
     return Group(
         name, endings, content, len(paths),
-        int(texts.str.len_bytes().sum()) if whole else size,
+        int(texts.str.len_bytes().sum()) if whole else total,
         found.height, counts_of(labels),
     )  # fmt: skip
 
@@ -166,7 +168,7 @@ def is_dialogue(texts: pl.Series) -> bool:
     return float(frame["turns"].fill_null(0.0).median() or 0.0) >= TURNS  # type: ignore[arg-type]
 
 
-def recipe_text(looked: Looked, size: Size, name: str, beside: Path) -> str:
+def recipe_text(looked: Looked, chosen: Size, name: str, beside: Path) -> str:
     """The recipe as YAML with remarks. beside: the folder that it will lie in."""
     documents = sum(group.documents for group in looked.readable)
     languages = {lang for group in looked.readable for lang, count in group.languages.items()
@@ -177,14 +179,14 @@ def recipe_text(looked: Looked, size: Size, name: str, beside: Path) -> str:
         lines += source_lines(group, looked.folder, beside)
     if languages:
         lines += ["curation:", f"  language: {{allow: [{', '.join([*KEPT, *sorted(languages)])}]}}"]
-    shape = size.shape
+    shape = chosen.shape
     lines += [
         f"tokenizer: {{kind: bpe, vocab_size: {shape.vocab_size}}}",
         *(["shards: {validation: 0.05}                 # a twentieth: a hundredth of little text measures nothing"]
           if documents < SMALL else []),
         f"model: {{layers: {shape.layers}, width: {shape.width}, heads: {shape.heads}, kv_heads: {shape.kv_heads}, "
-        f"context: {shape.context}}}   # {size.parameters / 1e6:.1f} M parameters",
-        f"pretraining: {{tokens: {size.tokens:_}}}   # {size.passes:.2g} passes over the text",
+        f"context: {shape.context}}}   # {chosen.parameters / 1e6:.1f} M parameters",
+        f"pretraining: {{tokens: {chosen.tokens:_}}}   # {chosen.passes:.2g} passes over the text",
         "# When you have questions with answers (docs/guide/own-text.md, \"Teach it to answer\"), name them under",
         "# `instructions: {sources: [...]}` and take the next two lines out.",
         "sft: {enabled: false}",
@@ -222,7 +224,7 @@ def described(looked: Looked) -> Iterator[str]:
             continue
         listed = ", ".join(f"{name} {count:,}" for name, count in group.languages.items())
         of = "" if group.documents < LOOKED_AT else f" of the first {LOOKED_AT:,} documents"
-        yield f"{head}, {group.bytes / 1e6:,.2g} MB of text; languages{of}: {listed}"
+        yield f"{head}, {size(group.bytes)} of text; languages{of}: {listed}"
     if looked.passed_over:
         listed = ", ".join(f"{count:,} {ending}" for ending, count in sorted(looked.passed_over.items()))
         yield f"passed over: {listed}"

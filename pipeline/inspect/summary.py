@@ -147,9 +147,15 @@ def samples(store: Store) -> str:
     for evaluation in reversed(EVALUATIONS):
         report = store.current(evaluation)
         if report is not None and "samples.parquet" in report.manifest["files"]:
-            rows = pl.read_parquet(report.file("samples.parquet"), n_rows=SAMPLES).to_dicts()
-            lines = [" | ".join(shortened(value) for value in row.values() if isinstance(value, str)) for row in rows]
-            return f"samples of {evaluation.removesuffix('_evaluation')}:\n" + "\n".join(f"  {line}" for line in lines)
+            rows = pl.read_parquet(report.file("samples.parquet"))
+            rows = rows.with_columns(turn=pl.int_range(pl.len()).over("kind", "lang"))
+            # One of each language before a second of any.
+            shown = rows.filter(kind="sampled").sort("turn", maintain_order=True).head(SAMPLES)
+            lines = [
+                f"  {shortened(f'{prompt} ⏵ {output}')}" for prompt, output in shown["prompt", "output"].iter_rows()
+            ]
+            head = f"samples of {evaluation.removesuffix('_evaluation')} (what follows ⏵ is made up):"
+            return "\n".join([head, *lines])
     return ""
 
 

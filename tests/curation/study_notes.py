@@ -162,6 +162,11 @@ d/dx ln x = 1/x
 
 chain rule: f(g(x))' = f'(g(x)) g'(x)
 """,
+    "web design.md": """placeholder text: "lorem ipsum dolor sit amet", comes from Cicero
+
+- flexbox: one direction
+- grid: two
+""",
     "lecture.md": """Lecture 5... Keynes
 
 multiplier k = 1/(1-c)

@@ -17,7 +17,7 @@ case "$*" in
   *"pip config list"*) printf '%s\\n' "$FAKE_CONFIG" ;;
   *" install "*) echo "pip $*" >> "$CALLS"
     [[ "$*" == *"${SLOW:-nothing}"* ]] && exec sleep 60
-    [[ "$*" == *"${OFFLINE:-nothing}"* ]] && { echo "NewConnectionError: Failed to establish a new connection"; exit 1; }
+    [[ "$*" == *"${OFFLINE:-nothing}"* ]] && { echo "NewConnectionError: ..."; exit 1; }
     [[ "$*" == *"${MISSING:-nothing}"* ]] && { echo "ERROR: No matching distribution found"; exit 1; }
     exit 0 ;;
   *importlib.metadata*) exit 1 ;;
