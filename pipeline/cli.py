@@ -24,6 +24,7 @@ from pipeline.commands import (
     quality,
     start,
 )
+from pipeline.commands.examples import add_examples
 from pipeline.errors import UserError
 from pipeline.training.stopping import Stopped
 
@@ -50,6 +51,7 @@ def main(context: click.Context, recipe: str | None) -> None:
 for group in (start, artifacts, documents, curate, quality, models, evaluate, names, lineage, forget, operating):
     for command in group.COMMANDS:
         main.add_command(command)
+add_examples(main)
 
 
 if __name__ == "__main__":

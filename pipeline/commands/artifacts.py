@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import click
 
-from pipeline.commands import project
+from pipeline.commands import complete_asset, project
 from pipeline.errors import UserError
 from pipeline.printing import size, table
 
@@ -26,7 +26,7 @@ def summary() -> None:
 
 
 @click.command()
-@click.argument("asset")
+@click.argument("asset", shell_complete=complete_asset)
 @click.option("--yes", is_flag=True, help="Start pretraining however long it takes (`execution.max_hours`).")
 def make(asset: str, yes: bool) -> None:
     """Make ASSET and everything it needs, without Dagster, skipping what is up to date."""
@@ -40,14 +40,9 @@ def make(asset: str, yes: bool) -> None:
 
 
 @click.command()
-@click.argument("asset")
+@click.argument("asset", shell_complete=complete_asset)
 def why(asset: str) -> None:
-    """Explain, key by key and file by file, why ASSET and each of its inputs is or is not up to date.
-
-    \b
-    Example:
-      slm why pretrained_model
-    """
+    """Explain, key by key and file by file, why ASSET and each of its inputs is or is not up to date."""
     from pipeline.curation.stages import stages_of
     from pipeline.inspect import changes
     from pipeline.run import why as explained

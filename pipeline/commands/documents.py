@@ -39,14 +39,7 @@ def documents(
     width: int,
     doc_id: str | None,
 ) -> None:
-    """Show documents and what a stage decided about them, with the figure and the limit that decided.
-
-    \b
-    Examples:
-      slm documents --stage heuristic_decisions
-      slm documents --stage heuristic_decisions --reason gopher_short --source notes
-      slm documents --stage personal_data_edits --edited
-    """
+    """Show documents and what a stage decided about them, with the figure and the limit that decided."""
     from pipeline.curation.stages import stages_of
     from pipeline.documents import browse
 

@@ -39,15 +39,7 @@ def forget(
     listed: bool,
     undo: bool,
 ) -> None:
-    """Remove documents permanently: ingest skips them from now on, and artifacts with them are out of date.
-
-    \b
-    Examples:
-      slm forget --grep '홍길동' --reason "asked to"          shows the passages, removes nothing
-      slm forget --grep '홍길동' --reason "asked to" --yes    removes them
-      slm forget --list
-      slm forget --undo
-    """
+    """Remove documents permanently: ingest skips them from now on, and artifacts with them are out of date."""
     opened = project()
     if listed:
         show_list(opened.store)

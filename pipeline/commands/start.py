@@ -1,4 +1,4 @@
-"""`slm init`: a first recipe for a folder of one's own text."""
+"""Beginning: `slm init`, a first recipe for a folder of one's own text, and completion at the Tab key."""
 
 from __future__ import annotations
 
@@ -25,13 +25,7 @@ LITTLE = 1_000_000  # tokens of text, under which a model learns the tone of a t
 @click.option("--hours", type=click.FloatRange(0.01, 10_000), default=0.6, show_default=True,
               help="Longest training, by a step measured on this machine.")  # fmt: skip
 def init(folder: Path, out: Path | None, hours: float) -> None:
-    """Write a first recipe for the text in FOLDER, after looking at it, sized for this machine.
-
-    \b
-    Examples:
-      slm init notes
-      slm init ~/문서/일기 --out 일기.yaml --hours 3
-    """
+    """Write a first recipe for the text in FOLDER, after looking at it, sized for this machine."""
     from pipeline.inspect import first_recipe
 
     looked = first_recipe.look(folder)
@@ -102,4 +96,17 @@ def told(target: Path, tokens: int, parameters: int, passes: float, hours: float
     ]
 
 
-COMMANDS = (init,)
+@click.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.pass_context
+def completion(context: click.Context, shell: str) -> None:
+    """Print what makes SHELL complete commands, options and names of assets at the Tab key."""
+    from click.shell_completion import get_completion_class
+
+    kind = get_completion_class(shell)
+    assert kind is not None
+    root = context.find_root().command
+    click.echo(kind(root, {}, "slm", "_SLM_COMPLETE").source())
+
+
+COMMANDS = (init, completion)

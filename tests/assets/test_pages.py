@@ -16,7 +16,7 @@ from pipeline.store.store import Store
 RECIPE = """
 name: pages
 sources:
-  - {{name: texts, kind: files, path: '{folder}/texts/*.txt', lang: en, license: own}}
+  - {{name: texts, kind: files, path: '{folder}/texts/*.txt', content: web, lang: en, license: own}}
 curation:
   heuristics: {{enabled: false}}
   perplexity: {{enabled: false}}
