@@ -16,6 +16,7 @@ from pipeline.commands import (
     curate,
     documents,
     evaluate,
+    export,
     forget,
     lineage,
     models,
@@ -48,7 +49,20 @@ def main(context: click.Context, recipe: str | None) -> None:
     context.obj = recipe
 
 
-for group in (start, artifacts, documents, curate, quality, models, evaluate, names, lineage, forget, operating):
+for group in (
+    start,
+    artifacts,
+    documents,
+    curate,
+    quality,
+    models,
+    export,
+    evaluate,
+    names,
+    lineage,
+    forget,
+    operating,
+):
     for command in group.COMMANDS:
         main.add_command(command)
 add_examples(main)

@@ -49,6 +49,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "chat": ("slm chat", "slm chat sft_model --system '짧게 대답해 줘.' --temperature 0.5"),
     "serve": ("slm serve", "slm serve sft_model preference_model --port 8080"),
     "compare": ("slm compare 1f0c 9a7e --out runs.png",),
+    "export": ("slm export sft_model --type q8_0",),
     "evaluate": ("slm evaluate sft_model preference_model", "slm evaluate ./downloaded --suite full --out results"),
     "names": ("slm names teach tagger.npz --labelled names.jsonl --plain text.parquet",),
     "names teach": ("slm names teach tagger.npz --labelled names.jsonl --plain text.parquet --nameless manuals.txt",),
