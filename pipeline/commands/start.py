@@ -34,7 +34,7 @@ def init(folder: Path, out: Path | None, hours: float) -> None:
     refuse_existing(target)
     for line in first_recipe.described(looked):
         click.echo(line)
-    tokens, size = sized(looked.bytes, hours)
+    tokens, size = sized(looked.bytes, hours, name)
     text = first_recipe.recipe_text(looked, size, name, target.parent)
     try:
         with open(target, "x", encoding="utf-8") as file:
@@ -47,15 +47,21 @@ def init(folder: Path, out: Path | None, hours: float) -> None:
         click.echo(line)
 
 
-def sized(text_bytes: int, hours: float) -> tuple[int, Size]:
-    """(tokens of so much text, about; the model for them on this machine)."""
+def sized(text_bytes: int, hours: float, name: str) -> tuple[int, Size]:
+    """(tokens of so much text, about; the model for them on this machine). name: of the recipe.
+
+    What is measured is kept beside the artifacts, where `slm plan` finds it.
+    """
+    from pipeline.store.remote import open_store
     from pipeline.training import machine
     from pipeline.training.measured import Machine
     from pipeline.training.planning.budget import BYTES_A_TOKEN
     from pipeline.training.planning.first_size import fitting
 
     tokens = max(1, text_bytes // BYTES_A_TOKEN)
-    return tokens, fitting(tokens, hours, machine.choose_device("auto"), Machine())
+    return tokens, fitting(
+        tokens, hours, machine.choose_device("auto"), Machine.beside(open_store(places.data(), name))
+    )
 
 
 def recipe_name(folder: Path) -> str:

@@ -41,7 +41,7 @@ def in_words(line: str, block: str, about_source: Callable[[str], Sequence[str]]
         return [f"{made}{said}"]
     if part == "inputs":
         return [
-            f"{made}what it is made from changed: {key}" if what.startswith("was ") else f"{made}its input {key} {what}"
+            f"{made}its input `{key}` changed: {what}" if what.startswith("was ") else f"{made}its input `{key}` {what}"
         ]
     if part != "settings":
         return [line]

@@ -196,7 +196,7 @@ def test_prompts_are_beginnings_of_validation_documents_in_each_language(sharded
         ("The harbour lies open to the north, and when the wind turns the boats wait.", "en",
          "The harbour lies open to the north, and when"),
         ("바다는 북쪽으로 열려 있고 바람이 돌면 배들은 모래 위에서 기다린다.", "ko",
-         "바다는 북쪽으로 열려 있고 바람이"),
+         "바다는 북쪽으로 열려 있고 바람이 돌면"),
         ("def total(values):\n    result = 0\n    return sum(values) + result\n", "code",
          "def total(values):\n    result = 0\n"),
     ],
