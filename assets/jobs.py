@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dagster import AssetKey, AssetSelection, define_asset_job, in_process_executor
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
+from assets.asset import RECIPE_TAG
 from assets.sources import key_of
 from pipeline.graph import enabled_assets, nodes_of
 from pipeline.recipe import Recipe
@@ -54,5 +55,6 @@ def _job(recipe: Recipe, name: str, description: str, assets: Sequence[str]) -> 
         selection=AssetSelection.assets(*keys),
         description=description,
         executor_def=in_process_executor,
+        tags={RECIPE_TAG: recipe.name},
         config={"loggers": {"console": {}}},  # assets/console.py; Dagster's own console logger prints every event
     )

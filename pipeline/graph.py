@@ -7,7 +7,6 @@ models (`pipeline/trained_models.py`); all others are defined here.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
+from pipeline import places
 from pipeline.context import Inputs, Log, Progress, RunContext
 from pipeline.conversations import instruction_data, preference_data
 from pipeline.curation import contamination, curated
@@ -62,7 +62,7 @@ class Project:
     def open(recipe: str | Path | None = None, log: Log = print) -> Project:
         """The project that `SLM_RECIPE` and `SLM_DATA` name."""
         found = load(recipe)
-        return Project(found, open_store(os.environ.get("SLM_DATA") or "data", found.name), log)
+        return Project(found, open_store(places.data(), found.name), log)
 
     def __getitem__(self, asset: str) -> Artifact:
         """The artifact in force."""
@@ -179,7 +179,7 @@ def asked(recipe: Recipe) -> bool:
 
 
 def evaluation_node(recipe: Recipe, model: TrainedModel) -> Node:
-    """The node of a trained model's evaluation; `before` is the evaluation of the model that it was trained from."""
+    """The node of a trained model's evaluation; `base` is the model that it was trained from, `before` that one's."""
 
     make = partial(report.make, asset=model.evaluation)
     inputs = {"model": model.name} | named(*model.measured_on)
@@ -188,7 +188,7 @@ def evaluation_node(recipe: Recipe, model: TrainedModel) -> Node:
     if asked(recipe):
         inputs |= named(task_items.ASSET)
     if model.base:
-        inputs["before"] = BY_NAME[model.base].evaluation
+        inputs |= {"before": BY_NAME[model.base].evaluation, "base": model.base}
     return Node("evaluation", inputs, make, recipe.evaluation, enabled(recipe, model))
 
 

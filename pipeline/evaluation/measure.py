@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 # The inputs of an evaluation, by role. Only the first two are always available.
 Role = Literal[
-    "model", "token_shards", "instruction_data", "preference_data", "evaluation_tasks", "before",
+    "model", "token_shards", "instruction_data", "preference_data", "evaluation_tasks", "before", "base",
     "contamination_decisions",
 ]  # fmt: skip
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -48,7 +48,7 @@ class Subject:
     generating: Transformer  # the same network to generate with, its weights in the format that is fastest for it
     tokenizer: Tokenizer
     device: torch.device
-    inputs: Inputs  # the artifacts that `Measure.needs` names, by role
+    inputs: Inputs  # the artifacts that `Measure.needs` and `Measure.reads` name, by role
     seed: int
     log: Log
     progress: Callable[[int, int], None]  # call it with (number done, total number)
@@ -94,5 +94,6 @@ class Measure(Generic[S]):
     description: str
     run: Callable[[Subject, S], Result]
     needs: tuple[Role, ...] = ()  # the measure is skipped if one of these inputs is missing
+    reads: tuple[Role, ...] = ()  # further inputs, which it gets where they exist
     enabled: Callable[[S], bool] = always
     headlines: tuple[Headline, ...] = ()

@@ -9,6 +9,7 @@ from pipeline.evaluation.code.program_sets import ProgramSet
 from pipeline.evaluation.tasks.task_items import Task
 from pipeline.settings import MAX_BATCH_TOKENS, MAX_DOCUMENTS, MAX_TOKENS, Settings
 
+# For a model without text of its own, such as one that was downloaded.
 PROMPTS = (
     "Fellow citizens of the Senate and House of Representatives:",
     "The people of this country",
@@ -48,7 +49,9 @@ class MeasureSettings(Settings):
         200, ge=0, le=MAX_DOCUMENTS, description="number of held-back preference pairs to score; 0: none"
     )
     prompts: tuple[str, ...] = Field(
-        PROMPTS, description="fixed prompts, continued once greedily and once by random sampling"
+        (),
+        description="prompts, continued once greedily and once by random sampling; empty: beginnings of validation "
+        "documents in the languages of the text",
     )
     temperature: float = Field(
         0.8, gt=0, le=10, description="temperature of the sampled continuations; answers are greedy"

@@ -50,7 +50,8 @@ def test_every_measure_is_registered_and_its_headlines_are_figures(made):
     assert {module.MEASURE.name for module in modules} == {measure.name for measure in measures.MEASURES}
     assert [module.__name__.rpartition(".")[2] for module in modules] == [module.MEASURE.name for module in modules]
     asked = SETTINGS.model_copy(update={"village": VillageSettings(stories=2)})
-    found = report.read(made.report("e1", "instruction_data", "preference_data", settings=asked))
+    given = ("instruction_data", "preference_data")
+    found = report.read(made.report("e1", *given, settings=asked, base=made.second_model))
     for measure in measures.MEASURES:
         assert set(measure.needs) <= set(ROLES), measure.name
         if measure.name in ("tasks", "programs"):  # which the recipe has to name: test_tasks.py, test_programs.py

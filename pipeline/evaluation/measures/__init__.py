@@ -9,6 +9,7 @@ from pipeline.evaluation.measure import Measure
 from pipeline.evaluation.measure_settings import MeasureSettings
 from pipeline.evaluation.measures import (
     answers,
+    before_after,
     covered_items,
     language_modelling,
     preferences,
@@ -29,6 +30,7 @@ MEASURES: tuple[Measure[MeasureSettings], ...] = tuple(
         village,
         village_answers,
         answers,
+        before_after,
         preferences,
         covered_items,
     )

@@ -61,7 +61,7 @@ def answer(
         output = list(generate(model, ids, room, stop_ids=stop))
         rows.append({
             "kind": "answer", "source": row["source"], "lang": row["lang"], "prompt": before[-1]["content"],
-            "output": tokenizer.decode(output), "reference": reference["content"], "ended": len(output) < room,
+            "output": tokenizer.shown(output), "reference": reference["content"], "ended": len(output) < room,
         })  # fmt: skip
         progress(done + 1)
     return pl.DataFrame(rows, schema=SAMPLE)
