@@ -11,7 +11,7 @@ from assets.asset import AssetDescription, Check
 from pipeline import tracking
 from pipeline.evaluation import report
 from pipeline.evaluation.measure import Measure
-from pipeline.evaluation.tasks import task_items
+from pipeline.evaluation.tasks import covered_questions, task_items
 from pipeline.evaluation.village_goals import GOALS, Goal, outcomes
 from pipeline.graph import Project, asked
 from pipeline.inspect import village_pictures
@@ -117,8 +117,25 @@ TASKS = AssetDescription(
 )
 
 
+def show_covered(project: Project, artifact: Artifact) -> Mapping[str, Any]:
+    """How many questions of each set the texts hold, and some of them."""
+    rows = [{"set": name, **counts} for name, counts in artifact.facts["sets"].items()]
+    return {"questions in the training text": display.table(rows)}
+
+
+COVERED = AssetDescription(
+    name=covered_questions.ASSET,
+    description="Which questions and problems are in the text that the models learn from, whatever was cut before.",
+    kinds=("python", "numpy", "parquet"),
+    version=covered_questions.VERSION,
+    made_by=covered_questions.make,
+    show=show_covered,
+    checks=(checks.FILES_COMPLETE,),
+)
+
+
 def described(recipe: Recipe) -> list[AssetDescription]:
     measures = recipe.evaluation.measures()
     village = recipe.evaluation.village is not None
-    tasks = [TASKS] if asked(recipe) else []
+    tasks = [TASKS, COVERED] if asked(recipe) else []
     return [*tasks, *(evaluation(model, measures, village) for model in models_of(recipe))]

@@ -21,7 +21,7 @@ from pipeline.curation import contamination, curated
 from pipeline.curation.stages import stages_of
 from pipeline.documents.stage import FragmentStage
 from pipeline.evaluation import report
-from pipeline.evaluation.tasks import task_items
+from pipeline.evaluation.tasks import covered_questions, task_items
 from pipeline.ingest import raw_documents
 from pipeline.recipe import Recipe, load
 from pipeline.store.artifact import Artifact
@@ -110,6 +110,11 @@ def nodes_of(recipe: Recipe) -> dict[str, Node]:
         nodes[IMPORTED] = train_node(recipe, models[0])
     if recipe.sources:
         nodes |= curation_nodes(recipe) | token_nodes(recipe)
+    if asked(recipe):
+        texts = texts_learned_from(recipe)
+        if texts:
+            inputs = named(task_items.ASSET, *texts)
+            nodes[covered_questions.ASSET] = Node("evaluation", inputs, covered_questions.make, None)
     for model in models:
         nodes.setdefault(model.name, train_node(recipe, model))
         nodes[model.evaluation] = evaluation_node(recipe, model)
@@ -178,6 +183,17 @@ def asked(recipe: Recipe) -> bool:
     return bool(recipe.evaluation.tasks or recipe.evaluation.programs)
 
 
+def texts_learned_from(recipe: Recipe) -> list[str]:
+    """The artifacts whose text the models of the recipe learn from."""
+    tuned = [of.name for of in models_of(recipe) if of.base and enabled(recipe, of)]
+    known = {name for of in tuned for name in covered_questions.LEARNED_FROM[of]}
+    if recipe.base is None:
+        known.add(CURATED)
+    else:
+        known.discard(CURATED)  # its own text encodes nothing that is trained on
+    return [name for name in covered_questions.TEXTS if name in known]
+
+
 def evaluation_node(recipe: Recipe, model: TrainedModel) -> Node:
     """The node of a trained model's evaluation; `before` is the evaluation of the model that it was trained from."""
 
@@ -187,6 +203,8 @@ def evaluation_node(recipe: Recipe, model: TrainedModel) -> Node:
         inputs |= named("token_shards", "contamination_decisions")
     if asked(recipe):
         inputs |= named(task_items.ASSET)
+        if texts_learned_from(recipe):
+            inputs |= named(covered_questions.ASSET)
     if model.base:
         inputs["before"] = BY_NAME[model.base].evaluation
     return Node("evaluation", inputs, make, recipe.evaluation, enabled(recipe, model))

@@ -19,12 +19,13 @@ if TYPE_CHECKING:
     import torch
 
     from model.transformer import Transformer
+    from pipeline.evaluation.tasks.covered_questions import Coverage
     from pipeline.tokens.tokenizer import Tokenizer
 
 # The inputs of an evaluation, by role. Only the first two are always available.
 Role = Literal[
     "model", "token_shards", "instruction_data", "preference_data", "evaluation_tasks", "before",
-    "contamination_decisions",
+    "contamination_decisions", "covered_questions",
 ]  # fmt: skip
 ROLES: tuple[Role, ...] = get_args(Role)
 
@@ -52,6 +53,7 @@ class Subject:
     seed: int
     log: Log
     progress: Callable[[int, int], None]  # call it with (number done, total number)
+    coverage: Coverage | None = None  # which questions the text that it learned from holds; None: not known
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """`evaluation_tasks`: the questions and programming problems that the recipe names, in one shape.
 
-- questions.parquet: task, item, prompt, choices, answer; a row a question, in the order of the recipe and its files
-- problems.parquet: set, item, prompt, before, after, ends (`code/problems.py`)
+- questions.parquet: task, item, prompt, choices, answer, texts; a row a question, in the order of the recipe and its
+  files. texts: what `covered_questions` searches training text for
+- problems.parquet: set, item, prompt, before, after, ends, texts (`code/problems.py`)
 """
 
 from __future__ import annotations
@@ -30,17 +31,19 @@ from pipeline.store.artifact import Artifact
 from pipeline.store.draft import Draft
 from pipeline.store.tables import write_table
 
-VERSION = "1"
+# 2: `texts`: what training text is searched for
+VERSION = "2"
 ASSET = "evaluation_tasks"
 QUESTIONS, PROBLEMS = "questions", "problems"
 MAX_SHOTS = 32
 
 QUESTION: dict[str, Any] = {
     "task": pl.String, "item": pl.Int64, "prompt": pl.String, "choices": pl.List(pl.String), "answer": pl.Int64,
+    "texts": pl.List(pl.String),
 }  # fmt: skip
 PROBLEM: dict[str, Any] = {
     "set": pl.String, "item": pl.Int64, "prompt": pl.String, "before": pl.String, "after": pl.String,
-    "ends": pl.List(pl.String),
+    "ends": pl.List(pl.String), "texts": pl.List(pl.String),
 }  # fmt: skip
 Form = Literal[
     "multiple-choice", "kobest-boolq", "kobest-copa", "kobest-hellaswag", "kobest-sentineg", "kobest-wic", "klue-nli",
@@ -181,7 +184,14 @@ def chosen(found: list[Question], limit: int | None) -> list[Question]:
 
 def table(task: str, found: list[Question]) -> pl.DataFrame:
     rows = [
-        {"task": task, "item": i, "prompt": one.prompt, "choices": list(one.choices), "answer": one.answer}
+        {
+            "task": task,
+            "item": i,
+            "prompt": one.prompt,
+            "choices": list(one.choices),
+            "answer": one.answer,
+            "texts": list(one.texts),
+        }
         for i, one in enumerate(found)
     ]
     return pl.DataFrame(rows, schema=QUESTION)
@@ -190,7 +200,10 @@ def table(task: str, found: list[Question]) -> pl.DataFrame:
 def read(items: Artifact, task: str) -> list[Question]:
     """The questions of one task, as they were made."""
     rows = pl.read_parquet(items.table(QUESTIONS)).filter(pl.col("task") == task).sort("item")
-    return [Question(row["prompt"], tuple(row["choices"]), row["answer"]) for row in rows.iter_rows(named=True)]
+    return [
+        Question(row["prompt"], tuple(row["choices"]), row["answer"], tuple(row["texts"]))
+        for row in rows.iter_rows(named=True)
+    ]
 
 
 def problem_table(context: RunContext, chosen: ProgramSet, contents: Contents) -> pl.DataFrame:
@@ -209,5 +222,6 @@ def read_problems(items: Artifact, name: str) -> list[Problem]:
     """The problems of one set, as they were made."""
     rows = pl.read_parquet(items.table(PROBLEMS)).filter(pl.col("set") == name).sort("item")
     return [
-        Problem(row["prompt"], row["before"], row["after"], tuple(row["ends"])) for row in rows.iter_rows(named=True)
+        Problem(row["prompt"], row["before"], row["after"], tuple(row["ends"]), tuple(row["texts"]))
+        for row in rows.iter_rows(named=True)
     ]
