@@ -14,7 +14,7 @@ from pipeline.evaluation.measure import Measure
 from pipeline.evaluation.tasks import covered_questions, task_items
 from pipeline.evaluation.village_goals import GOALS, Goal, outcomes
 from pipeline.graph import Project, asked
-from pipeline.inspect import village_pictures
+from pipeline.inspect import task_pictures, village_pictures
 from pipeline.recipe import Recipe
 from pipeline.store.artifact import Artifact
 from pipeline.trained_models import TrainedModel, models_of
@@ -47,6 +47,9 @@ def show_report(project: Project, artifact: Artifact) -> Mapping[str, Any]:
     known = village_pictures.facts_known(artifact)
     if known is not None:
         shown["facts of the village"] = display.picture(known)
+    over_tokens = task_pictures.curves(artifact)
+    if over_tokens is not None:
+        shown["tasks over training"] = display.picture(over_tokens)
     for name in artifact.fragments:
         if name not in ("samples", "comparison"):
             rows = pl.read_parquet(artifact.table(name), n_rows=MOST_ROWS).to_dicts()

@@ -63,6 +63,8 @@ class Result:
     figures: Mapping[str, Any] = field(default_factory=dict)  # its group in report.json: numbers, strings, mappings
     samples: pl.DataFrame | None = None  # rows for samples.parquet, in the columns of SAMPLE
     tables: Mapping[str, pl.DataFrame] = field(default_factory=dict)  # file name without `.parquet` -> table
+    # Figures of the model at earlier points of its training, by the tokens that it had seen: curves in MLflow.
+    curves: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -100,6 +100,7 @@ def run_measures(context: RunContext, inputs: Inputs, configured: Sequence[Confi
     groups: dict[str, Any] = {}
     samples = [pl.DataFrame(schema=SAMPLE)]
     tables: dict[str, pl.DataFrame] = {}
+    curves: dict[int, dict[str, float]] = {}
     for measure, settings in configured:
         if not measure.enabled(settings) or any(role not in inputs for role in measure.needs):
             continue
@@ -126,7 +127,9 @@ def run_measures(context: RunContext, inputs: Inputs, configured: Sequence[Confi
                 f"The measure `{measure.name}` and another one both write a table `{duplicates[0]}`: rename one."
             )
         tables |= result.tables
-    return Result(groups, pl.concat(samples), tables)
+        for tokens, values in result.curves.items():
+            curves.setdefault(tokens, {}).update({f"{measure.name}.{name}": value for name, value in values.items()})
+    return Result(groups, pl.concat(samples), tables, curves)
 
 
 def progress_callback(part: str, progress: Progress | None) -> Callable[[int, int], None]:
@@ -183,6 +186,13 @@ def track(
     }
     step = ModelFacts.of(model).tokens  # where the model's training curves end
     with tracking.run(asset, asset, tags, parameters) as run:
-        run.metrics({re.sub(r"[^\w./: -]", "_", name): value for name, value in figures(result.figures)}, step=step)
+        for tokens, values in sorted(result.curves.items()):
+            run.metrics({metric_name(name): value for name, value in values.items()}, step=tokens)
+        run.metrics({metric_name(name): value for name, value in figures(result.figures)}, step=step)
         for name in ("report.json", "samples.parquet", *(f"{table}.parquet" for table in result.tables)):
             run.artifact(draft.path(name))
+
+
+def metric_name(name: str) -> str:
+    """The name of a figure, without the characters that MLflow refuses."""
+    return re.sub(r"[^\w./: -]", "_", name)

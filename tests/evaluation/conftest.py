@@ -164,6 +164,7 @@ def made(tmp_path_factory):
         return store.make(f"model_{seed}", code_version="1", settings={}, inputs={}, build=build, log=silent)
 
     parts = {
-        "model": model(1), "token_shards": shards, "curated_documents": inputs["curated_documents"], "instruction_data": instructions, "preference_data": preferences,
+        "model": model(1), "token_shards": shards, "instruction_data": instructions, "preference_data": preferences,
+        "curated_documents": inputs["curated_documents"],
     }  # fmt: skip
     return Made(store, parts, model(2))

@@ -15,6 +15,7 @@ from pipeline.evaluation.measures import (
     programs,
     samples,
     tasks,
+    tasks_over_steps,
     village,
     village_answers,
 )
@@ -24,6 +25,7 @@ MEASURES: tuple[Measure[MeasureSettings], ...] = tuple(
     for measure in (
         language_modelling,
         tasks,
+        tasks_over_steps,
         programs,
         samples,
         village,

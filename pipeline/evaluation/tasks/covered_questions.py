@@ -5,7 +5,7 @@ What was cut by `contamination_decisions` is no matter here: searched are the te
 the questions that no training text holds, whichever sets the recipe kept out of the text. A question is found by its
 n-grams of tokens, as there (`curation/evaluation_items.py`); any n-gram counts (GPT-3, Brown et al. 2020, appendix C).
 
-- questions.parquet: set, item, checked (else too short to be searched for), and for each text whether it holds any of it
+- questions.parquet: set, item, checked (else too short to be searched for), and for each text whether it holds any
 - report/items.parquet, hits/: as of `contamination_decisions`, for the curated documents
 """
 
