@@ -9,7 +9,7 @@ from dagster import MetadataValue
 from assets import checks, display
 from assets.asset import AssetDescription, Check
 from pipeline import tracking
-from pipeline.evaluation import report
+from pipeline.evaluation import leaderboard_tables, report
 from pipeline.evaluation.measure import Measure
 from pipeline.evaluation.tasks import covered_questions, task_items
 from pipeline.evaluation.village_goals import GOALS, Goal, outcomes
@@ -137,8 +137,27 @@ COVERED = AssetDescription(
 )
 
 
+def show_leaderboard(project: Project, artifact: Artifact) -> Mapping[str, Any]:
+    """Every figure of every model, the best first."""
+    standings = pl.read_parquet(artifact.table(leaderboard_tables.TABLE))
+    rows = standings.with_columns(pl.col("within").list.join(", ")).head(MOST_FIGURES).to_dicts()
+    page = artifact.file("leaderboard.md").read_text(encoding="utf-8")
+    return {"leaderboard": MetadataValue.md(page), "standings": display.table(rows)}
+
+
+LEADERBOARD = AssetDescription(
+    name=leaderboard_tables.ASSET,
+    description="All models of the store by every measure, with intervals, and which of them the figures tell apart.",
+    kinds=("python", "polars", "markdown"),
+    version=leaderboard_tables.VERSION,
+    made_by=leaderboard_tables.make,
+    show=show_leaderboard,
+    checks=(checks.FILES_COMPLETE,),
+)
+
+
 def described(recipe: Recipe) -> list[AssetDescription]:
     measures = recipe.evaluation.measures()
     village = recipe.evaluation.village is not None
     tasks = [TASKS, COVERED] if asked(recipe) else []
-    return [*tasks, *(evaluation(model, measures, village) for model in models_of(recipe))]
+    return [*tasks, *(evaluation(model, measures, village) for model in models_of(recipe)), LEADERBOARD]

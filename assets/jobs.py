@@ -11,6 +11,7 @@ from dagster import AssetKey, AssetSelection, define_asset_job, in_process_execu
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from assets.sources import key_of
+from pipeline.evaluation.tasks import covered_questions, task_items
 from pipeline.graph import enabled_assets, nodes_of
 from pipeline.recipe import Recipe
 from pipeline.run import inputs_in_order
@@ -38,7 +39,7 @@ def jobs_of(recipe: Recipe) -> list[UnresolvedAssetJobDefinition]:
         (
             "evaluate_job",
             "Evaluates the existing models; makes no model",
-            [name for name in enabled if name in EVALUATIONS],
+            [name for name in enabled if name in EVALUATIONS or name in (task_items.ASSET, covered_questions.ASSET)],
         ),
         ("full_job", "Everything that the recipe enables", enabled),
     ]

@@ -20,7 +20,7 @@ from pipeline.conversations import instruction_data, preference_data
 from pipeline.curation import contamination, curated
 from pipeline.curation.stages import stages_of
 from pipeline.documents.stage import FragmentStage
-from pipeline.evaluation import report
+from pipeline.evaluation import leaderboard_tables, report
 from pipeline.evaluation.tasks import covered_questions, task_items
 from pipeline.ingest import raw_documents
 from pipeline.recipe import Recipe, load
@@ -118,6 +118,10 @@ def nodes_of(recipe: Recipe) -> dict[str, Node]:
     for model in models:
         nodes.setdefault(model.name, train_node(recipe, model))
         nodes[model.evaluation] = evaluation_node(recipe, model)
+    reports = named(*(model.evaluation for model in models if enabled(recipe, model)))
+    nodes[leaderboard_tables.ASSET] = Node(
+        "evaluation", reports, leaderboard_tables.make, recipe.evaluation, bool(reports)
+    )
     return nodes
 
 

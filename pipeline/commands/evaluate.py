@@ -1,4 +1,4 @@
-"""`slm evaluate`: any models side by side, on the tasks of the recipe."""
+"""`slm evaluate`: any models side by side, on the tasks of the recipe; `slm leaderboard`: all models of a store."""
 
 from __future__ import annotations
 
@@ -76,6 +76,30 @@ def evaluate(models: tuple[str, ...], suite: str, names: tuple[str, ...], out: s
         click.echo(f"\n{out}: results.md, results.json, items.parquet")
 
 
+@click.command("leaderboard")
+@click.option("--out", type=click.Path(file_okay=False), help="Write leaderboard.json and leaderboard.md here.")
+def leaderboard_command(out: str | None) -> None:
+    """All models of the recipe's store by every measure, with intervals, and which of them the figures tell apart."""
+    from pipeline.evaluation import leaderboard_tables
+    from pipeline.evaluation.leaderboard import entries_of, leaderboard
+    from pipeline.trained_models import MODELS
+
+    opened = project()
+    entries = entries_of(opened.store)
+    if not entries:
+        raise UserError("No model has been measured: run `dagster job execute -j evaluate_job`.")
+    figures = leaderboard(entries, opened.recipe.evaluation.measures())
+    click.echo(table(leaderboard_tables.rows(figures)))
+    measured = {entry.model.version for entry in entries if entry.model is not None}
+    left = [f"{name}/{one.version[:8]}" for name in MODELS for one in opened.store.versions(name)
+            if one.version not in measured]  # fmt: skip
+    if left:
+        click.echo(f"\nnot measured: {', '.join(left)}")
+    if out:
+        leaderboard_tables.write_files(figures, entries, Path(out))
+        click.echo(f"\n{out}: {', '.join(leaderboard_tables.NAMES)}")
+
+
 def chosen_tasks(opened: Project, names: Sequence[str]) -> list[Task]:
     """The tasks of the recipe that are asked for by name, or all. Raises UserError if there are none."""
     tasks = opened.recipe.evaluation.tasks
@@ -121,4 +145,4 @@ def covered_by_task(
     return {task.name: found.of_questions(asked, task.name) for task in tasks}
 
 
-COMMANDS = (evaluate,)
+COMMANDS = (evaluate, leaderboard_command)
