@@ -103,7 +103,10 @@ def nodes_of(recipe: Recipe) -> dict[str, Node]:
     }
     if asked(recipe):
         nodes[task_items.ASSET] = Node(
-            "evaluation", {}, task_items.make, task_items.Asked(recipe.evaluation.tasks, recipe.evaluation.programs)
+            "evaluation",
+            {},
+            task_items.make,
+            task_items.Asked(recipe.evaluation.tasks, recipe.evaluation.programs, recipe.evaluation.free_answers),
         )
     models = models_of(recipe)
     if recipe.base is not None:  # its tokenizer encodes the text
@@ -184,7 +187,7 @@ def train_node(recipe: Recipe, model: TrainedModel) -> Node:
 
 def asked(recipe: Recipe) -> bool:
     """Whether the recipe asks anything of models that has to be read first."""
-    return bool(recipe.evaluation.tasks or recipe.evaluation.programs)
+    return bool(recipe.evaluation.tasks or recipe.evaluation.programs or recipe.evaluation.free_answers)
 
 
 def texts_learned_from(recipe: Recipe) -> list[str]:

@@ -10,6 +10,7 @@ from pipeline.evaluation.measure_settings import MeasureSettings
 from pipeline.evaluation.measures import (
     answers,
     covered_items,
+    free_answers,
     language_modelling,
     preferences,
     programs,
@@ -27,6 +28,7 @@ MEASURES: tuple[Measure[MeasureSettings], ...] = tuple(
         tasks,
         tasks_over_steps,
         programs,
+        free_answers,
         samples,
         village,
         village_answers,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from pipeline.evaluation import diversity
 from pipeline.evaluation.measure import SAMPLE, Measure, Result, Subject
 from pipeline.evaluation.measure_settings import MeasureSettings
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def run(subject: Subject, settings: MeasureSettings) -> Result:
-    """Continuations of `settings.prompts`; no figures."""
+    """Continuations of `settings.prompts`, and how varied they are: `sampled` and `greedy` (`diversity.py`)."""
     continued = continuations(
         subject.generating,
         subject.tokenizer,
@@ -24,7 +25,11 @@ def run(subject: Subject, settings: MeasureSettings) -> Result:
         settings.temperature,
         subject.seed,
     )
-    return Result(samples=continued)
+    figures = {
+        str(kind): diversity.figures(part["output"].to_list())
+        for (kind,), part in continued.partition_by("kind", as_dict=True).items()
+    }
+    return Result(figures, samples=continued)
 
 
 def continuations(

@@ -32,6 +32,8 @@ TABLE = "questions"
 DOCUMENTS = "curated_documents"
 TUNING = ("instruction_data", "preference_data")
 TEXTS = (DOCUMENTS, *TUNING)
+# Tables of `evaluation_tasks`, and the column that names the set.
+SEARCHED = ((task_items.QUESTIONS, "task"), (task_items.PROBLEMS, "set"), (task_items.FREE, "set"))
 
 # The texts that a model learned from, by its asset. Of an imported model they are not known.
 LEARNED_FROM: dict[str, tuple[str, ...]] = {
@@ -76,7 +78,7 @@ def make(context: RunContext, inputs: Inputs, settings: None) -> Artifact:
 def items_of(asked: Artifact) -> list[Item]:
     """Every question and every problem, as it is searched for: its own texts, without the words of the form."""
     found = []
-    for table, column in ((task_items.QUESTIONS, "task"), (task_items.PROBLEMS, "set")):
+    for table, column in SEARCHED:
         rows = pl.read_parquet(asked.table(table), columns=[column, "item", "texts"])
         found += [Item(name, str(number), texts) for name, number, texts in rows.iter_rows()]
     return found

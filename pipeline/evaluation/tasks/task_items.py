@@ -2,6 +2,7 @@
 
 - questions.parquet: task, item, prompt, choices, answer, texts; a row a question, in the order of the recipe and its
   files. texts: what `covered_questions` searches training text for
+- free.parquet: set, item, prompt, reference, constraints, texts (`free/answer_sets.py`)
 - problems.parquet: set, item, prompt, before, after, ends, texts (`code/problems.py`)
 """
 
@@ -19,6 +20,7 @@ from pipeline.context import Inputs, RunContext
 from pipeline.errors import UserError
 from pipeline.evaluation.code.problems import Problem
 from pipeline.evaluation.code.program_sets import ProgramSet, problems_of
+from pipeline.evaluation.free.answer_sets import AnswerSet, FreeQuestion, questions_in
 from pipeline.evaluation.tasks.forms import NotAQuestion, Question, questions
 from pipeline.ingest.cache import cache_of
 from pipeline.ingest.files import Files
@@ -34,7 +36,7 @@ from pipeline.store.tables import write_table
 # 2: `texts`: what training text is searched for
 VERSION = "2"
 ASSET = "evaluation_tasks"
-QUESTIONS, PROBLEMS = "questions", "problems"
+QUESTIONS, PROBLEMS, FREE = "questions", "problems", "free"
 MAX_SHOTS = 32
 
 QUESTION: dict[str, Any] = {
@@ -44,6 +46,10 @@ QUESTION: dict[str, Any] = {
 PROBLEM: dict[str, Any] = {
     "set": pl.String, "item": pl.Int64, "prompt": pl.String, "before": pl.String, "after": pl.String,
     "ends": pl.List(pl.String), "texts": pl.List(pl.String),
+}  # fmt: skip
+FREE_QUESTION: dict[str, Any] = {
+    "set": pl.String, "item": pl.Int64, "prompt": pl.String, "reference": pl.String,
+    "constraints": pl.List(pl.Struct({"name": pl.String, "arguments": pl.String})), "texts": pl.List(pl.String),
 }  # fmt: skip
 Form = Literal[
     "multiple-choice", "kobest-boolq", "kobest-copa", "kobest-hellaswag", "kobest-sentineg", "kobest-wic", "klue-nli",
@@ -115,11 +121,12 @@ class Asked(NamedTuple):
 
     tasks: tuple[Task, ...]
     programs: tuple[ProgramSet, ...] = ()
+    free_answers: tuple[AnswerSet, ...] = ()
 
 
 def make(context: RunContext, inputs: Inputs, settings: Asked) -> Artifact:
     """The artifact `evaluation_tasks`. inputs: none. Raises UserError for a file or a row that cannot be read."""
-    contents = contents_of(context, [*settings.tasks, *settings.programs])
+    contents = contents_of(context, [*settings.tasks, *settings.programs, *settings.free_answers])
 
     def build(draft: Draft) -> None:
         tables, problems = [pl.DataFrame(schema=QUESTION)], [pl.DataFrame(schema=PROBLEM)]
@@ -131,7 +138,13 @@ def make(context: RunContext, inputs: Inputs, settings: Asked) -> Artifact:
             rows = problem_table(context, chosen, contents[chosen.name])
             problems.append(rows)
             draft.counts[chosen.name] = rows.height
+        free = [pl.DataFrame(schema=FREE_QUESTION)]
+        for answers in settings.free_answers:
+            rows = free_table(context, answers, contents[answers.name])
+            free.append(rows)
+            draft.counts[answers.name] = rows.height
         write_table(pl.concat(tables), draft.path(f"{QUESTIONS}.parquet"))
+        write_table(pl.concat(free), draft.path(f"{FREE}.parquet"))
         write_table(pl.concat(problems), draft.path(f"{PROBLEMS}.parquet"))
 
     return context.store.make(
@@ -140,6 +153,7 @@ def make(context: RunContext, inputs: Inputs, settings: Asked) -> Artifact:
         settings={
             "tasks": [task.as_recorded() for task in settings.tasks],
             "programs": [chosen.as_recorded() for chosen in settings.programs],
+            "free_answers": [chosen.as_recorded() for chosen in settings.free_answers],
         },
         inputs={name: "+".join(content.digests) for name, content in contents.items()},
         build=build,
@@ -147,7 +161,7 @@ def make(context: RunContext, inputs: Inputs, settings: Asked) -> Artifact:
     )
 
 
-def contents_of(context: RunContext, tasks: Sequence[Task | ProgramSet]) -> dict[str, Contents]:
+def contents_of(context: RunContext, tasks: Sequence[Task | ProgramSet | AnswerSet]) -> dict[str, Contents]:
     """What is in the files of each set now, by name. Raises UserError where nothing is."""
     return {task.name: task.contents(cache_of(context.store), context.log) for task in tasks}
 
@@ -225,3 +239,31 @@ def read_problems(items: Artifact, name: str) -> list[Problem]:
         Problem(row["prompt"], row["before"], row["after"], tuple(row["ends"]), tuple(row["texts"]))
         for row in rows.iter_rows(named=True)
     ]
+
+
+def free_table(context: RunContext, chosen: AnswerSet, contents: Contents) -> pl.DataFrame:
+    """The questions of a set of free answers. Raises UserError for a row that cannot be read."""
+    reading = Reading(cache_of(context.store), Tally(), context.log, context.execution)
+    rows = [
+        {
+            "set": chosen.name, "item": number, "prompt": one.prompt, "reference": one.reference,
+            "constraints": [{"name": name, "arguments": given} for name, given in one.constraints],
+            "texts": list(one.texts),
+        }
+        for number, one in enumerate(questions_in(chosen, contents, reading))
+    ]  # fmt: skip
+    if not rows:
+        raise UserError(f"{chosen.label} has no questions: name files with at least one.")
+    return pl.DataFrame(rows, schema=FREE_QUESTION)
+
+
+def read_free(items: Artifact, name: str) -> list[FreeQuestion]:
+    """The questions of one set of free answers, as they were made."""
+    rows = pl.read_parquet(items.table(FREE)).filter(pl.col("set") == name).sort("item")
+    return [
+        FreeQuestion(
+            row["prompt"], row["reference"], tuple((one["name"], one["arguments"]) for one in row["constraints"]),
+            tuple(row["texts"]),
+        )
+        for row in rows.iter_rows(named=True)
+    ]  # fmt: skip
