@@ -159,5 +159,5 @@ LEADERBOARD = AssetDescription(
 def described(recipe: Recipe) -> list[AssetDescription]:
     measures = recipe.evaluation.measures()
     village = recipe.evaluation.village is not None
-    tasks = [TASKS, COVERED] if asked(recipe) else []
+    tasks = [TASKS, COVERED] if asked(recipe).sets else []
     return [*tasks, *(evaluation(model, measures, village) for model in models_of(recipe)), LEADERBOARD]

@@ -101,19 +101,19 @@ def nodes_of(recipe: Recipe) -> dict[str, Node]:
         "instruction_data": Node("tuning_data", {}, instruction_data.make, recipe.instructions),
         "preference_data": Node("tuning_data", {}, preference_data.make, recipe.preferences, preferred),
     }
-    if asked(recipe):
+    if asked(recipe).sets:
         nodes[task_items.ASSET] = Node(
             "evaluation",
             {},
             task_items.make,
-            task_items.Asked(recipe.evaluation.tasks, recipe.evaluation.programs, recipe.evaluation.free_answers),
+            asked(recipe),
         )
     models = models_of(recipe)
     if recipe.base is not None:  # its tokenizer encodes the text
         nodes[IMPORTED] = train_node(recipe, models[0])
     if recipe.sources:
         nodes |= curation_nodes(recipe) | token_nodes(recipe)
-    if asked(recipe):
+    if asked(recipe).sets:
         texts = texts_learned_from(recipe)
         if texts:
             inputs = named(task_items.ASSET, *texts)
@@ -185,9 +185,10 @@ def train_node(recipe: Recipe, model: TrainedModel) -> Node:
     return Node("model", inputs, model.make, model.settings(recipe), enabled(recipe, model))
 
 
-def asked(recipe: Recipe) -> bool:
-    """Whether the recipe asks anything of models that has to be read first."""
-    return bool(recipe.evaluation.tasks or recipe.evaluation.programs or recipe.evaluation.free_answers)
+def asked(recipe: Recipe) -> task_items.Asked:
+    """What the recipe asks of models that has to be read first."""
+    chosen = recipe.evaluation
+    return task_items.Asked(chosen.tasks, chosen.programs, chosen.free_answers, chosen.bias)
 
 
 def texts_learned_from(recipe: Recipe) -> list[str]:
@@ -208,7 +209,7 @@ def evaluation_node(recipe: Recipe, model: TrainedModel) -> Node:
     inputs = {"model": model.name} | named(*model.measured_on)
     if recipe.sources:
         inputs |= named("token_shards", "contamination_decisions")
-    if asked(recipe):
+    if asked(recipe).sets:
         inputs |= named(task_items.ASSET)
         if texts_learned_from(recipe):
             inputs |= named(covered_questions.ASSET)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field, model_validator
 
 from model.config import MAX_CONTEXT
+from pipeline.evaluation.bias.bias_sets import BiasSet
 from pipeline.evaluation.code.program_sets import ProgramSet
 from pipeline.evaluation.free.answer_sets import AnswerSet
 from pipeline.evaluation.tasks.task_items import Task
@@ -64,6 +65,9 @@ class MeasureSettings(Settings):
         (),
         description="questions answered in free text: exact numbers, checkable instructions (docs/guide/evaluation.md)",
     )
+    bias: tuple[BiasSet, ...] = Field(
+        (), description="sets about stereotypes, measured by likelihood (docs/guide/evaluation.md)"
+    )
     batch_tokens: int = Field(
         4_096, ge=256, le=MAX_BATCH_TOKENS, description="tokens to score at once; lower it if memory is short"
     )
@@ -75,7 +79,7 @@ class MeasureSettings(Settings):
 
     @model_validator(mode="after")
     def _task_names_differ(self) -> MeasureSettings:
-        names = [chosen.name for chosen in (*self.tasks, *self.programs, *self.free_answers)]
+        names = [chosen.name for chosen in (*self.tasks, *self.programs, *self.free_answers, *self.bias)]
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:
             raise ValueError(f"two tasks are called `{twice}`: rename one")

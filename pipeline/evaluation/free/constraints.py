@@ -153,11 +153,11 @@ def number_placeholders(answer: str, given: Arguments) -> bool:
 
 
 def postscript(answer: str, given: Arguments) -> bool:
-    """Marks of letters and points may be spaced otherwise: `P. S.`"""
+    """Anywhere, since many stand at the end of a line; marks of letters and points may be spaced otherwise: `P. S.`"""
     marker = str(given["postscript_marker"])
     letters = re.findall(r"\w", marker)
-    pattern = r"\s*\.?\s*".join(map(re.escape, letters)) if "." in marker else re.escape(marker)
-    return re.search(rf"^\s*{pattern}", answer, re.I | re.M) is not None
+    pattern = r"\.\s?".join(map(re.escape, letters)) if "." in marker else re.escape(marker)
+    return re.search(pattern, answer, re.I) is not None
 
 
 def number_bullet_lists(answer: str, given: Arguments) -> bool:

@@ -9,6 +9,7 @@ from pipeline.evaluation.measure import Measure
 from pipeline.evaluation.measure_settings import MeasureSettings
 from pipeline.evaluation.measures import (
     answers,
+    bias,
     covered_items,
     free_answers,
     language_modelling,
@@ -29,6 +30,7 @@ MEASURES: tuple[Measure[MeasureSettings], ...] = tuple(
         tasks_over_steps,
         programs,
         free_answers,
+        bias,
         samples,
         village,
         village_answers,

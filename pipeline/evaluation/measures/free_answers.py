@@ -23,7 +23,7 @@ ANSWER: dict[str, Any] = {
     "reference": pl.String, "constraint": pl.List(pl.String), "strict": pl.List(pl.Boolean),
     "loose": pl.List(pl.Boolean), "covered": pl.Boolean,
 }  # fmt: skip
-# Ways to judge an answer: GSM8K by the number after `####`, or by the last number; IFEval as the answer is, or as any of
+# Ways to judge an answer: GSM8K by the number after `####`, or by the last one; IFEval as the answer is, or as any of
 # its variants is.
 WAYS = ("strict", "loose")
 

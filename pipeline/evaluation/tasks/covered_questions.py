@@ -33,7 +33,9 @@ DOCUMENTS = "curated_documents"
 TUNING = ("instruction_data", "preference_data")
 TEXTS = (DOCUMENTS, *TUNING)
 # Tables of `evaluation_tasks`, and the column that names the set.
-SEARCHED = ((task_items.QUESTIONS, "task"), (task_items.PROBLEMS, "set"), (task_items.FREE, "set"))
+SEARCHED = (
+    (task_items.QUESTIONS, "task"), (task_items.PROBLEMS, "set"), (task_items.FREE, "set"), (task_items.BIAS, "set"),
+)  # fmt: skip
 
 # The texts that a model learned from, by its asset. Of an imported model they are not known.
 LEARNED_FROM: dict[str, tuple[str, ...]] = {

@@ -3,6 +3,7 @@
 - questions.parquet: task, item, prompt, choices, answer, texts; a row a question, in the order of the recipe and its
   files. texts: what `covered_questions` searches training text for
 - free.parquet: set, item, prompt, reference, constraints, texts (`free/answer_sets.py`)
+- bias.parquet: set, item, prompt, choices, stereotyped, answer, kind, texts (`bias/bias_forms.py`)
 - problems.parquet: set, item, prompt, before, after, ends, texts (`code/problems.py`)
 """
 
@@ -18,6 +19,8 @@ from pydantic import BeforeValidator, Field, field_validator
 
 from pipeline.context import Inputs, RunContext
 from pipeline.errors import UserError
+from pipeline.evaluation.bias.bias_forms import BiasItem
+from pipeline.evaluation.bias.bias_sets import BiasSet, items_in
 from pipeline.evaluation.code.problems import Problem
 from pipeline.evaluation.code.program_sets import ProgramSet, problems_of
 from pipeline.evaluation.free.answer_sets import AnswerSet, FreeQuestion, questions_in
@@ -36,7 +39,7 @@ from pipeline.store.tables import write_table
 # 2: `texts`: what training text is searched for
 VERSION = "2"
 ASSET = "evaluation_tasks"
-QUESTIONS, PROBLEMS, FREE = "questions", "problems", "free"
+QUESTIONS, PROBLEMS, FREE, BIAS = "questions", "problems", "free", "bias"
 MAX_SHOTS = 32
 
 QUESTION: dict[str, Any] = {
@@ -50,6 +53,10 @@ PROBLEM: dict[str, Any] = {
 FREE_QUESTION: dict[str, Any] = {
     "set": pl.String, "item": pl.Int64, "prompt": pl.String, "reference": pl.String,
     "constraints": pl.List(pl.Struct({"name": pl.String, "arguments": pl.String})), "texts": pl.List(pl.String),
+}  # fmt: skip
+BIAS_ITEM: dict[str, Any] = {
+    "set": pl.String, "item": pl.Int64, "prompt": pl.String, "choices": pl.List(pl.String), "stereotyped": pl.Int64,
+    "answer": pl.Int64, "kind": pl.String, "texts": pl.List(pl.String),
 }  # fmt: skip
 Form = Literal[
     "multiple-choice", "kobest-boolq", "kobest-copa", "kobest-hellaswag", "kobest-sentineg", "kobest-wic", "klue-nli",
@@ -122,11 +129,17 @@ class Asked(NamedTuple):
     tasks: tuple[Task, ...]
     programs: tuple[ProgramSet, ...] = ()
     free_answers: tuple[AnswerSet, ...] = ()
+    bias: tuple[BiasSet, ...] = ()
+
+    @property
+    def sets(self) -> list[Task | ProgramSet | AnswerSet | BiasSet]:
+        """All of them."""
+        return [*self.tasks, *self.programs, *self.free_answers, *self.bias]
 
 
 def make(context: RunContext, inputs: Inputs, settings: Asked) -> Artifact:
     """The artifact `evaluation_tasks`. inputs: none. Raises UserError for a file or a row that cannot be read."""
-    contents = contents_of(context, [*settings.tasks, *settings.programs, *settings.free_answers])
+    contents = contents_of(context, settings.sets)
 
     def build(draft: Draft) -> None:
         tables, problems = [pl.DataFrame(schema=QUESTION)], [pl.DataFrame(schema=PROBLEM)]
@@ -145,6 +158,12 @@ def make(context: RunContext, inputs: Inputs, settings: Asked) -> Artifact:
             draft.counts[answers.name] = rows.height
         write_table(pl.concat(tables), draft.path(f"{QUESTIONS}.parquet"))
         write_table(pl.concat(free), draft.path(f"{FREE}.parquet"))
+        biased = [pl.DataFrame(schema=BIAS_ITEM)]
+        for of_bias in settings.bias:
+            rows = bias_table(context, of_bias, contents[of_bias.name])
+            biased.append(rows)
+            draft.counts[of_bias.name] = rows.height
+        write_table(pl.concat(biased), draft.path(f"{BIAS}.parquet"))
         write_table(pl.concat(problems), draft.path(f"{PROBLEMS}.parquet"))
 
     return context.store.make(
@@ -154,6 +173,7 @@ def make(context: RunContext, inputs: Inputs, settings: Asked) -> Artifact:
             "tasks": [task.as_recorded() for task in settings.tasks],
             "programs": [chosen.as_recorded() for chosen in settings.programs],
             "free_answers": [chosen.as_recorded() for chosen in settings.free_answers],
+            "bias": [chosen.as_recorded() for chosen in settings.bias],
         },
         inputs={name: "+".join(content.digests) for name, content in contents.items()},
         build=build,
@@ -161,7 +181,7 @@ def make(context: RunContext, inputs: Inputs, settings: Asked) -> Artifact:
     )
 
 
-def contents_of(context: RunContext, tasks: Sequence[Task | ProgramSet | AnswerSet]) -> dict[str, Contents]:
+def contents_of(context: RunContext, tasks: Sequence[Task | ProgramSet | AnswerSet | BiasSet]) -> dict[str, Contents]:
     """What is in the files of each set now, by name. Raises UserError where nothing is."""
     return {task.name: task.contents(cache_of(context.store), context.log) for task in tasks}
 
@@ -267,3 +287,26 @@ def read_free(items: Artifact, name: str) -> list[FreeQuestion]:
         )
         for row in rows.iter_rows(named=True)
     ]  # fmt: skip
+
+
+def bias_table(context: RunContext, chosen: BiasSet, contents: Contents) -> pl.DataFrame:
+    """The items of a set about stereotypes. Raises UserError for a row that cannot be read."""
+    reading = Reading(cache_of(context.store), Tally(), context.log, context.execution)
+    rows = [
+        {"set": chosen.name, "item": number, **asdict(item)}
+        for number, item in enumerate(items_in(chosen, contents, reading))
+    ]
+    if len(rows) < 2:
+        raise UserError(f"{chosen.label} has {len(rows)} item(s): name files with at least two.")
+    return pl.DataFrame(rows, schema=BIAS_ITEM)
+
+
+def read_bias(items: Artifact, name: str) -> list[BiasItem]:
+    """The items of one set about stereotypes, as they were made."""
+    rows = pl.read_parquet(items.table(BIAS)).filter(pl.col("set") == name).sort("item")
+    return [
+        BiasItem(
+            row["prompt"], tuple(row["choices"]), row["stereotyped"], row["answer"], row["kind"], tuple(row["texts"])
+        )
+        for row in rows.iter_rows(named=True)
+    ]
