@@ -12,6 +12,7 @@ from pipeline import tracking
 from pipeline.evaluation import leaderboard_tables, report
 from pipeline.evaluation.measure import Measure
 from pipeline.evaluation.tasks import covered_questions, task_items
+from pipeline.evaluation.toxicity import classifier
 from pipeline.evaluation.village_goals import GOALS, Goal, outcomes
 from pipeline.graph import Project, asked
 from pipeline.inspect import task_pictures, village_pictures
@@ -137,6 +138,17 @@ COVERED = AssetDescription(
 )
 
 
+CLASSIFIER = AssetDescription(
+    name=classifier.ASSET,
+    description="A classifier of toxic Korean, taught on labelled sets that the recipe names, and what it is worth.",
+    kinds=("python", "fasttext"),
+    version=classifier.VERSION,
+    made_by=classifier.make,
+    show=lambda project, artifact: display.of_facts(artifact),
+    checks=(checks.FILES_COMPLETE,),
+)
+
+
 def show_leaderboard(project: Project, artifact: Artifact) -> Mapping[str, Any]:
     """Every figure of every model, the best first."""
     standings = pl.read_parquet(artifact.table(leaderboard_tables.TABLE))
@@ -160,4 +172,5 @@ def described(recipe: Recipe) -> list[AssetDescription]:
     measures = recipe.evaluation.measures()
     village = recipe.evaluation.village is not None
     tasks = [TASKS, COVERED] if asked(recipe).sets else []
+    tasks += [CLASSIFIER] if recipe.evaluation.toxicity is not None else []
     return [*tasks, *(evaluation(model, measures, village) for model in models_of(recipe)), LEADERBOARD]

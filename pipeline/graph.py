@@ -22,6 +22,7 @@ from pipeline.curation.stages import stages_of
 from pipeline.documents.stage import FragmentStage
 from pipeline.evaluation import leaderboard_tables, report
 from pipeline.evaluation.tasks import covered_questions, task_items
+from pipeline.evaluation.toxicity import classifier
 from pipeline.ingest import raw_documents
 from pipeline.recipe import Recipe, load
 from pipeline.store.artifact import Artifact
@@ -118,6 +119,8 @@ def nodes_of(recipe: Recipe) -> dict[str, Node]:
         if texts:
             inputs = named(task_items.ASSET, *texts)
             nodes[covered_questions.ASSET] = Node("evaluation", inputs, covered_questions.make, None)
+    if recipe.evaluation.toxicity is not None:
+        nodes[classifier.ASSET] = Node("evaluation", {}, classifier.make, recipe.evaluation.toxicity)
     for model in models:
         nodes.setdefault(model.name, train_node(recipe, model))
         nodes[model.evaluation] = evaluation_node(recipe, model)
@@ -213,6 +216,8 @@ def evaluation_node(recipe: Recipe, model: TrainedModel) -> Node:
         inputs |= named(task_items.ASSET)
         if texts_learned_from(recipe):
             inputs |= named(covered_questions.ASSET)
+    if recipe.evaluation.toxicity is not None:
+        inputs |= named(classifier.ASSET)
     if model.base:
         inputs["before"] = BY_NAME[model.base].evaluation
     return Node("evaluation", inputs, make, recipe.evaluation, enabled(recipe, model))

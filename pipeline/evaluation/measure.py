@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 # The inputs of an evaluation, by role. Only the first two are always available.
 Role = Literal[
     "model", "token_shards", "instruction_data", "preference_data", "evaluation_tasks", "before",
-    "contamination_decisions", "covered_questions",
+    "contamination_decisions", "covered_questions", "toxicity_classifier",
 ]  # fmt: skip
 ROLES: tuple[Role, ...] = get_args(Role)
 

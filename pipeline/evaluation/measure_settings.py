@@ -9,6 +9,7 @@ from pipeline.evaluation.bias.bias_sets import BiasSet
 from pipeline.evaluation.code.program_sets import ProgramSet
 from pipeline.evaluation.free.answer_sets import AnswerSet
 from pipeline.evaluation.tasks.task_items import Task
+from pipeline.evaluation.toxicity.classifier import ToxicitySettings
 from pipeline.settings import MAX_BATCH_TOKENS, MAX_DOCUMENTS, MAX_TOKENS, Settings
 
 PROMPTS = (
@@ -67,6 +68,9 @@ class MeasureSettings(Settings):
     )
     bias: tuple[BiasSet, ...] = Field(
         (), description="sets about stereotypes, measured by likelihood (docs/guide/evaluation.md)"
+    )
+    toxicity: ToxicitySettings | None = Field(
+        None, description="judge continuations by toxicity; empty: do not (docs/guide/evaluation.md)"
     )
     batch_tokens: int = Field(
         4_096, ge=256, le=MAX_BATCH_TOKENS, description="tokens to score at once; lower it if memory is short"

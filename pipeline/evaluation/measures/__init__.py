@@ -18,6 +18,7 @@ from pipeline.evaluation.measures import (
     samples,
     tasks,
     tasks_over_steps,
+    toxicity,
     village,
     village_answers,
 )
@@ -32,6 +33,7 @@ MEASURES: tuple[Measure[MeasureSettings], ...] = tuple(
         free_answers,
         bias,
         samples,
+        toxicity,
         village,
         village_answers,
         answers,
