@@ -7,32 +7,17 @@ that does not show what the picture is for is an error.
 from __future__ import annotations
 
 import argparse
-import base64
-import itertools
-import json
-import shutil
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.parse
-import urllib.request
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--hide-scrollbars",
-]
+sys.path.insert(0, str(Path(__file__).parent))
+from browser import FLAGS, browser, tab
+
 TRIES = 4
 
 
@@ -70,10 +55,6 @@ def pages(dagster: str, mlflow: str, runs: list[str], experiment: str) -> list[P
             Page("mlflow", f"{mlflow}/#/compare-runs?{query}", ("Comparing", "Parameters", "Metrics"), 1500, 1250)
         )
     return pages
-
-
-def browser() -> str | None:
-    return next((path for name in BROWSERS if (path := shutil.which(name))), None)
 
 
 def text_of(page: Page, milliseconds: int = 15_000) -> str:
@@ -122,49 +103,11 @@ OPEN = """(() => {{
 
 
 def _open_and_take(page: Page, path: Path) -> None:
-    """Take the screenshot with the picture of a metadata row opened, through Chromium's DevTools protocol."""
-    from websockets.sync.client import connect
-
-    binary = browser()
-    assert binary is not None
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        size = f"--window-size={page.width},{page.height}"
-        command = [binary, *FLAGS, f"--user-data-dir={profile}", size, "--remote-debugging-port=0", page.address]
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            port_file = Path(profile) / "DevToolsActivePort"
-            _wait(port_file.exists, page)
-            port = port_file.read_text().split()[0]
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/json", timeout=30) as answer:
-                address = next(target for target in json.load(answer) if target["type"] == "page")[
-                    "webSocketDebuggerUrl"
-                ]
-            with connect(address, max_size=None) as socket:
-                numbers = itertools.count(1)
-
-                def ask(method: str, **parameters: object) -> dict:
-                    number = next(numbers)
-                    socket.send(json.dumps({"id": number, "method": method, "params": parameters}))
-                    while True:
-                        message = json.loads(socket.recv(timeout=60))
-                        if message.get("id") == number:
-                            return message.get("result", {})
-
-                script = OPEN.format(page.opens)
-                _wait(lambda: ask("Runtime.evaluate", expression=script).get("result", {}).get("value") is True, page)
-                time.sleep(1)  # the dialog fades in
-                path.write_bytes(base64.b64decode(ask("Page.captureScreenshot", format="png")["data"]))
-        finally:
-            process.terminate()
-            process.wait()
-
-
-def _wait(condition: Callable[[], bool], page: Page, seconds: float = 90) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise ValueError(f"{page.address} does not show the picture of `{page.opens}` after {seconds:.0f} s")
-        time.sleep(1)
+    """Take the screenshot with the picture of a metadata row opened."""
+    with tab(page.address, page.width, page.height) as opened:
+        opened.wait(OPEN.format(page.opens), 90)
+        time.sleep(1)  # the dialog fades in
+        opened.picture(path)
 
 
 def _run(page: Page, action: list[str], milliseconds: int) -> str:

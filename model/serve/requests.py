@@ -61,6 +61,7 @@ class Turn(Strict):
 
 class ChatRequest(SamplingRequest):
     messages: list[Turn] = Field(min_length=1, max_length=1000)
+    leave_out_oldest: bool = False  # turns, until a quarter of the context is free for the answer
 
 
 REQUESTS: dict[str, type[SamplingRequest]] = {
