@@ -1,9 +1,9 @@
 """The adapter for lm-evaluation-harness against the harness's own model of transformers, on the same requests.
 
-    PEER/bin/python -m benchmarks.adapter_vs_harness MODEL
+    python -m benchmarks.adapter_vs_harness MODEL
 
-MODEL is a folder with a model as this project exports it, in a layout of transformers. PEER is a Python with `lm-eval`
-and this project's packages. Prints every log-likelihood of both and the largest difference;
+MODEL is a folder with a model as this project exports it, in a layout of transformers. To be run by a Python that has
+`lm-eval` beside this project's packages. Prints every log-likelihood of both and the largest difference;
 `tests/evaluation/test_harness.py` records those of its model.
 """
 
@@ -27,15 +27,19 @@ def asked(name: str, pairs: list[Any]) -> list[Any]:
     return [Instance(name, {}, pair, number) for number, pair in enumerate(pairs)]
 
 
+def arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", type=Path, help="folder of an exported model")
+    return parser
+
+
 def main() -> None:
     from lm_eval.api.registry import get_model
     from lm_eval.models.huggingface import HFLM
 
     from pipeline.evaluation import harness
 
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", type=Path, help="folder of an exported model")
-    given = parser.parse_args()
+    given = arguments().parse_args()
     harness.register()
     ours = get_model(harness.NAME).create_from_arg_string(f"path={given.model}")
     # The harness begins texts with the token of `bos_token_id`; here documents begin after `<eos>`, as in training.

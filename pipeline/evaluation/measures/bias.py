@@ -86,7 +86,7 @@ def figures(rows: pl.DataFrame, form: str, seed: int, searched: bool) -> dict[st
     found |= {"stereotyped": of_pairs(rows, seed), "chance": 0.5}
     kinds = {str(kind): part for (kind,), part in sorted(rows.partition_by("kind", as_dict=True).items())}
     found["by_kind"] = {
-        kind: {"items": part.height, "stereotyped": of_pairs(part, seed)}
+        kind: {"items": part.height, "share": of_pairs(part, seed)}
         for kind, part in kinds.items()
         if part.height >= FEWEST
     }
