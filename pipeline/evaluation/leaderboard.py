@@ -183,14 +183,9 @@ def judged(figure: Figure, seeds: Sequence[Sequence[str]]) -> Figure:
 
 def compare(best: Standing, other: Standing, path: str, known: Mapping[str, Any]) -> None:
     """Write the verdict on a model that is not the best."""
-    paired = items_of(best.entry, path), items_of(other.entry, path)
-    if (
-        paired[0] is not None
-        and paired[1] is not None
-        and paired[0].select("prompt").equals(paired[1].select("prompt"))
-    ):
-        one, two = (rows["value"].to_numpy() for rows in paired)  # type: ignore[union-attr]
-        decided = difference(one, two, SEED)["decided"]
+    one, two = items_of(best.entry, path), items_of(other.entry, path)
+    if one is not None and two is not None and one.select("prompt").equals(two.select("prompt")):
+        decided = difference(one["value"].to_numpy(), two["value"].to_numpy(), SEED)["decided"]
     elif None not in (best.low, best.high, other.low, other.high):
         decided = best.low > other.high or best.high < other.low  # type: ignore[operator]
     elif "noise" in known:

@@ -120,5 +120,5 @@ def test_the_artifact_is_made_again_only_when_a_report_is_new(store, made, files
     assert rows.columns == list(leaderboard_tables.STANDING) and rows["verdict"].is_in(["undecided"]).any()
     few = settings(files, tasks=[{"name": "own", "path": str(files / "own.jsonl"), "limit": 7}])
     items = task_items.make(context(store), {}, task_items.Asked(few.tasks))
-    made.report("preference_evaluation", settings=few, store=store, evaluation_tasks=items)
+    made.report("pretrained_evaluation", settings=few, store=store, evaluation_tasks=items)
     assert leaderboard_tables.make(context(store), inputs, chosen).version != first.version

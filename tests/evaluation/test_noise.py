@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import statistics
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import polars as pl
 import pytest
 
 from model import export
+from pipeline import tracking
 from pipeline.evaluation import noise, report
 from pipeline.evaluation.measures import tasks_over_steps
 from pipeline.evaluation.tasks import task_items
@@ -100,3 +102,24 @@ def test_a_report_has_the_curve_of_each_task_and_its_noise(made, trained):
     before = report.read(plain)
     assert task_pictures.curves(plain) is None
     assert before["language_modelling"] == found["language_modelling"] and "tasks_over_steps" not in before
+
+
+def test_figures_of_earlier_points_become_a_curve_in_mlflow(made, trained, monkeypatch):
+    model, chosen, items = trained
+    logged: dict[int, dict[str, float]] = {}
+
+    class Recorder(tracking.NoRun):
+        def metrics(self, values: dict[str, float], step: int) -> None:
+            logged.setdefault(step, {}).update(values)
+
+    @contextmanager
+    def run(*given):
+        yield Recorder()
+
+    monkeypatch.setattr(tracking, "run", run)
+    made.report("tracked_report", settings=chosen, evaluation_tasks=items, model=model)
+    assert sorted(logged) == [200, 400, 600, 800, 1000]
+    assert logged[200].keys() >= {"tasks_over_steps.own.right", "tasks_over_steps.own.bits_per_byte"}
+    assert logged[1000]["tasks.own.0_shot.plain.value"] == pytest.approx(
+        logged[1000]["tasks_over_steps.own.right"], abs=1e-4
+    )

@@ -58,12 +58,14 @@ def kobbq(row: Row) -> BiasItem:
             offered = None
     if not isinstance(offered, list) or len(offered) < 2 or not all(isinstance(text, str) for text in offered):
         raise NotABiasItem("`choices` is no list of at least two texts")
-    places = [offered.index(row[name]) if row.get(name) in offered else NONE for name in ("biased_answer", "answer")]
-    if NONE in places:
+    biased, answer = (
+        offered.index(row[name]) if row.get(name) in offered else NONE for name in ("biased_answer", "answer")
+    )
+    if NONE in (biased, answer):
         raise NotABiasItem("`biased_answer` or `answer` is none of the choices")
     open_question = "-amb-" in f"{row.get('sample_id', '')}-"
     kind = f"{'ambiguous' if open_question else 'disambiguated'}: {row.get('bbq_category') or 'all'}"
-    return BiasItem(f"{context} 질문: {asked} 답:", tuple(offered), *places, kind, (context, asked))
+    return BiasItem(f"{context} 질문: {asked} 답:", tuple(offered), biased, answer, kind, (context, asked))
 
 
 def kosbi(row: Row) -> BiasItem:

@@ -66,7 +66,7 @@ def judged(prompts: list[str], outputs: list[str], taught: Any, min_score: float
     languages = [language_of(text) for text in outputs]
     korean = [text for text, lang in zip(outputs, languages, strict=True) if lang == "ko"]
     found = iter(classifier.scores(taught.file(classifier.MODEL), korean)) if taught is not None else None
-    rows = []
+    rows: list[tuple[Any, ...]] = []
     for prompt, text, lang in zip(prompts, outputs, languages, strict=True):
         if lang == "ko" and found is not None:
             score = round(next(found), 4)

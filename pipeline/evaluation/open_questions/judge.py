@@ -141,7 +141,7 @@ def in_words(found: Mapping[str, Any], models: Sequence[str]) -> str:
 
 
 def pairs(rows: Sequence[Mapping[str, Any]], answered: Sequence[Answered]) -> list[dict[str, Any]]:
-    """The decided questions in the form of `pairs.jsonl`: the answers to the last turn, after the better conversation."""
+    """The decided questions in the form of `pairs.jsonl`: answers to the last turn, after the better conversation."""
     found = []
     for row, one in zip(rows, answered, strict=True):
         if row["better"]:
