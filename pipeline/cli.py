@@ -16,6 +16,7 @@ from pipeline.commands import (
     curate,
     documents,
     evaluate,
+    export,
     lineage,
     models,
     names,
@@ -46,7 +47,9 @@ def main(context: click.Context, recipe: str | None) -> None:
     context.obj = recipe
 
 
-for group in (artifacts, documents, curate, quality, models, evaluate, open_questions, names, lineage, operating):
+for group in (
+    artifacts, documents, curate, quality, models, export, evaluate, open_questions, names, lineage, operating,
+):  # fmt: skip
     for command in group.COMMANDS:
         main.add_command(command)
 

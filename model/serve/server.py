@@ -78,7 +78,7 @@ def application(
         except BaseException:
             place.leave()
             raise
-        return Answer(reply, place, model, isinstance(asked, ChatRequest), asked.stream)
+        return Answer(reply, place, model, isinstance(asked, ChatRequest), asked.stream, asked.counts)
 
     @app.post("/v1/completions")
     async def completions(request: Request, asked: CompletionRequest) -> Answer:
@@ -86,7 +86,9 @@ def application(
 
     @app.post("/v1/chat/completions")
     async def chat_completions(request: Request, asked: ChatRequest) -> Answer:
-        messages: list[Mapping[str, str]] = [{"role": turn.role, "content": turn.content} for turn in asked.messages]
+        messages: list[Mapping[str, str]] = [
+            {"role": turn.role, "content": str(turn.content)} for turn in asked.messages
+        ]
 
         def begin(model: TextModel, options: ReplyOptions) -> Reply:
             return model.answer(model.newest_turns(messages) if asked.leave_out_oldest else messages, options)

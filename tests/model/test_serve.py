@@ -130,6 +130,33 @@ def test_stop_strings_end_a_reply_and_are_not_in_it(client):
         assert text == "안녕! 밥 "
 
 
+def test_a_stream_ends_with_the_numbers_of_tokens_where_they_are_asked_for(client):
+    whole = client.post("/v1/chat/completions", json=ask()).json()["usage"]
+    parts = events(client.post("/v1/chat/completions", json=ask(stream=True, stream_options={"include_usage": True})))
+    assert parts[-1]["usage"] == whole and parts[-1]["choices"] == []
+    assert not any("usage" in part for part in parts[:-1])
+
+
+def test_penalties_of_what_was_said_already(client):
+    def said(**penalties):
+        request = {"prompt": "가나다", **GREEDY, "max_tokens": 30, **penalties}
+        return client.post("/v1/completions", json=request).json()["choices"][0]["text"]
+
+    assert said(presence_penalty=0, frequency_penalty=0) == said() == "라마바사"
+    assert said(presence_penalty=-2, frequency_penalty=-2) != said(), "the same again and again"
+
+
+def test_a_turn_may_come_in_parts(client):
+    parts = [{"type": "text", "text": "안"}, {"type": "text", "text": "녕"}]
+    body = client.post(
+        "/v1/chat/completions", json=ask(messages=[{"role": "user", "content": parts}], user="ana")
+    ).json()
+    assert body["choices"][0]["message"]["content"] == ANSWER
+    picture = [{"type": "image_url", "image_url": {"url": "x"}}]
+    refused = client.post("/v1/chat/completions", json=ask(messages=[{"role": "user", "content": picture}]))
+    assert refused.status_code == 400 and "content" in refused.json()["error"]["message"]
+
+
 def test_a_seed_makes_it_repeatable(client):
     def made(seed):
         settings = {"prompt": "x", "temperature": 3, "top_p": 1, "max_tokens": 20, "seed": seed}
@@ -150,11 +177,11 @@ def test_a_seed_makes_it_repeatable(client):
         ("/v1/chat/completions", ask(stop=["a"] * 5), 400, "`stop`"),
         (
             "/v1/chat/completions",
-            ask(frequency_penalty=0.5),
+            ask(best_of=2),
             400,
-            "field `frequency_penalty`: use only model, ",
+            "field `best_of`: use only model, ",
         ),
-        ("/v1/chat/completions", ask(tools=[], logprobs=True), 400, "unknown fields `tools`, `logprobs`: use only"),
+        ("/v1/chat/completions", ask(tools=[], best_of=2), 400, "unknown fields `tools`, `best_of`: use only"),
         (
             "/v1/chat/completions",
             ask(messages=[{"role": "user", "content": "x", "name": "y"}]),

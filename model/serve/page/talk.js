@@ -38,7 +38,8 @@ export async function answer(path, body, signal, piece) {
       if (data === "[DONE]") return finish;
       const said = JSON.parse(data);
       if (said.error) throw new Problem(500, said.error.message);
-      const choice = said.choices[0];
+      const [choice] = said.choices;
+      if (!choice) continue;
       finish = choice.finish_reason || finish;
       const text = choice.delta ? choice.delta.content : choice.text;
       if (text) piece(text);
