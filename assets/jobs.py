@@ -12,10 +12,15 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 
 from assets.asset import RECIPE_TAG
 from assets.sources import key_of
+from pipeline.evaluation.tasks import covered_questions, task_items
+from pipeline.evaluation.toxicity import classifier
 from pipeline.graph import enabled_assets, nodes_of
 from pipeline.recipe import Recipe
 from pipeline.run import inputs_in_order
 from pipeline.trained_models import EVALUATIONS, models_of
+
+# What evaluations are made of beside models and text.
+ASKED = (task_items.ASSET, covered_questions.ASSET, classifier.ASSET)
 
 
 def with_inputs(recipe: Recipe, end: str) -> list[str]:
@@ -39,7 +44,7 @@ def jobs_of(recipe: Recipe) -> list[UnresolvedAssetJobDefinition]:
         (
             "evaluate_job",
             "Evaluates the existing models; makes no model",
-            [name for name in enabled if name in EVALUATIONS],
+            [name for name in enabled if name in EVALUATIONS or name in ASKED],
         ),
         ("full_job", "Everything that the recipe enables", enabled),
     ]

@@ -51,6 +51,8 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "compare": ("slm compare 1f0c 9a7e --out runs.png",),
     "export": ("slm export sft_model --type q8_0",),
     "evaluate": ("slm evaluate sft_model preference_model", "slm evaluate ./downloaded --suite full --out results"),
+    "leaderboard": ("slm leaderboard", "slm leaderboard --out results"),
+    "open-questions": ("slm open-questions sft_model preference_model --questions mt_bench.jsonl --out compared",),
     "names": ("slm names teach tagger.npz --labelled names.jsonl --plain text.parquet",),
     "names teach": ("slm names teach tagger.npz --labelled names.jsonl --plain text.parquet --nameless manuals.txt",),
     "lineage": ("slm lineage model sft_model",),

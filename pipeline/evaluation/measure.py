@@ -19,12 +19,13 @@ if TYPE_CHECKING:
     import torch
 
     from model.transformer import Transformer
+    from pipeline.evaluation.tasks.covered_questions import Coverage
     from pipeline.tokens.tokenizer import Tokenizer
 
 # The inputs of an evaluation, by role. Only the first two are always available.
 Role = Literal[
     "model", "token_shards", "instruction_data", "preference_data", "evaluation_tasks", "before", "base",
-    "contamination_decisions",
+    "contamination_decisions", "covered_questions", "toxicity_classifier",
 ]  # fmt: skip
 ROLES: tuple[Role, ...] = get_args(Role)
 
@@ -52,6 +53,7 @@ class Subject:
     seed: int
     log: Log
     progress: Callable[[int, int], None]  # call it with (number done, total number)
+    coverage: Coverage | None = None  # which questions the text that it learned from holds; None: not known
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,8 @@ class Result:
     figures: Mapping[str, Any] = field(default_factory=dict)  # its group in report.json: numbers, strings, mappings
     samples: pl.DataFrame | None = None  # rows for samples.parquet, in the columns of SAMPLE
     tables: Mapping[str, pl.DataFrame] = field(default_factory=dict)  # file name without `.parquet` -> table
+    # Figures of the model at earlier points of its training, by the tokens that it had seen: curves in MLflow.
+    curves: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

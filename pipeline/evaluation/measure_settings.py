@@ -5,8 +5,11 @@ from __future__ import annotations
 from pydantic import Field, model_validator
 
 from model.config import MAX_CONTEXT
+from pipeline.evaluation.bias.bias_sets import BiasSet
 from pipeline.evaluation.code.program_sets import ProgramSet
+from pipeline.evaluation.free.answer_sets import AnswerSet
 from pipeline.evaluation.tasks.task_items import Task
+from pipeline.evaluation.toxicity.classifier import ToxicitySettings
 from pipeline.settings import MAX_BATCH_TOKENS, MAX_DOCUMENTS, MAX_TOKENS, Settings
 
 # For a model without text of its own, such as one that was downloaded.
@@ -62,6 +65,16 @@ class MeasureSettings(Settings):
     programs: tuple[ProgramSet, ...] = Field(
         (), description="programming problems, whose answers run in a sandbox (docs/guide/evaluation.md)"
     )
+    free_answers: tuple[AnswerSet, ...] = Field(
+        (),
+        description="questions answered in free text: exact numbers, checkable instructions (docs/guide/evaluation.md)",
+    )
+    bias: tuple[BiasSet, ...] = Field(
+        (), description="sets about stereotypes, measured by likelihood (docs/guide/evaluation.md)"
+    )
+    toxicity: ToxicitySettings | None = Field(
+        None, description="judge continuations by toxicity; empty: do not (docs/guide/evaluation.md)"
+    )
     batch_tokens: int = Field(
         4_096, ge=256, le=MAX_BATCH_TOKENS, description="tokens to score at once; lower it if memory is short"
     )
@@ -73,7 +86,7 @@ class MeasureSettings(Settings):
 
     @model_validator(mode="after")
     def _task_names_differ(self) -> MeasureSettings:
-        names = [chosen.name for chosen in (*self.tasks, *self.programs)]
+        names = [chosen.name for chosen in (*self.tasks, *self.programs, *self.free_answers, *self.bias)]
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:
             raise ValueError(f"two tasks are called `{twice}`: rename one")

@@ -168,5 +168,6 @@ def made(tmp_path_factory):
 
     parts = {
         "model": model(1), "token_shards": shards, "instruction_data": instructions, "preference_data": preferences,
+        "curated_documents": inputs["curated_documents"],
     }  # fmt: skip
     return Made(store, parts, model(2))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from pipeline.evaluation import diversity
 from pipeline.evaluation.measure import SAMPLE, Measure, Result, Subject
 from pipeline.evaluation.measure_settings import PROMPTS, MeasureSettings
 from pipeline.tokens.own_prompts import OwnPrompt, own_prompts
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def run(subject: Subject, settings: MeasureSettings) -> Result:
-    """Continuations of the prompts; no figures."""
+    """Continuations of the prompts, and how varied they are: `sampled` and `greedy` (`diversity.py`)."""
     continued = continuations(
         subject.generating,
         subject.tokenizer,
@@ -30,7 +31,11 @@ def run(subject: Subject, settings: MeasureSettings) -> Result:
         settings.temperature,
         subject.seed,
     )
-    return Result(samples=continued)
+    figures = {
+        str(kind): diversity.figures(part["output"].to_list())
+        for (kind,), part in continued.partition_by("kind", as_dict=True).items()
+    }
+    return Result(figures, samples=continued)
 
 
 def prompts_of(subject: Subject, settings: MeasureSettings) -> list[OwnPrompt]:
