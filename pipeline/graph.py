@@ -17,7 +17,7 @@ from typing import Any
 from pipeline import places
 from pipeline.context import Inputs, Log, Progress, RunContext
 from pipeline.conversations import instruction_data, preference_data
-from pipeline.curation import contamination, curated
+from pipeline.curation import contamination, curated, tuning_data
 from pipeline.curation.stages import stages_of
 from pipeline.documents.stage import FragmentStage
 from pipeline.evaluation import leaderboard_tables, report
@@ -32,8 +32,10 @@ from pipeline.store.store import Store
 from pipeline.tokens import shards as token_shards
 from pipeline.tokens import training as tokenizer
 from pipeline.trained_models import BY_NAME, IMPORTED, TrainedModel, enabled, models_of, pretraining_of
+from pipeline.training.objectives import reward_model
 from pipeline.training.planning import plan
 
+REWARDED = "sft_model"  # the reward model starts from it
 RAW, CURATED = "raw_documents", "curated_documents"
 
 
@@ -97,11 +99,15 @@ class Project:
 
 def nodes_of(recipe: Recipe) -> dict[str, Node]:
     """All artifacts, each after its inputs."""
-    preferred = enabled(recipe, BY_NAME["preference_model"])
+    preferred = enabled(recipe, BY_NAME["preference_model"]) or recipe.reward_model is not None
     nodes = {
         "instruction_data": Node("tuning_data", {}, instruction_data.make, recipe.instructions),
         "preference_data": Node("tuning_data", {}, preference_data.make, recipe.preferences, preferred),
     }
+    if recipe.instructions.stages:
+        settings = {stage.block: recipe.curation.of(stage) for stage in tuning_data.STAGES}
+        chosen = tuning_data.Chosen.of(recipe.instructions.stages, settings)
+        nodes[tuning_data.ASSET] = Node("tuning_data", named("instruction_data"), tuning_data.make, chosen)
     if asked(recipe).sets:
         nodes[task_items.ASSET] = Node(
             "evaluation",
@@ -123,6 +129,10 @@ def nodes_of(recipe: Recipe) -> dict[str, Node]:
         nodes[classifier.ASSET] = Node("evaluation", {}, classifier.make, recipe.evaluation.toxicity)
     for model in models:
         nodes.setdefault(model.name, train_node(recipe, model))
+        if model.name == REWARDED and recipe.reward_model is not None:
+            inputs = {"base": REWARDED} | named("preference_data")
+            tuned = enabled(recipe, model)
+            nodes[reward_model.ASSET] = Node("model", inputs, reward_model.make, recipe.reward_model, tuned)
         nodes[model.evaluation] = evaluation_node(recipe, model)
     reports = named(*(model.evaluation for model in models if enabled(recipe, model)))
     nodes[leaderboard_tables.ASSET] = Node(
@@ -185,6 +195,8 @@ def train_node(recipe: Recipe, model: TrainedModel) -> Node:
     """The node of a trained model."""
     base = {"base": model.base} if model.base else {}
     inputs = base | named(*model.data, *model.after)
+    if recipe.instructions.stages and "instruction_data" in inputs:
+        inputs["instruction_data"] = tuning_data.ASSET
     return Node("model", inputs, model.make, model.settings(recipe), enabled(recipe, model))
 
 

@@ -29,6 +29,7 @@ from pipeline.ingest.source_kind import OWN_WRITING, Origin, safe_name
 from pipeline.recipe_text import load_yaml
 from pipeline.settings import Settings, blocks_of, unknown_key
 from pipeline.tokens.token_settings import ShardSettings, TokenizerSettings
+from pipeline.training.reinforcement_settings import ReinforcementSettings, RewardModelSettings
 from pipeline.training.training_settings import PreferenceSettings, PretrainingSettings, SftSettings
 
 DEFAULT_RECIPE = "recipes/demo.yaml"
@@ -54,6 +55,8 @@ class Recipe(Settings):
     sft: SftSettings = SftSettings()
     preferences: preference_data.Settings = preference_data.Settings()
     preference: PreferenceSettings = PreferenceSettings()
+    reward_model: RewardModelSettings | None = None
+    reinforcement: ReinforcementSettings | None = None
     evaluation: EvaluationSettings = EvaluationSettings()
     execution: ExecutionSettings = ExecutionSettings()
     seed: int = Field(1, ge=0, lt=2**63, description="Seed of everything that is random")
@@ -85,6 +88,13 @@ class Recipe(Settings):
         """With `base`, nothing reads these blocks, so one that says something is a mistake."""
         if info.data.get("base") is not None and block != type(block)():
             raise ValueError("says nothing here, since `base` brings its own: leave it out")
+        return block
+
+    @field_validator("reinforcement")
+    @classmethod
+    def _has_its_judge(cls, block: ReinforcementSettings | None, info: ValidationInfo) -> ReinforcementSettings | None:
+        if block is not None and block.judged and info.data.get("reward_model", ...) is None:
+            raise ValueError("a reward of `kind: model` needs a `reward_model`: add that block, `{}` for its defaults")
         return block
 
     def origins(self) -> list[Origin]:

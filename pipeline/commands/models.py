@@ -104,6 +104,8 @@ def planned_lines(opened: Project, **on: Any) -> Iterator[str]:
     for model in models_of(recipe):
         if model.base and enabled(recipe, model):
             yield line(plan_tuning(shape, model.settings(recipe), here=here, **on))
+    if recipe.reward_model is not None:
+        yield line(plan_tuning(shape, recipe.reward_model, here=here, **on))
 
 
 def estimated_tokens(sources: Sequence[Source]) -> int | None:

@@ -169,6 +169,8 @@ class Loop:
             return
         with self.clock.waiting():
             batches, own_units = self.data.take(step)
+        if objective.enrich is not None:
+            batches, own_units = self._enriched(batches)
         (units,) = self.ranks.total(own_units)
         self.model.train()
         self.optimiser.zero_grad()
@@ -205,6 +207,14 @@ class Loop:
             **{name: total / max(units, 1.0) for name, total in totals.items()},
         )
         self.step += 1
+
+    def _enriched(self, batches: list[transfer.Batch]) -> tuple[list[transfer.Batch], float]:
+        """The batches of a step with what the network as it is now adds to them, and their units."""
+        assert self.objective.enrich is not None
+        self.model.eval()
+        with torch.no_grad(), machine.autocast(self.device, self.precision):
+            batches = self.objective.enrich(self.model, self.step, batches)
+        return batches, sum(self.objective.units(batch) for batch in batches)
 
     def _clip(self) -> torch.Tensor:
         """Limit the length of the gradient; returns what it was."""

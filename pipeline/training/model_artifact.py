@@ -17,7 +17,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +37,7 @@ from pipeline.training import distributed, kept_weights, machine
 from pipeline.training.checkpoint import Checkpoints, log_table
 from pipeline.training.machine import USABLE
 from pipeline.training.measured import Machine
-from pipeline.training.reporting import RunOptions
+from pipeline.training.reporting import Row, RunOptions
 
 if TYPE_CHECKING:
     import torch
@@ -100,6 +100,7 @@ class Training:
     final_network: Callable[[Any], torch.nn.Module] = lambda network: network  # from the trained to the saved network
     write_parts: Callable[[Any, Path], None] = lambda network, directory: None  # what is kept of the trained network
     end: str = "<eos>"  # the token that ends generated text
+    facts_of_log: Callable[[Sequence[Row]], dict[str, Any]] = lambda log: {}  # what only a finished run knows
 
 
 def make_on_all_ranks(
@@ -249,7 +250,9 @@ def write_model(
     write_whole(draft.path("samples.txt"), samples)
     draft.timings.update({name: round(value, 4) for name, value in result.timings.items()})
     facts = training.facts.after(result.log[-1]["step"] if result.log else 0)
-    draft.facts.update({**facts.for_manifest(), **result.figures, "skipped_steps": result.skipped})
+    draft.facts.update(
+        {**facts.for_manifest(), **result.figures, **training.facts_of_log(result.log), "skipped_steps": result.skipped}
+    )
     if run:
         run.text(samples, "samples/final.txt")
         for name in ("config.json", "log.parquet"):

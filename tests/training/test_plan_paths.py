@@ -160,7 +160,7 @@ def test_a_plan_that_is_asked_twice_says_the_same():
 
 def test_a_step_is_that_of_its_settings():
     assert Step.of(SftSettings(), 4, "bf16", gpu=AMPERE) == Step(4, "bf16", gpu=AMPERE, masked=True)
-    lora_settings = SftSettings(method="lora", lora_rank=3)
+    lora_settings = SftSettings(weights="lora", lora_rank=3)
     assert Step.of(lora_settings, 4, "fp32") == Step(4, masked=True, lora_rank=3)
     assert Step.of(PreferenceSettings(), 4, "fp32") == Step(4, preference=True)
     masked = PretrainingSettings.model_validate({"feed": {"mask_documents": True}})
@@ -188,7 +188,7 @@ def test_a_fine_tuning_that_does_not_fit_is_told_of_its_own_block_and_of_additio
         plan.fit(WIDE, SftSettings(sequences=64), "fp32", "cpu", 1, limit)
     wide = WIDE.model_copy(update={"width": 1024})
     low = Step(1, "fp16", masked=True, lora_rank=16, activation_checkpointing=True, gpu=TURING)
-    with pytest.raises(UserError, match=r"activation_checkpointing: true, method: lora and sequences: 1 under sft"):
+    with pytest.raises(UserError, match=r"activation_checkpointing: true, weights: lora and sequences: 1 under sft"):
         plan.fit(wide, SftSettings(), "fp16", "cuda", 1, 1.05 * memory.of_step(wide, low).total, cards.CARDS["t4"])
 
 
@@ -196,7 +196,7 @@ def test_fine_tuning_code_100m_fits_a_16_gb_card_and_with_additions_more_does():
     card = cards.CARDS["4080"]
     limit = card.memory_gib * 2**30 * 0.95
     full = plan.fit(CODE_100M, SftSettings(), "bf16", "cuda", 1, limit, card).sequences
-    low = plan.fit(CODE_100M, SftSettings(method="lora"), "bf16", "cuda", 1, limit, card).sequences
+    low = plan.fit(CODE_100M, SftSettings(weights="lora"), "bf16", "cuda", 1, limit, card).sequences
     assert full >= 4 and low >= full
     masked = memory.of_step(CODE_100M, Step(full, "bf16", gpu=card.capability, masked=True)).total
     with_scores = memory.of_step(CODE_100M, Step(full, "bf16", gpu=UNKNOWN, masked=True)).total
@@ -231,7 +231,7 @@ def test_the_plan_of_a_recipe_has_a_line_for_each_tuning(tmp_path, monkeypatch):
     full, preferences = planned(tmp_path)
     assert re.match(r"sft \(full, fp16\): \d+ sequences of 512 tokens at once, memory [\d,]+ MiB: weights ", full)
     assert re.match(r"preference \(full, fp16\): \d+ pairs, \d+ sequences of 1,024 tokens at once", preferences)
-    (low,) = planned(tmp_path, method=", method: lora, sequences: 8", preferences="false")
+    (low,) = planned(tmp_path, method=", weights: lora, sequences: 8", preferences="false")
     (same,) = planned(tmp_path, method=", sequences: 8", preferences="false")
     assert low.startswith("sft (lora, fp16): 8 sequences") and mib(low) < mib(same)
 

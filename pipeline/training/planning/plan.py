@@ -27,7 +27,7 @@ from pipeline.training.planning import budget as budgets
 from pipeline.training.planning import memory, plan_words
 from pipeline.training.planning.step_time import step_time
 from pipeline.training.planning.tracing import Step
-from pipeline.training.training_settings import LoopSettings, PreferenceSettings, PretrainingSettings, SftSettings
+from pipeline.training.training_settings import LoopSettings, PretrainingSettings, TunedSettings
 
 VERSION = "7"  # 7: memory of the attention that will run. 6: more cards; hours for a card in a format that it lacks
 ASSET = "training_plan"
@@ -123,8 +123,8 @@ def remedy(config: ModelConfig, settings: LoopSettings, step: Step, limit: float
     if settings.loss_chunk == 0:
         changes.append(({"loss_chunk": "auto"}, "loss_chunk: auto"))
     changes.append((recomputing, "activation_checkpointing: true"))
-    if isinstance(settings, SftSettings | PreferenceSettings) and settings.method == "full":
-        changes.append((recomputing | {"method": "lora"}, "activation_checkpointing: true, method: lora"))
+    if isinstance(settings, TunedSettings) and settings.weights == "full":
+        changes.append((recomputing | {"weights": "lora"}, "activation_checkpointing: true, weights: lora"))
     for change, words in changes:
         most = memory.largest_micro_batch(config, changed(change), limit)
         if most:
