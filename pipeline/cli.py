@@ -11,7 +11,18 @@ from typing import Any
 
 import click
 
-from pipeline.commands import artifacts, curate, documents, evaluate, lineage, models, names, operating, quality
+from pipeline.commands import (
+    artifacts,
+    curate,
+    documents,
+    evaluate,
+    lineage,
+    models,
+    names,
+    operating,
+    quality,
+    vectors,
+)
 from pipeline.errors import UserError
 from pipeline.training.stopping import Stopped
 
@@ -35,7 +46,7 @@ def main(context: click.Context, recipe: str | None) -> None:
     context.obj = recipe
 
 
-for group in (artifacts, documents, curate, quality, models, evaluate, names, lineage, operating):
+for group in (artifacts, documents, curate, quality, models, evaluate, names, vectors, lineage, operating):
     for command in group.COMMANDS:
         main.add_command(command)
 
