@@ -16,6 +16,7 @@ from pipeline.commands import (
     curate,
     documents,
     evaluate,
+    export,
     lineage,
     models,
     names,
@@ -47,6 +48,7 @@ def main(context: click.Context, recipe: str | None) -> None:
 
 
 for group in (artifacts, documents, curate, quality, models, evaluate, names, vectors, lineage, operating):
+for group in (artifacts, documents, curate, quality, models, export, evaluate, names, lineage, operating):
     for command in group.COMMANDS:
         main.add_command(command)
 
