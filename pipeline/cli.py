@@ -47,8 +47,7 @@ def main(context: click.Context, recipe: str | None) -> None:
     context.obj = recipe
 
 
-for group in (artifacts, documents, curate, quality, models, evaluate, names, vectors, lineage, operating):
-for group in (artifacts, documents, curate, quality, models, export, evaluate, names, lineage, operating):
+for group in (artifacts, documents, curate, quality, models, export, evaluate, names, vectors, lineage, operating):
     for command in group.COMMANDS:
         main.add_command(command)
 
