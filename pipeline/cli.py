@@ -25,6 +25,7 @@ from pipeline.commands import (
     operating,
     quality,
     start,
+    vectors,
 )
 from pipeline.commands.examples import add_examples
 from pipeline.errors import UserError
@@ -61,6 +62,7 @@ for group in (
     evaluate,
     open_questions,
     names,
+    vectors,
     lineage,
     forget,
     operating,

@@ -53,6 +53,8 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "evaluate": ("slm evaluate sft_model preference_model", "slm evaluate ./downloaded --suite full --out results"),
     "leaderboard": ("slm leaderboard", "slm leaderboard --out results"),
     "open-questions": ("slm open-questions sft_model preference_model --questions mt_bench.jsonl --out compared",),
+    "vectors": ("slm vectors distil MODEL_FOLDER vectors.safetensors",),
+    "vectors distil": ("slm vectors distil MODEL_FOLDER vectors.safetensors",),
     "names": ("slm names teach tagger.npz --labelled names.jsonl --plain text.parquet",),
     "names teach": ("slm names teach tagger.npz --labelled names.jsonl --plain text.parquet --nameless manuals.txt",),
     "lineage": ("slm lineage model sft_model",),
