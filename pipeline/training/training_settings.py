@@ -36,6 +36,15 @@ class PretrainingSettings(LoopSettings):
             " data"
         ),
     )
+    kept_weights: int = Field(
+        0,
+        ge=0,
+        le=1000,
+        description=(
+            "weights to keep beside the finished model, at evenly spaced steps before its end, so that tasks can be"
+            " measured on them: curves over training, and the noise of a figure (docs/guide/evaluation.md)"
+        ),
+    )
     max_epochs: float = Field(
         4.0,
         gt=0,
