@@ -17,13 +17,17 @@ from pipeline.commands import (
     documents,
     evaluate,
     export,
+    forget,
     lineage,
     models,
     names,
+    open_questions,
     operating,
     quality,
+    start,
     vectors,
 )
+from pipeline.commands.examples import add_examples
 from pipeline.errors import UserError
 from pipeline.training.stopping import Stopped
 
@@ -47,9 +51,25 @@ def main(context: click.Context, recipe: str | None) -> None:
     context.obj = recipe
 
 
-for group in (artifacts, documents, curate, quality, models, export, evaluate, names, vectors, lineage, operating):
+for group in (
+    start,
+    artifacts,
+    documents,
+    curate,
+    quality,
+    models,
+    export,
+    evaluate,
+    open_questions,
+    names,
+    vectors,
+    lineage,
+    forget,
+    operating,
+):
     for command in group.COMMANDS:
         main.add_command(command)
+add_examples(main)
 
 
 if __name__ == "__main__":

@@ -147,4 +147,15 @@ def serve(
             LOG.warning("there is no API key: anyone who can reach %s can use the model (see `--api-key`).", host)
         address = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{listener.getsockname()[1]}"
         print(f"{' and '.join(models)}: talk on {address}, or use OpenAI's API on {address}/v1", flush=True)
+        asked = line_to_try(f"{address}/v1", next(iter(models.values())).answers, bool(keys and keys.digests))
+        print(f"try it (Ctrl-C here stops the server):\n  {asked}", flush=True)
         run(application(models, host, keys, turns, judgements), turns, listener)
+
+
+def line_to_try(address: str, answers: bool, with_key: bool) -> str:
+    """A request for a shell: a question to a model that answers, a beginning to one that only continues text."""
+    key = '-H "Authorization: Bearer $SLM_API_KEY" ' if with_key else ""
+    what, content = "completions", '{"prompt": "오늘은", "max_tokens": 64}'
+    if answers:
+        what, content = "chat/completions", '{"messages": [{"role": "user", "content": "안녕하세요?"}]}'
+    return f"curl {address}/{what} {key}-H 'Content-Type: application/json' -d '{content}'"

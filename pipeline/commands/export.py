@@ -19,8 +19,6 @@ def export(model: str | None, kind: str, form: str, out: Path | None) -> None:
     """Write MODEL (an asset, a version or a folder; default: the newest) as a file for llama.cpp, Ollama and others.
 
     A `Modelfile` for `ollama create` is written beside it. Hugging Face's libraries read a model's folder as it is.
-
-    Example: slm export sft_model --type q8_0
     """
     from model import gguf_file
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipeline import places
 from pipeline.commands import project
 from pipeline.errors import UserError
 from pipeline.store.artifact import MANIFEST
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from model.config import ModelConfig
     from model.serve.text import TextModel
     from pipeline.graph import Project
+    from pipeline.ingest.source import Source
     from pipeline.store.store import Store
 
 
@@ -85,7 +87,8 @@ def planned_lines(opened: Project, **on: Any) -> Iterator[str]:
     """The plan of every training of a recipe, in words; `on` says for what device, as `plan.plan` takes it."""
     from pipeline.trained_models import enabled, models_of
     from pipeline.training.measured import Machine
-    from pipeline.training.planning.plan import lines, plan, tokens_in
+    from pipeline.training.planning.plan import plan, tokens_in
+    from pipeline.training.planning.plan_words import lines
     from pipeline.training.planning.tuning_plan import line, plan_tuning
 
     recipe, here = opened.recipe, Machine.beside(opened.store)
@@ -94,12 +97,28 @@ def planned_lines(opened: Project, **on: Any) -> Iterator[str]:
         shape = recipe.model
         if not shape.vocab_size:
             shape = shape.model_copy(update={"vocab_size": recipe.tokenizer.vocab_size})
-        yield from lines(plan(shape, recipe.pretraining, tokens_in(shards) if shards else None, here=here, **on))
+        text = tokens_in(shards) if shards else estimated_tokens(recipe.sources)
+        yield from lines(plan(shape, recipe.pretraining, text, here=here, **on), estimated=not shards)
     else:
         shape = shape_of_base(opened.store)
     for model in models_of(recipe):
         if model.base and enabled(recipe, model):
             yield line(plan_tuning(shape, model.settings(recipe), here=here, **on))
+
+
+def estimated_tokens(sources: Sequence[Source]) -> int | None:
+    """Tokens of text in files of one's own, by their size; None if any source is of another kind or cannot be seen."""
+    from pipeline.ingest.files import FileSource
+    from pipeline.training.planning.budget import BYTES_A_TOKEN
+
+    own = [source for source in sources if isinstance(source, FileSource)]
+    if not own or len(own) < len(sources) or any(source.limit for source in own):
+        return None
+    try:
+        found = sum(os.path.getsize(path) for source in own for _, path in source.matching())
+    except (OSError, UserError):
+        return None
+    return found // BYTES_A_TOKEN
 
 
 def shape_of_base(store: Store) -> ModelConfig:
@@ -242,7 +261,7 @@ def _asset(directory: Path) -> str | None:
 
 def _feedback() -> Path:
     """Where judgements of this recipe's models are kept: `feedback/RECIPE`, beside the folder of the stores."""
-    data = os.environ.get("SLM_DATA") or "data"
+    data = places.data()
     beside = Path() if "://" in data else Path(data).resolve().parent
     try:
         return beside / "feedback" / project().recipe.name

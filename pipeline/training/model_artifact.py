@@ -6,6 +6,7 @@ holds everything needed to use the model:
 
     model.safetensors, config.json     the network, in Hugging Face's layout if one exists for its shape
     <the tokenizer's files>
+    kept/                              weights before the end, where `kept_weights` asks for them
     adapter/                           with LoRA: the additions alone, as the `peft` library reads them
     log.parquet                        one row per step; no times, so that the same run gives the same bytes
     samples.txt, validation.json       generated text, and the validation figures
@@ -32,7 +33,7 @@ from pipeline.store.artifact import MANIFEST, Artifact
 from pipeline.store.draft import Draft
 from pipeline.store.tables import write_table, write_whole
 from pipeline.tokens.tokenizer import ABOUT
-from pipeline.training import distributed, machine
+from pipeline.training import distributed, kept_weights, machine
 from pipeline.training.checkpoint import Checkpoints, log_table
 from pipeline.training.machine import USABLE
 from pipeline.training.measured import Machine
@@ -265,7 +266,11 @@ def special_ids(about: Path, end: str) -> dict[str, int]:
 def copy_tokenizer(base: Artifact, draft: Draft) -> None:
     """Copy the tokenizer's files, from its own artifact or from a model that contains them."""
     for name in base.manifest["files"]:
-        if name in MODEL_FILES or name.endswith(".parquet") or name.startswith(f"{ADAPTER}/"):
+        if (
+            name in MODEL_FILES
+            or name.endswith(".parquet")
+            or name.startswith((f"{ADAPTER}/", f"{kept_weights.FOLDER}/"))
+        ):
             continue
         with whole(draft.path(name)) as unfinished:
             shutil.copyfile(base.file(name), unfinished)

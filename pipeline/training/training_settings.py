@@ -19,7 +19,7 @@ from pipeline.settings import MAX_BATCH_TOKENS, MAX_STEPS, MAX_TOKENS, Settings
 from pipeline.training.data.feed import FeedSettings
 
 # Settings that stay out of the fingerprint while they are at their default: they came later, and change nothing then.
-LATER = ("patience", "village")
+LATER = ("patience", "village", "kept_weights")
 NOT_IN_FINGERPRINT = (
     "sequences", "precision", "activation_checkpointing", "loss_chunk", "compile", "sharding", "checkpoint_every",
     "checkpoint_minutes", "keep_checkpoints", "samples_every", "sample_prompts", "sample_tokens",
@@ -241,6 +241,15 @@ class PretrainingSettings(LoopSettings):
         description=(
             "tokens to train on; 0: 20 per parameter (Hoffmann et al. 2022), but at most `max_epochs` passes over the"
             " data"
+        ),
+    )
+    kept_weights: int = Field(
+        0,
+        ge=0,
+        le=1000,
+        description=(
+            "weights to keep beside the finished model, at evenly spaced steps before its end, so that tasks can be"
+            " measured on them: curves over training, and the noise of a figure (docs/guide/evaluation.md)"
         ),
     )
     max_epochs: float = Field(

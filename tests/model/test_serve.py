@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import json
+import shlex
 import threading
 
 import pytest
@@ -376,3 +377,15 @@ def test_a_folder_without_a_tokenizer_or_model_is_named(directory, tmp_path):
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(ValueError, match="cannot be read as a tokenizer"):
         open_directory(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("answers", "path", "field"), [(True, "/v1/chat/completions", "messages"), (False, "/v1/completions", "prompt")]
+)
+def test_the_line_to_try_is_a_request_that_the_server_answers(client, answers, path, field):
+    asked = shlex.split(server.line_to_try("http://127.0.0.1:8000/v1", answers, with_key=True))
+    assert asked[:2] == ["curl", f"http://127.0.0.1:8000{path}"] and "Authorization: Bearer $SLM_API_KEY" in asked
+    body = json.loads(asked[-1])
+    assert field in body
+    reply = client.post(path, json={**body, "max_tokens": 2})
+    assert reply.status_code == 200, reply.text

@@ -159,7 +159,8 @@ def test_llama_cpp_says_the_same(saved, tmp_path, tokenizer, shape):
     llama_cpp = pytest.importorskip("llama_cpp", reason="llama-cpp-python is not installed")
     directory = saved(tokenizer, **SHAPES[shape])
     file = gguf_file.write(directory, tmp_path / "m.gguf", "f32")
-    theirs = llama_cpp.Llama(str(file), n_ctx=256, n_threads=1, verbose=False)
+    cache = {"type_k": llama_cpp.GGML_TYPE_F32, "type_v": llama_cpp.GGML_TYPE_F32}  # by default it is in F16
+    theirs = llama_cpp.Llama(str(file), n_ctx=256, n_threads=1, verbose=False, **cache)
     ours = open_directory(directory)
     for prompt in PROMPTS:
         ids = [*ours.before_document, *ours.encode(prompt)]

@@ -18,6 +18,7 @@ from pipeline.training.objectives.dpo import dpo
 from pipeline.training.planning import memory, plan, tracing
 from pipeline.training.planning.tracing import Step
 from pipeline.training.training_settings import PreferenceSettings, PretrainingSettings, SftSettings
+from tests import tiny
 
 SMALL = ModelConfig(layers=3, width=128, heads=4, kv_heads=2, context=128, vocab_size=512)
 LONG = SMALL.model_copy(update={"context": 512})
@@ -233,3 +234,26 @@ def test_the_plan_of_a_recipe_has_a_line_for_each_tuning(tmp_path, monkeypatch):
     (low,) = planned(tmp_path, method=", method: lora, sequences: 8", preferences="false")
     (same,) = planned(tmp_path, method=", sequences: 8", preferences="false")
     assert low.startswith("sft (lora, fp16): 8 sequences") and mib(low) < mib(same)
+
+
+def test_a_plan_of_days_stops_before_it_starts_and_yes_starts_it(tmp_path, monkeypatch):
+    recipe = tiny.write(tmp_path)
+    recipe.write_text(recipe.read_text().replace("device: cpu,", "device: cpu, max_hours: 0.000001,"))
+    monkeypatch.setenv("SLM_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("SLM_RECIPE", str(recipe))
+    refused = CliRunner().invoke(main, ["make", "pretrained_model"], catch_exceptions=False)
+    assert refused.exit_code == 1 and "Pretraining would take" in refused.output
+    assert "`slm make --yes pretrained_model`" in refused.output
+    assert not (tmp_path / "data" / "tiny" / "pretrained_model" / "current").exists()
+    done = CliRunner().invoke(main, ["make", "--yes", "training_plan"], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+
+
+def test_the_plan_guesses_the_text_from_the_size_of_a_persons_own_files(tmp_path, monkeypatch):
+    monkeypatch.setenv("SLM_DATA", str(tmp_path / "data"))
+    (tmp_path / "mine.txt").write_text("a note of mine. " * 50_000)  # 800 kB: some 200,000 tokens
+    recipe = tmp_path / "planned.yaml"
+    recipe.write_text(RECIPE.format(method="", preferences="false") + "pretraining: {tokens: 4_000_000}\n")
+    said = CliRunner().invoke(main, ["plan", str(recipe), "--gpu", "t4"], catch_exceptions=False).output
+    assert "passes over the text: about 20 (about 0.2 M tokens of text, estimated from the size of the files)" in said
+    assert "WARNING: 20 passes over the text" in said

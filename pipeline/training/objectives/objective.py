@@ -41,6 +41,7 @@ class Objective:
     summary: Callable[[dict[str, float]], dict[str, float]] | None = None
     sample: Callable[[torch.nn.Module], str] | None = None
     ask: Callable[[torch.nn.Module], dict[str, float]] | None = None  # further figures of the log at each validation
+    kept_steps: frozenset[int] = frozenset()  # the weights after these stay beside the finished model
     flops_per_token: float = 0.0
     shapes: int = 1  # in which batches come if the network is compiled, which takes its time for each
     out_of_memory: Callable[[], str] = lambda: "use fewer sequences in a micro-batch"
