@@ -95,7 +95,7 @@ def _taught(examples: Sequence[Example], plain: Sequence[str], how: Teaching) ->
         if epoch >= how.epochs - how.averaged:
             for total, part in zip(mean, (weights, moves, start), strict=True):
                 total += part.detach() / min(how.averaged, how.epochs)
-    return _rounded(*mean, known)
+    return _rounded(mean[0], mean[1], mean[2], known)
 
 
 def _scores(weights: torch.Tensor, rows: torch.Tensor, dropped: float, draw: torch.Generator) -> torch.Tensor:
