@@ -57,8 +57,6 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "vectors distil": ("slm vectors distil MODEL_FOLDER vectors.safetensors",),
     "names": ("slm names teach tagger.npz --labelled names.jsonl --plain text.parquet",),
     "names teach": ("slm names teach tagger.npz --labelled names.jsonl --plain text.parquet --nameless manuals.txt",),
-    "vectors": ("slm vectors distil ~/models/all-MiniLM-L6-v2 vectors",),
-    "vectors distil": ("slm vectors distil ~/models/all-MiniLM-L6-v2 vectors --dimensions 128",),
     "lineage": ("slm lineage model sft_model",),
     "lineage model": ("slm lineage model", "slm lineage model sft_model --documents learned.parquet"),
     "lineage document": ("slm lineage document 3f2a9c", "slm lineage document --grep '홍길동'"),
