@@ -212,14 +212,14 @@ def _shopping(dice: random.Random, lang: str, world: World, scene: Scene) -> lis
 
 # Form -> its share of the documents.
 FORMS: dict[str, tuple[Form, float]] = {
-    "story": (story_form, 0.47),
-    "letter": (letter, 0.015),
-    "diary": (diary, 0.015),
-    "dialogue": (dialogue, 0.015),
-    "news": (news, 0.015),
-    "entry": (entry, 0.09),
-    "how_to": (how_to, 0.015),
-    "sums": (sums, 0.015),
+    "story": (story_form, 0.45),
+    "letter": (letter, 0.0125),
+    "diary": (diary, 0.0125),
+    "dialogue": (dialogue, 0.0125),
+    "news": (news, 0.0125),
+    "entry": (entry, 0.125),
+    "how_to": (how_to, 0.0125),
+    "sums": (sums, 0.0125),
     "questions": (questions, 0.21),
     "exercises": (exercises, 0.14),
 }
