@@ -86,7 +86,7 @@ READING = Wordings(
     polite=("A polite way to say it: ", "How to ask for it politely: "),
     retell={
         "ko": ("다른 말로 하면: ", "같은 뜻으로 쓰기: "),
-        "en": ("In other words: ", "The same in another way: "),
+        "en": ("In other words: ", "Put differently: "),
     },
     translate={
         "ko": ("영어로 하면: ", "영어로 번역하기: "),
