@@ -9,6 +9,7 @@ import pytest
 from pipeline.village import facts, lexicon
 from pipeline.village.arithmetic import numbers_of
 from pipeline.village.conversations import KINDS, conversations
+from pipeline.village.documents import documents
 from pipeline.village.facts import LANGUAGES
 from pipeline.village.preferences import preferences
 from pipeline.village.questions import cloze_questions, evaluation_questions
@@ -78,6 +79,19 @@ def test_no_wording_that_is_held_back_occurs_in_a_conversation(talks, pairs) -> 
             assert not [text for text in asked if (found := pattern.match(text)) and found[1] == len(text)], (
                 pattern.text
             )
+
+
+def test_wordings_that_are_held_back_consist_of_words_that_documents_or_conversations_hold(talks) -> None:
+    asked = [message["content"] for row in talks for message in row["messages"] if message["role"] == "user"]
+    known = "\n".join([*asked, *(one.text for one in documents(3_000, seed=0, planted=0))])
+    for lang in LANGUAGES:
+        asking = facts.questions(lang)
+        for pattern in [p for table in asking.HELD_BACK.values() for p in table] + list(asking.UNTOLD_HELD_BACK):
+            for word in " ".join(part for part in pattern.parts if isinstance(part, str)).split():
+                bare = word.strip("?,.'")
+                # In Korean without its particle or ending, of up to three syllables.
+                forms = [bare] if lang == "en" else [bare[:end] for end in range(len(bare), max(0, len(bare) - 4), -1)]
+                assert any(form in known for form in forms), (pattern.text, word)
 
 
 def test_no_evaluation_question_is_asked_in_a_conversation_and_its_sums_share_no_numbers(talks) -> None:
