@@ -83,12 +83,13 @@ def test_no_wording_that_is_held_back_occurs_in_a_conversation(talks, pairs) -> 
 
 def test_wordings_that_are_held_back_consist_of_words_that_documents_or_conversations_hold(talks) -> None:
     asked = [message["content"] for row in talks for message in row["messages"] if message["role"] == "user"]
-    known = "\n".join([*asked, *(one.text for one in documents(3_000, seed=0, planted=0))])
+    known = "\n".join([*asked, *(one.text for one in documents(2_000, seed=0, planted=0))])
     for lang in LANGUAGES:
         asking = facts.questions(lang)
         for pattern in [p for table in asking.HELD_BACK.values() for p in table] + list(asking.UNTOLD_HELD_BACK):
             for word in " ".join(part for part in pattern.parts if isinstance(part, str)).split():
-                bare = word.strip("?,.'")
+                if not (bare := word.strip("?,.'")):
+                    continue
                 # In Korean without its particle or ending, of up to three syllables.
                 forms = [bare] if lang == "en" else [bare[:end] for end in range(len(bare), max(0, len(bare) - 4), -1)]
                 assert any(form in known for form in forms), (pattern.text, word)
