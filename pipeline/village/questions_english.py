@@ -254,6 +254,12 @@ UNTOLD = patterns(
     How many letters does {who} write?
     What is {who:s} best friend called?
     How fast does {who} run?
+    What is {who:s} favourite tree?
+    What is {who:s} favourite game?
+    What is {who:s} favourite story?
+    Do you know {who:s} favourite colour?
+    How strong is {who}?
+    How rich is {who}?
 """,
 )
 # Of reading texts: these hold the nouns of the questions that are held back, in other questions.

@@ -145,8 +145,8 @@ ASKED = _forms({
         {who:은} 어떤 음식을 가장 좋아합니까?
         혹시 {who:이} 가장 좋아하는 음식이 뭔지 아세요?
         혹시 {who:이} 즐겨 먹는 음식을 아세요?
-        즐겨 먹는 음식이 궁금한데, {who:은} 무슨 음식을 좋아하죠?
-        {who:은} 무엇을 가장 즐겨 먹죠?
+        즐겨 먹는 음식이 궁금한데, {who:은} 무엇을 좋아하죠?
+        {who:은} 무슨 음식을 제일 좋아하죠?
         {who:이} 제일 좋아하는 음식을 말해 줄 수 있어요?
     """,
     "hobby": """
@@ -260,6 +260,10 @@ UNTOLD = patterns(
     {who}의 시계는 얼마예요?
     {who:은} 차를 몇 잔 마셔요?
     {who}의 집에는 방이 몇 개예요?
+    {who:이} 제일 좋아하는 나무가 뭐예요?
+    {who:이} 제일 좋아하는 이야기가 뭐예요?
+    {who:이} 제일 좋아하는 놀이가 뭐예요?
+    혹시 {who:이} 가장 좋아하는 색을 아세요?
 """,
 )
 # Of reading texts: these hold the nouns of the questions that are held back, in other questions.
