@@ -35,6 +35,7 @@ from pipeline.store import leases
 from pipeline.store.artifact import Artifact
 from pipeline.store.store import NotMade
 
+RECIPE_TAG = "slm/recipe"  # of every run, so that runs of several recipes can be told apart
 OWNERS = ["team:slm"]
 DEVICE_POOL = "gpu"  # one slot, set by scripts/prepare_instance.py: two trainings never share a device
 
@@ -93,6 +94,8 @@ def build(described: AssetDescription, node: Node, sources: Sequence[AssetKey] =
         try:
             reaper.note_process(context.instance, context.run.run_id)
             project = Project.open(log=context.log.info)
+            if context.instance.has_run(context.run.run_id):
+                context.instance.add_run_tags(context.run.run_id, {RECIPE_TAG: project.recipe.name})
             if described.measures and project.store.current(described.measures) is None:
                 yield from nothing_to_measure(context, described)
                 return
@@ -150,7 +153,7 @@ def result(
     shown: metadata of the same artifact from an earlier run, to use instead of creating it again.
     """
     if not shown:
-        shown = {**display.of_artifact(artifact), **described.show(project, artifact)}
+        shown = display.arranged(artifact, {**display.of_artifact(artifact), **described.show(project, artifact)})
     return MaterializeResult(
         asset_key=AssetKey(described.name),
         data_version=DataVersion(artifact.digest[:16]),

@@ -6,13 +6,22 @@ if it fails, one sentence with the reason.
 
 import logging
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO
 
-from dagster import AssetCheckSeverity, AssetExecutionContext, DagsterRunStatus, InitLoggerContext, logger
+from dagster import (
+    AssetCheckSeverity,
+    AssetExecutionContext,
+    DagsterInstance,
+    DagsterRunStatus,
+    InitLoggerContext,
+    logger,
+)
 from dagster._core.errors import DagsterExecutionInterruptedError
+from dagster._core.execution.plan import active
 
 # The run is in the process of the command itself: no daemon monitors it, and Ctrl-C stops it.
 AT_TERMINAL = sys.argv[1:3] in (["job", "execute"], ["asset", "materialize"])
@@ -24,6 +33,9 @@ SHOWN = {
     "PIPELINE_SUCCESS": "the run is done",
 }
 
+# Of a step that waits for a slot of the device, which another run holds; Dagster says so every five minutes.
+BLOCKED = re.compile(r"Step (?:still )?blocked by limit for pool (\w+)")
+SECONDS_BETWEEN_LINES = 10
 ENGINE_MESSAGES = ("Dependencies for step", "[pipes] external process successfully opened")
 
 
@@ -40,6 +52,8 @@ class LineFormatter(logging.Formatter):
             check = event.event_specific_data
             failed = "CHECK FAILED" if check.severity == AssetCheckSeverity.ERROR else "warning"
             text = f"{failed}: {check.check_name}: {check.description}"
+        elif waits_for(event):
+            text = waiting(waits_for(event))
         elif event.event_type_value in SHOWN:
             text = f"{SHOWN[event.event_type_value]} ({(meta.get('run_id') or '')[:8]})"
         else:
@@ -56,7 +70,25 @@ class RelevantEvents(logging.Filter):
             return record.levelno >= logging.INFO and not message.startswith(ENGINE_MESSAGES)
         if event.event_type_value == "ASSET_CHECK_EVALUATION":
             return not event.event_specific_data.passed
-        return event.event_type_value in SHOWN or event.event_type_value == "STEP_FAILURE"
+        return bool(waits_for(event)) or event.event_type_value in SHOWN or event.event_type_value == "STEP_FAILURE"
+
+
+def waits_for(event: Any) -> str:
+    """The pool whose slots an event waits for; "" if it says something else."""
+    found = BLOCKED.match(event.message or "") if event.event_type_value == "ENGINE_EVENT" else None
+    return found[1] if found else ""
+
+
+def waiting(pool: str) -> str:
+    """What a step waits for: the runs that hold the slots of the pool."""
+    try:
+        with DagsterInstance.get() as instance:
+            slots = instance.event_log_storage.get_concurrency_info(pool).claimed_slots
+            runs = [run for slot in slots if (run := instance.get_run_by_id(slot.run_id)) is not None]
+    except Exception:  # the line is worth less than the run
+        runs = []
+    holding = ", ".join(f"{run.job_name} ({run.run_id[:8]})" for run in runs) or "another run"
+    return f"waiting for the device, which {holding} uses; Ctrl-C stops waiting"
 
 
 def failure(event: Any) -> str:
@@ -73,6 +105,8 @@ def failure(event: Any) -> str:
 
 @logger(None, description="Short lines for what matters; the event log has the rest")
 def console(context: InitLoggerContext) -> logging.Logger:
+    if AT_TERMINAL:
+        active.CONCURRENCY_CLAIM_MESSAGE_INTERVAL = SECONDS_BETWEEN_LINES
     console_logger = logging.Logger("slm", level=logging.DEBUG)
     handler = logging.StreamHandler(terminal() if AT_TERMINAL else sys.stderr)
     handler.setFormatter(LineFormatter())

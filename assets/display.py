@@ -35,7 +35,9 @@ from pipeline.curation.duplicates import review
 from pipeline.documents.document import DECISION_SCHEMA
 from pipeline.documents.reasons import Reason, meanings_of
 from pipeline.inspect import curves, margins, rules_reference
+from pipeline.inspect import in_short as in_short_of
 from pipeline.inspect.curves import KEPT, figure_of
+from pipeline.inspect.in_short import in_short, rounded
 from pipeline.settings import StageSettings
 from pipeline.store.artifact import Artifact
 
@@ -68,7 +70,7 @@ def _kind(values: Iterable[Any]) -> str:
 
 def _cell(value: Any) -> Any:
     if isinstance(value, float):
-        return round(value, 4) if math.isfinite(value) else str(value)
+        return float(rounded(value)) if math.isfinite(value) else str(value)
     return value if value is None or isinstance(value, bool | int | str) else json.dumps(value, ensure_ascii=False)
 
 
@@ -80,6 +82,7 @@ def code_digest() -> str:
         Path(review.__file__),
         Path(curves.__file__),
         Path(margins.__file__),
+        Path(in_short_of.__file__),
     ]
     content = b"".join(path.read_bytes() for path in files) + rules_reference.page().encode()
     return hashlib.sha256(content).hexdigest()[:16]
@@ -96,8 +99,11 @@ def of_artifact(artifact: Artifact) -> dict[str, Any]:
         "path": MetadataValue.path(str(artifact.directory)),
         "version": MetadataValue.text(artifact.version),
         "drawn by": MetadataValue.text(code_digest()),
-        "seconds": MetadataValue.float(float(manifest["seconds"].get("total", 0.0))),
-        "size (MB)": MetadataValue.float(round(sum(file["bytes"] for file in manifest["files"].values()) / 1e6, 3)),
+        "recipe": MetadataValue.text(manifest["recipe"]),
+        "seconds": MetadataValue.float(float(rounded(float(manifest["seconds"].get("total", 0.0))))),
+        "size (MB)": MetadataValue.float(
+            float(rounded(sum(file["bytes"] for file in manifest["files"].values()) / 1e6))
+        ),
         "fragments": MetadataValue.json(manifest["fragments"]),
         "made of": MetadataValue.json(manifest["made_of"]),
     }
@@ -108,6 +114,31 @@ def of_artifact(artifact: Artifact) -> dict[str, Any]:
             columns=[TableColumn(name, str(dtype)) for name, dtype in schema.items()]
         )
     return shown
+
+
+# What says which artifact it is and how it was made: of interest last.
+IDENTITY = (
+    "state", "recipe", "version", "path", "seconds", "size (MB)", "fragments", "made of", "drawn by",
+)  # fmt: skip
+SHORT = "in short"
+
+
+def arranged(artifact: Artifact, shown: Mapping[str, Any]) -> dict[str, Any]:
+    """The metadata in the order in which a person wants to see it.
+
+    A sentence of three figures, the pictures, everything else in the order of `shown`, what identifies the artifact.
+    """
+    said = in_short(artifact)
+    first = {SHORT: MetadataValue.text(said)} if said else {}
+    pictures = {name: value for name, value in shown.items() if is_picture(value)}
+    last = {name: shown[name] for name in IDENTITY if name in shown}
+    own = {name: value for name, value in shown.items() if not name.startswith("dagster/")}
+    middle = {name: value for name, value in own.items() if name not in last and name not in pictures}
+    return {**first, **pictures, **middle, **last, **shown}
+
+
+def is_picture(value: Any) -> bool:
+    return isinstance(value, MarkdownMetadataValue) and (value.value or "").startswith("![")
 
 
 def state_of(artifact: Artifact) -> TextMetadataValue:
@@ -277,7 +308,9 @@ def of_facts(artifact: Artifact) -> dict[str, Any]:
     shown: dict[str, Any] = {}
     for name, value in {**artifact.counts, **artifact.facts}.items():
         label = name.replace("_", " ")
-        if isinstance(value, bool | int | float | str):
+        if isinstance(value, float) and math.isfinite(value):
+            shown[label] = MetadataValue.float(float(rounded(value)))
+        elif isinstance(value, bool | int | float | str):
             shown[label] = value
         elif isinstance(value, dict) and value and all(isinstance(item, int | float) for item in value.values()):
             shown[label] = table([{label: key, "value": item} for key, item in value.items()])

@@ -9,12 +9,13 @@ from dagster import MetadataValue
 from assets import checks, display
 from assets.asset import AssetDescription, Check
 from pipeline import tracking
-from pipeline.evaluation import report
+from pipeline.evaluation import leaderboard_tables, report
 from pipeline.evaluation.measure import Measure
-from pipeline.evaluation.tasks import task_items
+from pipeline.evaluation.tasks import covered_questions, task_items
+from pipeline.evaluation.toxicity import classifier
 from pipeline.evaluation.village_goals import GOALS, Goal, outcomes
 from pipeline.graph import Project, asked
-from pipeline.inspect import village_pictures
+from pipeline.inspect import task_pictures, village_pictures
 from pipeline.recipe import Recipe
 from pipeline.store.artifact import Artifact
 from pipeline.trained_models import TrainedModel, models_of
@@ -47,6 +48,9 @@ def show_report(project: Project, artifact: Artifact) -> Mapping[str, Any]:
     known = village_pictures.facts_known(artifact)
     if known is not None:
         shown["facts of the village"] = display.picture(known)
+    over_tokens = task_pictures.curves(artifact)
+    if over_tokens is not None:
+        shown["tasks over training"] = display.picture(over_tokens)
     for name in artifact.fragments:
         if name not in ("samples", "comparison"):
             rows = pl.read_parquet(artifact.table(name), n_rows=MOST_ROWS).to_dicts()
@@ -117,8 +121,56 @@ TASKS = AssetDescription(
 )
 
 
+def show_covered(project: Project, artifact: Artifact) -> Mapping[str, Any]:
+    """How many questions of each set the texts hold, and some of them."""
+    rows = [{"set": name, **counts} for name, counts in artifact.facts["sets"].items()]
+    return {"questions in the training text": display.table(rows)}
+
+
+COVERED = AssetDescription(
+    name=covered_questions.ASSET,
+    description="Which questions and problems are in the text that the models learn from, whatever was cut before.",
+    kinds=("python", "numpy", "parquet"),
+    version=covered_questions.VERSION,
+    made_by=covered_questions.make,
+    show=show_covered,
+    checks=(checks.FILES_COMPLETE,),
+)
+
+
+CLASSIFIER = AssetDescription(
+    name=classifier.ASSET,
+    description="A classifier of toxic Korean, taught on labelled sets that the recipe names, and what it is worth.",
+    kinds=("python", "fasttext"),
+    version=classifier.VERSION,
+    made_by=classifier.make,
+    show=lambda project, artifact: display.of_facts(artifact),
+    checks=(checks.FILES_COMPLETE,),
+)
+
+
+def show_leaderboard(project: Project, artifact: Artifact) -> Mapping[str, Any]:
+    """Every figure of every model, the best first."""
+    standings = pl.read_parquet(artifact.table(leaderboard_tables.TABLE))
+    rows = standings.with_columns(pl.col("within").list.join(", ")).head(MOST_FIGURES).to_dicts()
+    page = artifact.file("leaderboard.md").read_text(encoding="utf-8")
+    return {"leaderboard": MetadataValue.md(page), "standings": display.table(rows)}
+
+
+LEADERBOARD = AssetDescription(
+    name=leaderboard_tables.ASSET,
+    description="All models of the store by every measure, with intervals, and which of them the figures tell apart.",
+    kinds=("python", "polars", "markdown"),
+    version=leaderboard_tables.VERSION,
+    made_by=leaderboard_tables.make,
+    show=show_leaderboard,
+    checks=(checks.FILES_COMPLETE,),
+)
+
+
 def described(recipe: Recipe) -> list[AssetDescription]:
     measures = recipe.evaluation.measures()
     village = recipe.evaluation.village is not None
-    tasks = [TASKS] if asked(recipe) else []
-    return [*tasks, *(evaluation(model, measures, village) for model in models_of(recipe))]
+    tasks = [TASKS, COVERED] if asked(recipe).sets else []
+    tasks += [CLASSIFIER] if recipe.evaluation.toxicity is not None else []
+    return [*tasks, *(evaluation(model, measures, village) for model in models_of(recipe)), LEADERBOARD]

@@ -10,11 +10,17 @@ from collections.abc import Sequence
 from dagster import AssetKey, AssetSelection, define_asset_job, in_process_executor
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
+from assets.asset import RECIPE_TAG
 from assets.sources import key_of
+from pipeline.evaluation.tasks import covered_questions, task_items
+from pipeline.evaluation.toxicity import classifier
 from pipeline.graph import enabled_assets, nodes_of
 from pipeline.recipe import Recipe
 from pipeline.run import inputs_in_order
 from pipeline.trained_models import EVALUATIONS, models_of
+
+# What evaluations are made of beside models and text.
+ASKED = (task_items.ASSET, covered_questions.ASSET, classifier.ASSET)
 
 
 def with_inputs(recipe: Recipe, end: str) -> list[str]:
@@ -38,7 +44,7 @@ def jobs_of(recipe: Recipe) -> list[UnresolvedAssetJobDefinition]:
         (
             "evaluate_job",
             "Evaluates the existing models; makes no model",
-            [name for name in enabled if name in EVALUATIONS],
+            [name for name in enabled if name in EVALUATIONS or name in ASKED],
         ),
         ("full_job", "Everything that the recipe enables", enabled),
     ]
@@ -54,5 +60,6 @@ def _job(recipe: Recipe, name: str, description: str, assets: Sequence[str]) -> 
         selection=AssetSelection.assets(*keys),
         description=description,
         executor_def=in_process_executor,
+        tags={RECIPE_TAG: recipe.name},
         config={"loggers": {"console": {}}},  # assets/console.py; Dagster's own console logger prints every event
     )

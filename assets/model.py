@@ -14,12 +14,14 @@ from assets import checks, display
 from assets.asset import AssetDescription
 from pipeline import tracking
 from pipeline.conversations import instruction_data, preference_data
+from pipeline.curation import tuning_data
 from pipeline.graph import Project
 from pipeline.inspect.curves import loss_curve
 from pipeline.inspect.village_pictures import facts_over_tokens
 from pipeline.recipe import Recipe
 from pipeline.store.artifact import Artifact
 from pipeline.trained_models import TrainedModel, models_of
+from pipeline.training.objectives import reward_model
 from pipeline.training.planning import plan
 
 TRAINED = ("python", "pytorch", "mlflow")
@@ -103,6 +105,15 @@ INSTRUCTIONS = AssetDescription(
     show=show_examples,
     checks=(checks.NOT_EMPTY,),
 )
+CURATED_INSTRUCTIONS = AssetDescription(
+    name=tuning_data.ASSET,
+    description="The conversations for fine-tuning after the stages that the recipe names under `instructions.stages`.",
+    kinds=("python", "polars", "parquet"),
+    version=tuning_data.VERSION,
+    made_by=tuning_data.make,
+    show=show_examples,
+    checks=(checks.NOT_EMPTY,),
+)
 PREFERENCES = AssetDescription(
     name="preference_data",
     description="Pairs of a better and a worse answer for preference tuning, with some held back for evaluation.",
@@ -111,6 +122,22 @@ PREFERENCES = AssetDescription(
     made_by=preference_data.make,
     show=show_examples,
     checks=(checks.NOT_EMPTY,),
+)
+
+
+REWARD = AssetDescription(
+    name=reward_model.ASSET,
+    description=(
+        "A model that gives an answer a score, trained on which of two answers is better; its accuracy on held-back"
+        " pairs, with an interval, is in its facts."
+    ),
+    kinds=TRAINED,
+    version=reward_model.VERSION,
+    made_by=reward_model.make,
+    show=show_model,
+    checks=(checks.LEARNED,),
+    settings="reward_model",
+    on_device=True,
 )
 
 
@@ -144,4 +171,5 @@ def imported(model: TrainedModel) -> AssetDescription:
 
 def described(recipe: Recipe) -> list[AssetDescription]:
     models = [trained(model) if model.trained else imported(model) for model in models_of(recipe)]
-    return [INSTRUCTIONS, PREFERENCES, PLAN, *models]
+    curated = [CURATED_INSTRUCTIONS] if recipe.instructions.stages else []
+    return [INSTRUCTIONS, *curated, PREFERENCES, PLAN, *models, *([REWARD] if recipe.reward_model is not None else [])]

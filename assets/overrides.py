@@ -14,14 +14,14 @@ from pydantic import Field, ValidationError, create_model
 
 from pipeline.errors import UserError
 from pipeline.recipe import Recipe
+from pipeline.settings import blocks_of
 
 PLAIN = (bool, int, float, str)
 
 
 def overrides_of(block: str) -> type[Config]:
     """The form for a block of the recipe (`pretraining`)."""
-    settings = Recipe.model_fields[block].annotation
-    assert settings is not None
+    (settings,) = blocks_of(Recipe.model_fields[block].annotation).values()
     fields: dict[str, Any] = {}
     for name, field in settings.model_fields.items():
         kind = _form_type(block, name, field.annotation)

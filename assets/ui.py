@@ -97,6 +97,7 @@ def serve(servers: dict[str, list[str]], home: Path, lock: int, options: argpars
     )
     site = f"http://{options.host}"
     print(f"Dagster: {site}:{options.port}   MLflow: {site}:{options.mlflow_port}   (Ctrl-C ends both)", flush=True)
+    print("Once there is a model, `slm serve` opens a page to talk to it: http://127.0.0.1:8000", flush=True)
     ended = ""
     last_check = time.monotonic()
     while not stop and not ended:

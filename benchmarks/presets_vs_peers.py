@@ -157,6 +157,25 @@ def ours(texts: pl.Series, lang: str, preset: str) -> tuple[dict[str, list[bool]
     return {**found, "whole": (~kept).to_list()}, seconds
 
 
+def asked_of(lang: str) -> list[str]:
+    """The presets that are for a language."""
+    return [preset for preset in published.PRESETS if lang == "ko" or preset != published.KOREAN_ALONE]
+
+
+def agreement(texts: pl.Series, python: str, lang: str) -> dict[str, dict[str, float]]:
+    """By preset and rule, and for the `whole`: the share of texts on which both sides decide alike."""
+    presets = asked_of(lang)
+    other = theirs(texts, python, {"ko": "kor", "en": "eng"}[lang], presets)["found"]
+    shares: dict[str, dict[str, float]] = {}
+    for preset in presets:
+        found, _ = ours(texts, lang, preset)
+        shares[preset] = {
+            rule: sum(int(a) == int(b) for a, b in zip(found[rule], removed, strict=True)) / len(texts)
+            for rule, removed in other[preset].items()
+        }
+    return shares
+
+
 def kept_aside(texts: pl.Series, limit: int) -> pl.Series:
     """At most `limit` texts whose hash begins with 8 to f, the lowest hashes first: a random sample."""
     hashes = pl.Series([hashlib.sha256(text.encode()).hexdigest() for text in texts.to_list()])
@@ -188,7 +207,7 @@ def main() -> None:
         if name not in given.only:
             continue
         texts, lang = kept_aside(texts, given.limit), "ko" if name == "ko" else "en"
-        presets = [preset for preset in published.PRESETS if lang == "ko" or preset != published.KOREAN_ALONE]
+        presets = asked_of(lang)
         other = theirs(texts, given.peer, {"ko": "kor", "en": "eng"}[lang], presets)
         print(
             f"\n{name}: {len(texts):,} documents\n\n"

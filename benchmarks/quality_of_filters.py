@@ -1,7 +1,9 @@
 """What curation damages and what it finds: the figures of docs/results/filters.md that are counted on real text.
 
-    python -m benchmarks.quality_of_filters DATA    # the folder of development data: text/, lid/, neardup/, quality/
+    python -m benchmarks.quality_of_filters DATA [--peer PEER_VENV/bin/python]
 
+DATA is the folder of development data: text/, lid/, neardup/, quality/, pii/, eval/. PEER_VENV is an environment with
+datatrove (benchmarks.presets_vs_peers says which), for the rows of the presets; without it they are left out.
 Everything is measured on the documents whose hash begins with 8 to f; limits were chosen on the others. The scorer of
 English pages is judged by cross-validation instead, since it was taught with all labels.
 """
@@ -20,6 +22,7 @@ from pathlib import Path
 
 import polars as pl
 
+from benchmarks import rows_of_filters
 from benchmarks.making import context, raw_documents
 from pipeline.curation import curated
 from pipeline.curation.duplicates import near, repetition
@@ -306,11 +309,14 @@ def check_pages(folder: Path, data: Path, text: pl.DataFrame) -> None:
 def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="the folder of development data")
+    parser.add_argument("--peer", help="Python of an environment with datatrove, to compare the presets with")
+    parser.add_argument("--limit", type=int, default=300, help="documents for the presets")
     return parser
 
 
 def main() -> None:
-    data = arguments().parse_args().data
+    given = arguments().parse_args()
+    data = given.data
     text = pl.concat(pl.read_parquet(path) for path in sorted((data / "text").glob("*.parquet")))
     text = text.with_columns(plain_lines(text["text"]), source=pl.lit("s"))
     text = text.join(documents(list(text.select("text", "lang").iter_rows())).select("doc_id", "text"), on="text")
@@ -327,6 +333,13 @@ def main() -> None:
         check_noise(place, text)
         check_pages(place, data, text)
     check_code(data, text)
+    rows = [rows_of_filters.languages(data), rows_of_filters.evaluation_items(data, text)]
+    rows += [rows_of_filters.personal_data(), rows_of_filters.names(data)]
+    if given.peer:
+        rows.append(rows_of_filters.presets(data, given.peer, given.limit))
+    for part in rows:
+        for cells in part:
+            row(*cells)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
 """Twins in meaning: how many pairs that people call alike are found, and how many that they call different.
 
-    python -m benchmarks.semantic_duplicates DATA [--vectors FILE]      # eval/klue, neardup/, text/
+    python -m benchmarks.semantic_duplicates DATA [--vectors FILE]      # eval/klue, preference/, neardup/, text/
 
-KLUE-STS gives pairs of Korean sentences with a judgement from 0 (nothing in common) to 5 (the same); vectors are
-learned from a part of DATA's Korean text and the sentences themselves. The second table is of documents: copies made
-from others (words changed, sentences in another order, parts cut), and pairs that are none; vectors are learned from
-these documents, as the stage learns from a corpus.
+English paraphrases are two answers to one request that say the same politely and impolitely; pairs of answers to
+different requests are none. KLUE-STS gives pairs of Korean sentences with a judgement from 0 (nothing in common) to 5
+(the same); vectors are learned from a part of DATA's text in the language and the sentences themselves. The last table
+is of documents: copies made from others (words changed, sentences in another order, parts cut), and pairs that are
+none; vectors are learned from these documents, as the stage learns from a corpus.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import numpy as np
 import polars as pl
 
 from pipeline.curation.duplicates import vectors
-from pipeline.curation.duplicates.semantic import cosines
+from pipeline.curation.duplicates.semantic import SHORTEST, cosines
 
 THRESHOLDS = (0.7, 0.8, 0.85, 0.9, 0.95)
 
@@ -52,6 +53,26 @@ def judged_pairs(data: Path, corpus: list[str], file: Path | None) -> None:
         print(f"| {threshold} | " + " | ".join(f"{share:.3f}" for share in shares) + " |")
 
 
+def english(data: Path, file: Path | None, draw: np.random.Generator) -> None:
+    """Which share of paraphrases, and of pairs that are none, reaches each threshold."""
+    with gzip.open(data / "preference/en_politeness.jsonl.gz", "rt", encoding="utf-8") as lines:
+        rows = [(row["chosen"], row["rejected"]) for row in map(json.loads, lines)]
+    said = [pair for pair in rows if pair[0] != pair[1] and min(len(text.split()) for text in pair) >= SHORTEST]
+    one, other = [left for left, _ in said], [right for _, right in said]
+    parts = [pl.read_parquet(path, columns=["text"]) for path in sorted((data / "text").glob("en-*.parquet"))]
+    table = embedded([*one, *other], [*pl.concat(parts)["text"].str.head(2_000).to_list(), *one, *other], file)
+    count = len(said)
+    alike = cosines(table, np.arange(count), np.arange(count) + count)
+    first, second = draw.integers(0, count, (2, 20 * count))
+    apart = cosines(table, first[first != second], second[first != second] + count)
+    above = np.searchsorted(np.sort(apart), alike).mean() / len(apart)
+    nearest = np.argmax(table[:count] @ table[count:].T, axis=1) == np.arange(count)
+    print(f"\nEnglish, {count} paraphrases: area under the curve {above:.3f}, its own nearest {nearest.mean():.3f}\n")
+    print("| threshold | paraphrases | pairs that are none |\n|---|---|---|")
+    for threshold in THRESHOLDS:
+        print(f"| {threshold} | {(alike >= threshold).mean():.3f} | {(apart >= threshold).mean():.4f} |")
+
+
 def made_copies(data: Path, file: Path | None) -> None:
     documents = pl.read_parquet(data / "neardup/docs.parquet", columns=["id", "text"]).unique("id", maintain_order=True)
     made = pl.read_parquet(data / "neardup/pairs.parquet")
@@ -80,6 +101,7 @@ def main() -> None:
     parts = [pl.read_parquet(path, columns=["text"]) for path in sorted((given.data / "text").glob("ko-*.parquet"))]
     corpus = pl.concat(parts)["text"].str.head(800).gather_every(2).to_list()
     judged_pairs(given.data, corpus, given.vectors)
+    english(given.data, given.vectors, np.random.default_rng(0))
     made_copies(given.data, given.vectors)
 
 

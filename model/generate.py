@@ -5,13 +5,14 @@ The same seed and prompt give the same text whatever else the process does, sinc
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from model.decoding import Decoding, arranged
-from model.sampling import GREEDY, Sampling, penalise, sample_token
+from model.sampling import GREEDY, Sampling, penalise, sample_token, subtract
 from model.transformer import Cache, Transformer
 
 PIECE = 256  # tokens of a prompt at once, where generation can be stopped: some 0.5 s of a core at 110 M parameters
@@ -55,6 +56,7 @@ def _continue(
 ) -> Iterator[int]:
     generator = torch.Generator().manual_seed(sampling.seed)
     seen = set(tokens) - stop_ids
+    counts: Counter[int] = Counter()
     training = model.training
     model.eval()
     try:
@@ -69,11 +71,13 @@ def _continue(
                 # In the format of the weights: converting them for each token takes longer than multiplying by them.
                 with torch.autocast(model.output_weight.device.type, enabled=False):
                     logits = forward(step)
-            token = sample_token(penalise(logits, seen, sampling.repetition_penalty), sampling, generator)
+            logits = subtract(penalise(logits, seen, sampling.repetition_penalty), counts, sampling)
+            token = sample_token(logits, sampling, generator)
             if token in stop_ids:
                 return
             yield token
             seen.add(token)
+            counts[token] += 1
             steps = [[token]]
     finally:
         model.train(training)

@@ -35,8 +35,8 @@ def generate_together(
     context = model.config.context
     if not model.config.causal:
         raise ValueError("this model was trained to fill gaps (causal: false) and cannot generate text.")
-    if sampling.repetition_penalty != 1:
-        raise ValueError("texts that are generated together have no repetition penalty: leave it at 1.")
+    if sampling.repetition_penalty != 1 or sampling.presence_penalty or sampling.frequency_penalty:
+        raise ValueError("texts that are generated together have no penalties: leave them at their defaults.")
     for prompt in prompts:
         if not 0 < len(prompt) < context:
             raise ValueError(f"a prompt has {len(prompt)} tokens: it needs at least 1, and fewer than {context}.")

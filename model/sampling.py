@@ -8,7 +8,7 @@ thousands, and every token takes one random number, whatever the limits are.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,6 +34,8 @@ class Sampling:
     min_p: float = 0.0  # keeps ids with at least this share of the highest probability (Nguyen et al. 2024)
     repetition_penalty: float = 1.0  # makes earlier ids less likely (Keskar et al. 2019: 1.2); 1: none
     seed: int = 0
+    presence_penalty: float = 0.0  # subtracted from the logits of ids that were generated (OpenAI's API)
+    frequency_penalty: float = 0.0  # the same, once for each time that they were
 
     def __post_init__(self) -> None:
         ranges = {
@@ -43,6 +45,8 @@ class Sampling:
             "min_p": (0 <= self.min_p <= 1, "at least 0 and at most 1"),
             "repetition_penalty": (0 < self.repetition_penalty < math.inf, "above 0"),
             "seed": (0 <= self.seed < 2**63, "at least 0 and below 2^63"),
+            "presence_penalty": (-2 <= self.presence_penalty <= 2, "from -2 to 2"),
+            "frequency_penalty": (-2 <= self.frequency_penalty <= 2, "from -2 to 2"),
         }
         for name, (right, words) in ranges.items():
             if not right:
@@ -63,6 +67,19 @@ def penalise(logits: Tensor, ids: Collection[int], penalty: float) -> Tensor:
     index = torch.tensor(sorted(ids), device=logits.device)
     scores = logits[index]
     return logits.index_copy(0, index, torch.where(scores > 0, scores / penalty, scores * penalty))
+
+
+def subtract(logits: Tensor, counts: Mapping[int, int], sampling: Sampling) -> Tensor:
+    """`logits` [vocab_size] less the penalties of the ids that were generated, by how often each was.
+
+    OpenAI's API reference, "frequency and presence penalties": count times one, and the other where it is not 0. As in
+    vLLM, the prompt does not count.
+    """
+    if not counts or not (sampling.presence_penalty or sampling.frequency_penalty):
+        return logits
+    index = torch.tensor(list(counts), device=logits.device)
+    often = torch.tensor(list(counts.values()), device=logits.device, dtype=logits.dtype)
+    return logits.index_add(0, index, -(often * sampling.frequency_penalty + sampling.presence_penalty))
 
 
 def sample_token(logits: Tensor, sampling: Sampling, generator: torch.Generator) -> int:

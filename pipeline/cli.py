@@ -11,7 +11,23 @@ from typing import Any
 
 import click
 
-from pipeline.commands import artifacts, curate, documents, evaluate, lineage, models, names, operating, quality
+from pipeline.commands import (
+    artifacts,
+    curate,
+    documents,
+    evaluate,
+    export,
+    forget,
+    lineage,
+    models,
+    names,
+    open_questions,
+    operating,
+    quality,
+    start,
+    vectors,
+)
+from pipeline.commands.examples import add_examples
 from pipeline.errors import UserError
 from pipeline.training.stopping import Stopped
 
@@ -35,9 +51,25 @@ def main(context: click.Context, recipe: str | None) -> None:
     context.obj = recipe
 
 
-for group in (artifacts, documents, curate, quality, models, evaluate, names, lineage, operating):
+for group in (
+    start,
+    artifacts,
+    documents,
+    curate,
+    quality,
+    models,
+    export,
+    evaluate,
+    open_questions,
+    names,
+    vectors,
+    lineage,
+    forget,
+    operating,
+):
     for command in group.COMMANDS:
         main.add_command(command)
+add_examples(main)
 
 
 if __name__ == "__main__":

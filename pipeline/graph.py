@@ -7,7 +7,6 @@ models (`pipeline/trained_models.py`); all others are defined here.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -15,13 +14,15 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
+from pipeline import places
 from pipeline.context import Inputs, Log, Progress, RunContext
 from pipeline.conversations import instruction_data, preference_data
-from pipeline.curation import contamination, curated
+from pipeline.curation import contamination, curated, tuning_data
 from pipeline.curation.stages import stages_of
 from pipeline.documents.stage import FragmentStage
-from pipeline.evaluation import report
-from pipeline.evaluation.tasks import task_items
+from pipeline.evaluation import leaderboard_tables, report
+from pipeline.evaluation.tasks import covered_questions, task_items
+from pipeline.evaluation.toxicity import classifier
 from pipeline.ingest import raw_documents
 from pipeline.recipe import Recipe, load
 from pipeline.store.artifact import Artifact
@@ -31,8 +32,10 @@ from pipeline.store.store import Store
 from pipeline.tokens import shards as token_shards
 from pipeline.tokens import training as tokenizer
 from pipeline.trained_models import BY_NAME, IMPORTED, TrainedModel, enabled, models_of, pretraining_of
+from pipeline.training.objectives import reward_model
 from pipeline.training.planning import plan
 
+REWARDED = "sft_model"  # the reward model starts from it
 RAW, CURATED = "raw_documents", "curated_documents"
 
 
@@ -62,7 +65,7 @@ class Project:
     def open(recipe: str | Path | None = None, log: Log = print) -> Project:
         """The project that `SLM_RECIPE` and `SLM_DATA` name."""
         found = load(recipe)
-        return Project(found, open_store(os.environ.get("SLM_DATA") or "data", found.name), log)
+        return Project(found, open_store(places.data(), found.name), log)
 
     def __getitem__(self, asset: str) -> Artifact:
         """The artifact in force."""
@@ -96,23 +99,45 @@ class Project:
 
 def nodes_of(recipe: Recipe) -> dict[str, Node]:
     """All artifacts, each after its inputs."""
-    preferred = enabled(recipe, BY_NAME["preference_model"])
+    preferred = enabled(recipe, BY_NAME["preference_model"]) or recipe.reward_model is not None
     nodes = {
         "instruction_data": Node("tuning_data", {}, instruction_data.make, recipe.instructions),
         "preference_data": Node("tuning_data", {}, preference_data.make, recipe.preferences, preferred),
     }
-    if asked(recipe):
+    if recipe.instructions.stages:
+        settings = {stage.block: recipe.curation.of(stage) for stage in tuning_data.STAGES}
+        chosen = tuning_data.Chosen.of(recipe.instructions.stages, settings)
+        nodes[tuning_data.ASSET] = Node("tuning_data", named("instruction_data"), tuning_data.make, chosen)
+    if asked(recipe).sets:
         nodes[task_items.ASSET] = Node(
-            "evaluation", {}, task_items.make, task_items.Asked(recipe.evaluation.tasks, recipe.evaluation.programs)
+            "evaluation",
+            {},
+            task_items.make,
+            asked(recipe),
         )
     models = models_of(recipe)
     if recipe.base is not None:  # its tokenizer encodes the text
         nodes[IMPORTED] = train_node(recipe, models[0])
     if recipe.sources:
         nodes |= curation_nodes(recipe) | token_nodes(recipe)
+    if asked(recipe).sets:
+        texts = texts_learned_from(recipe)
+        if texts:
+            inputs = named(task_items.ASSET, *texts)
+            nodes[covered_questions.ASSET] = Node("evaluation", inputs, covered_questions.make, None)
+    if recipe.evaluation.toxicity is not None:
+        nodes[classifier.ASSET] = Node("evaluation", {}, classifier.make, recipe.evaluation.toxicity)
     for model in models:
         nodes.setdefault(model.name, train_node(recipe, model))
+        if model.name == REWARDED and recipe.reward_model is not None:
+            inputs = {"base": REWARDED} | named("preference_data")
+            tuned = enabled(recipe, model)
+            nodes[reward_model.ASSET] = Node("model", inputs, reward_model.make, recipe.reward_model, tuned)
         nodes[model.evaluation] = evaluation_node(recipe, model)
+    reports = named(*(model.evaluation for model in models if enabled(recipe, model)))
+    nodes[leaderboard_tables.ASSET] = Node(
+        "evaluation", reports, leaderboard_tables.make, recipe.evaluation, bool(reports)
+    )
     return nodes
 
 
@@ -170,25 +195,43 @@ def train_node(recipe: Recipe, model: TrainedModel) -> Node:
     """The node of a trained model."""
     base = {"base": model.base} if model.base else {}
     inputs = base | named(*model.data, *model.after)
+    if recipe.instructions.stages and "instruction_data" in inputs:
+        inputs["instruction_data"] = tuning_data.ASSET
     return Node("model", inputs, model.make, model.settings(recipe), enabled(recipe, model))
 
 
-def asked(recipe: Recipe) -> bool:
-    """Whether the recipe asks anything of models that has to be read first."""
-    return bool(recipe.evaluation.tasks or recipe.evaluation.programs)
+def asked(recipe: Recipe) -> task_items.Asked:
+    """What the recipe asks of models that has to be read first."""
+    chosen = recipe.evaluation
+    return task_items.Asked(chosen.tasks, chosen.programs, chosen.free_answers, chosen.bias)
+
+
+def texts_learned_from(recipe: Recipe) -> list[str]:
+    """The artifacts whose text the models of the recipe learn from."""
+    tuned = [of.name for of in models_of(recipe) if of.base and enabled(recipe, of)]
+    known = {name for of in tuned for name in covered_questions.LEARNED_FROM[of]}
+    if recipe.base is None:
+        known.add(CURATED)
+    else:
+        known.discard(CURATED)  # its own text encodes nothing that is trained on
+    return [name for name in covered_questions.TEXTS if name in known]
 
 
 def evaluation_node(recipe: Recipe, model: TrainedModel) -> Node:
-    """The node of a trained model's evaluation; `before` is the evaluation of the model that it was trained from."""
+    """The node of a trained model's evaluation; `base` is the model that it was trained from, `before` that one's."""
 
     make = partial(report.make, asset=model.evaluation)
     inputs = {"model": model.name} | named(*model.measured_on)
     if recipe.sources:
         inputs |= named("token_shards", "contamination_decisions")
-    if asked(recipe):
+    if asked(recipe).sets:
         inputs |= named(task_items.ASSET)
+        if texts_learned_from(recipe):
+            inputs |= named(covered_questions.ASSET)
+    if recipe.evaluation.toxicity is not None:
+        inputs |= named(classifier.ASSET)
     if model.base:
-        inputs["before"] = BY_NAME[model.base].evaluation
+        inputs |= {"before": BY_NAME[model.base].evaluation, "base": model.base}
     return Node("evaluation", inputs, make, recipe.evaluation, enabled(recipe, model))
 
 

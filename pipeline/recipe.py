@@ -16,6 +16,7 @@ from pydantic import BaseModel, Field, ValidationError, ValidationInfo, field_va
 from pydantic_core import PydanticCustomError
 
 from model.config import ModelConfig
+from pipeline import places
 from pipeline.base_model.base_settings import Base
 from pipeline.conversations import instruction_data, preference_data
 from pipeline.curation import contamination
@@ -24,10 +25,11 @@ from pipeline.documents.execution import ExecutionSettings
 from pipeline.errors import UserError
 from pipeline.evaluation.evaluation_settings import EvaluationSettings
 from pipeline.ingest.source import Source, check_names
-from pipeline.ingest.source_kind import Origin, safe_name
+from pipeline.ingest.source_kind import OWN_WRITING, Origin, safe_name
 from pipeline.recipe_text import load_yaml
 from pipeline.settings import Settings, blocks_of, unknown_key
 from pipeline.tokens.token_settings import ShardSettings, TokenizerSettings
+from pipeline.training.reinforcement_settings import ReinforcementSettings, RewardModelSettings
 from pipeline.training.training_settings import PreferenceSettings, PretrainingSettings, SftSettings
 
 DEFAULT_RECIPE = "recipes/demo.yaml"
@@ -44,7 +46,7 @@ class Recipe(Settings):
         validate_default=True,
         description="Where the text comes from; of duplicates, the document of the first source is kept",
     )
-    curation: Curation = Curation()
+    curation: Curation = Field(Curation(), validate_default=True)
     tokenizer: TokenizerSettings = TokenizerSettings()
     shards: ShardSettings = ShardSettings()
     model: ModelConfig = ModelConfig()
@@ -53,6 +55,8 @@ class Recipe(Settings):
     sft: SftSettings = SftSettings()
     preferences: preference_data.Settings = preference_data.Settings()
     preference: PreferenceSettings = PreferenceSettings()
+    reward_model: RewardModelSettings | None = None
+    reinforcement: ReinforcementSettings | None = None
     evaluation: EvaluationSettings = EvaluationSettings()
     execution: ExecutionSettings = ExecutionSettings()
     seed: int = Field(1, ge=0, lt=2**63, description="Seed of everything that is random")
@@ -70,12 +74,27 @@ class Recipe(Settings):
         check_names(sources)
         return sources
 
+    @field_validator("curation")
+    @classmethod
+    def _told_of_notes(cls, curation: Curation, info: ValidationInfo) -> Curation:
+        """Stages with rules for crawled pages learn here which sources hold a person's own writing."""
+        return curation.told_of(
+            [source.name for source in info.data.get("sources", []) if source.judged_as in OWN_WRITING]
+        )
+
     @field_validator("tokenizer", "model", "pretraining")
     @classmethod
     def _read(cls, block: Settings | ModelConfig, info: ValidationInfo) -> Settings | ModelConfig:
         """With `base`, nothing reads these blocks, so one that says something is a mistake."""
         if info.data.get("base") is not None and block != type(block)():
             raise ValueError("says nothing here, since `base` brings its own: leave it out")
+        return block
+
+    @field_validator("reinforcement")
+    @classmethod
+    def _has_its_judge(cls, block: ReinforcementSettings | None, info: ValidationInfo) -> ReinforcementSettings | None:
+        if block is not None and block.judged and info.data.get("reward_model", ...) is None:
+            raise ValueError("a reward of `kind: model` needs a `reward_model`: add that block, `{}` for its defaults")
         return block
 
     def origins(self) -> list[Origin]:
@@ -88,11 +107,15 @@ class Recipe(Settings):
 
 def load(path: str | Path | None = None) -> Recipe:
     """The recipe at `path` (default: `SLM_RECIPE`, else the demo). Raises UserError that lists all mistakes in it."""
-    chosen = Path(path or os.environ.get("SLM_RECIPE") or DEFAULT_RECIPE)
+    chosen = places.recipe_file(path or os.environ.get("SLM_RECIPE") or DEFAULT_RECIPE)
     try:
         text = chosen.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise UserError(f"There is no recipe at {chosen}: set SLM_RECIPE to the path of a YAML file.") from None
+        looked = f"looked here and in the project's folder, {places.project_folder()}"
+        raise UserError(
+            f"There is no recipe at {chosen} ({looked}): name a YAML file with `--recipe` or SLM_RECIPE, or write a"
+            " first one with `slm init FOLDER`."
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"The recipe {chosen} cannot be read: {error}.") from error
     return parse(text, str(chosen), base=chosen.resolve().parent)

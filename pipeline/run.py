@@ -44,6 +44,7 @@ class Status:
 
     reasons: list[str]  # why it is out of date; empty if it is up to date
     notes: list[str]  # other messages of its maker, such as that a frozen tokenizer is kept
+    follows: bool = False  # whether it is only out of date if what it is made from comes out otherwise
 
 
 def why(project: Project, asset: str) -> dict[str, Status]:
@@ -70,10 +71,11 @@ def why(project: Project, asset: str) -> dict[str, Status]:
                 for line in explained[made]
             ]
             notes = [line for line in messages if line.startswith(f"{name}: kept")]
+            own = bool(reasons)
             if not notes:
                 stale = [given for given in project.nodes[name].inputs.values() if _stale(found, given)]
                 reasons = reasons + [f"{given} is out of date" for given in stale]
-            found[name] = Status(reasons, notes)
+            found[name] = Status(reasons, notes, bool(reasons) and not own)
         except (NotMade, UserError) as error:
             found[name] = Status(["it was never made"] if isinstance(error, NotMade) else [str(error)], [])
     return found

@@ -1,5 +1,6 @@
 """The base classes of every block of a recipe: typed, frozen, and without unknown keys."""
 
+import sys
 from collections.abc import Iterable
 from difflib import get_close_matches
 from functools import cache
@@ -39,6 +40,12 @@ class StageSettings(Settings):
     """Base of the settings of a curation stage."""
 
     enabled: bool = Field(True, description="false: the stage keeps every document and reads no text")
+
+
+@cache
+def say_once(sentence: str) -> None:
+    """Print a sentence about a recipe to stderr, once in a process: a block is often read more than once."""
+    print(sentence, file=sys.stderr)
 
 
 @cache

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline import places
 from pipeline.errors import UserError
 from pipeline.flattening import flattened
 from pipeline.process_identity import identity
@@ -169,7 +170,7 @@ def enabled() -> bool:
 
 
 def tracking_uri() -> str:
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path.cwd() / 'mlflow.db'}"
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{places.project_folder() / 'mlflow.db'}"
 
 
 def redacted(text: str) -> str:

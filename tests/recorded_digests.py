@@ -33,8 +33,8 @@ CODE = (
 RECIPE = """
 name: recorded
 sources:
-  - {{name: english, kind: files, path: '{folder}/english/*.txt', lang: en, license: own}}
-  - {{name: korean, kind: files, path: '{folder}/korean/*.txt', lang: ko, license: own}}
+  - {{name: english, kind: files, path: '{folder}/english/*.txt', content: web, lang: en, license: own}}
+  - {{name: korean, kind: files, path: '{folder}/korean/*.txt', content: web, lang: ko, license: own}}
   - {{name: code, kind: files, path: '{folder}/code/*.txt', lang: code, license: own}}
 curation:
   perplexity: {{min_characters: 2000}}

@@ -13,8 +13,8 @@ from pipeline.run import make_with_inputs
 RECIPE = """
 name: small
 sources:
-  - {{name: notes, kind: files, path: '{folder}/notes/*.md', lang: en, license: own}}
-  - {{name: copies, kind: files, path: '{folder}/copies/*.md', lang: en, license: CC0}}
+  - {{name: notes, kind: files, path: '{folder}/notes/*.md', content: web, lang: en, license: own}}
+  - {{name: copies, kind: files, path: '{folder}/copies/*.md', content: web, lang: en, license: CC0}}
 curation:
   heuristics: {{gopher: {{min_words: 5}}, c4: {{enabled: false}}, fineweb: {{enabled: false}}}}
   perplexity: {{enabled: false}}
@@ -81,7 +81,7 @@ def test_an_asset_that_does_not_exist_names_the_nearest(folder):
 def test_removed_documents_are_shown_with_their_reason(folder):
     output = slm("documents", "--stage", "heuristic_decisions")
     assert "notes:" in output and "gopher_short" in output and "Too short." in output
-    assert "removed: fewer words than `min_words`" in output
+    assert "removed: fewer words than `min_words`: words 2, limit 5 (gopher.min_words)" in output
     assert "removed:" not in slm("documents", "--stage", "heuristic_decisions", "--kept")
     assert "use one of gopher_short" in refused("documents", "--stage", "heuristic_decisions", "--reason", "nosuch")
     assert "`nosuch_decisions` is not a stage" in refused("documents", "--stage", "nosuch_decisions")
@@ -128,8 +128,56 @@ def test_why_names_the_changed_setting(folder, monkeypatch, tmp_path):
     changed = tmp_path / "changed.yaml"
     changed.write_text((folder / "small.yaml").read_text().replace("threshold: 0.7", "threshold: 0.9"))
     output = slm("--recipe", str(changed), "why", "curated_documents")
-    assert "duplicate_decisions: out of date\n    settings.threshold was 0.7, is 0.9" in output
+    assert "duplicate_decisions: out of date\n    `curation.duplicates.threshold` was 0.7, is 0.9" in output
     assert "heuristic_decisions: up to date" in output
+    assert "curated_documents: may be out of date" in output, "it follows from above, and may come out the same"
+
+
+def test_why_names_the_files_that_changed(folder):
+    ferry, new, stub = (folder / "notes" / name for name in ("ferry.md", "new.md", "stub.md"))
+    before = ferry.read_text(), stub.read_text()
+    try:
+        ferry.write_text(LONG + " It whistles.")
+        new.write_text("A new note.")
+        stub.unlink()
+        output = slm("why", "heuristic_decisions")
+    finally:
+        ferry.write_text(before[0])
+        stub.write_text(before[1])
+        new.unlink(missing_ok=True)
+    said = [f"    source `notes`: {name}" for name in ("ferry.md changed", "new.md is new", "stub.md is gone")]
+    assert "raw_documents: out of date\n" + "\n".join(said) in output
+    assert "source `copies`" not in output
+    assert "heuristic_decisions: may be out of date\n    raw_documents is out of date" in output
+    licence = (folder / "small.yaml").read_text().replace("license: CC0", "license: CC-BY")
+    (folder / "licence.yaml").write_text(licence)
+    output = slm("--recipe", str(folder / "licence.yaml"), "why", "raw_documents")
+    assert "source `copies`: its keys in the recipe changed" in output
+
+
+def test_forget_shows_the_passages_before_it_removes_anything(folder):
+    shown = slm("forget", "--grep", "nobody pulls")
+    assert "other.md" in shown and "the bell in it that rings when nobody pulls the rope" in shown
+    assert "1 documents would be removed; nothing is removed yet" in shown
+    assert slm("forget", "--list") == "none\n"
+    assert 'Say why, for the removal list: `--reason "' in refused("forget", "--grep", "nobody pulls", "--yes")
+    assert "There is nothing to undo" in refused("forget", "--undo")
+
+    done = slm("forget", "--grep", "nobody pulls", "--reason", "asked to", "--yes")
+    assert "1 documents added" in done and "slm forget --undo" in done
+    assert "from the next run on" in slm("forget", "--list")
+    assert "the removal list changed" in slm("why", "raw_documents")
+    assert "is off the removal list" in slm("forget", "--undo")
+    assert slm("forget", "--list") == "none\n" and "out of date" not in slm("why", "raw_documents")
+
+
+def test_the_summary_shows_removals_by_source_with_a_hint_where_they_are_many(folder):
+    output = slm("summary")
+    assert "source  documents  removed  share  most as" in output
+    hint = next(line for line in output.splitlines() if line.startswith("note: `notes` loses 50%"))
+    assert "slm documents --stage heuristic_decisions --source notes" in hint
+    assert "`content: notes` in the source `notes`" in hint
+    assert "note: `copies`" not in output, "a copy is no removal by rules"
 
 
 def test_the_store_is_listed_verified_and_pruned(folder):

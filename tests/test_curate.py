@@ -18,7 +18,7 @@ from pipeline.run import make_with_inputs
 RECIPE = """
 name: small
 sources:
-  - {{name: notes, kind: files, path: '{folder}/notes/*.txt', license: own}}
+  - {{name: notes, kind: files, path: '{folder}/notes/*.txt', content: web, license: own}}
 curation:
   language: {{allow: [ko, en]}}
   heuristics: {{gopher: {{min_words: 30, min_words_ko: 13}}, c4: {{enabled: false}}, fineweb: {{enabled: false}}}}

@@ -120,7 +120,7 @@ def test_two_sources_of_one_name_are_refused():
 
 
 def test_a_file_that_is_not_there(tmp_path):
-    with pytest.raises(UserError, match=r"There is no recipe at .*my\.yaml: set SLM_RECIPE"):
+    with pytest.raises(UserError, match=r"There is no recipe at .*my\.yaml .*or write a first one with `slm init"):
         load(tmp_path / "my.yaml")
 
 

@@ -1,11 +1,13 @@
 """The store: artifacts are atomic, reused instead of made again, and right after a kill."""
 
 import errno
+import fcntl
 import json
 import os
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from pathlib import Path
 
@@ -13,7 +15,7 @@ import polars as pl
 import pytest
 
 from pipeline.errors import UserError
-from pipeline.store import made_on
+from pipeline.store import made_on, upkeep
 from pipeline.store import store as stores
 from pipeline.store.artifact import RUN_SPECIFIC, Artifact
 from pipeline.store.draft import Draft
@@ -312,3 +314,19 @@ def test_an_input_that_is_another_making_of_its_version_is_told(tmp_path):
 ])  # fmt: skip
 def test_the_difference_of_two_machines_in_words(one, two, said):
     assert made_on.explained(one, two) == said
+
+
+def test_who_waits_for_an_asset_says_so_again_and_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(upkeep, "SECONDS_BETWEEN_LINES", 0.2)
+    place = tmp_path / "r" / "numbers"
+    place.mkdir(parents=True)
+    said = []
+    with open(place / ".lock", "w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        held.write("4711")
+        held.flush()
+        threading.Timer(0.9, lambda: fcntl.flock(held, fcntl.LOCK_UN)).start()
+        with Store(tmp_path, "r")._locked("numbers", said.append):
+            assert (place / ".lock").read_text() == str(os.getpid())
+    assert said[0] == "numbers is being made by process 4711; waiting for it"
+    assert len(said) >= 3 and all(line.startswith(said[0] + ", ") and line.endswith("s so far") for line in said[1:])

@@ -25,9 +25,9 @@ from model.serve.text import Reply
 class Answer(Response):
     """The response to a request for text. Its place is given up when nothing is generated any more."""
 
-    def __init__(self, reply: Reply, place: Place, model: str, chat: bool, stream: bool) -> None:
+    def __init__(self, reply: Reply, place: Place, model: str, chat: bool, stream: bool, counts: bool = False) -> None:
         super().__init__()
-        self.reply, self.place, self.chat, self.stream = reply, place, chat, stream
+        self.reply, self.place, self.chat, self.stream, self.counts = reply, place, chat, stream, counts
         kind = "chat.completion" if chat else "text_completion"
         self.frame: dict[str, Any] = {
             "id": f"{'chatcmpl' if chat else 'cmpl'}-{secrets.token_hex(12)}",
@@ -124,6 +124,8 @@ class Answer(Response):
             await event(problem(piece.status, piece.sentence))
         else:
             await event(self._choice({"delta": {}} if self.chat else {"text": ""}, self.reply.finish))
+            if self.counts:
+                await event(self.frame | {"choices": [], "usage": self._usage()})
         await event("[DONE]", more=False)
 
     def _choice(self, content: dict[str, Any], finish: str | None = None) -> dict[str, Any]:
@@ -131,9 +133,11 @@ class Answer(Response):
 
     def _whole(self, text: str) -> dict[str, Any]:
         content = {"message": {"role": "assistant", "content": text}} if self.chat else {"text": text}
-        usage = {"prompt_tokens": self.reply.prompt_tokens, "completion_tokens": self.reply.tokens}
-        usage["total_tokens"] = sum(usage.values())
-        return self._choice(content, self.reply.finish) | {"usage": usage}
+        return self._choice(content, self.reply.finish) | {"usage": self._usage()}
+
+    def _usage(self) -> dict[str, int]:
+        used = {"prompt_tokens": self.reply.prompt_tokens, "completion_tokens": self.reply.tokens}
+        return used | {"total_tokens": sum(used.values())}
 
 
 async def _until_left(receive: Receive) -> None:

@@ -7,7 +7,7 @@ never the system's, which says how to answer.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -22,21 +22,20 @@ def chat(
     model: str | Path | TextModel,
     options: ReplyOptions,
     system: str = "",
-    plain: bool | None = None,
     read: Callable[[str], str] = input,
     out: TextIO | None = None,
 ) -> None:
     """Chat with a model, or the one in a directory, until the input ends.
 
-    system: the system's turn, before the conversation. plain: continue the input instead of answering it (by default,
-    if the tokenizer has no tokens for conversations). Each reply uses the next seed, so that the same first seed and
-    questions give the same answers. Raises ValueError if there is no model.
+    system: the system's turn, before the conversation. A model that was not taught to answer continues the input. Each
+    reply uses the next seed, so that the same first seed and questions give the same answers. Raises ValueError if
+    there is no model.
     """
     out = out or sys.stdout
     text_model = model if isinstance(model, TextModel) else open_directory(model)
-    plain = not text_model.chats if plain is None else plain
+    plain = not text_model.answers
     print(f"{text_model.network.parameters_count() / 1e6:.1f} M parameters. {HELP}", file=out)
-    start = [{"role": "system", "content": system}] if system.strip() else []
+    start: list[Mapping[str, str]] = [{"role": "system", "content": system}] if system.strip() else []
     messages = start
     while True:
         try:
@@ -57,7 +56,7 @@ def chat(
         elif plain:
             _show(partial(text_model.continue_text, line, options), out)
         else:
-            messages = _newest_turns(text_model, [*messages, {"role": "user", "content": line}])
+            messages = text_model.newest_turns([*messages, {"role": "user", "content": line}])
             answer = _show(partial(text_model.answer, messages, options), out)
             messages = [*messages, {"role": "assistant", "content": answer}] if answer is not None else messages[:-1]
         options = replace(options, sampling=replace(options.sampling, seed=(options.sampling.seed + 1) % 2**63))
@@ -79,16 +78,3 @@ def _show(start: Callable[[], Reply], out: TextIO) -> str | None:
         reply.close()
     print(file=out)
     return "".join(pieces)
-
-
-def _newest_turns(text_model: TextModel, messages: list[dict[str, str]]) -> list[dict[str, str]]:
-    """The system's turn and the newest others that leave a quarter of the context for the answer.
-
-    The last turn is always kept, and the first one after the system's is a user's.
-    """
-    most = text_model.network.config.context * 3 // 4
-    system = messages[:1] if messages[0]["role"] == "system" else []
-    turns = messages[len(system) :]
-    while len(turns) > 1 and (turns[0]["role"] != "user" or len(text_model.chat_ids([*system, *turns])) > most):
-        turns = turns[1:]
-    return [*system, *turns]

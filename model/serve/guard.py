@@ -19,11 +19,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from model.serve.keys import Keys
 from model.serve.limits import Limits, Refused, Turns, stopping
 from model.serve.requests import refusal, refused
+from model.serve.web import FILES
 
 LOG = logging.getLogger("slm.serve")
 RECORD = "slm.record"  # where a request's record is in its scope
-PUBLIC = ("/health",)  # needs no key, and is answered while the server stops
-PATHS = (*PUBLIC, "/v1/models", "/v1/completions", "/v1/chat/completions")
+PUBLIC = ("/health", *FILES)  # need no key, and are answered while the server stops
+PATHS = (*PUBLIC, "/page/about", "/page/judgements", "/v1/models", "/v1/completions", "/v1/chat/completions")
 METHODS = ("GET", "HEAD", "POST", "OPTIONS", "PUT", "DELETE")
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 LEFT = 499  # in the log: the client left before it was answered (nginx's number)

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from model.sampling import Sampling
 from model.serve.limits import Limits, Refused
@@ -21,6 +21,12 @@ class Strict(BaseModel):
     """Refuses unknown fields, so that no client takes for done what was ignored."""
 
     model_config = ConfigDict(extra="forbid")
+
+
+class StreamOptions(Strict):
+    """`include_usage`: a last event with the numbers of tokens."""
+
+    include_usage: bool = False
 
 
 class SamplingRequest(Strict):
@@ -38,6 +44,16 @@ class SamplingRequest(Strict):
     stop: str | list[str] | None = None
     stream: bool = False
     n: Literal[1] = 1
+    presence_penalty: float = Field(0.0, ge=-2, le=2)
+    frequency_penalty: float = Field(0.0, ge=-2, le=2)
+    stream_options: StreamOptions | None = None
+    user: str | None = None  # whom it is for, says OpenAI's API; nothing depends on it
+    logprobs: Literal[False] | None = None  # libraries send these even where nobody asks for them
+
+    @property
+    def counts(self) -> bool:
+        """Whether a stream ends with the numbers of tokens."""
+        return bool(self.stream_options and self.stream_options.include_usage)
 
     def options(self) -> ReplyOptions:
         """The same for a reply. Raises ValueError for stop strings that are too many, empty or too long."""
@@ -46,7 +62,10 @@ class SamplingRequest(Strict):
             raise ValueError("`stop` takes up to 4 strings of 1 to 100 characters.")
         most = self.max_completion_tokens or self.max_tokens or 512
         seed = secrets.randbits(31) if self.seed is None else self.seed
-        sampling = Sampling(self.temperature, self.top_k, self.top_p, self.min_p, self.repetition_penalty, seed)
+        sampling = Sampling(
+            self.temperature, self.top_k, self.top_p, self.min_p, self.repetition_penalty, seed,
+            self.presence_penalty, self.frequency_penalty,
+        )  # fmt: skip
         return ReplyOptions(sampling, most, tuple(stop))
 
 
@@ -54,13 +73,26 @@ class CompletionRequest(SamplingRequest):
     prompt: str = Field(max_length=MAX_BYTES)
 
 
+class Part(Strict):
+    type: Literal["text"]
+    text: str = Field(max_length=MAX_BYTES)
+
+
 class Turn(Strict):
+    """What somebody said: text, or parts of it, which are joined (OpenAI's API has pictures, too; this has not)."""
+
     role: Literal["system", "user", "assistant"]
-    content: str = Field(max_length=MAX_BYTES)
+    content: str | list[Part] = Field(max_length=MAX_BYTES)
+
+    @field_validator("content")
+    @classmethod
+    def _joined(cls, content: str | list[Part]) -> str:
+        return content if isinstance(content, str) else "".join(part.text for part in content)
 
 
 class ChatRequest(SamplingRequest):
     messages: list[Turn] = Field(min_length=1, max_length=1000)
+    leave_out_oldest: bool = False  # turns, until a quarter of the context is free for the answer
 
 
 REQUESTS: dict[str, type[SamplingRequest]] = {

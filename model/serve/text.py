@@ -72,8 +72,7 @@ class Reply:
                 held = held[safe:]
         if self.tokens < self._room:
             self.finish = "stop"
-        held += decoder.decode(b"", final=True)
-        if held:
+        if held:  # what the decoder still holds is half a character: the reply was cut off in it
             yield held
 
     def stop(self) -> None:
@@ -93,10 +92,21 @@ def _overlap(text: str, stop: str) -> int:
 
 
 class TextModel:
-    """A network with its tokenizer, which answers and continues text. special: ids of special tokens by name."""
+    """A network with its tokenizer, which answers and continues text. special: ids of special tokens by name.
 
-    def __init__(self, network: Transformer, tokenizer_json: str, about: Mapping[str, Any] | None = None) -> None:
+    about: its config.json. answers: False if it was only pretrained, which its tokenizer does not show.
+    """
+
+    def __init__(
+        self,
+        network: Transformer,
+        tokenizer_json: str,
+        about: Mapping[str, Any] | None = None,
+        answers: bool = True,
+    ) -> None:
         from tokenizers import Tokenizer
+
+        self._answers = answers
 
         self.network = network.eval()
         self.tokenizer = Tokenizer.from_str(tokenizer_json)
@@ -116,6 +126,11 @@ class TextModel:
         """Whether the tokenizer has the markers of conversations."""
         return START in self.special and END in self.special
 
+    @property
+    def answers(self) -> bool:
+        """Whether it was taught to answer, and has the markers for it."""
+        return self.chats and self._answers
+
     def encode(self, text: str) -> list[int]:
         """Ids of ordinary text."""
         return self.tokenizer.encode(text, add_special_tokens=False).ids
@@ -130,6 +145,18 @@ class TextModel:
         (encoded,) = encode_conversations([messages], self._encode_all, self.special, answer_next=True)
         return encoded[0].tolist()
 
+    def newest_turns(self, messages: Sequence[Mapping[str, str]]) -> list[Mapping[str, str]]:
+        """The system's turn and the newest others that leave a quarter of the context for the answer.
+
+        The last turn is always kept, and the first one after the system's is a user's.
+        """
+        most = self.network.config.context * 3 // 4
+        system = list(messages[:1]) if messages[0]["role"] == "system" else []
+        turns = list(messages[len(system) :])
+        while len(turns) > 1 and (turns[0]["role"] != "user" or len(self.chat_ids([*system, *turns])) > most):
+            turns = turns[1:]
+        return [*system, *turns]
+
     def continue_text(self, prompt: str, options: ReplyOptions) -> Reply:
         """A continuation of `prompt` as the start of a document. Raises ValueError if the prompt fills the context."""
         return Reply(self, [*self.before_document, *self.encode(prompt)], options)
@@ -139,8 +166,8 @@ class TextModel:
         return Reply(self, self.chat_ids(messages), options)
 
 
-def open_directory(directory: str | Path, dtype: torch.dtype | None = None) -> TextModel:
-    """The model and `tokenizer.json` in `directory`; `dtype` converts its weights.
+def open_directory(directory: str | Path, dtype: torch.dtype | None = None, answers: bool = True) -> TextModel:
+    """The model and `tokenizer.json` in `directory`; `dtype` converts its weights. answers: see `TextModel`.
 
     Raises ValueError if either is missing or damaged.
     """
@@ -152,7 +179,7 @@ def open_directory(directory: str | Path, dtype: torch.dtype | None = None) -> T
         )
     about = json.loads((Path(directory) / "config.json").read_text(encoding="utf-8"))
     try:
-        return TextModel(model, path.read_text(encoding="utf-8"), about)
+        return TextModel(model, path.read_text(encoding="utf-8"), about, answers)
     except ValueError:
         raise
     except Exception as error:  # the library raises bare Exceptions

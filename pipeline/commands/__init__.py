@@ -22,6 +22,18 @@ def project(quiet: bool = False) -> Project:
     return Project.open(click.get_current_context().find_root().obj, log=partial(click.echo, err=quiet))
 
 
+def complete_asset(context: click.Context, parameter: click.Parameter, begun: str) -> list[str]:
+    """The names of assets of the recipe that begin so, for a shell's Tab key; none where there is no recipe."""
+    from pipeline.errors import UserError
+    from pipeline.graph import Project
+
+    try:
+        opened = Project.open(context.find_root().params.get("recipe"), log=lambda line: None)
+    except UserError:
+        return []
+    return [name for name in opened.nodes if name.startswith(begun)]
+
+
 def weakest_of(decision: Mapping[str, Any]) -> str:
     """The figure that lowered a document's score most, where the stage says so: `; most of all: newlines 0.31`."""
     name = decision.get("weakest")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import click
 
-from pipeline.commands import project
+from pipeline.commands import complete_asset, project
 from pipeline.errors import UserError
 from pipeline.printing import size, table
 
@@ -18,28 +20,45 @@ def summary() -> None:
     opened = project()
     stages = decision_assets(opened.recipe.curation)
     recipe_file = click.get_current_context().find_root().obj
-    generated = [source.name for source in opened.recipe.sources if source.kind == "generated"]
-    click.echo(text(opened.store, stages, opened.recipe.evaluation.measures(), recipe_file, generated))
+    recipe = opened.recipe
+    generated = [source.name for source in recipe.sources if source.kind == "generated"]
+    click.echo(text(opened.store, stages, recipe.evaluation.measures(), recipe_file, generated, recipe.sources))
 
 
 @click.command()
-@click.argument("asset")
-def make(asset: str) -> None:
+@click.argument("asset", shell_complete=complete_asset)
+@click.option("--yes", is_flag=True, help="Start pretraining however long it takes (`execution.max_hours`).")
+def make(asset: str, yes: bool) -> None:
     """Make ASSET and everything it needs, without Dagster, skipping what is up to date."""
     from pipeline.run import make_with_inputs
 
-    make_with_inputs(project(), asset)
+    opened = project()
+    if yes:
+        anyhow = opened.recipe.execution.model_copy(update={"max_hours": 0.0})
+        opened = replace(opened, recipe=opened.recipe.model_copy(update={"execution": anyhow}))
+    make_with_inputs(opened, asset)
 
 
 @click.command()
-@click.argument("asset")
+@click.argument("asset", shell_complete=complete_asset)
 def why(asset: str) -> None:
-    """Explain, field by field, why ASSET and each of its inputs is or is not up to date."""
+    """Explain, key by key and file by file, why ASSET and each of its inputs is or is not up to date."""
+    from pipeline.curation.stages import stages_of
+    from pipeline.inspect import changes
     from pipeline.run import why as explained
 
-    for name, status in explained(project(), asset).items():
-        click.echo(f"{name}: {'out of date' if status.reasons else 'up to date'}")
-        for line in (*status.reasons, *status.notes):
+    opened = project()
+    blocks = changes.blocks_of({stage.name: stage.block for stage in stages_of(opened.recipe.curation)})
+    sources = {source.name: source for source in opened.recipe.sources}
+    for name, status in explained(opened, asset).items():
+        state = "up to date" if not status.reasons else "may be out of date" if status.follows else "out of date"
+        click.echo(f"{name}: {state}")
+        for reason in status.reasons:
+            for line in changes.in_words(
+                reason, blocks.get(name, ""), lambda source: changes.of_source(sources[source], opened.store)
+            ):
+                click.echo(f"    {line}")
+        for line in status.notes:
             click.echo(f"    {line}")
 
 

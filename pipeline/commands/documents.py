@@ -39,7 +39,7 @@ def documents(
     width: int,
     doc_id: str | None,
 ) -> None:
-    """Show documents and what a stage decided about them."""
+    """Show documents and what a stage decided about them, with the figure and the limit that decided."""
     from pipeline.curation.stages import stages_of
     from pipeline.documents import browse
 
@@ -66,11 +66,20 @@ def documents(
             raise UserError(
                 f"`{stage}` removed nothing as `{reason}`: use one of {', '.join(artifact.counts['removed'])}."
             )
-        _show(browse.removed_by(raw, artifact, reason, source, limit), width, stages[stage].reasons)
+        from pipeline.inspect.margins import figures_of
+
+        found = browse.removed_by(raw, artifact, reason, source, limit)
+        figures = figures_of(stages[stage], opened.recipe.curation.of(stages[stage]), found)
+        _show(found, width, stages[stage].reasons, figures)
 
 
-def _show(rows: pl.DataFrame, width: int, reasons: Mapping[str, str] | None = None) -> None:
-    """Print documents. reasons: reason for removal -> meaning."""
+def _show(
+    rows: pl.DataFrame,
+    width: int,
+    reasons: Mapping[str, str] | None = None,
+    figures: Mapping[str, str] | None = None,
+) -> None:
+    """Print documents. reasons: reason for removal -> meaning; figures: document -> its figure and the limit."""
     if not rows.height:
         click.echo("none")
     for row in rows.iter_rows(named=True):
@@ -79,7 +88,8 @@ def _show(rows: pl.DataFrame, width: int, reasons: Mapping[str, str] | None = No
         click.secho(head.rstrip(), bold=True)
         meaning = (reasons or {}).get(row.get("reason") or "")
         if meaning:
-            click.echo(f"    removed: {meaning}{weakest_of(row)}")
+            figure = (figures or {}).get(row["doc_id"])
+            click.echo(f"    removed: {meaning}{f': {figure}' if figure else ''}{weakest_of(row)}")
         for edit in row.get("edits") or []:
             before = row["text"][max(0, edit["start"] - 40) : edit["start"]].replace("\n", " ")
             after = row["text"][edit["end"] : edit["end"] + 40].replace("\n", " ")

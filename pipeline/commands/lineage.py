@@ -1,4 +1,4 @@
-"""Lineage: what a model was trained on, where a document was used, and how to remove one."""
+"""Lineage: what a model was trained on, and where a document was used."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def lineage_document(doc_id: str | None, text: str | None, pattern: str | None, 
 
     opened = project()
     store, stages = opened.store, decision_assets(opened.recipe.curation)
-    for found_id in _ids(store, doc_id, text, pattern, meta):
+    for found_id in ids_of(store, doc_id, text, pattern, meta):
         for place in provenance.places(store, found_id):
             record = place.record
             click.secho(f"{found_id}  {record['source']}:{record['source_id']}", bold=True)
@@ -89,7 +89,7 @@ def _decision_line(decision: dict[str, Any]) -> str:
     return f"{decision['stage']}: kept{score}" + (f", {len(edits)} edits ({labels})" if edits else "")
 
 
-def _ids(store: Any, doc_id: str | None, text: str | None, pattern: str | None, meta: str | None = None) -> list[str]:
+def ids_of(store: Any, doc_id: str | None, text: str | None, pattern: str | None, meta: str | None = None) -> list[str]:
     """Ids of the documents given on the command line, in one of four ways; at most 1,000 by a pattern."""
     from pipeline.inspect import lineage as provenance
 
@@ -102,14 +102,14 @@ def _ids(store: Any, doc_id: str | None, text: str | None, pattern: str | None, 
 
         return document_ids(pl.Series([Path(text).read_text(encoding="utf-8")])).to_list()
     if pattern is not None:
-        return _matching(store, pattern, "text", 1000)
+        return matching(store, pattern, "text", 1000)
     if meta is not None:
-        return _matching(store, meta, "meta", 1000)
+        return matching(store, meta, "meta", 1000)
     assert doc_id is not None
     return [provenance.places(store, doc_id)[0].record["doc_id"]]
 
 
-def _matching(store: Any, pattern: str, column: str, limit: int | None = None) -> list[str]:
+def matching(store: Any, pattern: str, column: str, limit: int | None = None) -> list[str]:
     """Ids of the raw documents whose text or `meta` matches; all of them without a limit."""
     from pipeline.inspect import lineage as provenance
 
@@ -130,33 +130,4 @@ def lineage_step(step: int, model: str) -> None:
     click.echo(table(provenance.documents_of_step(store, provenance.find_model(store, model), step)))
 
 
-@click.command()
-@click.argument("doc_ids", nargs=-1)
-@click.option("--grep", "pattern", help="Remove documents whose text matches this regular expression.")
-@click.option("--meta", help="Remove documents whose `meta` matches it, such as those of the village that tell a fact.")
-@click.option("--reason", required=True, help="Why; stored in the removal list, so do not name people.")
-@click.option("--make", "make_again", is_flag=True, help="Also make the affected artifacts again, up to token shards.")
-def forget(doc_ids: tuple[str, ...], pattern: str | None, meta: str | None, reason: str, make_again: bool) -> None:
-    """Remove documents permanently: ingest skips them from now on, and artifacts with them are out of date."""
-    from pipeline.ingest import forgetting
-    from pipeline.inspect import lineage as provenance
-    from pipeline.run import make_with_inputs
-
-    opened = project()
-    if not doc_ids and pattern is None and meta is None:
-        raise UserError("Name documents: DOC_ID ..., --grep PATTERN, or --meta PATTERN.")
-    ids = [_ids(opened.store, doc_id, None, None)[0] for doc_id in doc_ids]
-    ids += _matching(opened.store, pattern, "text") if pattern is not None else []
-    ids += _matching(opened.store, meta, "meta") if meta is not None else []
-    affected = provenance.models_with(opened.store, set(ids))
-    new = forgetting.forget(opened.store, ids, reason)
-    click.echo(f"{len(new)} documents added to the removal list, {len(set(ids)) - len(new)} were already on it")
-    for model, count in affected:
-        click.echo(f"{model.asset}/{model.version} learned from {count} of them, until it is trained again")
-    if make_again:
-        make_with_inputs(opened, "token_shards")
-    else:
-        click.echo("to update the artifacts: dagster job execute -j tokenize_job (or slm forget --make)")
-
-
-COMMANDS = (lineage, forget)
+COMMANDS = (lineage,)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipeline import places
 from pipeline.commands import project
 from pipeline.errors import UserError
 from pipeline.store.artifact import MANIFEST
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
     import torch
 
     from model.config import ModelConfig
+    from model.serve.text import TextModel
     from pipeline.graph import Project
+    from pipeline.ingest.source import Source
     from pipeline.store.store import Store
 
 
@@ -43,10 +46,7 @@ def _only_continues_text(directory: Path) -> bool:
     """Whether the model was only pretrained. Its tokenizer does not show that: it has the tokens of conversations."""
     from pipeline.trained_models import BY_NAME
 
-    manifest = directory / MANIFEST
-    if not manifest.exists():
-        return False
-    model = BY_NAME.get(json.loads(manifest.read_text(encoding="utf-8"))["asset"])
+    model = BY_NAME.get(_asset(directory) or "")
     return model is not None and not model.answers
 
 
@@ -87,7 +87,8 @@ def planned_lines(opened: Project, **on: Any) -> Iterator[str]:
     """The plan of every training of a recipe, in words; `on` says for what device, as `plan.plan` takes it."""
     from pipeline.trained_models import enabled, models_of
     from pipeline.training.measured import Machine
-    from pipeline.training.planning.plan import lines, plan, tokens_in
+    from pipeline.training.planning.plan import plan, tokens_in
+    from pipeline.training.planning.plan_words import lines
     from pipeline.training.planning.tuning_plan import line, plan_tuning
 
     recipe, here = opened.recipe, Machine.beside(opened.store)
@@ -96,12 +97,30 @@ def planned_lines(opened: Project, **on: Any) -> Iterator[str]:
         shape = recipe.model
         if not shape.vocab_size:
             shape = shape.model_copy(update={"vocab_size": recipe.tokenizer.vocab_size})
-        yield from lines(plan(shape, recipe.pretraining, tokens_in(shards) if shards else None, here=here, **on))
+        text = tokens_in(shards) if shards else estimated_tokens(recipe.sources)
+        yield from lines(plan(shape, recipe.pretraining, text, here=here, **on), estimated=not shards)
     else:
         shape = shape_of_base(opened.store)
     for model in models_of(recipe):
         if model.base and enabled(recipe, model):
             yield line(plan_tuning(shape, model.settings(recipe), here=here, **on))
+    if recipe.reward_model is not None:
+        yield line(plan_tuning(shape, recipe.reward_model, here=here, **on))
+
+
+def estimated_tokens(sources: Sequence[Source]) -> int | None:
+    """Tokens of text in files of one's own, by their size; None if any source is of another kind or cannot be seen."""
+    from pipeline.ingest.files import FileSource
+    from pipeline.training.planning.budget import BYTES_A_TOKEN
+
+    own = [source for source in sources if isinstance(source, FileSource)]
+    if not own or len(own) < len(sources) or any(source.limit for source in own):
+        return None
+    try:
+        found = sum(os.path.getsize(path) for source in own for _, path in source.matching())
+    except (OSError, UserError):
+        return None
+    return found // BYTES_A_TOKEN
 
 
 def shape_of_base(store: Store) -> ModelConfig:
@@ -154,20 +173,18 @@ def chat(model: str | None, system: str, max_tokens: int, seed: int | None, **sa
     """Chat with MODEL in the terminal: an asset, a version or a folder; default: the newest model."""
     from model.sampling import Sampling
     from model.serve.chat import chat as run_chat
-    from model.serve.text import ReplyOptions, open_directory
+    from model.serve.text import ReplyOptions
 
-    directory = _directory(model)
     try:
-        opened = open_directory(directory, _generating_format(directory))
+        opened = _opened(_directory(model))
     except ValueError as error:
         raise UserError(str(error)) from error
     seed = secrets.randbits(31) if seed is None else seed
-    plain = True if _only_continues_text(directory) else None
-    run_chat(opened, ReplyOptions(Sampling(**sampling, seed=seed), max_tokens), system=system, plain=plain)
+    run_chat(opened, ReplyOptions(Sampling(**sampling, seed=seed), max_tokens), system=system)
 
 
 @click.command()
-@click.argument("model", required=False)
+@click.argument("models", nargs=-1)
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", default=8000, show_default=True)
 @click.option(
@@ -184,8 +201,18 @@ def chat(model: str | None, system: str, max_tokens: int, seed: int | None, **sa
 @click.option(
     "--answer", type=click.FloatRange(1), default=600, show_default=True, help="Seconds that an answer takes at most."
 )
-def serve(model: str | None, host: str, port: int, api_key: str | None, **given: Any) -> None:
-    """Serve MODEL over HTTP with OpenAI's API (/v1/chat/completions, /v1/completions)."""
+@click.option(
+    "--judgements",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder for the thumbs and choices that people give on the page.  [default: feedback/RECIPE, beside data/]",
+)
+def serve(models: tuple[str, ...], host: str, port: int, api_key: str | None, **given: Any) -> None:
+    """Serve MODELS over HTTP: a page to talk on, and OpenAI's API (/v1/chat/completions, /v1/completions).
+
+    MODELS are assets, versions or folders; default: the newest model. With several, a request names one in `model`,
+    and the page can ask two of them at once.
+    """
+    from model.serve.judgements import Judgements
     from model.serve.keys import read_keys
     from model.serve.limits import Limits
     from model.serve.server import serve as run
@@ -199,10 +226,49 @@ def serve(model: str | None, host: str, port: int, api_key: str | None, **given:
     )
     try:
         keys = read_keys(api_key, os.environ)
-        directory = _directory(model)
-        run(directory, host, port, _generating_format(directory), keys, limits)
+        folders = [_directory(model) for model in models or (None,)]
+        opened = {name: _opened(folder) for name, folder in zip(_names(folders), folders)}
+        run(opened, host, port, keys, limits, Judgements(given["judgements"] or _feedback()))
     except ValueError as error:
         raise UserError(str(error)) from error
+
+
+def _opened(directory: Path) -> TextModel:
+    """The model of a folder, in the number format in which this machine generates fastest. Raises ValueError."""
+    from model.serve.text import open_directory
+
+    return open_directory(directory, _generating_format(directory), answers=not _only_continues_text(directory))
+
+
+def _names(folders: list[Path]) -> list[str]:
+    """What people call models: the asset, else the folder; with the version where two are called alike."""
+    names = [_asset(folder) or folder.resolve().name for folder in folders]
+    full = [
+        f"{name}-{folder.resolve().name[:8]}" if names.count(name) > 1 else name for name, folder in zip(names, folders)
+    ]
+    if len(set(full)) < len(full):
+        raise UserError(
+            "The same model is named twice: name two that differ, such as `slm serve sft_model preference_model`."
+        )
+    return full
+
+
+def _asset(directory: Path) -> str | None:
+    manifest = directory / MANIFEST
+    if not manifest.exists():
+        return None
+    asset: str = json.loads(manifest.read_text(encoding="utf-8"))["asset"]
+    return asset
+
+
+def _feedback() -> Path:
+    """Where judgements of this recipe's models are kept: `feedback/RECIPE`, beside the folder of the stores."""
+    data = places.data()
+    beside = Path() if "://" in data else Path(data).resolve().parent
+    try:
+        return beside / "feedback" / project().recipe.name
+    except UserError:  # a folder needs no recipe
+        return beside / "feedback"
 
 
 @click.command()

@@ -10,14 +10,29 @@ import sys
 
 import click
 
+from pipeline import places
+
 
 def _execute(module: str, *arguments: str) -> None:
-    """Replace this process with a program, so that Ctrl-C and the exit code are the program's."""
-    recipe = click.get_current_context().find_root().obj
+    """Replace this process with a program, so that Ctrl-C and the exit code are the program's.
+
+    It runs in the project's folder, where Dagster finds the code and its history.
+    """
+    recipe = click.get_current_context().find_root().obj or os.environ.get("SLM_RECIPE")
+    home = places.project_folder()
     if recipe:
-        os.environ["SLM_RECIPE"] = recipe
+        os.environ["SLM_RECIPE"] = str(places.recipe_file(recipe).resolve())
+    for name in (name for name in ("SLM_DATA", "DAGSTER_HOME") if os.environ.get(name)):
+        os.environ[name] = _from_here(os.environ[name])
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(home), os.environ.get("PYTHONPATH"))))
+    os.chdir(home)
     sys.stdout.flush()
     os.execv(sys.executable, [sys.executable, "-m", module, *arguments])
+
+
+def _from_here(address: str) -> str:
+    """A path that stays the same in another folder; an address of a store elsewhere as it is."""
+    return address if "://" in address else os.path.abspath(address)
 
 
 @click.command()

@@ -34,7 +34,7 @@ Row = dict[str, Any]
 # Names of columns that a row of conversations or preferences is recognised by.
 KNOWN = (
     "messages", "conversations", "instruction", "question", "prompt", "output", "response", "answer", "completion",
-    "chosen", "rejected",
+    "chosen", "rejected", "chat_rounds", "problem", "solution",
 )  # fmt: skip
 
 
@@ -214,9 +214,14 @@ def check_names(sources: tuple[ConversationSource, ...], generated: str) -> None
         raise ValueError(f"two sources are called `{twice[0]}`: give each a name of its own")
 
 
-def fingerprint(settings: Settings, sources: tuple[ConversationSource, ...]) -> dict[str, Any]:
-    """The settings of a block of tuning data as its fingerprint has them."""
-    return {**settings.model_dump(mode="json", exclude={"sources"}), "sources": [s.as_recorded() for s in sources]}
+def fingerprint(
+    settings: Settings, sources: tuple[ConversationSource, ...], without: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """The settings of a block of tuning data as its fingerprint has them, without some that it does not depend on."""
+    return {
+        **settings.model_dump(mode="json", exclude={"sources", *without}),
+        "sources": [s.as_recorded() for s in sources],
+    }
 
 
 def observed(sources: tuple[ConversationSource, ...], cache: Path, log: Log) -> dict[str, Contents]:

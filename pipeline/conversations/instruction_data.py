@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 from pydantic import Field, model_validator
@@ -35,8 +35,11 @@ from pipeline.store.draft import Draft
 from pipeline.store.tables import write_table
 from pipeline.village.sets import OF_CONVERSATIONS
 
-VERSION = "1"
+# 2: Dolly's `context` is a part of the question; chat_rounds, ChatML in a text, problem and solution, lists of prompt
+# and completion, and calls of tools are read
+VERSION = "2"
 ASSET = "instruction_data"
+SIDES = ("train", "held_back")
 
 
 class Settings(Block):
@@ -50,6 +53,13 @@ class Settings(Block):
         ge=0,
         lt=1,
         description="share of first questions kept for the evaluation (5 %: some hundreds of the bundled sets)",
+    )
+    stages: tuple[Literal["language", "duplicates", "personal_data", "contamination"], ...] = Field(
+        (),
+        description=(
+            "stages of `curation` that the conversations to train on go through, too, with the settings there; what is"
+            " left is `curated_instructions`. Exact copies go in any case"
+        ),
     )
 
     @model_validator(mode="after")
@@ -84,13 +94,13 @@ def make(context: RunContext, inputs: Inputs, settings: Settings) -> Artifact:
         unique = both.unique("id", keep="first", maintain_order=True)
         for name, repeated in duplicates_by_source(both, unique).items():
             by_source[name]["removed"]["duplicate"] += repeated
-        train, held_back = split(unique, "messages", settings.held_back)
-        write_sides(draft, train, held_back, by_source, ASSET, log)
+        sides = split(unique, "messages", settings.held_back)
+        write_sides(draft, dict(zip(SIDES, sides)), by_source, ASSET, log)
 
     return context.store.make(
         ASSET,
         code_version=VERSION,
-        settings=fingerprint(settings, settings.sources),
+        settings=fingerprint(settings, settings.sources, without=("stages",)),  # they are another asset's
         inputs=origins(settings.sources, found),
         build=build,
         log=log,
@@ -110,34 +120,35 @@ def split(unique: pl.DataFrame, column: str, share: float) -> tuple[pl.DataFrame
 
 
 def write_sides(
-    draft: Draft, train: pl.DataFrame, held_back: pl.DataFrame, by_source: dict, asset: str, log: Callable[[str], None]
+    draft: Draft, tables: dict[str, pl.DataFrame], by_source: dict, asset: str, log: Callable[[str], None]
 ) -> None:
-    """Write both tables and the counts of the manifest; say what was refused."""
-    if not train.height:
+    """Write the tables, whose names end in their side, and the counts of the manifest; say what was refused."""
+    of_side = {side: [table for name, table in tables.items() if name.endswith(side)] for side in SIDES}
+    if not any(table.height for table in of_side["train"]):
         raise UserError(
             f"No row is left for {asset}: all of {', '.join(by_source) or 'its sources'} was refused ("
             + ", ".join(f"{n} {r}" for s in by_source.values() for r, n in sorted(s["removed"].items()))
             + "); name other files, or map their columns with `columns`."
         )
-    write_table(train, draft.path("train.parquet"))
-    write_table(held_back, draft.path("held_back.parquet"))
+    for name, table in tables.items():
+        write_table(table, draft.path(f"{name}.parquet"))
     removed: Counter = Counter()
     sources: dict[str, dict] = {}
     for name, said in by_source.items():
         removed += said["removed"]
         sources[name] = {
             "in": said["in"],
-            "train": train.filter(source=name).height,
-            "held_back": held_back.filter(source=name).height,
+            **{side: sum(table.filter(source=name).height for table in given) for side, given in of_side.items()},
             "removed": dict(sorted(said["removed"].items())),
             "licenses": dict(sorted(said["licenses"].items())),
         }
         if said["removed"]:
             told = ", ".join(f"{n:,} {reason}" for reason, n in sorted(said["removed"].items()))
             log(f"{asset}: {name}: {said['in']:,} rows read, not used: {told}")
-    kept = train.height + held_back.height
+    heights = {side: sum(table.height for table in given) for side, given in of_side.items()}
     draft.counts = {
-        "in": sum(s["in"] for s in sources.values()), "kept": kept, "removed": dict(sorted(removed.items())),
-        "train": train.height, "held_back": held_back.height,
+        "in": sum(s["in"] for s in sources.values()), "kept": sum(heights.values()),
+        "removed": dict(sorted(removed.items())), **heights,
+        **{name: table.height for name, table in tables.items() if name not in SIDES},
     }  # fmt: skip
     draft.facts = {"sources": sources}

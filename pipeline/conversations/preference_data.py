@@ -7,6 +7,8 @@ held back there is held back here.
 No small set of real preferences comes with a package. What the demonstration uses instead says what it is: the chosen
 answer is the one that belongs to the question, the rejected one belongs to another question of the same set. A model
 can learn from it to keep to the point, and nothing about taste or harm.
+
+Answers that were rated by themselves, with a thumb up or down, are kept in tables of their own: KTO learns from them.
 """
 
 from __future__ import annotations
@@ -28,9 +30,18 @@ from pipeline.conversations.conversation_source import (
     origins,
     read_shaped,
 )
-from pipeline.conversations.instruction_data import duplicates_by_source, split, write_sides
+from pipeline.conversations.instruction_data import SIDES, duplicates_by_source, split, write_sides
 from pipeline.conversations.instruction_data import shaped as conversation_shaped
-from pipeline.conversations.shapes import CONVERSATION, PREFERENCE, fold, identity, preference
+from pipeline.conversations.shapes import (
+    CONVERSATION,
+    PREFERENCE,
+    RATED,
+    RATING,
+    fold,
+    identity,
+    preference,
+    rating,
+)
 from pipeline.ingest.cache import cache_of
 from pipeline.ingest.records import Reading, Tally
 from pipeline.settings import Settings as Block
@@ -38,7 +49,7 @@ from pipeline.store.artifact import Artifact
 from pipeline.store.draft import Draft
 from pipeline.village.sets import OF_PREFERENCES
 
-VERSION = "1"
+VERSION = "2"  # 2: answers that were rated by themselves are read, too, and more shapes of conversations
 ASSET = "preference_data"
 
 
@@ -62,10 +73,22 @@ class Settings(Block):
 
 
 def shaped(row: Row | None) -> Row:
-    """A row of preferences as `id`, `prompt`, `chosen` and `rejected`. Raises Malformed."""
+    """A row of preferences as `id`, `prompt` and its answers: `chosen` and `rejected`, or `answer` and `desirable`.
+
+    Raises Malformed.
+    """
+    if row is not None and row.get("label") is not None and row.get("chosen") is None:
+        prompt, answer, desirable = rating(row)
+        same = identity(folded(prompt), fold(answer), desirable)
+        return {"id": same, "prompt": prompt, "answer": answer, "desirable": desirable}
     prompt, chosen, rejected = preference(row)
-    same = identity([(m["role"], fold(m["content"])) for m in prompt], fold(chosen), fold(rejected))
+    same = identity(folded(prompt), fold(chosen), fold(rejected))
     return {"id": same, "prompt": prompt, "chosen": chosen, "rejected": rejected}
+
+
+def folded(prompt: list[dict]) -> list[tuple[str, str]]:
+    """A prompt as compared."""
+    return [(m["role"], fold(m["content"])) for m in prompt]
 
 
 def other_answers(conversations: pl.DataFrame, seed: int) -> pl.DataFrame:
@@ -79,19 +102,19 @@ def other_answers(conversations: pl.DataFrame, seed: int) -> pl.DataFrame:
     shuffled = [rows[i] for i in order]
     asked = [fold(" ".join(m["content"] for m in row["messages"][:-1])) for row in shuffled]
     answers = [row["messages"][-1]["content"] for row in shuffled]
-    folded = [fold(answer) for answer in answers]
+    answered = [fold(answer) for answer in answers]
     # One question may have several right answers: none of them may be taken as a wrong one.
     right: dict[str, set[str]] = {}
-    for question, answer in zip(asked, folded):
+    for question, answer in zip(asked, answered):
         right.setdefault(question, set()).add(answer)
     made = []
     for i, row in enumerate(shuffled):
         around = ((i + step) % len(rows) for step in range(1, min(33, len(rows))))
-        partner = next((j for j in around if folded[j] not in right[asked[i]]), None)
+        partner = next((j for j in around if answered[j] not in right[asked[i]]), None)
         if partner is not None:
             prompt = row["messages"][:-1]
             made.append({
-                "id": identity([(m["role"], fold(m["content"])) for m in prompt], folded[i], folded[partner]),
+                "id": identity(folded(prompt), answered[i], answered[partner]),
                 "prompt": prompt, "chosen": answers[i], "rejected": answers[partner],
                 "source": row["source"], "lang": row["lang"],
             })  # fmt: skip
@@ -100,6 +123,9 @@ def other_answers(conversations: pl.DataFrame, seed: int) -> pl.DataFrame:
 
 def make(context: RunContext, inputs: Inputs, settings: Settings) -> Artifact:
     """The artifact `preference_data`: train.parquet and held_back.parquet (id, prompt, chosen, rejected, source, lang).
+
+    Where there are answers rated by themselves, also rated_train.parquet and rated_held_back.parquet (id, prompt,
+    answer, desirable, source, lang).
 
     inputs: none. Raises UserError where a file cannot be read or no usable pair is left.
     """
@@ -113,11 +139,12 @@ def make(context: RunContext, inputs: Inputs, settings: Settings) -> Artifact:
         for source in settings.sources:
             reading = Reading(cache, Tally(), log, context.execution)
             bundled = source.kind == "bundled"
-            how = (conversation_shaped, CONVERSATION) if bundled else (shaped, PREFERENCE)
+            how = (conversation_shaped, CONVERSATION) if bundled else (shaped, {**PREFERENCE, **RATING})
             table, removed, licences = read_shaped(source, found[source.name], reading, *how)
             by_source[source.name] = {"in": table.height + removed.total(), "removed": removed, "licenses": licences}
             (made if bundled else stated).append(table)
         sides: list[list[pl.DataFrame]] = [[], []]
+        ratings: list[list[pl.DataFrame]] = [[], []]
         for tables, column in ((stated, "prompt"), (made, "messages")):
             if not tables:
                 continue
@@ -130,9 +157,16 @@ def make(context: RunContext, inputs: Inputs, settings: Settings) -> Artifact:
                 if column == "messages":
                     sides[side].append(with_other_answers(part, settings.seed, by_source))
                 else:
-                    sides[side].append(part)
+                    alone = part["answer"].is_not_null()
+                    sides[side].append(part.filter(~alone).select(*PREFERENCE))
+                    ratings[side].append(part.filter(alone).select(*RATING))
         train, held_back = (pl.concat(parts).sort("id") for parts in sides)
-        write_sides(draft, train, held_back, by_source, ASSET, log)
+        rated = {
+            f"{RATED}_{split}": pl.concat([pl.DataFrame(schema=RATING), *parts]).sort("id")
+            for split, parts in zip(SIDES, ratings)
+        }
+        some = any(table.height for table in rated.values())
+        write_sides(draft, {"train": train, "held_back": held_back, **(rated if some else {})}, by_source, ASSET, log)
 
     return context.store.make(
         ASSET,

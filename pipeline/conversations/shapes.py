@@ -3,9 +3,11 @@
 The one idea: a row is either understood completely or refused with a named reason that is counted. Nothing is guessed
 at, so a set that is half malformed shows up as such instead of training a model on empty answers.
 
-Understood: `messages` (or ShareGPT's `conversations`, with `from`/`value`), `instruction` + `input` + `output`
-(Alpaca), `question`/`answer`, `prompt`/`response`, and for preferences `prompt`, `chosen`, `rejected` (strings or
-lists of messages, as TRL writes them).
+Understood: `messages` (or ShareGPT's `conversations`, with `from`/`value`, or `chat_rounds`), ChatML in one `text`,
+`instruction` + `input` + `output` (Alpaca), `instruction` + `context` + `response` (Dolly), `question`/`answer`,
+`prompt`/`completion`, `problem`/`solution`; calls of tools become text (`model/tool_calls.py`). For preferences
+`prompt`, `chosen`, `rejected` (strings or lists of messages, as TRL writes them), and for a rated answer any
+conversation with a `label`: thumb up or down.
 """
 
 from __future__ import annotations
@@ -17,6 +19,8 @@ from typing import Any
 import polars as pl
 import xxhash
 
+from model.conversation import END, START
+from model.tool_calls import with_tools
 from pipeline.ingest.records import SKIPPED
 
 MESSAGES = pl.List(pl.Struct({"role": pl.String, "content": pl.String}))
@@ -26,6 +30,16 @@ PREFERENCE: dict[str, Any] = {
     "prompt": MESSAGES,
     "chosen": pl.String,
     "rejected": pl.String,
+    "source": pl.String,
+    "lang": pl.String,
+}
+
+RATED = "rated"  # start of the names of tables with answers that were rated by themselves
+RATING: dict[str, Any] = {
+    "id": pl.String,
+    "prompt": MESSAGES,
+    "answer": pl.String,
+    "desirable": pl.Boolean,
     "source": pl.String,
     "lang": pl.String,
 }
@@ -42,6 +56,8 @@ REASONS = {
     "wrong_order": "turns do not alternate user, assistant (after at most one system turn)",
     "no_answer": "the conversation does not end with the assistant, or the prompt not with the user",
     "chosen_equals_rejected": "both answers are the same: nothing can be learned from the pair",
+    "bad_tools": "tools are no list, or a call of one has no name or arguments that are no JSON",
+    "unknown_label": "the label of a rated answer is neither true nor false, up nor down, 1 nor 0",
     "duplicate": "the same row is there already, in this source or an earlier one",
     "over_limit": "beyond the source's limit",
     **{reason: SKIPPED[reason] for reason in UNREAD},
@@ -62,6 +78,9 @@ ROLES = {
 }
 
 
+LABELS = {"true": True, "up": True, "1": True, "false": False, "down": False, "0": False}
+
+
 class Malformed(Exception):
     """A row that is refused; its text is one of REASONS."""
 
@@ -73,23 +92,58 @@ def conversation(row: dict | None) -> list[dict]:
     """
     if row is None:
         raise Malformed("not_json")
-    turns = row.get("messages") or row.get("conversations")
+    turns = row.get("messages") or row.get("conversations") or row.get("chat_rounds") or chatml(row.get("text"))
+    prompt, completion = row.get("prompt"), row.get("completion")
+    if turns is None and isinstance(prompt, list) and isinstance(completion, list):  # as TRL writes them
+        turns = [*prompt, *completion]
     if turns is None:
         ask, answer = (
-            _first(row, "instruction", "question", "prompt"),
-            _first(row, "output", "response", "answer", "completion"),
+            _first(row, "instruction", "question", "prompt", "problem"),
+            _first(row, "output", "response", "answer", "completion", "solution"),
         )
         if ask is None or answer is None:
             raise Malformed("unknown_shape")
-        if isinstance(row.get("input"), str) and row["input"].strip():
-            ask = f"{ask}\n\n{row['input']}"
+        further = _first(row, "input", "context")  # Alpaca's name, and Dolly's
+        if isinstance(further, str) and further.strip():
+            ask = f"{ask}\n\n{further}"
         turns = [{"role": "user", "content": ask}, {"role": "assistant", "content": answer}]
         if isinstance(row.get("system"), str) and row["system"].strip():
             turns.insert(0, {"role": "system", "content": row["system"]})
-    messages = checked(turns)
+    messages = checked(plain(turns, row.get("tools")))
     if messages[-1]["role"] != "assistant":
         raise Malformed("no_answer")
     return messages
+
+
+def chatml(text: Any) -> list[dict] | None:
+    """The turns of a conversation that is written out in ChatML; None if this is none."""
+    if not isinstance(text, str) or not text.lstrip().startswith(START):
+        return None
+    turns = []
+    for part in text.split(START)[1:]:
+        role, _, said = part.partition("\n")
+        content, end, _ = said.partition(END)
+        if not end:
+            raise Malformed("not_text")
+        turns.append({"role": role.strip(), "content": content})
+    return turns
+
+
+def plain(turns: Any, tools: Any) -> Any:
+    """The turns with tools, their calls and what they returned as text; others as they are. Raises Malformed."""
+    if not isinstance(turns, list) or not all(isinstance(turn, dict) for turn in turns):
+        return turns
+    if isinstance(tools, str):
+        try:
+            tools = json.loads(tools)
+        except ValueError:
+            raise Malformed("bad_tools") from None
+    if tools is not None and not isinstance(tools, list):
+        raise Malformed("bad_tools")
+    try:
+        return with_tools(turns, tools or ())
+    except (ValueError, TypeError, AttributeError):
+        raise Malformed("bad_tools") from None
 
 
 def preference(row: dict | None) -> tuple[list[dict], str, str]:
@@ -127,6 +181,18 @@ def preference(row: dict | None) -> tuple[list[dict], str, str]:
     if fold(answers[0]) == fold(answers[1]):
         raise Malformed("chosen_equals_rejected")
     return messages, answers[0], answers[1]
+
+
+def rating(row: dict) -> tuple[list[dict], str, bool]:
+    """(prompt messages that end with the user, the answer, whether it is a good one) of a row with a `label`.
+
+    Raises Malformed with one of REASONS.
+    """
+    desirable = LABELS.get(str(row["label"]).strip().lower())
+    *before, last = conversation(row)
+    if desirable is None:
+        raise Malformed("unknown_label")
+    return before, last["content"], desirable
 
 
 def checked(turns: Any) -> list[dict]:

@@ -16,6 +16,7 @@ from pydantic import ConfigDict, Field, ValidationError, ValidationInfo, create_
 from pipeline.curation import contamination
 from pipeline.curation.duplicates import near, repetition
 from pipeline.curation.filters import heuristics, keywords, language, perplexity, quality
+from pipeline.curation.filters.own_writing import OfPages
 from pipeline.curation.personal_data import personal_data
 from pipeline.documents.stage import Stage, own_stage
 from pipeline.errors import UserError
@@ -105,6 +106,21 @@ class _Curation(Settings):
         if stage.block:
             return getattr(self, stage.block)
         return next(own.settings() for own in self.further if own.stage().name == stage.name)
+
+    def told_of(self, notes: Sequence[str]) -> _Curation:
+        """The same, in which every stage with rules for crawled pages knows the sources of notes and dialogue.
+
+        Raises ValueError where the recipe itself names others under `notes`.
+        """
+        changes: dict[str, StageSettings] = {}
+        for block in BLOCKS:
+            settings = getattr(self, block)
+            if not isinstance(settings, OfPages):
+                continue
+            if settings.notes and settings.notes != list(notes):
+                raise ValueError(f"`{block}.notes` is filled in: say `content: notes` in each source that holds notes")
+            changes[block] = settings.model_copy(update={"notes": list(notes)})
+        return self.model_copy(update=changes)
 
 
 if TYPE_CHECKING:

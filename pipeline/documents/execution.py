@@ -40,6 +40,13 @@ class ExecutionSettings(Settings):
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(
         "auto", description="Where the model is trained and evaluated"
     )
+    max_hours: float = Field(
+        24.0,
+        ge=0,
+        le=1e6,
+        description="Hours that pretraining may take here by its plan; a longer one stops before it starts, unless "
+        "`slm make --yes` starts it; 0: any number",
+    )
 
 
 class WorkerCrashed(UserError):

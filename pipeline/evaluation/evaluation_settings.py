@@ -12,7 +12,7 @@ from pipeline.evaluation.measures import MEASURES
 from pipeline.evaluation.own_measures import OwnMeasure, check_names
 
 # Settings that stay out of the fingerprint while they are empty: they came later, and nothing is measured then.
-LATER = ("village", "tasks", "programs")
+LATER = ("village", "tasks", "programs", "free_answers", "bias", "toxicity")
 
 
 class EvaluationSettings(MeasureSettings):
@@ -32,6 +32,9 @@ class EvaluationSettings(MeasureSettings):
         # Where tasks lie is no matter; what they ask is an input of the report.
         dumped["tasks"] = {task.name: list(task.shots) for task in self.tasks}
         dumped["programs"] = {chosen.name: chosen.as_asked() for chosen in self.programs}
+        dumped["free_answers"] = {chosen.name: chosen.as_asked() for chosen in self.free_answers}
+        dumped["bias"] = {chosen.name: chosen.form for chosen in self.bias}
+        dumped["toxicity"] = self.toxicity.as_asked() if self.toxicity else None
         return {name: value for name, value in dumped.items() if name not in LATER or value}
 
     def measures(self) -> list[Measure[Any]]:

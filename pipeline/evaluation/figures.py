@@ -10,6 +10,8 @@ import polars as pl
 from pipeline.evaluation.measure import Headline, Measure
 from pipeline.flattening import flattened
 
+ASIDE = "without_covered"  # a group in which figures stand again, for fewer items
+
 
 def figures(report: Any) -> Iterator[tuple[str, float]]:
     """All numbers of a report as (dotted name, number), sorted by key; `name[0]` is the first item of a list."""
@@ -40,7 +42,7 @@ def _matching(known: dict[str, float], group: str, headline: Headline) -> Iterat
     start, star, end = f"{group}.{headline.path}".partition("*")
     for name, value in known.items():
         key = name[len(start) : len(name) - len(end)]
-        if name != f"{start}{key}{end}" or bool(key) != bool(star):
+        if name != f"{start}{key}{end}" or bool(key) != bool(star) or ASIDE in key.split("."):
             continue
         short = headline.short.replace("*", key)
         count = known.get(f"{name.rpartition('.')[0]}.count", 0)

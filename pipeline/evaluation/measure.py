@@ -19,12 +19,13 @@ if TYPE_CHECKING:
     import torch
 
     from model.transformer import Transformer
+    from pipeline.evaluation.tasks.covered_questions import Coverage
     from pipeline.tokens.tokenizer import Tokenizer
 
 # The inputs of an evaluation, by role. Only the first two are always available.
 Role = Literal[
-    "model", "token_shards", "instruction_data", "preference_data", "evaluation_tasks", "before",
-    "contamination_decisions",
+    "model", "token_shards", "instruction_data", "preference_data", "evaluation_tasks", "before", "base",
+    "contamination_decisions", "covered_questions", "toxicity_classifier",
 ]  # fmt: skip
 ROLES: tuple[Role, ...] = get_args(Role)
 
@@ -48,10 +49,11 @@ class Subject:
     generating: Transformer  # the same network to generate with, its weights in the format that is fastest for it
     tokenizer: Tokenizer
     device: torch.device
-    inputs: Inputs  # the artifacts that `Measure.needs` names, by role
+    inputs: Inputs  # the artifacts that `Measure.needs` and `Measure.reads` name, by role
     seed: int
     log: Log
     progress: Callable[[int, int], None]  # call it with (number done, total number)
+    coverage: Coverage | None = None  # which questions the text that it learned from holds; None: not known
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,8 @@ class Result:
     figures: Mapping[str, Any] = field(default_factory=dict)  # its group in report.json: numbers, strings, mappings
     samples: pl.DataFrame | None = None  # rows for samples.parquet, in the columns of SAMPLE
     tables: Mapping[str, pl.DataFrame] = field(default_factory=dict)  # file name without `.parquet` -> table
+    # Figures of the model at earlier points of its training, by the tokens that it had seen: curves in MLflow.
+    curves: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -94,5 +98,6 @@ class Measure(Generic[S]):
     description: str
     run: Callable[[Subject, S], Result]
     needs: tuple[Role, ...] = ()  # the measure is skipped if one of these inputs is missing
+    reads: tuple[Role, ...] = ()  # further inputs, which it gets where they exist
     enabled: Callable[[S], bool] = always
     headlines: tuple[Headline, ...] = ()

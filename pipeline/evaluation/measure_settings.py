@@ -5,10 +5,14 @@ from __future__ import annotations
 from pydantic import Field, model_validator
 
 from model.config import MAX_CONTEXT
+from pipeline.evaluation.bias.bias_sets import BiasSet
 from pipeline.evaluation.code.program_sets import ProgramSet
+from pipeline.evaluation.free.answer_sets import AnswerSet
 from pipeline.evaluation.tasks.task_items import Task
+from pipeline.evaluation.toxicity.classifier import ToxicitySettings
 from pipeline.settings import MAX_BATCH_TOKENS, MAX_DOCUMENTS, MAX_TOKENS, Settings
 
+# For a model without text of its own, such as one that was downloaded.
 PROMPTS = (
     "Fellow citizens of the Senate and House of Representatives:",
     "The people of this country",
@@ -48,7 +52,9 @@ class MeasureSettings(Settings):
         200, ge=0, le=MAX_DOCUMENTS, description="number of held-back preference pairs to score; 0: none"
     )
     prompts: tuple[str, ...] = Field(
-        PROMPTS, description="fixed prompts, continued once greedily and once by random sampling"
+        (),
+        description="prompts, continued once greedily and once by random sampling; empty: beginnings of validation "
+        "documents in the languages of the text",
     )
     temperature: float = Field(
         0.8, gt=0, le=10, description="temperature of the sampled continuations; answers are greedy"
@@ -58,6 +64,16 @@ class MeasureSettings(Settings):
     )
     programs: tuple[ProgramSet, ...] = Field(
         (), description="programming problems, whose answers run in a sandbox (docs/guide/evaluation.md)"
+    )
+    free_answers: tuple[AnswerSet, ...] = Field(
+        (),
+        description="questions answered in free text: exact numbers, checkable instructions (docs/guide/evaluation.md)",
+    )
+    bias: tuple[BiasSet, ...] = Field(
+        (), description="sets about stereotypes, measured by likelihood (docs/guide/evaluation.md)"
+    )
+    toxicity: ToxicitySettings | None = Field(
+        None, description="judge continuations by toxicity; empty: do not (docs/guide/evaluation.md)"
     )
     batch_tokens: int = Field(
         4_096, ge=256, le=MAX_BATCH_TOKENS, description="tokens to score at once; lower it if memory is short"
@@ -70,7 +86,7 @@ class MeasureSettings(Settings):
 
     @model_validator(mode="after")
     def _task_names_differ(self) -> MeasureSettings:
-        names = [chosen.name for chosen in (*self.tasks, *self.programs)]
+        names = [chosen.name for chosen in (*self.tasks, *self.programs, *self.free_answers, *self.bias)]
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:
             raise ValueError(f"two tasks are called `{twice}`: rename one")

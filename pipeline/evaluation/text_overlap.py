@@ -1,4 +1,4 @@
-"""BLEU, chrF and ROUGE of answers against references, for Korean too.
+"""BLEU, chrF, TER and ROUGE of answers against references, for Korean too.
 
 The scores come from the published implementations (sacrebleu, rouge-score), so that they are comparable; only the
 tokenization for ROUGE is our own. That of rouge-score keeps a-z and 0-9 and drops everything else, Hangul included, so
@@ -19,21 +19,28 @@ KINDS = ("rouge1", "rouge2", "rougeL", "rougeLsum")
 
 
 def bleu(answers: list[str], *references: list[str], lang: str | None = None) -> dict[str, Any]:
-    """Corpus BLEU and chrF (0-100), by sacrebleu, with BLEU's signature (Post 2018; Popović 2015).
+    """Corpus BLEU and chrF (0-100) and TER (edits for 100 words, lower is better), by sacrebleu, with the signatures of
+    BLEU and TER (Post 2018; Popović 2015; Snover et al. 2006).
 
     references: one or more lists, each with one reference per answer.
 
     Text is tokenized by mteval's rules (`13a`); Korean, Japanese and Chinese are split into characters, since
-    `ko-mecab` needs a dictionary that is not installed.
+    `ko-mecab` needs a dictionary that is not installed. TER's words are those of ROUGE (`Words`) in these languages.
     """
     import sacrebleu
 
-    metric = sacrebleu.BLEU(tokenize="char" if lang in ("ko", "ja", "zh") else "13a")
-    chrf = sacrebleu.CHRF()
+    by_character = lang in ("ko", "ja", "zh")
+    metric = sacrebleu.BLEU(tokenize="char" if by_character else "13a")
+    chrf, ter = sacrebleu.CHRF(), sacrebleu.TER()
+    edited, models = answers, list(references)
+    if by_character:
+        edited, *models = ([" ".join(Words().tokenize(text)) for text in texts] for texts in (answers, *references))
     return {
         "bleu": round(metric.corpus_score(answers, list(references)).score, 4),
         "bleu_signature": str(metric.get_signature()),
         "chrf": round(chrf.corpus_score(answers, list(references)).score, 3),
+        "ter": round(ter.corpus_score(edited, models).score, 3),
+        "ter_signature": str(ter.get_signature()),
     }
 
 

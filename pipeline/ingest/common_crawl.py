@@ -9,7 +9,7 @@ from __future__ import annotations
 import gzip
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import polars as pl
 from pydantic import Field, field_validator
@@ -18,7 +18,7 @@ from pipeline.errors import UserError
 from pipeline.ingest import http
 from pipeline.ingest.open_files import Part, readable
 from pipeline.ingest.records import Reading
-from pipeline.ingest.source_kind import Log, Observed, SourceBlock, Texts
+from pipeline.ingest.source_kind import Content, Log, Observed, SourceBlock, Texts
 from pipeline.ingest.web_archives import read_web_archive
 from pipeline.store.artifact import digest
 
@@ -32,13 +32,21 @@ class CommonCrawlSource(SourceBlock):
 
     kind: Literal["common_crawl"] = Field("common_crawl", description="files of a crawl of Common Crawl")
     crawl: str = Field(description="such as CC-MAIN-2025-05")
-    content: Literal["wet", "warc"] = Field(
+    content: Literal["wet", "warc"] = Field(  # type: ignore[assignment]  # older than the key of the other kinds
         "wet", description="wet = text as extracted by Common Crawl; warc = pages, extracted here"
     )
     segments: list[Annotated[int, Field(ge=0, lt=10**6)]] = Field(
         [0], description="which files of the crawl's list, counted from 0"
     )
     url: Texts = Field([], description="another host than the official one")
+
+    @property
+    def judged_as(self) -> Content:
+        """A crawl holds web pages; its key `content` says in which form."""
+        return "web"
+
+    def as_recorded(self) -> dict[str, Any]:
+        return {**super().as_recorded(), "content": self.content}
 
     @field_validator("segments")
     @classmethod

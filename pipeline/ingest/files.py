@@ -22,9 +22,9 @@ from pydantic import Field, ValidationInfo, field_validator
 from pipeline.errors import UserError
 from pipeline.ingest.formats import FilesOfRecords
 from pipeline.ingest.globs import joined, matches_of
-from pipeline.ingest.open_files import Part, plain_name
+from pipeline.ingest.open_files import Part, format_of, plain_name
 from pipeline.ingest.records import Reading
-from pipeline.ingest.source_kind import Log, Observed, Place, Texts
+from pipeline.ingest.source_kind import Content, Log, Observed, Place, Texts
 from pipeline.store.disk import sweep
 from pipeline.store.tables import write_table
 
@@ -116,6 +116,13 @@ class FileSource(FilesOfRecords, InFiles):
     icon: ClassVar[str] = "file"
 
     kind: Files = "files"
+
+    def recognised(self) -> Content:
+        """A person's own files of text are no web pages; tables, pages and crawls may hold anything."""
+        if self.lang == "code":
+            return "code"
+        formats = [self.format or format_of(pattern) or "text" for pattern in self.path]
+        return "notes" if "text" in formats else "web"
 
 
 def state(path: str) -> tuple[int, ...] | None:

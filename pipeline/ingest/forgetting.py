@@ -10,10 +10,12 @@ import json
 from datetime import date
 
 from pipeline.errors import UserError
+from pipeline.store.artifact import digest
 from pipeline.store.store import Store
 
 LIST = "forgotten.jsonl"
 KEYS = ("doc_id", "reason", "date")
+OBEYING = "raw_documents"  # the artifact whose settings say which list it was made with
 
 
 def records(store: Store) -> list[dict[str, str]]:
@@ -58,3 +60,42 @@ def forget(store: Store, doc_ids: list[str], reason: str) -> list[str]:
 
     store.change_record(LIST, changed)
     return new
+
+
+def pending(store: Store) -> list[dict[str, str]]:
+    """The entries that no run has obeyed yet, in the order of the list: those added since `raw_documents` was made.
+
+    All of them where it was not made yet; none where what it was made with is no beginning of the list.
+    """
+    known = records(store)
+    made = store.current(OBEYING)
+    if made is None:
+        return known
+    obeyed = made.manifest["made_of"]["settings"]["forgotten"]
+    for count in range(len(known), -1, -1):
+        if digest(sorted(entry["doc_id"] for entry in known[:count])) == obeyed:
+            return known[count:]
+    return []
+
+
+def undo(store: Store, doc_ids: list[str] | None = None) -> list[str]:
+    """Take documents off the list that no run has obeyed yet (None: all of these); returns their ids.
+
+    Raises UserError if there is none, or if one of `doc_ids` is not among them.
+    """
+    open_to_undo = [entry["doc_id"] for entry in pending(store)]
+    if not open_to_undo:
+        raise UserError(
+            "There is nothing to undo: a run has obeyed every entry of the removal list (`slm forget --list`)."
+        )
+    chosen = open_to_undo if doc_ids is None else doc_ids
+    for doc_id in chosen:
+        if doc_id not in open_to_undo:
+            raise UserError(f"{doc_id} cannot be taken off the removal list: a run has obeyed it, or it is not on it.")
+
+    def changed(before: str | None) -> str:
+        left = [entry for entry in entries(before) if entry["doc_id"] not in chosen]
+        return "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in left)
+
+    store.change_record(LIST, changed)
+    return chosen

@@ -70,7 +70,26 @@ def listing(sources: Sequence[Source], store: Store, log: Callable[[str], None] 
 def check(source: Source, store: Store, log: Callable[[str], None] = print, most: int = LOOKED_AT) -> Checked:
     """Read the first `most` documents of a source; UserError where it cannot be read or holds none."""
     observed = raw_documents.observe(source, store, log)
-    reading = Reading(raw_documents.cache_of(store), Tally(), log)
+    tally = Tally()
+    found, whole = first_records(source, observed, Reading(raw_documents.cache_of(store), tally, log), most)
+    lengths = found["text"].str.len_chars()
+    middle = found.gather_every(max(1, found.height // SHOWN)).head(SHOWN)
+    return Checked(
+        source=source,
+        observed=observed,
+        documents=found.height,
+        bytes=int(found["text"].str.len_bytes().sum()),
+        whole=whole,
+        languages=counts_of(found["lang"]),
+        licenses=counts_of(found["license"]),
+        lengths={"shortest": lengths.min(), "median": int(lengths.sort()[found.height // 2]), "longest": lengths.max()},  # type: ignore[dict-item]
+        skipped=dict(tally.skipped),
+        samples=middle.to_dicts(),
+    )
+
+
+def first_records(source: Source, observed: dict[str, Any], reading: Reading, most: int) -> tuple[pl.DataFrame, bool]:
+    """(the first `most` records of a source, whether these are all); UserError where it holds none."""
     frames, count = [], 0
     few = source.model_copy(update={"limit": min(source.limit or most + 1, most + 1)})
     for frame in raw_documents.records(few, observed, reading):
@@ -80,21 +99,7 @@ def check(source: Source, store: Store, log: Callable[[str], None] = print, most
             break
     if not frames:
         raise UserError(raw_documents.no_document(source, reading.tally))
-    found = pl.concat(frames).head(most)
-    lengths = found["text"].str.len_chars()
-    middle = found.gather_every(max(1, found.height // SHOWN)).head(SHOWN)
-    return Checked(
-        source=source,
-        observed=observed,
-        documents=found.height,
-        bytes=int(found["text"].str.len_bytes().sum()),
-        whole=count <= most,
-        languages=counts_of(found["lang"]),
-        licenses=counts_of(found["license"]),
-        lengths={"shortest": lengths.min(), "median": int(lengths.sort()[found.height // 2]), "longest": lengths.max()},  # type: ignore[dict-item]
-        skipped=dict(reading.tally.skipped),
-        samples=middle.to_dicts(),
-    )
+    return pl.concat(frames).head(most), count <= most
 
 
 def described(checked: Checked, width: int = 100) -> Iterator[str]:
@@ -104,6 +109,7 @@ def described(checked: Checked, width: int = 100) -> Iterator[str]:
     yield f"{checked.source.name} ({checked.source.kind}): {size}"
     yield "  characters: {shortest:,} to {longest:,}, half of them up to {median:,}".format(**checked.lengths)
     yield f"  languages: {listed(checked.languages)}"
+    yield f"  judged as: {checked.source.judged_as} (`content`)"
     yield f"  licences: {listed(checked.licenses)}"
     for reason, count in sorted(checked.skipped.items()):
         yield f"  left out: {count:,} {reason} ({SKIPPED[reason]})"

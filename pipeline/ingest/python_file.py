@@ -23,7 +23,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from pipeline.errors import UserError
 from pipeline.ingest.json_files import without_halves
 from pipeline.ingest.records import BATCH, RECORD_SCHEMA, Reading, record_frame
-from pipeline.ingest.source_kind import EVERY_KEY, Log, Observed, SourceBlock
+from pipeline.ingest.source_kind import EVERY_KEY, HOW_JUDGED, Log, Observed, SourceBlock
 from pipeline.own_code import digest_of, failure, load, settings_class
 from pipeline.settings import Settings, unknown_key
 from pipeline.store.artifact import digest
@@ -82,7 +82,7 @@ class PythonSource(SourceBlock, extra="allow"):
         return load(Path(self.file), DEFINES)
 
     def as_recorded(self) -> dict[str, Any]:
-        shared = self.model_dump(mode="json", exclude={"file", *(self.model_extra or {})})
+        shared = self.model_dump(mode="json", exclude={"file", *HOW_JUDGED, *(self.model_extra or {})})
         return {**EVERY_KEY, **shared, "settings": self.model_extra}
 
     def observe(self, cache: Path, log: Log = print, force: bool = False) -> Observed:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Protocol
+from typing import Annotated, Any, ClassVar, Literal, Protocol
 
 import polars as pl
 from pydantic import BeforeValidator, Field, field_validator, model_validator
@@ -41,8 +41,13 @@ EVERY_KEY: dict[str, Any] = {
 }  # fmt: skip
 # Keys that say where text is and how it is drawn, not what it is: the same files elsewhere are the same text.
 NOT_IDENTITY = ("path", "url", "from_", "weight")
+# What kind of text it is, by which rules it is judged.
+Content = Literal["web", "notes", "code", "dialogue"]
+OWN_WRITING: tuple[Content, ...] = ("notes", "dialogue")  # to which rules for crawled pages do not apply
 # Keys that say how text is fetched: whatever they are, what is there is the same.
 HOW_FETCHED = ("min_rate",)
+# Keys that say how text is judged: what is read is the same.
+HOW_JUDGED = ("content",)
 
 
 def safe_name(name: str, called: str) -> str:
@@ -130,14 +135,42 @@ class SourceBlock(Origin, populate_by_name=True):
         1.0, gt=0, le=MAX_WEIGHT, description="how often a token of this source is drawn in training, against 1"
     )
 
+    content: Content | None = Field(
+        None,
+        description="what kind of text: `notes` (your own: no rule for crawled pages applies), `dialogue` (the same), "
+        "`web` or `code`; default: `notes` for files of text, else `web`",
+    )
+
     @field_validator("name")
     @classmethod
     def _safe_name(cls, name: str) -> str:
         return safe_name(name, "source name")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _code_is_a_language(cls, data: Any) -> Any:
+        """`content: code` says the same as `lang: code`, which all stages go by."""
+        if not isinstance(data, dict) or data.get("content") != "code":
+            return data
+        if data.get("lang") not in (None, "code"):
+            raise ValueError(
+                f"source `{data.get('name', '?')}` says `content: code` and `lang: {data['lang']}`: leave one of them "
+                "out"
+            )
+        return {**data, "lang": "code"}
+
+    @property
+    def judged_as(self) -> Content:
+        """The kind of its text: as the recipe says, else as the kind of source suggests."""
+        return self.content or self.recognised()
+
+    def recognised(self) -> Content:
+        """The kind of text where the recipe does not say it."""
+        return "code" if self.lang == "code" else "web"
+
     def as_recorded(self) -> dict[str, Any]:
         """All settings, in the shape that identities are made of (see EVERY_KEY)."""
-        return {**EVERY_KEY, **self.model_dump(mode="json", exclude=set(HOW_FETCHED))}
+        return {**EVERY_KEY, **self.model_dump(mode="json", exclude={*HOW_FETCHED, *HOW_JUDGED})}
 
     def identity(self, observed: str) -> str:
         """Digest of everything that the documents of this source depend on; `observed`: digest of what is there now.
@@ -167,6 +200,9 @@ class SourceKind(Protocol):
 
     @property
     def limit(self) -> int | None: ...
+
+    @property
+    def judged_as(self) -> Content: ...
 
     def as_recorded(self) -> dict[str, Any]: ...
 

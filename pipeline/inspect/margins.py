@@ -7,7 +7,7 @@ so that figures of different units can be compared.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import reduce
 from operator import and_, or_
 from typing import Any
@@ -68,6 +68,23 @@ def cases(stage: Stage, settings: StageSettings, table: pl.DataFrame) -> pl.Data
             labelled = edits.with_columns(reason=pl.col("edits").struct.field("label")).drop("edits").unique()
             found.append(_in_form(labelled.with_columns(state=pl.lit(CUT))))
     return pl.concat(found).with_columns(stage=pl.lit(stage.name))
+
+
+def figures_of(stage: Stage, settings: StageSettings, table: pl.DataFrame) -> dict[str, str]:
+    """The figure and the limit that removed each document, in words, by its id; only where a limit decided.
+
+    table: removed documents with the decision and its signals.
+    """
+    if not table.height:
+        return {}
+    placed = table.with_columns(fragment=pl.lit(""), row=pl.lit(0, dtype=pl.UInt32))
+    found = cases(stage, settings, placed).filter((pl.col("state") == REMOVED) & pl.col("figure").is_not_null())
+    return {case["doc_id"]: in_words(case) for case in found.iter_rows(named=True)}
+
+
+def in_words(case: Mapping[str, Any]) -> str:
+    """A case's figure and the limit that it is compared with, such as `words 24, limit 50 (gopher.min_words)`."""
+    return f"{case['signal'].replace('_', ' ')} {case['figure']:,.4g}, limit {case['limit']:,.4g} ({case['setting']})"
 
 
 def near_pairs(decisions: Artifact, number: int) -> pl.DataFrame:

@@ -124,7 +124,7 @@ def _type(annotation: Any, metadata: Sequence[Any] = ()) -> str:
         return f"mapping to {_plural(_type(arguments[1]))}"
     if annotation in (int, float):
         return " ".join(["whole number" if annotation is int else "number", *_range(metadata)])
-    words = {"str": "text", "bool": "true or false"}
+    words = {"str": "text", "bool": "true or false", "Any": "anything"}
     return words.get(getattr(annotation, "__name__", ""), str(annotation))
 
 

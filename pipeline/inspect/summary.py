@@ -16,7 +16,8 @@ from pipeline.evaluation.figures import headline_figures
 from pipeline.evaluation.measure import Measure
 from pipeline.evaluation.measures import MEASURES
 from pipeline.evaluation.report import read
-from pipeline.inspect import village_summary
+from pipeline.ingest.source_kind import SourceKind
+from pipeline.inspect import removals, tuning, village_summary
 from pipeline.printing import aligned, duration
 from pipeline.store.artifact import Artifact
 from pipeline.store.store import Store
@@ -34,25 +35,31 @@ def summary(
     measures: Sequence[Measure[Any]] = MEASURES,
     recipe: str | None = None,
     generated: Sequence[str] = (),
+    sources: Sequence[SourceKind] = (),
 ) -> str:
     """The summary as text; parts that do not exist yet are listed as not made yet.
 
     stages: the decision tables, in order. measures: whose headlines to show for the models. recipe: the file, if it was
     given to this command only, so that the suggested commands name it too. generated: the sources that say what they
-    planted for the stages to find.
+    planted for the stages to find. sources: those of the recipe, for a line each on what was removed of them.
     """
-    environment = f"SLM_RECIPE={recipe} " if recipe else ""
+    environment, option = (f"SLM_RECIPE={recipe} ", f"--recipe {recipe} ") if recipe else ("", "")
 
     # With an imported model there need be no text of one's own.
-    own_text = [documents(store, ("raw_documents", *stages, "curated_documents")), tokens(store, environment)]
+    own_text = [
+        documents(store, ("raw_documents", *stages, "curated_documents")),
+        removals.lines(store, stages, sources, option),
+        tokens(store, environment),
+    ]
     parts = [
         f"recipe `{store.recipe}`",
         *(own_text if store.current("raw_documents") or not store.current(IMPORTED) else []),
         village_summary.planted(store, stages, generated),
         models(store, environment, measures),
+        tuning.tunings(store, measures),
         village_summary.goals(store),
         village_summary.speaks(store) or samples(store),
-        next_steps(store, environment, f"--recipe {recipe} " if recipe else ""),
+        next_steps(store, environment, option),
     ]
     return "\n\n".join(part for part in parts if part)
 
@@ -140,9 +147,15 @@ def samples(store: Store) -> str:
     for evaluation in reversed(EVALUATIONS):
         report = store.current(evaluation)
         if report is not None and "samples.parquet" in report.manifest["files"]:
-            rows = pl.read_parquet(report.file("samples.parquet"), n_rows=SAMPLES).to_dicts()
-            lines = [" | ".join(shortened(value) for value in row.values() if isinstance(value, str)) for row in rows]
-            return f"samples of {evaluation.removesuffix('_evaluation')}:\n" + "\n".join(f"  {line}" for line in lines)
+            rows = pl.read_parquet(report.file("samples.parquet"))
+            rows = rows.with_columns(turn=pl.int_range(pl.len()).over("kind", "lang"))
+            # One of each language before a second of any.
+            shown = rows.filter(kind="sampled").sort("turn", maintain_order=True).head(SAMPLES)
+            lines = [
+                f"  {shortened(f'{prompt} ⏵ {output}')}" for prompt, output in shown["prompt", "output"].iter_rows()
+            ]
+            head = f"samples of {evaluation.removesuffix('_evaluation')} (what follows ⏵ is made up):"
+            return "\n".join([head, *lines])
     return ""
 
 

@@ -6,9 +6,11 @@ import fcntl
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TextIO
 
 from pipeline.store import disk, leases
 from pipeline.store.artifact import MANIFEST, Artifact, file_digest
@@ -16,6 +18,8 @@ from pipeline.store.bytes_check import Damaged
 from pipeline.store.made_on import explained
 from pipeline.store.reading import CURRENT, DAMAGED, SUSPECT, Reader
 
+SECONDS_BETWEEN_TRIES = 0.1  # to take a lock that another process holds
+SECONDS_BETWEEN_LINES = 10.0  # about what is waited for
 DOOMED = ".doomed"  # end of the name of a folder that is being deleted
 
 
@@ -130,12 +134,7 @@ class Upkeep(Reader):
         disk.check_root(self.root)
         place.mkdir(parents=True, exist_ok=True)
         with open(place / ".lock", "a+") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                lock.seek(0)
-                log(f"{asset} is being made by process {lock.read().strip() or '?'}; waiting for it")
-                fcntl.flock(lock, fcntl.LOCK_EX)
+            _wait_for(lock, asset, log)
             lock.seek(0)
             lock.truncate()
             with suppress(OSError):  # a full disk; the lock holds all the same
@@ -144,6 +143,27 @@ class Upkeep(Reader):
             for doomed in place.glob(f".*{DOOMED}"):
                 shutil.rmtree(doomed, ignore_errors=True)
             yield
+
+
+def _wait_for(lock: TextIO, asset: str, log: Callable[[str], None]) -> None:
+    """Take the lock of an asset; while another process has it, say so every SECONDS_BETWEEN_LINES."""
+    began = due = time.monotonic()
+    while not _taken(lock):
+        now = time.monotonic()
+        if now >= due:
+            lock.seek(0)
+            maker, so_far = lock.read().strip() or "?", f", {now - began:.0f} s so far" if due != began else ""
+            log(f"{asset} is being made by process {maker}; waiting for it{so_far}")
+            due = now + SECONDS_BETWEEN_LINES
+        time.sleep(SECONDS_BETWEEN_TRIES)
+
+
+def _taken(lock: TextIO) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def discard(directory: Path) -> int:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from model.patterns import PATTERNS
 from pipeline.errors import UserError
 from pipeline.tokens.token_settings import TokenizerSettings
 
@@ -34,7 +35,10 @@ DEFAULT_DIGITS = 3
 
 
 def pattern_of(settings: TokenizerSettings) -> str:
-    return settings.pattern or PATTERN.replace("DIGITS", str(settings.digits or DEFAULT_DIGITS))
+    """The pattern that the settings name or write out, or else the default."""
+    if settings.pattern:
+        return PATTERNS.get(settings.pattern, settings.pattern)
+    return PATTERN.replace("DIGITS", str(settings.digits or DEFAULT_DIGITS))
 
 
 def train(texts: Iterator[str], settings: TokenizerSettings) -> list[bytes]:

@@ -84,7 +84,8 @@ class TokenizerSettings(Settings):
     )
     pattern: str | None = Field(
         None,
-        description="bpe: a regular expression to split text by, if not the default; existing: that of a tiktoken file",
+        description="bpe: how to split text, if not by the default: llama-bpe, qwen2 or gpt-2, which llama.cpp knows, "
+        "so that the model can be exported to GGUF, or a regular expression; existing: that of a tiktoken file",
     )
 
     @model_validator(mode="after")

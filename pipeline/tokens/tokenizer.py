@@ -102,6 +102,14 @@ class Tokenizer:
             content = content.removeprefix(b" ")
         return content.decode(errors="replace")
 
+    def shown(self, ids: Sequence[int] | np.ndarray) -> str:
+        """The text of generated ids for people: bytes that belong to no whole character, as where an answer was cut off
+        within a syllable, are left out."""
+        content = self.decode_bytes(ids)
+        if self.about.get("drops_first_space"):
+            content = content.removeprefix(b" ")
+        return content.decode(errors="ignore")
+
     def decode_bytes(self, ids: Sequence[int] | np.ndarray) -> bytes:
         """The bytes of `ids`, for streaming: a character may end in the next token."""
         table = self._bytes

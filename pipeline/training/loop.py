@@ -22,7 +22,7 @@ import torch
 
 from model.allocator import kept_memory
 from pipeline.errors import UserError
-from pipeline.training import checkpoint, distributed, machine, schedule, transfer
+from pipeline.training import checkpoint, distributed, kept_weights, machine, schedule, transfer
 from pipeline.training.checkpoint import Checkpoints
 from pipeline.training.objectives.objective import (
     LossModule,
@@ -86,7 +86,7 @@ class Loop:
     ):
         ranks, device = options.ranks, options.device
         self.objective, self.settings, self.ranks, self.device, self.seed = objective, settings, ranks, device, seed
-        self.run, self.log = options.run, options.log
+        self.run, self.log, self.options = options.run, options.log, options
         self.precision = options.precision
         if hasattr(model, "gradient_checkpointing"):
             model.gradient_checkpointing = settings.activation_checkpointing  # type: ignore[assignment]
@@ -136,6 +136,8 @@ class Loop:
                 self._stop()
             if self._validation_due():
                 self._validate()
+            if self.step in self.objective.kept_steps:
+                self._keep_weights()
             if self.step == steps or self._patience_is_over():
                 if self._finite() or not self._roll_back("the weights after it are not finite", back=1):
                     break
@@ -167,6 +169,8 @@ class Loop:
             return
         with self.clock.waiting():
             batches, own_units = self.data.take(step)
+        if objective.enrich is not None:
+            batches, own_units = self._enriched(batches)
         (units,) = self.ranks.total(own_units)
         self.model.train()
         self.optimiser.zero_grad()
@@ -203,6 +207,14 @@ class Loop:
             **{name: total / max(units, 1.0) for name, total in totals.items()},
         )
         self.step += 1
+
+    def _enriched(self, batches: list[transfer.Batch]) -> tuple[list[transfer.Batch], float]:
+        """The batches of a step with what the network as it is now adds to them, and their units."""
+        assert self.objective.enrich is not None
+        self.model.eval()
+        with torch.no_grad(), machine.autocast(self.device, self.precision):
+            batches = self.objective.enrich(self.model, self.step, batches)
+        return batches, sum(self.objective.units(batch) for batch in batches)
 
     def _clip(self) -> torch.Tensor:
         """Limit the length of the gradient; returns what it was."""
@@ -341,6 +353,13 @@ class Loop:
             for name, parameter in self.model.named_parameters():
                 if name in tensors:
                     parameter.copy_(distributed.sharded_like(tensors[name], parameter))
+
+    def _keep_weights(self) -> None:
+        """Write the weights as they would become the model now; after a rollback, the later ones replace them."""
+        with self._averaged_weights():
+            weights = {name: distributed.gathered(p.detach()) for name, p in self.model.named_parameters()}
+        if self.checkpoints is not None:
+            kept_weights.write(weights, self.options.directory.parent, self.step)
 
     # -- divergence ----------------------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ holds everything needed to use the model:
 
     model.safetensors, config.json     the network, in Hugging Face's layout if one exists for its shape
     <the tokenizer's files>
+    kept/                              weights before the end, where `kept_weights` asks for them
     adapter/                           with LoRA: the additions alone, as the `peft` library reads them
     log.parquet                        one row per step; no times, so that the same run gives the same bytes
     samples.txt, validation.json       generated text, and the validation figures
@@ -16,7 +17,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,11 +33,11 @@ from pipeline.store.artifact import MANIFEST, Artifact
 from pipeline.store.draft import Draft
 from pipeline.store.tables import write_table, write_whole
 from pipeline.tokens.tokenizer import ABOUT
-from pipeline.training import distributed, machine
+from pipeline.training import distributed, kept_weights, machine
 from pipeline.training.checkpoint import Checkpoints, log_table
 from pipeline.training.machine import USABLE
 from pipeline.training.measured import Machine
-from pipeline.training.reporting import RunOptions
+from pipeline.training.reporting import Row, RunOptions
 
 if TYPE_CHECKING:
     import torch
@@ -99,6 +100,7 @@ class Training:
     final_network: Callable[[Any], torch.nn.Module] = lambda network: network  # from the trained to the saved network
     write_parts: Callable[[Any, Path], None] = lambda network, directory: None  # what is kept of the trained network
     end: str = "<eos>"  # the token that ends generated text
+    facts_of_log: Callable[[Sequence[Row]], dict[str, Any]] = lambda log: {}  # what only a finished run knows
 
 
 def make_on_all_ranks(
@@ -248,7 +250,9 @@ def write_model(
     write_whole(draft.path("samples.txt"), samples)
     draft.timings.update({name: round(value, 4) for name, value in result.timings.items()})
     facts = training.facts.after(result.log[-1]["step"] if result.log else 0)
-    draft.facts.update({**facts.for_manifest(), **result.figures, "skipped_steps": result.skipped})
+    draft.facts.update(
+        {**facts.for_manifest(), **result.figures, **training.facts_of_log(result.log), "skipped_steps": result.skipped}
+    )
     if run:
         run.text(samples, "samples/final.txt")
         for name in ("config.json", "log.parquet"):
@@ -265,7 +269,11 @@ def special_ids(about: Path, end: str) -> dict[str, int]:
 def copy_tokenizer(base: Artifact, draft: Draft) -> None:
     """Copy the tokenizer's files, from its own artifact or from a model that contains them."""
     for name in base.manifest["files"]:
-        if name in MODEL_FILES or name.endswith(".parquet") or name.startswith(f"{ADAPTER}/"):
+        if (
+            name in MODEL_FILES
+            or name.endswith(".parquet")
+            or name.startswith((f"{ADAPTER}/", f"{kept_weights.FOLDER}/"))
+        ):
             continue
         with whole(draft.path(name)) as unfinished:
             shutil.copyfile(base.file(name), unfinished)

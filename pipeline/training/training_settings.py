@@ -1,226 +1,19 @@
 """The recipe's training settings: one block each for pretraining, fine-tuning and preference tuning.
 
-The three share the settings of the loop; each adds its own settings and has its own defaults. A default of 0 or `auto`
-is derived from the model and the data by the rule in its description.
-
-`NOT_IN_FINGERPRINT` names the settings that affect only how a run is executed (memory, checkpoints, samples), not what
-is learned. They stay out of the fingerprint, so a run that ran out of memory resumes from its checkpoint with a smaller
-micro-batch; its result differs by rounding only.
+The blocks share the settings of the loop (`loop_settings.py`); each adds its own settings and has its own defaults. A
+default of 0 or `auto` is derived from the model and the data by the rule in its description.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 from pydantic import Field, model_validator
 
 from model.config import MAX_CONTEXT
-from pipeline.settings import MAX_BATCH_TOKENS, MAX_STEPS, MAX_TOKENS, Settings
+from pipeline.settings import MAX_BATCH_TOKENS, MAX_TOKENS, say_once
 from pipeline.training.data.feed import FeedSettings
-
-# Settings that stay out of the fingerprint while they are at their default: they came later, and change nothing then.
-LATER = ("patience", "village")
-NOT_IN_FINGERPRINT = (
-    "sequences", "precision", "activation_checkpointing", "loss_chunk", "compile", "sharding", "checkpoint_every",
-    "checkpoint_minutes", "keep_checkpoints", "samples_every", "sample_prompts", "sample_tokens",
-)  # fmt: skip
-
-
-MAX_SEQUENCES = 10**6  # in a micro-batch
-MAX_RANK = 65_536  # of LoRA's additions: more than the widest matrix has
-MAX_DECAY = 100  # of weights; arXiv 2509.14786 uses up to 30 times the usual 0.1 where data is scarce
-Beta = Annotated[float, Field(ge=0, lt=1)]
-Chunk = Annotated[int, Field(ge=0, le=MAX_BATCH_TOKENS)]
-
-
-class LoopSettings(Settings):
-    """The settings of the training loop."""
-
-    block: ClassVar[str] = "pretraining"  # of the recipe, in which these settings stand
-
-    # -- learning rate
-    learning_rate: float = Field(
-        0.0,
-        ge=0,
-        le=1,
-        description=(
-            "highest learning rate; 0: by the scaling law of DeepSeek LLM (Bi et al. 2024, section 3.1), at most 1e-2"
-        ),
-    )
-    schedule: Literal["cosine", "linear", "wsd"] = Field(
-        "linear",
-        description=(
-            "how the rate decays after warm-up: linear (Bergsma et al. 2025: linear to zero beats cosine to a tenth),"
-            " cosine, or wsd (warm-up, stable, decay): constant, then a decay at the end (Hu et al. 2024, MiniCPM)"
-        ),
-    )
-    warmup: float = Field(
-        0.05,
-        ge=0,
-        le=1,
-        description=(
-            "share of the steps over which the rate rises from 0 (a few per cent is common; small models with few steps"
-            " need more)"
-        ),
-    )
-    decay: float = Field(
-        0.2,
-        ge=0,
-        le=1,
-        description="wsd only: share of the steps over which the rate decays (Hägele et al. 2024: 10-20 %)",
-    )
-    final_learning_rate: float = Field(
-        0.0,
-        ge=0,
-        le=1,
-        description="final rate, as a share of the highest (Bergsma et al. 2025: 0; GPT-3 and Chinchilla: 0.1)",
-    )
-    # -- optimiser
-    optimiser: Literal["adamw", "muon"] = Field(
-        "adamw",
-        description=(
-            "adamw, or muon for the matrices of the blocks and adamw for the rest (Jordan 2024; Liu et al. 2025)"
-        ),
-    )
-    betas: tuple[Beta, Beta] = Field(
-        (0.9, 0.95),
-        description=(
-            "decay rates of AdamW's two moments (GPT-3; Brown et al. 2020, appendix B), below 1 (Kingma & Ba 2015,"
-            " algorithm 1)"
-        ),
-    )
-    momentum: float = Field(0.95, ge=0, lt=1, description="Muon's momentum (Jordan 2024)")
-    weight_decay: float = Field(
-        0.1,
-        ge=0,
-        le=MAX_DECAY,
-        description=(
-            "applied to matrices, never to norms, biases and embeddings (GPT-3: 0.1; OLMo 2, section 3.2, excludes"
-            " embeddings)"
-        ),
-    )
-    clip: float = Field(1.0, ge=0, le=1e6, description="largest gradient norm; 0: no clipping (GPT-3: 1.0)")
-    ema: float = Field(
-        0.0,
-        ge=0,
-        lt=1,
-        description=(
-            "decay of a running average of the weights, which is evaluated and saved in their place; it rises to this"
-            " value (TensorFlow's ExponentialMovingAverage: (1 + n) / (10 + n) after n updates); 0: none"
-        ),
-    )
-    z_loss: float = Field(
-        0.0, ge=0, le=1, description="weight of log(Z)^2, which keeps logits small (PaLM, section 5: 1e-4); 0: none"
-    )
-    # -- memory and speed
-    sequences: int = Field(
-        0,
-        ge=0,
-        le=MAX_SEQUENCES,
-        description=(
-            "sequences per micro-batch on one device; 0: 4,096 tokens on a CPU, the largest power of two that fits on a"
-            " GPU according to the plan"
-        ),
-    )
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
-        "auto",
-        description=(
-            "auto: bf16 on GPUs that support it, fp16 with a loss scaler on older ones; on CPUs fp32, or bf16 from 1 M"
-            " parameters where matrix products in bf16 were measured to be faster on this machine"
-        ),
-    )
-    activation_checkpointing: bool = Field(
-        False,
-        description=(
-            "recompute the blocks in the backward pass: about a third more compute, much less memory (Chen et al. 2016)"
-        ),
-    )
-    loss_chunk: Literal["auto"] | Chunk = Field(
-        "auto",
-        description=(
-            "tokens whose logits are in memory at once in the loss; 0: all of a micro-batch; auto: enough for 4 million"
-            " logits on a CPU, 32 million on a GPU, but at least 512 tokens"
-        ),
-    )
-    compile: Literal["auto", "on", "off"] = Field(
-        "auto",
-        description=(
-            "torch.compile; auto: if a compiler is installed and the run is long enough to make up for the minute that"
-            " it takes"
-        ),
-    )
-    sharding: Literal["auto", "on", "off"] = Field(
-        "auto",
-        description=(
-            "several devices: shard weights, gradients and optimiser state (FSDP2); auto: only if they do not fit on"
-            " one device"
-        ),
-    )
-    # -- checkpoints, validation and samples
-    checkpoint_every: int = Field(0, ge=0, le=MAX_STEPS, description="steps between checkpoints; 0: by time only")
-    checkpoint_minutes: float = Field(
-        10.0, gt=0, le=10_080, description="longest time between checkpoints, in minutes, at most a week"
-    )
-    keep_checkpoints: int = Field(
-        2, ge=1, le=10_000, description="number of newest checkpoints to keep, besides the best one by validation loss"
-    )
-    evaluate_every: int = Field(0, ge=0, le=MAX_STEPS, description="steps between validations; 0: ten in a run")
-    select: Literal["last", "best"] = Field(
-        "last", description="which weights become the model: the last ones, or those with the lowest validation loss"
-    )
-    patience: int = Field(
-        0,
-        ge=0,
-        le=MAX_STEPS,
-        description=(
-            "end the run after this many validations in a row without a lower validation loss (early stopping; Prechelt"
-            " 1998); 0: never. With `select: best`, the weights of the lowest one become the model"
-        ),
-    )
-    samples_every: int = Field(
-        0,
-        ge=0,
-        le=MAX_STEPS,
-        description="steps between samples, which are taken at validations; 0: at every second validation",
-    )
-    sample_prompts: tuple[str, ...] = Field(("The ", "def ", "오늘 "), description="prompts that the samples continue")
-    sample_tokens: int = Field(48, ge=1, le=MAX_CONTEXT, description="tokens per sample")
-    # -- divergence
-    spike_sigmas: float = Field(
-        6.0,
-        ge=0,
-        le=1000,
-        description=(
-            "a loss this many standard deviations above the mean of the last 128 steps is a spike (OLMo-core's"
-            " SkipStepOptimizer: 6 and 128); 0: only NaN counts"
-        ),
-    )
-    max_rollbacks: int = Field(
-        5,
-        ge=0,
-        le=1000,
-        description="how often a run may roll back to its last checkpoint and skip a batch before it fails",
-    )
-
-    @property
-    def chunk(self) -> int | None:
-        """`loss_chunk` as the network expects it: None for `auto`."""
-        return None if self.loss_chunk == "auto" else self.loss_chunk
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """The settings that affect what is learned, for the fingerprint."""
-        return {name: value for name, value in self.recorded.items() if name not in NOT_IN_FINGERPRINT}
-
-    @property
-    def recorded(self) -> dict[str, Any]:
-        """All settings as a manifest records them."""
-        defaults = type(self).model_fields
-        return {
-            name: value
-            for name, value in self.model_dump(mode="json").items()
-            if name not in LATER or value != defaults[name].default
-        }
+from pipeline.training.loop_settings import MAX_DECAY, LoopSettings
 
 
 class PretrainingSettings(LoopSettings):
@@ -241,6 +34,15 @@ class PretrainingSettings(LoopSettings):
         description=(
             "tokens to train on; 0: 20 per parameter (Hoffmann et al. 2022), but at most `max_epochs` passes over the"
             " data"
+        ),
+    )
+    kept_weights: int = Field(
+        0,
+        ge=0,
+        le=1000,
+        description=(
+            "weights to keep beside the finished model, at evenly spaced steps before its end, so that tasks can be"
+            " measured on them: curves over training, and the noise of a figure (docs/guide/evaluation.md)"
         ),
     )
     max_epochs: float = Field(
@@ -282,10 +84,84 @@ class PretrainingSettings(LoopSettings):
     )
 
 
-class SftSettings(LoopSettings):
+MAX_RANK = 65_536  # of LoRA's additions: more than the widest matrix has
+Matrix = Literal["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+
+
+class TunedSettings(LoopSettings):
+    """A training that starts from a trained network: of all its weights, or of low-rank additions to them."""
+
+    recorded_as: ClassVar[str] = "weights"  # what manifests call `weights`
+
+    weights: Literal["full", "lora"] = Field(
+        "full",
+        description="train all weights, or low-rank additions that are merged at the end (LoRA, Hu et al. 2021)",
+    )
+    context: int = Field(
+        0,
+        ge=0,
+        le=MAX_CONTEXT,
+        description=(
+            "longest prompt and answer together, in tokens; 0: the model's context, of a downloaded model at most 2,048"
+        ),
+    )
+    lora_rank: int = Field(
+        16,
+        ge=1,
+        le=MAX_RANK,
+        description="rank of the additions (Hu et al. 2021, section 7.2: 8 suffices; 16 leaves room)",
+    )
+    lora_alpha: float = Field(
+        32.0, gt=0, le=1e6, description="scale of the additions over their rank (twice the rank is common)"
+    )
+    lora_targets: tuple[Matrix, ...] = Field(
+        get_args(Matrix),
+        min_length=1,
+        description=(
+            "the matrices that get an addition (Dettmers et al. 2023, section 4: all of them, to match full tuning)"
+        ),
+    )
+    lora_rslora: bool = Field(
+        False,
+        description=(
+            "scale by alpha over the square root of the rank, so that a high rank does not learn more slowly (rsLoRA,"
+            " Kalajdzievski 2023)"
+        ),
+    )
+    lora_dora: bool = Field(
+        False,
+        description=(
+            "also train the length of each row of a matrix by itself (DoRA, Liu et al. 2024): closer to training all"
+            " weights, for more time a step"
+        ),
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _old_form(cls, data: Any) -> Any:
+        """`method: full | lora`, as `weights` was called before."""
+        if not isinstance(data, dict) or data.get("method") not in ("full", "lora"):
+            return data
+        if "weights" in data:
+            raise ValueError(f"`method: {data['method']}` is the old form of `weights`: leave it out")
+        say_once(
+            f"`{cls.block}.method: {data['method']}` is the old form of `{cls.block}.weights: {data['method']}`, and is"
+            " understood until the next version: write the new one."
+        )
+        return {**{name: value for name, value in data.items() if name != "method"}, "weights": data["method"]}
+
+    @property
+    def recorded(self) -> dict[str, Any]:
+        """All settings as a manifest records them, where `weights` has the name that it has always had."""
+        found = super().recorded
+        return {**{name: value for name, value in found.items() if name != "weights"}, self.recorded_as: self.weights}
+
+
+class SftSettings(TunedSettings):
     """Fine-tuning on conversations."""
 
     block: ClassVar[str] = "sft"
+    recorded_as: ClassVar[str] = "method"
 
     enabled: bool = Field(True, description="false: no fine-tuned model is made")
     epochs: float = Field(3.0, gt=0, le=10_000, description="passes over the conversations (Alpaca, Tülu 3: 2-3)")
@@ -301,17 +177,11 @@ class SftSettings(LoopSettings):
         le=MAX_CONTEXT,
         description="length of a packed sequence; 0: the model's context, of a downloaded model at most 2,048",
     )
-    method: Literal["full", "lora"] = Field(
-        "full", description="train all weights, or low-rank additions that are merged at the end (Hu et al. 2021)"
-    )
-    lora_rank: int = Field(
-        16,
-        ge=1,
-        le=MAX_RANK,
-        description="rank of the additions (Hu et al. 2021, section 7.2: 8 suffices; 16 leaves room)",
-    )
-    lora_alpha: float = Field(
-        32.0, gt=0, le=1e6, description="scale of the additions over their rank (twice the rank is common)"
+    lora_dropout: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="share of the inputs that an addition does not see in training (Dettmers et al. 2023: 0.05-0.1)",
     )
     select: Literal["last", "best"] = Field(
         "best",
@@ -336,12 +206,33 @@ class SftSettings(LoopSettings):
     )
 
 
-class PreferenceSettings(LoopSettings):
-    """Preference tuning (DPO) on pairs of answers."""
+# What `beta` is if the recipe does not say: the value of the paper, or of its authors' code.
+BETAS = {"dpo": 0.1, "ipo": 0.1, "kto": 0.1, "simpo": 2.0, "orpo": 0.1}
+# Keys that some methods alone read, and those methods.
+READ_BY = {
+    "label_smoothing": ("dpo",),
+    "length_normalised": ("dpo", "ipo"),
+    "gamma": ("simpo",),
+    "desirable_weight": ("kto",),
+    "undesirable_weight": ("kto",),
+}
+
+
+class PreferenceSettings(TunedSettings):
+    """Preference tuning on pairs of answers, or on single answers that were rated."""
 
     block: ClassVar[str] = "preference"
+    recorded_as: ClassVar[str] = "method"
 
     enabled: bool = Field(True, description="false: no preference-tuned model is made")
+    method: Literal["dpo", "ipo", "kto", "simpo", "orpo"] = Field(
+        "dpo",
+        description=(
+            "the loss: dpo (Rafailov et al. 2023), ipo (Azar et al. 2023, equation 17), kto (Ethayarajh et al. 2024,"
+            " equation 8; also learns from single answers with a thumb up or down), or without a reference model:"
+            " simpo (Meng et al. 2024, equation 6), orpo (Hong et al. 2024, equations 6 and 7)"
+        ),
+    )
     epochs: float = Field(1.0, gt=0, le=10_000, description="passes over the pairs (Rafailov et al. 2023; Tülu 3: 1)")
     batch_pairs: int = Field(
         16,
@@ -353,8 +244,30 @@ class PreferenceSettings(LoopSettings):
         0.1,
         gt=0,
         le=100,
-        description="how strongly the model is held to the reference model (Rafailov et al. 2023: 0.1)",
+        description=(
+            "how strongly the model is held to the reference model (Rafailov et al. 2023: 0.1); ipo: its tau; simpo:"
+            " the scale of its reward; orpo: its lambda. Left out: 0.1, and 2.0 with simpo (Meng et al. 2024)"
+        ),
     )
+    gamma: float = Field(
+        1.0,
+        ge=0,
+        le=100,
+        description=(
+            "simpo only: the margin by which the better answer's reward should lead (Meng et al. 2024, section 2.3:"
+            " half of beta)"
+        ),
+    )
+    desirable_weight: float = Field(
+        1.0,
+        ge=0,
+        le=1000,
+        description=(
+            "kto only: weight of the loss on good answers. Where there are more answers of one kind, Ethayarajh et al."
+            " 2024 (section 4.2) want the weighted numbers of good to bad answers between 1 and 4/3"
+        ),
+    )
+    undesirable_weight: float = Field(1.0, ge=0, le=1000, description="kto only: weight of the loss on bad answers")
     label_smoothing: float = Field(
         0.0,
         ge=0,
@@ -377,11 +290,6 @@ class PreferenceSettings(LoopSettings):
             " 2,048. Longer prompts lose their start, longer answers their end"
         ),
     )
-    method: Literal["full", "lora"] = Field(
-        "full", description="train all weights, or low-rank additions that are merged at the end"
-    )
-    lora_rank: int = Field(16, ge=1, le=MAX_RANK, description="rank of the additions")
-    lora_alpha: float = Field(32.0, gt=0, le=1e6, description="scale of the additions over their rank")
     learning_rate: float = Field(
         0.0,
         ge=0,
@@ -399,6 +307,29 @@ class PreferenceSettings(LoopSettings):
         ("Hello!", "안녕하세요", "Write a function that adds two numbers."),
         description="questions that the samples answer",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_the_method(cls, data: Any) -> Any:
+        """`beta` by the method where the recipe does not say it."""
+        if not isinstance(data, dict) or "beta" in data or data.get("method") not in BETAS:
+            return data
+        return {**data, "beta": BETAS[data["method"]]}
+
+    @model_validator(mode="after")
+    def _read_by_the_method(self) -> PreferenceSettings:
+        for name, methods in READ_BY.items():
+            if self.method not in methods and getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(
+                    f"`{name}` says nothing with `method: {self.method}`, but with {' and '.join(methods)}: leave it"
+                    " out"
+                )
+        return self
+
+    @property
+    def recorded(self) -> dict[str, Any]:
+        """All settings as a manifest records them: the loss, which came later, if it is another than dpo."""
+        return {**super().recorded, **({"loss": self.method} if self.method != "dpo" else {})}
 
     @model_validator(mode="after")
     def _no_z_loss(self) -> PreferenceSettings:

@@ -1,14 +1,17 @@
 """What a run prints at a terminal."""
 
 import sys
+import threading
 from pathlib import Path
 
 import pytest
-from dagster import build_init_logger_context
+from dagster import DagsterInstance, build_init_logger_context, in_process_executor, job, op
 from dagster._core.execution import compute_logs
 
 from assets import console
 from assets.training_program import progress_line
+
+CONSOLE = {"loggers": {"console": {}}}  # as in assets/jobs.py
 
 
 @pytest.mark.parametrize("at_a_terminal", [True, False])
@@ -24,6 +27,40 @@ def test_lines_go_to_the_terminal_itself_or_into_the_file_of_the_step(
     assert ("가나다: what matters" in capfd.readouterr().err) == at_a_terminal
     assert ("가나다: what matters" in of_the_step.read_text()) == (not at_a_terminal)
     assert "by a library" in of_the_step.read_text()
+
+
+def test_a_step_that_waits_for_the_device_says_which_run_has_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Two runs want the one slot: the second says every second (here) which run it waits for, until it is free."""
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "dagster.yaml").write_text("concurrency: {pools: {default_limit: 1}}\ntelemetry: {enabled: false}\n")
+    monkeypatch.setenv("DAGSTER_HOME", str(home))
+    monkeypatch.setattr(console, "AT_TERMINAL", True)
+    monkeypatch.setattr(console, "SECONDS_BETWEEN_LINES", 1)
+    monkeypatch.setattr(console.active, "CONCURRENCY_CLAIM_MESSAGE_INTERVAL", 300)
+
+    @op(pool="gpu")
+    def trains() -> None: ...
+
+    @job(logger_defs={"console": console.console}, executor_def=in_process_executor, config=CONSOLE)
+    def second_job() -> None:
+        trains()
+
+    @job
+    def first_job() -> None: ...
+
+    with DagsterInstance.get() as instance:
+        storage = instance.event_log_storage
+        storage.set_concurrency_slots("gpu", 1)
+        first = instance.create_run_for_job(first_job)
+        storage.claim_concurrency_slot("gpu", first.run_id, "trains")
+        threading.Timer(4.0, lambda: storage.free_concurrency_slots_for_run(first.run_id)).start()
+        done = second_job.execute_in_process(instance=instance)
+    assert done.success
+    lines = [line for line in capfd.readouterr().err.splitlines() if "waiting for the device" in line]
+    assert len(lines) >= 2 and f"which first_job ({first.run_id[:8]}) uses" in lines[0]
 
 
 def test_progress_of_a_training_is_a_line_for_a_person() -> None:

@@ -7,6 +7,7 @@ import pytest
 from dagster import AssetKey, AssetSpec, Definitions
 
 from assets import display, groups
+from assets.asset import RECIPE_TAG
 from assets.definitions import defs
 from pipeline.graph import nodes_of
 from pipeline.inspect.curves import figure_of
@@ -66,6 +67,18 @@ def test_jobs_hold_everything_up_to_their_end() -> None:
     assert "pretrained_evaluation" in assets_in("pretrain_job") and "sft_model" not in assets_in("pretrain_job")
     assert assets_in("evaluate_job") == {"pretrained_evaluation", "sft_evaluation", "preference_evaluation"}
     assert assets_in("observe_job") == sources
+
+
+def test_the_runs_of_a_job_carry_its_recipe() -> None:
+    assert defs.resolve_job_def("pretrain_job").tags[RECIPE_TAG] == load().name
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(0.000123456, 0.0001235), (3.14159, 3.142), (12345.678, 12346.0), (float("inf"), "inf")]
+)
+def test_numbers_in_tables_have_four_digits(value: float, shown: object) -> None:
+    (record,) = display.table([{"figure": value}]).records
+    assert record.data["figure"] == shown
 
 
 def test_definitions_are_whole() -> None:

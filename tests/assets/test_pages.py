@@ -8,6 +8,7 @@ import pytest
 from dagster import DagsterInstance, materialize
 
 from assets import display, groups
+from assets.asset import RECIPE_TAG
 from pipeline.graph import nodes_of
 from pipeline.recipe import load
 from pipeline.run import inputs_in_order
@@ -16,7 +17,7 @@ from pipeline.store.store import Store
 RECIPE = """
 name: pages
 sources:
-  - {{name: texts, kind: files, path: '{folder}/texts/*.txt', lang: en, license: own}}
+  - {{name: texts, kind: files, path: '{folder}/texts/*.txt', content: web, lang: en, license: own}}
 curation:
   heuristics: {{enabled: false}}
   perplexity: {{enabled: false}}
@@ -68,6 +69,29 @@ def test_the_page_of_duplicates_shows_clusters_similarities_and_both_sides_of_th
         assert beyond(float(first[0]), 0.8) and abs(float(first[0]) - 0.8) < 0.1
         assert first[1] == "```diff" and len(first[2].removeprefix("--- ")) == 12  # the beginning of an id
         assert any("other" in line for line in first)
+
+
+def test_a_page_begins_with_a_sentence_and_pictures_and_ends_with_what_identifies_it(site):
+    page, _ = site[0]()
+    names = [name for name in page if not name.startswith("dagster/")]
+    assert names[0] == display.SHORT
+    assert (
+        "documents of 1 source(s) stay" in page[display.SHORT].value and "near_duplicate" in page[display.SHORT].value
+    )
+    pictures = [name for name in names if display.is_picture(page[name])]
+    assert pictures and names[1 : 1 + len(pictures)] == pictures
+    assert names[-len(display.IDENTITY) :] == list(display.IDENTITY) and page["recipe"].value == "pages"
+
+
+def test_every_run_says_of_which_recipe_it_is(site, monkeypatch):
+    run, _ = site
+    seen = []
+    add = DagsterInstance.add_run_tags
+    monkeypatch.setattr(
+        DagsterInstance, "add_run_tags", lambda self, *given: seen.append(given[1]) or add(self, *given)
+    )
+    run()
+    assert {RECIPE_TAG: "pages"} in seen
 
 
 def test_a_page_is_drawn_again_when_the_code_that_draws_it_changed(site, monkeypatch):

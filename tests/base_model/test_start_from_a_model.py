@@ -28,7 +28,7 @@ base: {{path: {base}}}
 instructions: {{held_back: 0.2, sources: [{{name: mine, kind: files, path: talk.jsonl}}]}}
 sft: {{batch_tokens: 96, learning_rate: 3e-3, sample_tokens: 2, precision: fp32, epochs: 2}}
 preferences: {{held_back: 0.2, sources: [{{name: pairs, kind: files, path: pairs.jsonl}}]}}
-preference: {{batch_pairs: 4, learning_rate: 1e-3, sample_tokens: 2, precision: fp32, method: lora, lora_rank: 2}}
+preference: {{batch_pairs: 4, learning_rate: 1e-3, sample_tokens: 2, precision: fp32, weights: lora, lora_rank: 2}}
 evaluation: {{answers: 2, answer_tokens: 2, prompts: [the cat]}}
 execution: {{device: cpu, executor: in_process}}
 """

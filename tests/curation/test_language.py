@@ -76,6 +76,13 @@ def test_the_latin_part_of_korean_text_is_named_too():
     assert (found["label"].item(), found["second"].item()) == ("ko", "en")
 
 
+def test_marks_of_chinese_beside_english_do_not_hide_the_english():
+    chinese = "清晨的港口很安静，船只随着潮水回来了。“账本”、《港口》（旧），！？；：" * 12
+    found = language.signals(frame(ENGLISH * 2 + "\n" + chinese), language.Settings(), {})
+    assert {found["label"].item(), found["second"].item()} == {"en", "zh"}
+    assert "，" not in language.classifier_text(pl.Series([chinese]))[0]
+
+
 def test_a_page_with_blocks_of_code_may_show_commands_between_them():
     page = "# Ledger\n\n```sh\nmake\n```\n\nThen:\n\nimport ledger\nledger.open()\n"
     page += f"ledger.close()\n\n{ENGLISH}\n\nIt is as plain as that.\n\nNothing more is needed.\n"

@@ -139,7 +139,7 @@ def test_bounds_are_thresholds(model):
         frame(*(garbled(english()) for _ in range(20))), perplexity.Settings(), {"perplexity_model": model}
     )
     signals = judged.filter(pl.col("order") > 0).head(1)
-    assert perplexity.STAGE.signal_settings == ()
+    assert perplexity.STAGE.signal_settings == ("notes",)  # all others are thresholds
     assert perplexity.decide(signals, perplexity.Settings(max_deviation=1000, min_order=0))["keep"].item()
     assert perplexity.decide(signals, perplexity.Settings(max_percentile=100, min_order=0))["keep"].item()
     order = perplexity.decide(signals, perplexity.Settings(max_deviation=1000))

@@ -162,3 +162,19 @@ def test_vectors_can_be_learned_from_the_texts(tmp_path):
 def test_too_little_text_to_learn_from_is_said(tmp_path):
     with pytest.raises(UserError, match="too little text"):
         vectors.learned(["one two"], tmp_path)
+
+
+def test_what_all_texts_have_in_common_makes_no_twins():
+    """Texts of one source share a frame; without it, texts of other content are far apart and a text stays a text."""
+    draw = np.random.default_rng(2)
+    frame = 4 * draw.standard_normal(50)
+    own = draw.standard_normal((400, 50))
+    given = vectors._of_length_one(
+        np.vstack([own + frame, own[:40] + 0.1 * draw.standard_normal((40, 50)) + frame]).astype(np.float32)
+    )
+    given[7] = 0
+    left = vectors._of_length_one(vectors._without_common(given))
+    before, after = (np.abs(table[:39] @ table[50:90].T).mean() for table in (given, left))
+    assert before > 0.8 and after < 0.2
+    assert (semantic.cosines(left, np.arange(8, 40), np.arange(408, 440)) > 0.9).all()
+    assert not left[7].any()

@@ -38,6 +38,9 @@ class Bytes:
     def decode(self, ids):
         return bytes(i - 6 for i in map(int, ids) if i >= 6).decode(errors="replace")
 
+    def shown(self, ids):
+        return bytes(i - 6 for i in map(int, ids) if i >= 6).decode(errors="ignore")
+
     def encode_chat(self, messages, answer_next=False):
         return self.encode_chats([messages], answer_next)[0]
 
@@ -165,5 +168,6 @@ def made(tmp_path_factory):
 
     parts = {
         "model": model(1), "token_shards": shards, "instruction_data": instructions, "preference_data": preferences,
+        "curated_documents": inputs["curated_documents"],
     }  # fmt: skip
     return Made(store, parts, model(2))

@@ -12,6 +12,7 @@ from model.sampling import GREEDY
 from pipeline.evaluation.held_back import prompt_ids, sample_questions
 from pipeline.evaluation.measure import SAMPLE
 from pipeline.evaluation.measures import answers, samples
+from pipeline.tokens.own_prompts import OwnPrompt
 
 
 def questions(*pairs: tuple[str, str], lang: str = "en") -> pl.DataFrame:
@@ -128,7 +129,8 @@ def test_nothing_in_the_evaluation_executes_text():
 
 def test_continuations_are_the_same_each_time(network, tokenizer):
     def run(seed: int) -> pl.DataFrame:
-        return samples.continuations(network, tokenizer, ("The", "안녕", "x" * 200), 8, 0.8, seed)
+        prompts = [OwnPrompt(text, None, "") for text in ("The", "안녕", "x" * 200)]
+        return samples.continuations(network, tokenizer, prompts, 8, 0.8, seed)
 
     first = run(1)
     assert first.equals(run(1))

@@ -22,6 +22,8 @@ from pipeline.store.tables import write_table
 from tests import tiny
 from tests.evaluation.conftest import SETTINGS
 
+# Measures of what the recipe has to name; each has a file of tests.
+TO_BE_NAMED = ("tasks", "tasks_over_steps", "programs", "free_answers", "bias", "toxicity")
 PARAMS = ("validation_tokens", "answers", "answer_tokens", "preferences", "temperature", "batch_tokens")
 
 
@@ -29,7 +31,7 @@ def test_all_measures_are_there_and_finite(made):
     lines: list[str] = []
     of = made.report("e1", "instruction_data", "preference_data", log=lines.append)
     found = json.loads(of.file("report.json").read_text())
-    assert set(found) == {"language_modelling", "answers", "preferences"}
+    assert set(found) == {"language_modelling", "answers", "preferences", "samples"}
     assert set(found["language_modelling"]["by_language"]) == {"en", "ko"}
     assert found["language_modelling"]["all"]["bits_per_byte"] > 0
     assert found["answers"]["count"] == 4 and set(found["answers"]["by_language"]) == {"en", "ko"}
@@ -50,10 +52,11 @@ def test_every_measure_is_registered_and_its_headlines_are_figures(made):
     assert {module.MEASURE.name for module in modules} == {measure.name for measure in measures.MEASURES}
     assert [module.__name__.rpartition(".")[2] for module in modules] == [module.MEASURE.name for module in modules]
     asked = SETTINGS.model_copy(update={"village": VillageSettings(stories=2)})
-    found = report.read(made.report("e1", "instruction_data", "preference_data", settings=asked))
+    given = ("instruction_data", "preference_data")
+    found = report.read(made.report("e1", *given, settings=asked, base=made.second_model))
     for measure in measures.MEASURES:
         assert set(measure.needs) <= set(ROLES), measure.name
-        if measure.name in ("tasks", "programs"):  # which the recipe has to name: test_tasks.py, test_programs.py
+        if measure.name in TO_BE_NAMED:
             assert measure.name not in found
             continue
         headlines = {figure.headline for figure in figures.headline_figures(found, [measure])}
@@ -62,7 +65,7 @@ def test_every_measure_is_registered_and_its_headlines_are_figures(made):
 
 def test_without_conversations_only_the_text_is_scored(made):
     of = made.report("e2")
-    assert set(report.read(of)) == {"language_modelling"}
+    assert set(report.read(of)) == {"language_modelling", "samples"}
     assert set(pl.read_parquet(of.table("samples"))["kind"]) == {"greedy", "sampled"}
 
 
@@ -72,7 +75,7 @@ def test_without_conversations_only_the_text_is_scored(made):
 def test_a_measure_that_the_recipe_turns_off_is_left_out(made, off, left):
     settings = made.settings.model_copy(update={"prompts": ("a",), **off})
     found = report.read(made.report("e7", "instruction_data", "preference_data", settings=settings))
-    assert set(found) == {"language_modelling", *(left or ("answers", "preferences"))}
+    assert set(found) == {"language_modelling", "samples", *(left or ("answers", "preferences"))}
 
 
 def test_how_far_a_measure_is_is_reported(made):
@@ -111,6 +114,16 @@ def test_comparison_names_what_is_new():
 def test_figures_are_all_numbers_at_whatever_depth():
     found = {"b": {"said": "text", "ok": True, "n": 2}, "a": [0.5, {"x": 1}]}
     assert list(figures.figures(found)) == [("a[0]", 0.5), ("a[1].x", 1.0), ("b.n", 2.0)]
+
+
+def test_figures_without_covered_questions_are_no_headlines():
+    measure = Measure(
+        "m", "", run=lambda subject, settings: Result(), headlines=(Headline("*.right.value", "right.*", True),)
+    )
+    figure = {"right": {"value": 0.5}}
+    aside = {"without_covered": {**figure, "difference": figure}}
+    found = figures.headline_figures({"m": {"own": {**figure, **aside}}}, [measure])
+    assert [of.name for of in found] == ["m.own.right.value"]
 
 
 def test_a_headline_with_a_star_stands_for_every_key():

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
 
+import numpy as np
 import polars as pl
 import pytest
+import torch
 from click.testing import CliRunner
 
+from model import export
 from pipeline.cli import main
-from pipeline.evaluation import side_by_side
+from pipeline.evaluation import side_by_side_tables
+from pipeline.training import kept_weights
 from tests.evaluation.conftest import WORDS
 
 
@@ -95,19 +100,49 @@ def test_a_mistake_is_one_sentence(slm, words, sentence, monkeypatch, tmp_path):
     assert found.exit_code == 1 and sentence in found.output and "Traceback" not in found.output
 
 
-def test_better_is_said_only_where_the_interval_excludes_no_difference():
-    def compared(value, decided, bits, bits_decided):
+def test_better_is_said_only_where_nothing_could_have_made_the_difference():
+    def compared(value, right_within, bits, bits_within):
         return {
-            "right": {"value": value, "decided": decided},
-            "bits_per_byte": {"value": bits, "decided": bits_decided},
+            "right": {"value": value, "decided": not right_within, "within": right_within},
+            "bits_per_byte": {"value": bits, "decided": not bits_within, "within": bits_within},
         }
 
-    assert side_by_side.verdict(compared(0.1, True, -0.2, True)) == "better"
-    assert side_by_side.verdict(compared(-0.1, True, 0.2, True)) == "worse"
-    assert side_by_side.verdict(compared(0.1, False, -0.2, False)) == "undecided"
-    assert side_by_side.verdict(compared(0.1, False, -0.2, True)) == "undecided; by bits per byte better"
+    verdict = side_by_side_tables.verdict
+    assert verdict(compared(0.1, [], -0.2, [])) == "better"
+    assert verdict(compared(-0.1, [], 0.2, [])) == "worse"
+    assert verdict(compared(0.1, ["questions"], -0.2, ["questions"])) == "undecided"
+    assert verdict(compared(0.1, ["questions"], -0.2, [])) == "undecided; by bits per byte better"
+    assert verdict(compared(0.1, ["checkpoints", "seeds"], 0.2, [])) == (
+        "undecided (checkpoints, seeds); by bits per byte worse"
+    )
+
+
+def test_a_difference_that_lies_within_the_noise_of_checkpoints_is_undecided(slm, made, tmp_path):
+    """The second model is the first but for what makes it better, and its kept weights lie far apart."""
+    folder = tmp_path / "with-kept"
+    shutil.copytree(made.second_model.directory, folder)
+    network = export.load(folder)
+    rng = np.random.default_rng(1)
+    for step in (10, 20, 30, 40):
+        weights = {
+            name: p.detach() + 0.5 * torch.from_numpy(rng.standard_normal(p.shape)).float()
+            for name, p in network.named_parameters()
+        }
+        kept_weights.write(weights, folder, step)
+    first = made.inputs["model"].directory
+    assert slm(first, folder, "--task", "own", "--out", tmp_path / "with").exit_code == 0
+    assert slm(first, folder, "--task", "own", "--no-checkpoints", "--out", tmp_path / "without").exit_code == 0
+    found, plain = (json.loads((tmp_path / name / "results.json").read_text()) for name in ("with", "without"))
+    noise = found["noise"]["own"]["0_shot"]["bits_per_byte"]
+    assert noise["noise"] == noise["checkpoints"] > 0 and noise["ratio"] > 0 and "seeds" not in noise
+    assert "noise" not in plain["noise"]["own"]["0_shot"]["bits_per_byte"]
+    bits = found["differences"][str(folder)]["own"]["0_shot"]["bits_per_byte"]
+    assert abs(bits["value"]) < 2.7 * noise["noise"] and bits["within"][-1] == "checkpoints" and not bits["decided"]
+    page = (tmp_path / "with" / "results.md").read_text()
+    assert "## Signal and noise" in page and "undecided" in page
+    assert "## Signal and noise" not in (tmp_path / "without" / "results.md").read_text()
 
 
 def test_a_model_at_chance_is_said_to_be():
     found = {"at_chance": True, "chance": 0.25}
-    assert side_by_side.share_in_words(found) == "at chance (25%)"
+    assert side_by_side_tables.share_in_words(found) == "at chance (25%)"

@@ -15,10 +15,11 @@ from model.serve.server import application
 
 
 @contextmanager
-def served(text_model, turns: Turns, keys=None) -> Iterator[int]:
-    """The port of a server of the model."""
+def served(models, turns: Turns, keys=None, judgements=None) -> Iterator[int]:
+    """The port of a server of a model, or of several by name."""
+    models = models if isinstance(models, dict) else {"tiny": models}
     with connection.listening("127.0.0.1", 0) as listener:
-        running = connection.server(application(text_model, "tiny", keys=keys, turns=turns), turns)
+        running = connection.server(application(models, keys=keys, turns=turns, judgements=judgements), turns)
         thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
         until(lambda: running.started)

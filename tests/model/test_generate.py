@@ -10,7 +10,7 @@ import torch
 from model.config import ModelConfig
 from model.decoding import arrange
 from model.generate import generate
-from model.sampling import GREEDY, Sampling, penalise, sample_token
+from model.sampling import GREEDY, Sampling, penalise, sample_token, subtract
 from model.transformer import Transformer
 
 
@@ -169,6 +169,19 @@ def test_a_penalty_prevents_repetition_but_not_the_end(model):
     never = Sampling(0.0, repetition_penalty=1e6)
     assert list(generate(model, prompt, 1, never)) not in ([], [end])
     assert list(generate(model, prompt, 1, never, stop_ids=[end])) == []
+
+
+def test_penalties_for_what_was_generated(model):
+    logits = torch.tensor([1.0, 2.0, 3.0])
+    both = Sampling(presence_penalty=0.5, frequency_penalty=0.25)
+    assert subtract(logits, {1: 1, 2: 3}, both).tolist() == [1.0, 1.25, 1.75]
+    assert subtract(logits, {1: 1}, Sampling()) is logits and subtract(logits, {}, both) is logits
+    plain, prompt = list(generate(model, [5], 25)), [5]
+    fresh = list(generate(model, prompt, 25, Sampling(0.0, presence_penalty=2.0, frequency_penalty=2.0)))
+    assert len(set(fresh)) > len(set(plain))
+    for wrong in ({"presence_penalty": 3}, {"frequency_penalty": -3}):
+        with pytest.raises(ValueError, match="from -2 to 2"):
+            Sampling(**wrong)
 
 
 @pytest.mark.parametrize(

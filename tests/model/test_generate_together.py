@@ -51,7 +51,7 @@ def test_more_prompts_than_a_batch_keep_their_order(model, monkeypatch):
     [
         ([[1], []], GREEDY, "a prompt has 0 tokens"),
         ([[1] * 32], GREEDY, "a prompt has 32 tokens"),
-        ([[1]], Sampling(1.0, repetition_penalty=1.1), "no repetition penalty"),
+        ([[1]], Sampling(1.0, repetition_penalty=1.1), "no penalties"),
     ],
 )
 def test_what_cannot_be_continued_is_refused(model, prompts, sampling, said):

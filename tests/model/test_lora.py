@@ -83,7 +83,7 @@ def test_saved_additions_fit_a_fresh_copy_of_the_base(tmp_path):
 
 
 def test_the_files_are_those_of_peft(tmp_path):
-    """Names and keys as `peft` writes them, by its description (it is not installed here)."""
+    """Names and keys as `peft` writes them."""
     from safetensors.torch import load_file
 
     model = network()
@@ -149,16 +149,84 @@ def test_additions_have_the_names_of_the_saved_layout_and_give_the_same_weights(
     assert torch.equal(logits(again), logits(model))
 
 
-@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # peft asks transformers
-def test_peft_reads_the_additions(tmp_path):
-    peft = pytest.importorskip("peft")
-    transformers = pytest.importorskip("transformers")
-    model = network()
+GPT2 = {"norm": "layer", "positions": "learned", "activation": "gelu_tanh", "bias": True}
+VARIANTS = {
+    "plain": {},
+    "rslora": {"rslora": True},
+    "dora": {"dora": True},
+    "both": {"rslora": True, "dora": True, "dropout": 0.1},
+    "some": {"targets": ["q_proj", "v_proj", "down_proj"], "dora": True},
+}
+
+
+def trained(layout: str, variant: str, tmp_path) -> Transformer:
+    """A network with trained additions; its base is in the folder `base`, the additions are in `adapter`."""
+    model = network() if layout == "llama" else Transformer(network().config.model_copy(update=GPT2 | {"kv_heads": 4}))
     export.save(model, tmp_path / "base")
-    lora.add(model, 3, 6.0)
+    lora.add(model, 3, 6.0, **VARIANTS[variant])
+    model.eval()
     train(model)
     lora.save(model, tmp_path / "adapter")
+    return model
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("layout", ["llama", "gpt2"])
+def test_merged_weights_give_what_the_additions_give(layout, variant, tmp_path):
+    model = trained(layout, variant, tmp_path)
+    again = export.load(tmp_path / "base").eval()
+    before = logits(again)
+    lora.load(again, tmp_path / "adapter")
+    expected = logits(model)
+    assert torch.equal(logits(again), expected) and (expected - before).abs().max() > 0.1
+    lora.merge(model)
+    assert (logits(model) - expected).abs().max() < 1e-6 * expected.abs().max()
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # peft asks transformers
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("layout", ["llama", "gpt2"])
+def test_peft_reads_the_additions(layout, variant, tmp_path):
+    peft = pytest.importorskip("peft")
+    transformers = pytest.importorskip("transformers")
+    model = trained(layout, variant, tmp_path)
     theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "base")
-    theirs = peft.PeftModel.from_pretrained(theirs, tmp_path / "adapter")
+    theirs = peft.PeftModel.from_pretrained(theirs, tmp_path / "adapter").eval()
     with torch.no_grad():
-        assert (theirs(ROWS).logits - logits(model)).abs().max() < 1e-4
+        assert (theirs(ROWS).logits - logits(model)).abs().max() < 1e-5
+    theirs.save_pretrained(tmp_path / "again")
+    again = export.load(tmp_path / "base").eval()
+    lora.load(again, tmp_path / "again")
+    assert torch.equal(logits(again), logits(model)), "what peft writes is read"
+
+
+def test_the_length_of_a_row_is_trained_without_a_gradient_of_the_sum():
+    """Liu et al. 2024, equation 6 and section 4.3, written out for one layer."""
+    torch.manual_seed(0)
+    plain = torch.nn.Linear(5, 4, bias=True)
+    layer = lora.LoraLinear(plain, 2, 4.0, dora=True)
+    with torch.no_grad():
+        layer.lora_B.normal_()
+        layer.lora_magnitude_vector.mul_(torch.tensor([1.0, 2.0, 0.5, 1.5]))
+    x = torch.randn(3, 5)
+    a, b, m = (p.detach().clone().requires_grad_() for p in (layer.lora_A, layer.lora_B, layer.lora_magnitude_vector))
+    total = plain.weight.detach() + b @ a * 2.0
+    expected = x @ (m[:, None] * total / total.detach().norm(dim=1, keepdim=True)).T + plain.bias.detach()
+    found = layer(x)
+    assert torch.allclose(found, expected, atol=1e-6)
+    found.square().sum().backward()
+    expected.square().sum().backward()
+    for ours, theirs in zip((layer.lora_A, layer.lora_B, layer.lora_magnitude_vector), (a, b, m), strict=True):
+        assert torch.allclose(ours.grad, theirs.grad, rtol=1e-4, atol=1e-5)
+
+
+def test_inputs_of_additions_are_dropped_out_in_training_alone():
+    model = network()
+    lora.add(model, 4, 8.0, dropout=0.5)
+    train(model)
+    model.train()
+    torch.manual_seed(0)
+    one, two = logits(model), logits(model)
+    assert not torch.equal(one, two)
+    model.eval()
+    assert torch.equal(logits(model), logits(model))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import json
+import shlex
 import threading
 
 import pytest
@@ -83,7 +84,7 @@ def text_model(directory) -> TextModel:
 
 @pytest.fixture
 def client(text_model) -> TestClient:
-    return TestClient(server.application(text_model, "tiny"), raise_server_exceptions=False)
+    return TestClient(server.application({"tiny": text_model}), raise_server_exceptions=False)
 
 
 def ask(**changes):
@@ -130,6 +131,33 @@ def test_stop_strings_end_a_reply_and_are_not_in_it(client):
         assert text == "안녕! 밥 "
 
 
+def test_a_stream_ends_with_the_numbers_of_tokens_where_they_are_asked_for(client):
+    whole = client.post("/v1/chat/completions", json=ask()).json()["usage"]
+    parts = events(client.post("/v1/chat/completions", json=ask(stream=True, stream_options={"include_usage": True})))
+    assert parts[-1]["usage"] == whole and parts[-1]["choices"] == []
+    assert not any("usage" in part for part in parts[:-1])
+
+
+def test_penalties_of_what_was_said_already(client):
+    def said(**penalties):
+        request = {"prompt": "가나다", **GREEDY, "max_tokens": 30, **penalties}
+        return client.post("/v1/completions", json=request).json()["choices"][0]["text"]
+
+    assert said(presence_penalty=0, frequency_penalty=0) == said() == "라마바사"
+    assert said(presence_penalty=-2, frequency_penalty=-2) != said(), "the same again and again"
+
+
+def test_a_turn_may_come_in_parts(client):
+    parts = [{"type": "text", "text": "안"}, {"type": "text", "text": "녕"}]
+    body = client.post(
+        "/v1/chat/completions", json=ask(messages=[{"role": "user", "content": parts}], user="ana")
+    ).json()
+    assert body["choices"][0]["message"]["content"] == ANSWER
+    picture = [{"type": "image_url", "image_url": {"url": "x"}}]
+    refused = client.post("/v1/chat/completions", json=ask(messages=[{"role": "user", "content": picture}]))
+    assert refused.status_code == 400 and "content" in refused.json()["error"]["message"]
+
+
 def test_a_seed_makes_it_repeatable(client):
     def made(seed):
         settings = {"prompt": "x", "temperature": 3, "top_p": 1, "max_tokens": 20, "seed": seed}
@@ -150,11 +178,11 @@ def test_a_seed_makes_it_repeatable(client):
         ("/v1/chat/completions", ask(stop=["a"] * 5), 400, "`stop`"),
         (
             "/v1/chat/completions",
-            ask(frequency_penalty=0.5),
+            ask(best_of=2),
             400,
-            "field `frequency_penalty`: use only model, ",
+            "field `best_of`: use only model, ",
         ),
-        ("/v1/chat/completions", ask(tools=[], logprobs=True), 400, "unknown fields `tools`, `logprobs`: use only"),
+        ("/v1/chat/completions", ask(tools=[], best_of=2), 400, "unknown fields `tools`, `best_of`: use only"),
         (
             "/v1/chat/completions",
             ask(messages=[{"role": "user", "content": "x", "name": "y"}]),
@@ -196,7 +224,7 @@ def test_a_request_to_a_full_queue_is_refused(text_model, monkeypatch):
 
     monkeypatch.setattr(Reply, "__iter__", slow)
     client = TestClient(
-        server.application(text_model, "tiny", turns=Turns(Limits(places=1))), raise_server_exceptions=False
+        server.application({"tiny": text_model}, turns=Turns(Limits(places=1))), raise_server_exceptions=False
     )
     with client:
         statuses = []
@@ -316,7 +344,7 @@ def test_the_options_of_the_command_reach_the_sampler(directory, monkeypatch):
     options = "--system s --max-tokens 9 --temperature 0.5 --top-k 7 --top-p 0.6 --min-p 0.2 --repetition-penalty 1.3"
     run = CliRunner().invoke(main, ["chat", str(directory), *options.split(), "--seed", "3"], catch_exceptions=False)
     assert run.exit_code == 0
-    assert calls[0][1:] == (ReplyOptions(Sampling(0.5, 7, 0.6, 0.2, 1.3, 3), 9), {"system": "s", "plain": None})
+    assert calls[0][1:] == (ReplyOptions(Sampling(0.5, 7, 0.6, 0.2, 1.3, 3), 9), {"system": "s"})
     for wrong in ("--top-p 0", "--min-p 2", "--top-k -1", "--max-tokens 0", "--repetition-penalty 0", "--seed -1"):
         refused = CliRunner().invoke(main, ["chat", str(directory), *wrong.split()])
         assert refused.exit_code == 2 and wrong.split()[0] in refused.output
@@ -333,7 +361,7 @@ def test_pieces_are_whole_characters_even_if_the_model_spells_rubbish(text_model
 
     assert list(Fixed(spelt("가나".encode()))) == ["가", "나"]
     assert "".join(Fixed([*spelt("가".encode()), 6 + 0xEA, 6 + 0x41])) == "가\ufffdA"
-    assert "".join(Fixed([*spelt("가".encode()), 6 + 0xEA])) == "가\ufffd"
+    assert "".join(Fixed([*spelt("가".encode()), 6 + 0xEA])) == "가"
     assert list(Fixed(spelt(b"abXYc"), ["XYZ"])) == ["a", "b", "XYc"]
     assert "".join(Fixed(spelt(b"abXYZc"), ["XYZ"])) == "ab"
     assert "".join(Fixed([*spelt(b"ab"), 3, *spelt(b"c")])) == "ab"
@@ -349,3 +377,15 @@ def test_a_folder_without_a_tokenizer_or_model_is_named(directory, tmp_path):
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(ValueError, match="cannot be read as a tokenizer"):
         open_directory(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("answers", "path", "field"), [(True, "/v1/chat/completions", "messages"), (False, "/v1/completions", "prompt")]
+)
+def test_the_line_to_try_is_a_request_that_the_server_answers(client, answers, path, field):
+    asked = shlex.split(server.line_to_try("http://127.0.0.1:8000/v1", answers, with_key=True))
+    assert asked[:2] == ["curl", f"http://127.0.0.1:8000{path}"] and "Authorization: Bearer $SLM_API_KEY" in asked
+    body = json.loads(asked[-1])
+    assert field in body
+    reply = client.post(path, json={**body, "max_tokens": 2})
+    assert reply.status_code == 200, reply.text

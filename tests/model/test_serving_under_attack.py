@@ -350,7 +350,8 @@ def process(directory):
     )
     try:
         line = running.stdout.readline()
-        assert " answers on http://127.0.0.1:" in line, running.stderr.read() if running.poll() else line
+        assert ": talk on http://127.0.0.1:" in line, running.stderr.read() if running.poll() else line
+        assert running.stdout.readline().startswith("try it") and "curl http://127.0.0.1:" in running.stdout.readline()
         yield running, int(line.strip().rpartition(":")[2].removesuffix("/v1"))
     finally:
         if running.poll() is None:

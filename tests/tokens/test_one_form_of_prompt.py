@@ -133,7 +133,7 @@ def test_the_terminal(tiny, prompts):
 def test_the_server(tiny, prompts):
     from fastapi.testclient import TestClient
 
-    client = TestClient(server.application(serving.open_directory(tiny.directory), "tiny"))
+    client = TestClient(server.application({"tiny": serving.open_directory(tiny.directory)}))
     reply = client.post("/v1/chat/completions", json={"messages": TALK[:-1]})
     assert reply.status_code == 200 and reply.json()["usage"]["prompt_tokens"] == len(tiny.prompt)
     assert prompts == [tiny.prompt]

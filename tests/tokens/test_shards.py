@@ -11,6 +11,7 @@ from pipeline.documents.execution import ExecutionSettings
 from pipeline.errors import UserError
 from pipeline.store.store import Store
 from pipeline.tokens import near_validation, shards, training
+from pipeline.tokens.own_prompts import SHORTEST, beginning, own_prompts
 from pipeline.tokens.token_settings import ShardSettings, TokenizerSettings
 from pipeline.tokens.tokenizer import load
 from tests.making import context
@@ -175,3 +176,37 @@ def test_workers_give_the_same_bytes(sharded, made, artifacts, tmp_path, monkeyp
     again = shards.make(context(Store(tmp_path, "made"), execution=processes), inputs, SETTINGS)
     assert again.digest == sharded.digest
     assert load(artifacts["sentencepiece"].directory).vocab_size == again.facts["tokenizer"]["vocab_size"]
+
+
+def test_prompts_are_beginnings_of_validation_documents_in_each_language(sharded, tokenizers, texts):
+    prompts = own_prompts(sharded, tokenizers["sentencepiece"])
+    known = shards.validation_documents(sharded).collect()
+    assert {prompt.lang for prompt in prompts} == set(known["lang"]) and len(prompts) == 6
+    text = dict(zip(documents(texts)["doc_id"], documents(texts)["text"], strict=True))
+    held_back = [text[doc].lstrip("\n") for doc in known["doc_id"]]
+    for prompt in prompts:
+        begun = [whole for whole in held_back if whole.startswith(prompt.text)]
+        assert begun and SHORTEST <= len(prompt.text) < len(begun[0]), prompt
+    assert own_prompts(sharded, tokenizers["sentencepiece"]) == prompts
+
+
+@pytest.mark.parametrize(
+    ("text", "lang", "prompt"),
+    [
+        ("The harbour lies open to the north, and when the wind turns the boats wait.", "en",
+         "The harbour lies open to the north, and when"),
+        ("바다는 북쪽으로 열려 있고 바람이 돌면 배들은 모래 위에서 기다린다.", "ko",
+         "바다는 북쪽으로 열려 있고 바람이 돌면"),
+        ("def total(values):\n    result = 0\n    return sum(values) + result\n", "code",
+         "def total(values):\n    result = 0\n"),
+    ],
+)  # fmt: skip
+def test_a_prompt_ends_between_words_and_code_between_lines(text, lang, prompt):
+    assert beginning(text, lang) == prompt
+
+
+def test_half_a_syllable_is_not_shown(tokenizers):
+    tokenizer = tokenizers["bpe"]
+    spelt = [tokenizer.token_bytes().index(bytes([byte])) for byte in "밤".encode()]
+    assert tokenizer.shown(spelt) == "밤" and tokenizer.shown(spelt[:2]) == ""
+    assert "\ufffd" in tokenizer.decode(spelt[:2])

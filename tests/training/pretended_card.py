@@ -35,6 +35,7 @@ from pipeline.training.data.pairs import Pair, Pairs, batch_of
 from pipeline.training.loop import Loop
 from pipeline.training.objectives import fine_tuning, preference, pretraining
 from pipeline.training.objectives.objective import Objective
+from pipeline.training.objectives.preference_losses import loss_of
 from pipeline.training.reporting import RunOptions
 from pipeline.training.training_settings import LoopSettings, PreferenceSettings, PretrainingSettings
 from pipeline.training.validation import Rows, Validation
@@ -172,12 +173,12 @@ def fine_tuning_of(settings: Any) -> Objective:
 
 def preference_of(settings: Any) -> Objective:
     data = pairs()
-    tuned = PreferenceSettings(beta=0.2)
+    loss = loss_of(PreferenceSettings(beta=0.2))
     return objective(
         lambda step, micro: batch_of(data, np.arange(ROWS)),
         lambda batch: float(len(batch["reference"])),
-        lambda model, batch: preference.dpo(model, batch, tuned),
-        lambda model, index: preference.measure(model, data, np.arange(ROWS), NAME, tuned),
+        loss,
+        lambda model, index: preference.measure(model, data, np.arange(ROWS), NAME, loss),
         "loss",
     )
 

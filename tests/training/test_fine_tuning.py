@@ -171,7 +171,10 @@ def test_memory_settings_do_not_change_what_the_artifact_is(store, base, instruc
 )
 def test_low_rank_additions_are_merged(store, base, instructions):
     artifact = make(
-        store, base, instructions, SETTINGS.model_copy(update={"method": "lora", "lora_rank": 4, "learning_rate": 1e-2})
+        store,
+        base,
+        instructions,
+        SETTINGS.model_copy(update={"weights": "lora", "lora_rank": 4, "learning_rate": 1e-2}),
     )
     log = pl.read_parquet(artifact.file("log.parquet"))
     facts = ModelFacts.of(artifact)
@@ -185,7 +188,7 @@ def test_low_rank_additions_are_merged(store, base, instructions):
 
 
 def test_additions_are_kept_beside_the_merged_model(store, base, instructions):
-    settings = SETTINGS.model_copy(update={"method": "lora", "lora_rank": 2, "lora_alpha": 4.0})
+    settings = SETTINGS.model_copy(update={"weights": "lora", "lora_rank": 2, "lora_alpha": 4.0})
     artifact = make(store, base, instructions, settings)
     assert {"adapter/adapter_model.safetensors", "adapter/adapter_config.json"} <= set(artifact.manifest["files"])
     network = export.load(base.local_directory())
@@ -205,3 +208,16 @@ def test_a_run_that_ended_early_says_how_far_it_came(store, base, instructions):
     assert facts.steps < facts.details["steps_planned"] and facts.tokens == facts.steps * facts.batch_tokens
     assert pl.read_parquet(artifact.file("log.parquet")).height == facts.steps
     assert make(store, base, instructions, SETTINGS).manifest["made_of"]["settings"]["sft"].get("patience") is None
+
+
+def test_variants_of_additions_are_kept_as_they_were_trained(store, base, instructions):
+    changes = {"weights": "lora", "lora_rank": 4, "lora_targets": ["q_proj", "down_proj"], "lora_dropout": 0.1}
+    settings = SftSettings.model_validate({**SETTINGS.model_dump(), **changes, "lora_rslora": True, "lora_dora": True})
+    artifact = make(store, base, instructions, settings)
+    about = json.loads(artifact.file("adapter/adapter_config.json").read_text())
+    assert (about["target_modules"], about["lora_dropout"]) == (["down_proj", "q_proj"], 0.1)
+    assert about["use_rslora"] and about["use_dora"]
+    before, after = load_file(base.file("model.safetensors")), load_file(artifact.file("model.safetensors"))
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed and all(name.endswith(("q_proj.weight", "down_proj.weight")) for name in changed)
+    assert not {name for name in SftSettings().identity if name.startswith("lora_")} - {"lora_rank", "lora_alpha"}

@@ -10,7 +10,7 @@ from model.config import ModelConfig
 from model.transformer import Transformer
 from pipeline.errors import UserError
 from pipeline.training import cards, measured, schedule
-from pipeline.training.planning import budget, memory, plan, step_time, tracing
+from pipeline.training.planning import budget, memory, plan, plan_words, step_time, tracing
 from pipeline.training.planning.tracing import Step
 from pipeline.training.training_settings import PretrainingSettings
 
@@ -142,7 +142,7 @@ def test_a_hundred_million_parameters_train_in_16_gb():
     assert found["epochs"] == pytest.approx(1.0, abs=0.01) and found["tokens_a_parameter"] == pytest.approx(20, abs=0.1)
     assert 3.0 < found["expected_loss"] < 4.0
     assert 5 < found["hours_here"] < 30
-    assert "8 sequences x 16 micro-batches" in "\n".join(plan.lines(found))
+    assert "8 sequences x 16 micro-batches" in "\n".join(plan_words.lines(found))
 
 
 @pytest.mark.parametrize(("settings", "message"), [
@@ -181,7 +181,7 @@ def test_on_a_cpu_the_plan_leads_with_this_machine_as_it_was_measured(monkeypatc
     assert found["precision"] == "bf16" and found["accumulation"] == 2 and found["steps"] == 50
     # 50 steps of two micro-batches and an update, and ten validations of a micro-batch each, forward only.
     assert found["hours_here"] * 3600 == pytest.approx(50 * 4.5 + 10 * 2.0 / 3, rel=0.01)
-    first, second, *_ = plan.lines(found)
+    first, second, *_ = plan_words.lines(found)
     assert first.startswith(measured.cpu_model()) and first.endswith("3 min 52 s, measured at 4.5 s a step")
     assert "bf16 are 2.1 times as fast as in fp32 here, measured" in second
 
@@ -207,7 +207,7 @@ def test_a_step_that_was_timed_on_a_busy_machine_is_told_and_timed_again(monkeyp
     free = iter([0.4, 0.9, 0.9])
     monkeypatch.setattr(step_time, "measure", lambda *given: {"micro": 2.0, "update": 0.5, "free": next(free)})
     settings = PretrainingSettings(tokens=4096 * 100)
-    lines = [plan.lines(plan.plan(SMALL, settings, 10**6, here=measured.Machine(tmp_path)))[0] for _ in range(3)]
+    lines = [plan_words.lines(plan.plan(SMALL, settings, 10**6, here=measured.Machine(tmp_path)))[0] for _ in range(3)]
     assert lines[0].endswith("while other programs took 60% of the processors: plan again when it is idle")
     assert lines[1] == lines[2] and lines[1].endswith("s a step")
     assert next(free) == 0.9  # the second time was kept
@@ -248,7 +248,7 @@ def test_a_card_in_this_machine_that_is_not_known_is_named_with_the_remedy(monke
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA L40G")
     found = plan.on_a_card(None, "cuda", 1e18, "bf16", 1)
     assert "hours_here" not in found
-    (line,) = plan.lines_of_machine(found)
+    (line,) = plan_words.lines_of_machine(found)
     assert line.startswith("NVIDIA L40G is not in the table of cards: give --tflops")
 
 

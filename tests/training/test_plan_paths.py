@@ -18,6 +18,7 @@ from pipeline.training.objectives.dpo import dpo
 from pipeline.training.planning import memory, plan, tracing
 from pipeline.training.planning.tracing import Step
 from pipeline.training.training_settings import PreferenceSettings, PretrainingSettings, SftSettings
+from tests import tiny
 
 SMALL = ModelConfig(layers=3, width=128, heads=4, kv_heads=2, context=128, vocab_size=512)
 LONG = SMALL.model_copy(update={"context": 512})
@@ -159,7 +160,7 @@ def test_a_plan_that_is_asked_twice_says_the_same():
 
 def test_a_step_is_that_of_its_settings():
     assert Step.of(SftSettings(), 4, "bf16", gpu=AMPERE) == Step(4, "bf16", gpu=AMPERE, masked=True)
-    lora_settings = SftSettings(method="lora", lora_rank=3)
+    lora_settings = SftSettings(weights="lora", lora_rank=3)
     assert Step.of(lora_settings, 4, "fp32") == Step(4, masked=True, lora_rank=3)
     assert Step.of(PreferenceSettings(), 4, "fp32") == Step(4, preference=True)
     masked = PretrainingSettings.model_validate({"feed": {"mask_documents": True}})
@@ -187,7 +188,7 @@ def test_a_fine_tuning_that_does_not_fit_is_told_of_its_own_block_and_of_additio
         plan.fit(WIDE, SftSettings(sequences=64), "fp32", "cpu", 1, limit)
     wide = WIDE.model_copy(update={"width": 1024})
     low = Step(1, "fp16", masked=True, lora_rank=16, activation_checkpointing=True, gpu=TURING)
-    with pytest.raises(UserError, match=r"activation_checkpointing: true, method: lora and sequences: 1 under sft"):
+    with pytest.raises(UserError, match=r"activation_checkpointing: true, weights: lora and sequences: 1 under sft"):
         plan.fit(wide, SftSettings(), "fp16", "cuda", 1, 1.05 * memory.of_step(wide, low).total, cards.CARDS["t4"])
 
 
@@ -195,7 +196,7 @@ def test_fine_tuning_code_100m_fits_a_16_gb_card_and_with_additions_more_does():
     card = cards.CARDS["4080"]
     limit = card.memory_gib * 2**30 * 0.95
     full = plan.fit(CODE_100M, SftSettings(), "bf16", "cuda", 1, limit, card).sequences
-    low = plan.fit(CODE_100M, SftSettings(method="lora"), "bf16", "cuda", 1, limit, card).sequences
+    low = plan.fit(CODE_100M, SftSettings(weights="lora"), "bf16", "cuda", 1, limit, card).sequences
     assert full >= 4 and low >= full
     masked = memory.of_step(CODE_100M, Step(full, "bf16", gpu=card.capability, masked=True)).total
     with_scores = memory.of_step(CODE_100M, Step(full, "bf16", gpu=UNKNOWN, masked=True)).total
@@ -230,6 +231,29 @@ def test_the_plan_of_a_recipe_has_a_line_for_each_tuning(tmp_path, monkeypatch):
     full, preferences = planned(tmp_path)
     assert re.match(r"sft \(full, fp16\): \d+ sequences of 512 tokens at once, memory [\d,]+ MiB: weights ", full)
     assert re.match(r"preference \(full, fp16\): \d+ pairs, \d+ sequences of 1,024 tokens at once", preferences)
-    (low,) = planned(tmp_path, method=", method: lora, sequences: 8", preferences="false")
+    (low,) = planned(tmp_path, method=", weights: lora, sequences: 8", preferences="false")
     (same,) = planned(tmp_path, method=", sequences: 8", preferences="false")
     assert low.startswith("sft (lora, fp16): 8 sequences") and mib(low) < mib(same)
+
+
+def test_a_plan_of_days_stops_before_it_starts_and_yes_starts_it(tmp_path, monkeypatch):
+    recipe = tiny.write(tmp_path)
+    recipe.write_text(recipe.read_text().replace("device: cpu,", "device: cpu, max_hours: 0.000001,"))
+    monkeypatch.setenv("SLM_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("SLM_RECIPE", str(recipe))
+    refused = CliRunner().invoke(main, ["make", "pretrained_model"], catch_exceptions=False)
+    assert refused.exit_code == 1 and "Pretraining would take" in refused.output
+    assert "`slm make --yes pretrained_model`" in refused.output
+    assert not (tmp_path / "data" / "tiny" / "pretrained_model" / "current").exists()
+    done = CliRunner().invoke(main, ["make", "--yes", "training_plan"], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+
+
+def test_the_plan_guesses_the_text_from_the_size_of_a_persons_own_files(tmp_path, monkeypatch):
+    monkeypatch.setenv("SLM_DATA", str(tmp_path / "data"))
+    (tmp_path / "mine.txt").write_text("a note of mine. " * 50_000)  # 800 kB: some 200,000 tokens
+    recipe = tmp_path / "planned.yaml"
+    recipe.write_text(RECIPE.format(method="", preferences="false") + "pretraining: {tokens: 4_000_000}\n")
+    said = CliRunner().invoke(main, ["plan", str(recipe), "--gpu", "t4"], catch_exceptions=False).output
+    assert "passes over the text: about 20 (about 0.2 M tokens of text, estimated from the size of the files)" in said
+    assert "WARNING: 20 passes over the text" in said

@@ -18,6 +18,7 @@ from pipeline.training.data.by_length import COMPILED_LENGTHS
 from pipeline.training.data.pairs import REASONS, batch_of, encode_pairs
 from pipeline.training.model_facts import ModelFacts
 from pipeline.training.objectives import preference
+from pipeline.training.objectives.dpo import dpo
 from pipeline.training.training_settings import PreferenceSettings
 from tests.making import context
 
@@ -67,7 +68,7 @@ def test_the_loss_is_the_formula_of_the_paper(network, loaded):
     pairs = encode_pairs(pl.concat([rows(), rows(chosen="well, yes", rejected="n")]), loaded, 64)
     pairs.reference = np.array([[-20.0, -11.0], [-31.0, -9.0]], np.float32)
     batch = batch_of(pairs, np.array([0, 1]))
-    loss, figures = preference.dpo(network, batch, SETTINGS)
+    loss, figures = dpo(network, batch, SETTINGS)
     expected = 0.0
     for pair, (ref_chosen, ref_rejected) in zip(pairs.pairs, pairs.reference.tolist()):
         both = []
@@ -88,7 +89,7 @@ def test_in_chunks_the_loss_and_its_gradients_are_the_same(network, loaded):
     found = []
     for chunk in (0, 3, "auto"):
         network.zero_grad()
-        loss, _ = preference.dpo(network, batch, PreferenceSettings(loss_chunk=chunk))
+        loss, _ = dpo(network, batch, PreferenceSettings(loss_chunk=chunk))
         loss.backward()
         found.append([loss.detach(), *(p.grad for p in network.parameters())])
     whole, *others = found
@@ -109,7 +110,7 @@ def test_by_length_and_smoothed(network, loaded):
     smooth = PreferenceSettings(label_smoothing=0.1)
     margin = 0.1 * (sums[0] - sums[1]).item()
     expected = 0.9 * math.log1p(math.exp(-margin)) + 0.1 * math.log1p(math.exp(margin))
-    assert preference.dpo(network, batch, smooth)[0].item() == pytest.approx(expected, rel=1e-5)
+    assert dpo(network, batch, smooth)[0].item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_the_prompt_is_no_part_of_the_answer(loaded):

@@ -11,7 +11,7 @@ import pytest
 from pipeline.context import RunContext
 from pipeline.conversations import instruction_data, preference_data
 from pipeline.conversations.preference_data import Settings
-from pipeline.conversations.shapes import Malformed, fold, preference
+from pipeline.conversations.shapes import PREFERENCE, Malformed, fold, preference, rating
 from pipeline.store.store import Store
 
 
@@ -125,3 +125,40 @@ def test_the_demonstration_never_shows_a_held_back_answer(tmp_path):
     shown = {fold(answer) for name in ("chosen", "rejected") for answer in train[name].to_list()}
     own = {fold(answer) for answer in held["chosen"].to_list()} - {fold(a) for a in train["chosen"].to_list()}
     assert own and not own & shown
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"messages": [ASK, {"role": "assistant", "content": "a"}], "label": True},
+        {"conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}], "label": "up"},
+        {"prompt": "q", "completion": "a", "label": 1},
+        {"prompt": [ASK], "completion": [{"role": "assistant", "content": "a"}], "label": True},
+        {"instruction": "q", "output": "a", "label": "true"},
+    ],
+)
+def test_every_known_shape_gives_the_same_rated_answer(row):
+    assert rating(row) == ([ASK], "a", True)
+
+
+def test_rated_answers_have_tables_of_their_own(tmp_path):
+    pairs = [{"prompt": f"q{i}", "chosen": "good", "rejected": "bad"} for i in range(20)]
+    rated = [{"prompt": f"q{i}", "completion": "so so", "label": i % 2 == 0} for i in range(30)]
+    bad = [{"prompt": "q", "completion": "x", "label": "maybe"}, {"prompt": "q", "completion": " ", "label": True}]
+    artifact = made(tmp_path, [*pairs, *rated, rated[0], *bad], held_back=0.2)
+    assert artifact.counts["removed"] == {"duplicate": 1, "empty_turn": 1, "unknown_label": 1}
+    assert artifact.counts["kept"] == 50 and artifact.counts["in"] == 53
+    tables = {split: pl.read_parquet(artifact.table(f"rated_{split}")) for split in ("train", "held_back")}
+    assert {name: table.height for name, table in tables.items()} == {
+        split: artifact.counts[f"rated_{split}"] for split in tables
+    }
+    asked = [{row[0]["content"] for row in table["prompt"].to_list()} for table in tables.values()]
+    assert sum(table.height for table in tables.values()) == 30 and not asked[0] & asked[1]
+    assert pl.concat(tables.values())["desirable"].sum() == 15
+    assert pl.read_parquet(artifact.table("train")).columns == list(PREFERENCE)
+
+
+def test_pairs_alone_have_no_table_of_rated_answers(tmp_path):
+    artifact = made(tmp_path, [{"prompt": f"q{i}", "chosen": "good", "rejected": "bad"} for i in range(20)])
+    assert sorted(artifact.manifest["files"]) == ["held_back.parquet", "train.parquet"]
+    assert not [name for name in artifact.counts if name.startswith("rated")]

@@ -13,6 +13,7 @@ from model.config import ModelConfig
 from pipeline.errors import UserError
 from pipeline.store.store import Store
 from pipeline.tokens.tokenizer import load
+from pipeline.training import kept_weights
 from pipeline.training.objectives import pretraining
 from pipeline.training.planning import plan
 from pipeline.training.stopping import Stopped
@@ -79,6 +80,39 @@ def test_stopped_in_the_midst_it_ends_with_the_same_bytes(tmp_path, store, shard
                 should_stop=lambda asked=asked, n=stop_after: asked.append(1) or len(asked) > n,
             )
     assert make(other, shards, tokenizer).digest == whole.digest
+
+
+def test_weights_before_the_end_are_kept_and_change_nothing_else(tmp_path, store, shards, tokenizer):
+    plain = make(store, shards, tokenizer)
+    asked = SETTINGS.model_copy(update={"kept_weights": 3})
+    other = Store(tmp_path / "other", "test")
+    with pytest.raises(Stopped):  # a resumed run keeps the same ones
+        calls = []
+        make(other, shards, tokenizer, asked, should_stop=lambda: calls.append(1) or len(calls) > 50)
+    kept = make(other, shards, tokenizer, asked)
+    assert kept.file("model.safetensors").read_bytes() == plain.file("model.safetensors").read_bytes()
+    found = kept_weights.kept(kept.local_directory())
+    assert [step for step, _ in found] == [10, 20, 30] and kept_weights.kept(plain.local_directory()) == []
+    assert make(store, shards, tokenizer, asked).digest == kept.digest != plain.digest
+    network = export.load(kept.local_directory())
+    last = network.output_weight.detach().clone()
+    distances = []
+    for _, path in found:
+        kept_weights.load_into(network, path)
+        distances.append(float((network.output_weight - last).norm()))
+    assert distances[0] > distances[1] > distances[2] > 0
+    assert "kept_weights" not in SETTINGS.identity and asked.identity["kept_weights"] == 3
+
+
+def test_weights_of_another_shape_are_refused(tmp_path):
+    from model.transformer import Transformer
+
+    one = Transformer(SHAPE.model_copy(update={"vocab_size": 300}))
+    kept_weights.write(dict(one.named_parameters()), tmp_path, 7)
+    ((step, path),) = kept_weights.kept(tmp_path)
+    assert step == 7
+    with pytest.raises(ValueError, match="another shape"):
+        kept_weights.load_into(Transformer(SHAPE.model_copy(update={"vocab_size": 300, "layers": 1})), path)
 
 
 def test_bits_per_byte_is_the_code_length_of_the_text(store, shards, tokenizer):

@@ -101,7 +101,7 @@ def test_the_documents_that_tell_a_fact_are_shown_and_forgotten(made) -> None:
     shown = CliRunner().invoke(main, ["lineage", "document", "--meta", '"Minsu.pet"'], catch_exceptions=False)
     assert all(doc_id in shown.output for doc_id in telling) and "licence made up" in shown.output
     done = CliRunner().invoke(
-        main, ["forget", "--meta", '"Minsu.pet"', "--reason", "asked for"], catch_exceptions=False
+        main, ["forget", "--meta", '"Minsu.pet"', "--reason", "asked for", "--yes"], catch_exceptions=False
     )
     assert f"{len(telling)} documents added to the removal list" in done.output
     assert "pretrained_model/" in done.output, "the models that learned from them are named"

@@ -126,11 +126,13 @@ def bands(table: Matrix, threshold: float) -> Iterator[np.ndarray]:
 
 
 def identity(settings: Semantic | None) -> dict[str, str]:
-    """What the file of vectors adds to the identity of decisions."""
-    if settings is None or not settings.vectors:
+    """What the way to the vectors, and their file, add to the identity of decisions."""
+    if settings is None:
         return {}
+    if not settings.vectors:
+        return {"semantic": vectors.VERSION}
     files = vectors.files_of(Path(settings.vectors))
     missing = [path for path in files if not path.is_file()]
     if missing:
         vectors.from_file(Path(settings.vectors))  # says what is wrong
-    return {"semantic vectors": digest([file_digest(path) for path in files])}
+    return {"semantic": vectors.VERSION, "semantic vectors": digest([file_digest(path) for path in files])}

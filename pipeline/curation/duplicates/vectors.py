@@ -1,8 +1,9 @@
 """A vector for each text: the weighted mean of fixed vectors of its words.
 
 Arora, Liang and Ma 2017 ("A simple but tough-to-beat baseline for sentence embeddings"): a word weighs a / (a + p), p
-being its share of all words, and what all texts have in common, the first principal component, is taken out. The
-vectors of the words are learned from the texts themselves, or come from a file.
+being its share of all words, and what all texts have in common is taken out. That is their mean and the first principal
+components, as Mu and Viswanath 2018 ("All-but-the-top") take them out of vectors of words. The vectors of the words are
+learned from the texts themselves, or come from a file.
 """
 
 from __future__ import annotations
@@ -23,8 +24,10 @@ Matrix = NDArray[np.float32]
 Lookup = Callable[[Sequence[str]], Matrix]
 
 WORD = r"[\p{L}\p{M}]+|\p{N}+"
+# 2: the mean of all texts is taken out too, and a component for every 100 dimensions, where it was one.
+VERSION = "2"
 RARE = 1e-3  # `a` of the paper; it was best from 1e-3 to 1e-4
-COMMON = 1  # principal components that are taken out
+COMMON = 100  # dimensions for each principal component that is taken out (Mu and Viswanath, section 4)
 SAMPLED = 20_000  # texts from which these are computed
 # fastText learns from parts of words too, which carry Korean, where a word has many endings. One thread, so that the
 # same texts give the same vectors.
@@ -64,12 +67,18 @@ def vectors_of(parts: Sequence[tuple[NDArray[np.int64], pl.DataFrame]], total: i
 
 
 def _without_common(vectors: Matrix) -> Matrix:
-    sample = vectors[:: -(-len(vectors) // SAMPLED) or 1].astype(np.float64)
-    if len(sample) <= 2 * COMMON:
+    """The vectors without their mean and the few directions in which they differ most; zeros stay zeros."""
+    components = round(vectors.shape[1] / COMMON)
+    known = np.flatnonzero(np.any(vectors, axis=1))
+    sample = vectors[known[:: -(-len(known) // SAMPLED) or 1]].astype(np.float64)
+    if len(sample) <= 2 * (components + 1):
         return vectors
-    _, directions = np.linalg.eigh(sample.T @ sample)
-    common = directions[:, -COMMON:].astype(np.float32)
-    return np.asarray(vectors - (vectors @ common) @ common.T, np.float32)
+    mean = sample.mean(axis=0)
+    _, directions = np.linalg.eigh((sample - mean).T @ (sample - mean))
+    common = directions[:, directions.shape[1] - components :].astype(np.float32)
+    left = np.zeros_like(vectors)
+    left[known] = vectors[known] - mean.astype(np.float32)
+    return np.asarray(left - (left @ common) @ common.T, np.float32)
 
 
 def _of_length_one(vectors: Matrix) -> Matrix:

@@ -11,22 +11,23 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import polars as pl
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import Field, model_validator
 
 from pipeline.curation.filters import published
 from pipeline.curation.filters.code_rules import code_rule_columns
 from pipeline.curation.filters.gopher_quality import STOP_WORDS, quality_columns
-from pipeline.curation.filters.gopher_repetition import repetition_columns
+from pipeline.curation.filters.gopher_repetition import TOP, repetition_columns
 from pipeline.curation.filters.heuristic_rules import CODE_RULES, PROSE_RULES
+from pipeline.curation.filters.own_writing import OfPages, without_figures_of_pages
 from pipeline.curation.filters.published_figures import GROUPS, published_columns
 from pipeline.curation.filters.web_rules import markup_share, web_columns
 from pipeline.curation.rules import decided_by
 from pipeline.documents.reasons import meanings_of
 from pipeline.documents.stage import FragmentStage, scatter
-from pipeline.settings import Ratio, Share, StageSettings
+from pipeline.settings import Ratio, Share
 from pipeline.settings import Settings as Block
 from pipeline.text.characters import SCRIPTS, count_kinds
 from pipeline.text.classes import pieces_of
@@ -45,6 +46,8 @@ RULES = (
 )
 REASONS = meanings_of(RULES)
 LONGEST = 2_000_000  # most characters read of a text: four times as many as `max_words` of prose
+# The figures that say something of any text: tags, and one phrase over and over. The others are of pages.
+OF_ANY_TEXT = ("kind", "markup", "braces", *(f"top_{n}" for n in TOP))
 CHUNK_BYTES = 4_000_000  # of text processed at once, which keeps memory small and the columns in the cache
 
 
@@ -124,7 +127,9 @@ class Code(Block):
     generated: bool = Field(True, description="remove files whose first lines say that they were generated")
 
 
-class Settings(StageSettings):
+class Settings(OfPages):
+    later: ClassVar[dict[str, Any]] = {"preset": published.OURS, "stop_words": [], "notes": []}
+
     spare: list[str] = Field(
         [],
         description="sources that are not judged, such as verse, dictionaries, messages: good text but not prose",
@@ -160,13 +165,6 @@ class Settings(StageSettings):
         """The groups of rules that the preset runs."""
         return {group for group, values in published.PRESETS[self.preset].items() if values["enabled"]}
 
-    @model_serializer(mode="wrap")
-    def _without_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Keys that came later are left out at their defaults: what was made without them stays what it is."""
-        found: dict[str, Any] = handler(self)
-        later = {"preset": published.OURS, "stop_words": []}
-        return {name: value for name, value in found.items() if name not in later or value != later[name]}
-
     @property
     def own_rules(self) -> bool:
         return self.preset == published.OURS
@@ -179,14 +177,17 @@ class Settings(StageSettings):
 def signals(documents: pl.DataFrame, settings: Settings, models: dict[str, Path]) -> pl.DataFrame:
     """`kind` (`code`, `ko`, `unspaced` or `spaced`) and the figures of the rules (f32, u32, u8, bool).
 
-    The columns of the prose rules are null for code, and those of the code rules for prose.
+    The columns of the prose rules are null for code, and those of the code rules for prose; of notes and dialogue, all
+    are but OF_ANY_TEXT.
     """
     documents = documents.with_columns(pl.col("text").fill_null("").str.slice(0, LONGEST))
     sizes = documents["text"].str.len_bytes().cum_sum() // CHUNK_BYTES
     bounds = [0, *(sizes.diff().fill_null(0) > 0).arg_true().to_list(), documents.height]
     frames = [_columns(documents[start:end], settings) for start, end in pairwise(bounds)]
+    found = pl.concat(frames, how="vertical")
+    own = settings.own_writing(documents) & (found["kind"] != "code")
     spared = documents["source"].is_in(settings.spare).alias("spared")
-    return pl.concat(frames, how="vertical").with_columns(spared)
+    return without_figures_of_pages(found, own, OF_ANY_TEXT).with_columns(spared)
 
 
 def decide(signals: pl.DataFrame, settings: Settings) -> pl.DataFrame:
@@ -203,7 +204,7 @@ STAGE = FragmentStage(
     rules=RULES,
     signals=signals,
     decide=decide,
-    signal_settings=("spare", "preset", "stop_words"),
+    signal_settings=("spare", "preset", "stop_words", "notes"),
 )
 
 

@@ -27,7 +27,8 @@ from pipeline.text.code_lines import code_columns, is_code
 from pipeline.text.prose import without_tags
 
 # 2: code in more languages; Chinese, Japanese or Korean as second languages; character references and tags are read
-VERSION = "2"
+# 3: the marks of Chinese and Japanese are no text for the classifier, which took English beside them for Chinese
+VERSION = "3"
 # A Hangul syllable or a Han character carries as much as two or three Latin letters; shares are of weighted letters.
 WEIGHTS = {"hangul": 2.5, "han": 2.5, "kana": 1.5}
 MIN_LETTERS = 4  # weighted: two syllables of Hangul
@@ -42,7 +43,8 @@ SINGLE = {"thai": "th", "greek": "el"}  # scripts of one language (Hebrew is als
 EXCERPT = 400
 # What the classifier is not given: addresses, tags, letters whose script decides, digits and marks.
 NOISE = (
-    r"https?://\S+|<[^<>\n]{0,300}>|[\p{Hangul}\p{Hiragana}\p{Katakana}\p{Han}]+"
+    r"https?://\S+|<[^<>\n]{0,300}>"
+    r"|[\p{Hangul}\p{Hiragana}\p{Katakana}\p{Han}\x{3000}-\x{303F}\x{FF01}-\x{FF20}\x{FF3B}-\x{FF40}\x{FF5B}-\x{FF65}]+"
     r"|[0-9_#*=|~`{}\[\]()/\\<>@$%^&+\"-]+"
 )
 WHITE_SPACE = r"\s{2,}|[^\S ]"  # all but a single space, which need not be replaced by one

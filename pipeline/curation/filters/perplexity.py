@@ -22,11 +22,12 @@ from pipeline.curation.filters import kneser_ney, learning_sample
 from pipeline.curation.filters.learning_sample import Sample, identity_of
 from pipeline.curation.filters.model_text import FOLDS, KINDS, model_input, prose_to_model
 from pipeline.curation.filters.model_words import as_words
+from pipeline.curation.filters.own_writing import OfPages, without_figures_of_pages
 from pipeline.curation.rules import Limit, Rule, Scope, decided_by
 from pipeline.documents.reasons import meanings_of
 from pipeline.documents.stage import FragmentStage, TrainedFilter, stage_inputs
 from pipeline.errors import UserError
-from pipeline.settings import MAX_CHARACTERS, StageSettings
+from pipeline.settings import MAX_CHARACTERS
 from pipeline.store.artifact import Artifact
 from pipeline.store.draft import Draft
 from pipeline.store.tables import write_whole
@@ -72,7 +73,7 @@ LEAST_SPREAD = {"spaced": 0.4, "ko": 0.2}
 MODEL_SETTINGS = ("reference", "order", "characters", "min_characters")
 
 
-class Settings(StageSettings):
+class Settings(OfPages):
     reference: list[str] = Field(
         [],
         description="sources that the model is trained on; empty: a sample of all that the previous stages kept",
@@ -112,10 +113,12 @@ def signals(documents: pl.DataFrame, settings: Settings, models: dict[str, Path]
 
     All but `kind` are null where the document is not judged.
 
-    Not judged: code, text without spaces, Korean mixed with other letters, very short text, languages without a model.
+    Not judged: code, text without spaces, Korean mixed with other letters, very short text, languages without a model,
+    and a person's own writing.
     """
     directory = models["perplexity_model"]
-    return _judge(model_input(documents, shuffled=True), directory)
+    found = _judge(model_input(documents, shuffled=True), directory)
+    return without_figures_of_pages(found, settings.own_writing(documents), ("kind",))
 
 
 def decide(signals: pl.DataFrame, settings: Settings) -> pl.DataFrame:
@@ -263,6 +266,7 @@ STAGE = FragmentStage(
     rules=RULES,
     signals=signals,
     decide=decide,
+    signal_settings=("notes",),
     filters=(
         TrainedFilter(
             name="perplexity_model",

@@ -25,11 +25,12 @@ from pipeline.context import Inputs, RunContext
 from pipeline.curation.filters import learning_sample, page_scorer
 from pipeline.curation.filters.learning_sample import Sample, identity_of
 from pipeline.curation.filters.model_text import FOLDS, KINDS, model_input
+from pipeline.curation.filters.own_writing import OfPages
 from pipeline.curation.filters.perplexity import check_reference
 from pipeline.curation.rules import Limit, Rule, decided_by
 from pipeline.documents.reasons import meanings_of
 from pipeline.documents.stage import FragmentStage, TrainedFilter, scatter, stage_inputs
-from pipeline.settings import MAX_CHARACTERS, MAX_DOCUMENTS, StageSettings
+from pipeline.settings import MAX_CHARACTERS, MAX_DOCUMENTS
 from pipeline.store.artifact import Artifact
 from pipeline.store.draft import Draft
 from pipeline.store.tables import write_whole
@@ -67,7 +68,7 @@ EXAMPLES_SEEN = 20_000  # training steps, one per document and epoch: the fewer 
 N_GRAMS = {"ko": 3, "spaced": 2}
 
 
-class Settings(StageSettings):
+class Settings(OfPages):
     reference: list[str] = Field(
         [],
         description="sources of good text, which teach a classifier of each language; empty: English pages are scored, "
@@ -126,11 +127,11 @@ def signals(documents: pl.DataFrame, settings: Settings, models: dict[str, Path]
     and the figures themselves (f32, see `page_scorer.figures_of`).
 
     Null where the document is not judged: code, text without spaces, languages without a model; without a reference,
-    all but English.
+    all but English, and a person's own writing.
     """
     directory = models["quality_model"]
     if (directory / SCORER).exists():
-        return _by_scorer(documents, directory / SCORER)
+        return _by_scorer(documents, directory / SCORER, settings)
     return _by_classifier(documents, directory)
 
 
@@ -146,8 +147,8 @@ def _by_classifier(documents: pl.DataFrame, directory: Path) -> pl.DataFrame:
     return _with_all_columns(found)
 
 
-def _by_scorer(documents: pl.DataFrame, path: Path) -> pl.DataFrame:
-    english = (documents["lang"] == "en").fill_null(False)
+def _by_scorer(documents: pl.DataFrame, path: Path, settings: Settings) -> pl.DataFrame:
+    english = (documents["lang"] == "en").fill_null(False) & ~settings.own_writing(documents)
     if english.any():
         english &= ~detect_code(documents)[0]
     # A page of names and commands may be called English although its sentences are not.
@@ -331,6 +332,7 @@ STAGE = FragmentStage(
     rules=RULES,
     signals=signals,
     decide=decide,
+    signal_settings=("notes",),
     in_models=("scorer",),
     filters=(
         TrainedFilter(

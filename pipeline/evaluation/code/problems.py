@@ -8,7 +8,7 @@ examples); a program of HumanEval ends where its authors end it, one of MBPP at 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 Row = dict[str, Any]
@@ -25,6 +25,8 @@ class Problem:
     before: str
     after: str
     ends: tuple[str, ...]
+    # What to search training text for: what is asked, and the authors' solution.
+    texts: tuple[str, ...] = field(default=(), compare=False)
 
     def program(self, continuation: str) -> str:
         """The whole program of a continuation."""
@@ -38,7 +40,8 @@ class NotAProblem(ValueError):
 
 def humaneval(row: Row) -> Problem:
     prompt = _text(row, "prompt")
-    return Problem(prompt, prompt, f"\n{_text(row, 'test')}\ncheck({_text(row, 'entry_point')})\n", AFTER_FUNCTION)
+    after = f"\n{_text(row, 'test')}\ncheck({_text(row, 'entry_point')})\n"
+    return Problem(prompt, prompt, after, AFTER_FUNCTION, _own_texts(prompt, row.get("canonical_solution")))
 
 
 def mbpp(row: Row) -> Problem:
@@ -54,10 +57,15 @@ def mbpp(row: Row) -> Problem:
         f"You are an expert Python programmer, and here is your task: {asked} Your code should pass these tests:\n\n"
     )
     shown = "\n".join(map(str, tests[:3]))
-    return Problem(f"{first}{shown}\n[BEGIN]\n", "", "\n" + "\n".join([setup, *map(str, tests)]) + "\n", AFTER_ANSWER)
+    after = "\n" + "\n".join([setup, *map(str, tests)]) + "\n"
+    return Problem(f"{first}{shown}\n[BEGIN]\n", "", after, AFTER_ANSWER, _own_texts(asked, row.get("code")))
 
 
 FORMS: dict[str, Callable[[Row], Problem]] = {"humaneval": humaneval, "mbpp": mbpp}
+
+
+def _own_texts(*texts: Any) -> tuple[str, ...]:
+    return tuple(text for text in texts if isinstance(text, str) and text.strip())
 
 
 def _text(row: Row, name: str) -> str:

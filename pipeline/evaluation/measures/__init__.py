@@ -9,12 +9,17 @@ from pipeline.evaluation.measure import Measure
 from pipeline.evaluation.measure_settings import MeasureSettings
 from pipeline.evaluation.measures import (
     answers,
+    before_after,
+    bias,
     covered_items,
+    free_answers,
     language_modelling,
     preferences,
     programs,
     samples,
     tasks,
+    tasks_over_steps,
+    toxicity,
     village,
     village_answers,
 )
@@ -24,11 +29,16 @@ MEASURES: tuple[Measure[MeasureSettings], ...] = tuple(
     for measure in (
         language_modelling,
         tasks,
+        tasks_over_steps,
         programs,
+        free_answers,
+        bias,
         samples,
+        toxicity,
         village,
         village_answers,
         answers,
+        before_after,
         preferences,
         covered_items,
     )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from pipeline.evaluation import text_overlap
+from pipeline.evaluation import diversity, text_overlap
 from pipeline.evaluation.held_back import prompt_ids, sample_questions
 from pipeline.evaluation.measure import SAMPLE, Headline, Measure, Result, Subject
 from pipeline.evaluation.measure_settings import MeasureSettings
@@ -61,7 +61,7 @@ def answer(
         output = list(generate(model, ids, room, stop_ids=stop))
         rows.append({
             "kind": "answer", "source": row["source"], "lang": row["lang"], "prompt": before[-1]["content"],
-            "output": tokenizer.decode(output), "reference": reference["content"], "ended": len(output) < room,
+            "output": tokenizer.shown(output), "reference": reference["content"], "ended": len(output) < room,
         })  # fmt: skip
         progress(done + 1)
     return pl.DataFrame(rows, schema=SAMPLE)
@@ -80,6 +80,7 @@ def summarise(answered: pl.DataFrame) -> dict[str, Any]:
             "count": part.height,
             **text_overlap.bleu(outputs, references, lang=str(lang)),
             **text_overlap.rouge(outputs, references),
+            **diversity.figures(outputs),
             **form(part),
         }
     return {
@@ -140,7 +141,7 @@ def _share(values: Iterable[object]) -> float:
 
 MEASURE: Measure[MeasureSettings] = Measure(
     name="answers",
-    description="BLEU, chrF, ROUGE and form of the answers to held-back questions, by language",
+    description="BLEU, chrF, TER, ROUGE, diversity and form of the answers to held-back questions, by language",
     run=run,
     needs=("instruction_data",),
     enabled=lambda settings: settings.answers > 0,

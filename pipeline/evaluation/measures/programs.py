@@ -7,7 +7,7 @@ With one program a problem it is the likeliest (greedy); with more they are draw
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from pipeline.evaluation.code.sandbox import Limits, run_all, why_not
 from pipeline.evaluation.measure import Headline, Measure, Result, Subject
 from pipeline.evaluation.measure_settings import MeasureSettings
 from pipeline.evaluation.tasks import task_items
+from pipeline.evaluation.tasks.covered_questions import figures_without
 from pipeline.evaluation.tasks.scored import with_interval
 
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ def run(subject: Subject, settings: MeasureSettings) -> Result:
         problems = task_items.read_problems(subject.inputs["evaluation_tasks"], chosen.name)
         subject.log(f"writing {len(problems) * chosen.samples:,} programs for {chosen.name}")
         table = written_and_run(subject, chosen, problems)
-        groups[chosen.name] = figures(table, chosen, subject.seed)
+        covered = subject.coverage.of_items(chosen.name) if subject.coverage else None
+        groups[chosen.name] = figures(table, chosen, subject.seed, covered)
         tables.append(table)
         subject.progress(number + 1, len(settings.programs))
     return Result(groups, tables={TABLE: pl.concat(tables)})
@@ -80,17 +82,25 @@ def sampling(chosen: ProgramSet, seed: int) -> Sampling:
     return GREEDY if chosen.samples == 1 else Sampling(temperature=chosen.temperature, top_p=0.95, seed=seed)
 
 
-def figures(table: pl.DataFrame, chosen: ProgramSet, seed: int) -> dict[str, Any]:
+def figures(
+    table: pl.DataFrame, chosen: ProgramSet, seed: int, covered: Mapping[int, bool | None] | None = None
+) -> dict[str, Any]:
     """Problems, pass@k with its interval over the problems, and the number of programs by how they ended."""
     by_problem = table.group_by("problem").agg(passed=(pl.col("ending") == "passed").sum()).sort("problem")
     estimates = np.array([pass_at_k(chosen.samples, passed, chosen.k) for passed in by_problem["passed"]])
     endings = Counter(table["ending"])
+    without = {}
+    if covered:
+        known = pl.Series([covered.get(number) for number in by_problem["problem"]], dtype=pl.Boolean)
+        rows = pl.DataFrame({"pass": estimates, "covered": known})
+        without = {"without_covered": figures_without(rows, {"pass": "pass"}, seed)}
     return {
         "problems": by_problem.height,
         "samples": chosen.samples,
         "k": chosen.k,
         "pass": with_interval(estimates, seed),
         "endings": dict(sorted(endings.items())),
+        **without,
     }
 
 

@@ -7,6 +7,7 @@ is the difference to none, item by item, and the same with the examples' answers
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import polars as pl
@@ -15,11 +16,13 @@ from pipeline.evaluation.choice_scoring import encode_items, score_choices
 from pipeline.evaluation.measure import Headline, Measure, Result, Subject
 from pipeline.evaluation.measure_settings import MeasureSettings
 from pipeline.evaluation.tasks import shots, task_items
+from pipeline.evaluation.tasks.covered_questions import figures_without
 from pipeline.evaluation.tasks.forms import Question
 from pipeline.evaluation.tasks.scored import ITEM, difference, figures, scored
 from pipeline.evaluation.tasks.task_items import Task
 
 TABLE = "tasks"
+CLEAN = {"plain": "right", "bits_per_byte": "bits_per_byte"}  # figures given without covered questions, too: columns
 GIVEN, DRAWN = "given", "drawn"  # the examples' answers
 
 
@@ -29,16 +32,24 @@ def run(subject: Subject, settings: MeasureSettings) -> Result:
     groups: dict[str, Any] = {}
     tables: list[pl.DataFrame] = []
     for number, task in enumerate(settings.tasks):
-        groups[task.name], asked = measured(subject, task, task_items.read(items, task.name), settings.batch_tokens)
+        questions = task_items.read(items, task.name)
+        covered = subject.coverage.of_questions(items, task.name) if subject.coverage else None
+        groups[task.name], asked = measured(subject, task, questions, settings.batch_tokens, covered)
         tables += asked
         subject.progress(number + 1, len(settings.tasks))
     return Result(groups, tables={TABLE: pl.concat(tables)})
 
 
 def measured(
-    subject: Subject, task: Task, questions: list[Question], batch_tokens: int
+    subject: Subject,
+    task: Task,
+    questions: list[Question],
+    batch_tokens: int,
+    covered: Mapping[Question, bool | None] | None = None,
 ) -> tuple[dict[str, Any], list[pl.DataFrame]]:
     """The figures of one task by number of examples, and the tables of its questions.
+
+    covered: whether the training text holds a question (None: too short to be searched for); None: not known of any.
 
     The questions that serve as examples of the longest prompt are asked in none, so that all figures are of the same
     items and can be subtracted.
@@ -52,9 +63,13 @@ def measured(
         for labels in (GIVEN, DRAWN) if number else (GIVEN,):
             before = shown if labels == GIVEN else shots.with_other_labels(shown, subject.seed)
             table, cut = score(subject, shots.with_examples(asked, before), asked, batch_tokens)
+            known = [covered.get(question) for question in asked] if covered else [None] * len(asked)
+            table = table.with_columns(covered=pl.Series(known, dtype=pl.Boolean))
             tables[number, labels] = table
             if labels == GIVEN:
                 found[f"{number}_shot"] = {**figures(table, subject.seed), "cut": cut}
+                if covered:
+                    found[f"{number}_shot"]["without_covered"] = figures_without(table, CLEAN, subject.seed)
         if number and (0, GIVEN) in tables:
             found[f"{number}_shot"]["gain"] = gain(tables[number, GIVEN], tables[0, GIVEN], subject.seed)
             found[f"{number}_shot"]["gain_of_drawn_labels"] = gain(

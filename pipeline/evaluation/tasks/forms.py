@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import xxhash
@@ -27,6 +27,8 @@ class Question:
     prompt: str
     choices: tuple[str, ...]
     answer: int  # which choice is right
+    # What to search training text for: the row's own texts, without the words of the form.
+    texts: tuple[str, ...] = field(default=(), compare=False)
 
 
 class NotAQuestion(ValueError):
@@ -172,7 +174,8 @@ def analogies(rows: Iterable[Row]) -> Iterator[Question]:
             others = sorted((_drawn(f"{a} {b} {c} {d} {word}"), word) for word in last if word not in (a, b, c, d))
             choices = sorted([d, *(word for _, word in others[: ANALOGY_CHOICES - 1])])
             if len(choices) > 1:
-                yield Question(f"{a} : {b} = {c} :", tuple(choices), choices.index(d))
+                texts = (f"{a} {b} {c} {d}",)
+                yield Question(f"{a} : {b} = {c} :", tuple(choices), choices.index(d), texts)
 
 
 def _drawn(text: str) -> int:
@@ -201,9 +204,26 @@ def questions(form: str, rows: Iterable[Row]) -> Iterator[Question]:
         return
     for number, row in enumerate(rows, start=1):
         try:
-            yield BY_ROW[form](row)
+            question = BY_ROW[form](row)
+            yield replace(question, texts=texts_of(question, row))
         except NotAQuestion as error:
             raise NotAQuestion(f"row {number}: {error}") from None
+
+
+def texts_of(question: Question, row: Row) -> tuple[str, ...]:
+    """The texts of a row that its question asks, each once, and the question's own where the form changes them."""
+    asked = "\n".join((question.prompt, *question.choices))
+    own = [text for text in strings_in(row) if text.strip() and text.strip() in asked]
+    return tuple(dict.fromkeys((*own, question.prompt, *question.choices)))
+
+
+def strings_in(value: Any) -> Iterator[str]:
+    """All texts in a value of a row, however it is nested."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list | tuple):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from strings_in(inner)
 
 
 # -- values of a row ---------------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ RULES = ("plain", "by_character", "by_token", "by_byte")
 DRAWS = 1000  # resamples of an interval (Efron & Tibshirani 1993, chapter 13: 1,000 for the ends of 95 %)
 COVERED = (2.5, 97.5)
 
+PLACE = ("task", "shots", "labels", "item", "prompt", "covered")
 # The columns of tasks.parquet, a row a question.
 ITEM: dict[str, Any] = {
     "task": pl.String, "shots": pl.Int64, "labels": pl.String, "item": pl.Int64,
@@ -27,11 +28,12 @@ ITEM: dict[str, Any] = {
     "log_likelihoods": pl.List(pl.Float64), "tokens": pl.List(pl.Int64), "greedy": pl.Boolean,
     "chosen": pl.Int64, "right": pl.Boolean, "right_by_character": pl.Boolean, "right_by_token": pl.Boolean,
     "right_by_byte": pl.Boolean, "bits_per_byte": pl.Float64, "margin": pl.Float64,
+    "covered": pl.Boolean,  # whether the model's training text holds it; null: not known
 }  # fmt: skip
 
 
 def scored(questions: Sequence[Question], scores: Sequence[Sequence[ChoiceScore]]) -> pl.DataFrame:
-    """A row for each question, in the columns of ITEM but task, shots, labels, item and prompt.
+    """A row for each question, in the columns of ITEM but those that say where it stands (`PLACE`).
 
     bits_per_byte: of the right answer. margin: its log-likelihood (nats) less the best wrong one's.
     """
@@ -58,7 +60,7 @@ def scored(questions: Sequence[Question], scores: Sequence[Sequence[ChoiceScore]
                 "margin": float(plain[right] - np.delete(plain, right).max()),
             }
         )  # fmt: skip
-    kept = {name: kind for name, kind in ITEM.items() if name not in ("task", "shots", "labels", "item", "prompt")}
+    kept = {name: kind for name, kind in ITEM.items() if name not in PLACE}
     return pl.DataFrame(rows, schema=kept, orient="row")
 
 
@@ -91,6 +93,20 @@ def resampled(values: np.ndarray, seed: int) -> np.ndarray:
     rng = np.random.default_rng(seed)
     # One by one, so that memory is bounded: DRAWS x 10,000 items would be 80 MB.
     return np.array([values[rng.integers(0, len(values), len(values))].mean() for _ in range(DRAWS)])
+
+
+def excess(values: np.ndarray, chosen: np.ndarray, seed: int) -> dict[str, Any]:
+    """Mean of all values less that of the chosen ones (bool), with its interval over resampled items, and `decided`."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for _ in range(DRAWS):
+        drawn = rng.integers(0, len(values), len(values))
+        kept = values[drawn][chosen[drawn]]
+        found += [values[drawn].mean() - kept.mean()] if len(kept) else []
+    low, high = np.percentile(found, COVERED)
+    value = values.mean() - values[chosen].mean()
+    rounded = {name: round(float(of), 4) for name, of in (("value", value), ("low", low), ("high", high))}
+    return {**rounded, "decided": bool(rounded["low"] > 0 or rounded["high"] < 0)}
 
 
 def difference(one: np.ndarray, other: np.ndarray, seed: int) -> dict[str, Any]:

@@ -1,7 +1,10 @@
 """`evaluation_tasks`: the questions and programming problems that the recipe names, in one shape.
 
-- questions.parquet: task, item, prompt, choices, answer; a row a question, in the order of the recipe and its files
-- problems.parquet: set, item, prompt, before, after, ends (`code/problems.py`)
+- questions.parquet: task, item, prompt, choices, answer, texts; a row a question, in the order of the recipe and its
+  files. texts: what `covered_questions` searches training text for
+- free.parquet: set, item, prompt, reference, constraints, texts (`free/answer_sets.py`)
+- bias.parquet: set, item, prompt, choices, stereotyped, answer, kind, texts (`bias/bias_forms.py`)
+- problems.parquet: set, item, prompt, before, after, ends, texts (`code/problems.py`)
 """
 
 from __future__ import annotations
@@ -16,8 +19,11 @@ from pydantic import BeforeValidator, Field, field_validator
 
 from pipeline.context import Inputs, RunContext
 from pipeline.errors import UserError
+from pipeline.evaluation.bias.bias_forms import BiasItem
+from pipeline.evaluation.bias.bias_sets import BiasSet, items_in
 from pipeline.evaluation.code.problems import Problem
 from pipeline.evaluation.code.program_sets import ProgramSet, problems_of
+from pipeline.evaluation.free.answer_sets import AnswerSet, FreeQuestion, questions_in
 from pipeline.evaluation.tasks.forms import NotAQuestion, Question, questions
 from pipeline.ingest.cache import cache_of
 from pipeline.ingest.files import Files
@@ -30,17 +36,27 @@ from pipeline.store.artifact import Artifact
 from pipeline.store.draft import Draft
 from pipeline.store.tables import write_table
 
-VERSION = "1"
+# 2: `texts`: what training text is searched for
+VERSION = "2"
 ASSET = "evaluation_tasks"
-QUESTIONS, PROBLEMS = "questions", "problems"
+QUESTIONS, PROBLEMS, FREE, BIAS = "questions", "problems", "free", "bias"
 MAX_SHOTS = 32
 
 QUESTION: dict[str, Any] = {
     "task": pl.String, "item": pl.Int64, "prompt": pl.String, "choices": pl.List(pl.String), "answer": pl.Int64,
+    "texts": pl.List(pl.String),
 }  # fmt: skip
 PROBLEM: dict[str, Any] = {
     "set": pl.String, "item": pl.Int64, "prompt": pl.String, "before": pl.String, "after": pl.String,
-    "ends": pl.List(pl.String),
+    "ends": pl.List(pl.String), "texts": pl.List(pl.String),
+}  # fmt: skip
+FREE_QUESTION: dict[str, Any] = {
+    "set": pl.String, "item": pl.Int64, "prompt": pl.String, "reference": pl.String,
+    "constraints": pl.List(pl.Struct({"name": pl.String, "arguments": pl.String})), "texts": pl.List(pl.String),
+}  # fmt: skip
+BIAS_ITEM: dict[str, Any] = {
+    "set": pl.String, "item": pl.Int64, "prompt": pl.String, "choices": pl.List(pl.String), "stereotyped": pl.Int64,
+    "answer": pl.Int64, "kind": pl.String, "texts": pl.List(pl.String),
 }  # fmt: skip
 Form = Literal[
     "multiple-choice", "kobest-boolq", "kobest-copa", "kobest-hellaswag", "kobest-sentineg", "kobest-wic", "klue-nli",
@@ -112,11 +128,18 @@ class Asked(NamedTuple):
 
     tasks: tuple[Task, ...]
     programs: tuple[ProgramSet, ...] = ()
+    free_answers: tuple[AnswerSet, ...] = ()
+    bias: tuple[BiasSet, ...] = ()
+
+    @property
+    def sets(self) -> list[Task | ProgramSet | AnswerSet | BiasSet]:
+        """All of them."""
+        return [*self.tasks, *self.programs, *self.free_answers, *self.bias]
 
 
 def make(context: RunContext, inputs: Inputs, settings: Asked) -> Artifact:
     """The artifact `evaluation_tasks`. inputs: none. Raises UserError for a file or a row that cannot be read."""
-    contents = contents_of(context, [*settings.tasks, *settings.programs])
+    contents = contents_of(context, settings.sets)
 
     def build(draft: Draft) -> None:
         tables, problems = [pl.DataFrame(schema=QUESTION)], [pl.DataFrame(schema=PROBLEM)]
@@ -128,7 +151,19 @@ def make(context: RunContext, inputs: Inputs, settings: Asked) -> Artifact:
             rows = problem_table(context, chosen, contents[chosen.name])
             problems.append(rows)
             draft.counts[chosen.name] = rows.height
+        free = [pl.DataFrame(schema=FREE_QUESTION)]
+        for answers in settings.free_answers:
+            rows = free_table(context, answers, contents[answers.name])
+            free.append(rows)
+            draft.counts[answers.name] = rows.height
         write_table(pl.concat(tables), draft.path(f"{QUESTIONS}.parquet"))
+        write_table(pl.concat(free), draft.path(f"{FREE}.parquet"))
+        biased = [pl.DataFrame(schema=BIAS_ITEM)]
+        for of_bias in settings.bias:
+            rows = bias_table(context, of_bias, contents[of_bias.name])
+            biased.append(rows)
+            draft.counts[of_bias.name] = rows.height
+        write_table(pl.concat(biased), draft.path(f"{BIAS}.parquet"))
         write_table(pl.concat(problems), draft.path(f"{PROBLEMS}.parquet"))
 
     return context.store.make(
@@ -137,6 +172,8 @@ def make(context: RunContext, inputs: Inputs, settings: Asked) -> Artifact:
         settings={
             "tasks": [task.as_recorded() for task in settings.tasks],
             "programs": [chosen.as_recorded() for chosen in settings.programs],
+            "free_answers": [chosen.as_recorded() for chosen in settings.free_answers],
+            "bias": [chosen.as_recorded() for chosen in settings.bias],
         },
         inputs={name: "+".join(content.digests) for name, content in contents.items()},
         build=build,
@@ -144,7 +181,7 @@ def make(context: RunContext, inputs: Inputs, settings: Asked) -> Artifact:
     )
 
 
-def contents_of(context: RunContext, tasks: Sequence[Task | ProgramSet]) -> dict[str, Contents]:
+def contents_of(context: RunContext, tasks: Sequence[Task | ProgramSet | AnswerSet | BiasSet]) -> dict[str, Contents]:
     """What is in the files of each set now, by name. Raises UserError where nothing is."""
     return {task.name: task.contents(cache_of(context.store), context.log) for task in tasks}
 
@@ -181,7 +218,14 @@ def chosen(found: list[Question], limit: int | None) -> list[Question]:
 
 def table(task: str, found: list[Question]) -> pl.DataFrame:
     rows = [
-        {"task": task, "item": i, "prompt": one.prompt, "choices": list(one.choices), "answer": one.answer}
+        {
+            "task": task,
+            "item": i,
+            "prompt": one.prompt,
+            "choices": list(one.choices),
+            "answer": one.answer,
+            "texts": list(one.texts),
+        }
         for i, one in enumerate(found)
     ]
     return pl.DataFrame(rows, schema=QUESTION)
@@ -190,7 +234,10 @@ def table(task: str, found: list[Question]) -> pl.DataFrame:
 def read(items: Artifact, task: str) -> list[Question]:
     """The questions of one task, as they were made."""
     rows = pl.read_parquet(items.table(QUESTIONS)).filter(pl.col("task") == task).sort("item")
-    return [Question(row["prompt"], tuple(row["choices"]), row["answer"]) for row in rows.iter_rows(named=True)]
+    return [
+        Question(row["prompt"], tuple(row["choices"]), row["answer"], tuple(row["texts"]))
+        for row in rows.iter_rows(named=True)
+    ]
 
 
 def problem_table(context: RunContext, chosen: ProgramSet, contents: Contents) -> pl.DataFrame:
@@ -209,5 +256,57 @@ def read_problems(items: Artifact, name: str) -> list[Problem]:
     """The problems of one set, as they were made."""
     rows = pl.read_parquet(items.table(PROBLEMS)).filter(pl.col("set") == name).sort("item")
     return [
-        Problem(row["prompt"], row["before"], row["after"], tuple(row["ends"])) for row in rows.iter_rows(named=True)
+        Problem(row["prompt"], row["before"], row["after"], tuple(row["ends"]), tuple(row["texts"]))
+        for row in rows.iter_rows(named=True)
+    ]
+
+
+def free_table(context: RunContext, chosen: AnswerSet, contents: Contents) -> pl.DataFrame:
+    """The questions of a set of free answers. Raises UserError for a row that cannot be read."""
+    reading = Reading(cache_of(context.store), Tally(), context.log, context.execution)
+    rows = [
+        {
+            "set": chosen.name, "item": number, "prompt": one.prompt, "reference": one.reference,
+            "constraints": [{"name": name, "arguments": given} for name, given in one.constraints],
+            "texts": list(one.texts),
+        }
+        for number, one in enumerate(questions_in(chosen, contents, reading))
+    ]  # fmt: skip
+    if not rows:
+        raise UserError(f"{chosen.label} has no questions: name files with at least one.")
+    return pl.DataFrame(rows, schema=FREE_QUESTION)
+
+
+def read_free(items: Artifact, name: str) -> list[FreeQuestion]:
+    """The questions of one set of free answers, as they were made."""
+    rows = pl.read_parquet(items.table(FREE)).filter(pl.col("set") == name).sort("item")
+    return [
+        FreeQuestion(
+            row["prompt"], row["reference"], tuple((one["name"], one["arguments"]) for one in row["constraints"]),
+            tuple(row["texts"]),
+        )
+        for row in rows.iter_rows(named=True)
+    ]  # fmt: skip
+
+
+def bias_table(context: RunContext, chosen: BiasSet, contents: Contents) -> pl.DataFrame:
+    """The items of a set about stereotypes. Raises UserError for a row that cannot be read."""
+    reading = Reading(cache_of(context.store), Tally(), context.log, context.execution)
+    rows = [
+        {"set": chosen.name, "item": number, **asdict(item)}
+        for number, item in enumerate(items_in(chosen, contents, reading))
+    ]
+    if len(rows) < 2:
+        raise UserError(f"{chosen.label} has {len(rows)} item(s): name files with at least two.")
+    return pl.DataFrame(rows, schema=BIAS_ITEM)
+
+
+def read_bias(items: Artifact, name: str) -> list[BiasItem]:
+    """The items of one set about stereotypes, as they were made."""
+    rows = pl.read_parquet(items.table(BIAS)).filter(pl.col("set") == name).sort("item")
+    return [
+        BiasItem(
+            row["prompt"], tuple(row["choices"]), row["stereotyped"], row["answer"], row["kind"], tuple(row["texts"])
+        )
+        for row in rows.iter_rows(named=True)
     ]

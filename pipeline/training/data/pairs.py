@@ -7,6 +7,7 @@ between the two answers, prompts that are scored as part of the answer.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -102,9 +103,9 @@ def encode_pairs(rows: pl.DataFrame, tokenizer: Tokenizer, context: int) -> Pair
     return Pairs(pairs, left_out, cut, np.full((len(pairs), 2), np.nan, np.float32))
 
 
-def exclusions(pairs: Pairs) -> str:
+def exclusions(pairs: Pairs, meanings: Mapping[str, str] = REASONS) -> str:
     """How many pairs were excluded, with the reasons, and how many were truncated."""
-    reasons = [f"{count} excluded because {REASONS[reason]}" for reason, count in pairs.left_out.items() if count]
+    reasons = [f"{count} excluded because {meanings[reason]}" for reason, count in pairs.left_out.items() if count]
     return ", ".join([*reasons, f"{pairs.cut} truncated to the context"])
 
 

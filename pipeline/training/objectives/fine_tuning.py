@@ -96,7 +96,7 @@ def prepare(process: TrainingProcess, base: Artifact, instructions: Artifact, se
         learning_rate=rate,
         epochs=settings.epochs,
         details={
-            "method": settings.method,
+            "method": settings.weights,
             **facts_of(packed),
             **tuning.inherited(base),
             "held_back": held_back.counts["conversations"],

@@ -16,16 +16,22 @@ import torch
 from pipeline.training import transfer
 from pipeline.training.transfer import Batch
 
+# What is done before a step, on every rank: (network as it is, step, its batches) -> its batches with what follows from
+# that network, such as text that it writes. Called without gradients, in the number format of the training.
+Enrich = Callable[[torch.nn.Module, int, list[Batch]], list[Batch]]
+
 
 @dataclass(frozen=True)
 class Objective:
     """What the loop trains: batches, their loss and their validation.
 
     `batch(step, micro)` is a pure function. `units(batch)` is the number of targets or pairs that the loss is averaged
-    over. `loss(model, batch)` returns the loss and further figures, all summed over the units. `measure(model, i)`
-    returns sums over validation batch i, always under the same names; `summary` turns their totals into figures, among
-    them `validation_loss`. Validation uses the first `validation_batches` during training and, if there are more,
-    `validation_batches_final` once at the end. Figures stay on the device (`transfer.py`); the loop fetches them.
+    over. `loss(model, batch)` returns the loss and further figures, all summed over the units. `enrich` is a pure
+    function, too: of the step, its batches and the weights; so a step that was broken off and is repeated from a
+    checkpoint does the same. `measure(model, i)` returns sums over validation batch i, always under the same names;
+    `summary` turns their totals into figures, among them `validation_loss`. Validation uses the first
+    `validation_batches` during training and, if there are more, `validation_batches_final` once at the end. Figures
+    stay on the device (`transfer.py`); the loop fetches them.
     """
 
     name: str
@@ -35,12 +41,14 @@ class Objective:
     batch: Callable[[int, int], Batch]
     units: Callable[[Batch], float]
     loss: Callable[[torch.nn.Module, Batch], tuple[torch.Tensor, dict[str, torch.Tensor]]]
+    enrich: Enrich | None = None
     validation_batches: int = 0
     validation_batches_final: int = 0
     measure: Callable[[torch.nn.Module, int], dict[str, torch.Tensor | float]] | None = None
     summary: Callable[[dict[str, float]], dict[str, float]] | None = None
     sample: Callable[[torch.nn.Module], str] | None = None
     ask: Callable[[torch.nn.Module], dict[str, float]] | None = None  # further figures of the log at each validation
+    kept_steps: frozenset[int] = frozenset()  # the weights after these stay beside the finished model
     flops_per_token: float = 0.0
     shapes: int = 1  # in which batches come if the network is compiled, which takes its time for each
     out_of_memory: Callable[[], str] = lambda: "use fewer sequences in a micro-batch"

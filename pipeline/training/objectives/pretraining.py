@@ -68,6 +68,7 @@ def prepare(
     from model.transformer import Transformer
     from pipeline.tokens.tokenizer import load
     from pipeline.training.data.feed import Feed
+    from pipeline.training.kept_weights import steps_to_keep
     from pipeline.training.model_artifact import Training
     from pipeline.training.objectives.objective import Objective
     from pipeline.training.validation import Validation, documents_of
@@ -100,6 +101,7 @@ def prepare(
         summary=validation.summary,
         sample=sampler(loaded, settings) if config.causal else None,
         ask=asking(loaded, settings.village) if config.causal and settings.village is not None else None,
+        kept_steps=steps_to_keep(run.steps, settings.kept_weights),
         flops_per_token=size.flops_per_token,
         out_of_memory=lambda: plan.advice(config, settings, precision, device, run.sequences),
     )

@@ -22,7 +22,7 @@ from pipeline.training.model_artifact import ADAPTER
 from pipeline.training.model_facts import ROW_TOKENS
 from pipeline.training.planning import budget as budgets
 from pipeline.training.planning import plan
-from pipeline.training.training_settings import PreferenceSettings, SftSettings
+from pipeline.training.training_settings import TunedSettings
 
 if TYPE_CHECKING:
     import torch
@@ -65,9 +65,7 @@ def batching(rows: int, epochs: float, step_rows: int, sequences: int, seed: int
     return Batching(rows, steps, step_rows, micro_rows, step_rows // world // micro_rows, seed)
 
 
-def load_base(
-    base: Artifact, settings: SftSettings | PreferenceSettings, seed: int
-) -> tuple[Transformer, ModelConfig, Tokenizer]:
+def load_base(base: Artifact, settings: TunedSettings, seed: int) -> tuple[Transformer, ModelConfig, Tokenizer]:
     """(network, config, tokenizer) of the base model, with low-rank additions if the settings ask for them.
 
     Raises UserError for a bidirectional network and for a tokenizer without the tokens of conversations.
@@ -90,15 +88,18 @@ def load_base(
             "The tokenizer has no <|im_start|> and <|im_end|>, which conversations need: use one that has them, or"
             " train one."
         )
-    if settings.method == "lora":
+    if settings.weights == "lora":
         from model import lora
 
         torch.manual_seed(seed)
-        lora.add(network, settings.lora_rank, settings.lora_alpha)
+        lora.add(
+            network, settings.lora_rank, settings.lora_alpha, settings.lora_targets,
+            dropout=getattr(settings, "lora_dropout", 0.0), rslora=settings.lora_rslora, dora=settings.lora_dora,
+        )  # fmt: skip
     return network, network.config, tokenizer
 
 
-def row_length(base: Artifact, config: ModelConfig, settings: SftSettings | PreferenceSettings) -> int:
+def row_length(base: Artifact, config: ModelConfig, settings: TunedSettings) -> int:
     """The longest sequence to train on: the setting, else what a downloaded model's facts say, else its context."""
     return min(settings.context or base.facts.get(ROW_TOKENS, config.context), config.context)
 
@@ -108,23 +109,23 @@ def inherited(base: Artifact) -> dict[str, Any]:
     return {ROW_TOKENS: base.facts[ROW_TOKENS]} if ROW_TOKENS in base.facts else {}
 
 
-def merged(network: Any, settings: SftSettings | PreferenceSettings) -> Transformer:
+def merged(network: Any, settings: TunedSettings) -> Transformer:
     """The network to save: with any low-rank additions merged into its weights."""
-    if settings.method == "lora":
+    if settings.weights == "lora":
         from model import lora
 
         lora.merge(network)
     return network
 
 
-def write_additions(settings: SftSettings | PreferenceSettings, base: Artifact) -> Callable[[Any, Path], None]:
+def write_additions(settings: TunedSettings, base: Artifact) -> Callable[[Any, Path], None]:
     """A function that keeps the low-rank additions of a trained network in the folder of its artifact, if it has any.
 
     They are additions to the weights of `base`; where that was imported from the hub as it is, the files name it there.
     """
 
     def write(network: Any, directory: Path) -> None:
-        if settings.method == "lora":
+        if settings.weights == "lora":
             from model import lora
 
             lora.save(network, directory / ADAPTER, base.facts.get("hub_name"))
@@ -135,7 +136,7 @@ def write_additions(settings: SftSettings | PreferenceSettings, base: Artifact) 
 def fit(
     config: ModelConfig,
     context: int,
-    settings: SftSettings | PreferenceSettings,
+    settings: TunedSettings,
     precision: str,
     process: TrainingProcess,
 ) -> plan.Fit:
@@ -147,7 +148,7 @@ def fit(
 def advice(
     config: ModelConfig,
     context: int,
-    settings: SftSettings | PreferenceSettings,
+    settings: TunedSettings,
     precision: str,
     process: TrainingProcess,
     rows: int,
@@ -156,17 +157,15 @@ def advice(
     return plan.advice(config.model_copy(update={"context": context}), settings, precision, process.device, rows)
 
 
-def learning_rate(config: ModelConfig, settings: SftSettings | PreferenceSettings, share: float) -> float:
+def learning_rate(config: ModelConfig, settings: TunedSettings, share: float) -> float:
     """The rate of the settings, else `share` of the rate of pretraining; ten times that for low-rank additions."""
     if settings.learning_rate:
         return settings.learning_rate
     sized = budgets.size(config)
-    return budgets.best_rate(sized) * share * (10 if settings.method == "lora" else 1)
+    return budgets.best_rate(sized) * share * (10 if settings.weights == "lora" else 1)
 
 
-def answer_sampler(
-    tokenizer: Tokenizer, settings: SftSettings | PreferenceSettings
-) -> Callable[[torch.nn.Module], str]:
+def answer_sampler(tokenizer: Tokenizer, settings: TunedSettings) -> Callable[[torch.nn.Module], str]:
     """A function that returns the network's answers to the fixed prompts."""
     from model.generate import generate
 

@@ -14,6 +14,7 @@ from pipeline.training import schedule
 from pipeline.training.training_settings import PretrainingSettings
 
 TOKENS_A_PARAMETER = 20  # compute-optimal (Hoffmann et al. 2022, section 3; confirmed by Besiroglu et al. 2024)
+BYTES_A_TOKEN = 4  # of prose and code, about, with a vocabulary of some thousands (docs/results/tokens.md)
 CPU_TOKENS = 4096  # per micro-batch on a CPU: more is no faster there, fewer is slower
 
 

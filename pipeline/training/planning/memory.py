@@ -98,7 +98,7 @@ def upper_bound(config: ModelConfig, step: Step) -> float:
     full = config.resolved()
     tokens = step.sequences * full.context
     block = 30 * full.width + 8 * full.ffn + 4 * full.heads * full.context + 7 * step.lora_rank
-    logits = 8 if step.preference else 4
+    logits = 8 if step.preference or step.tokenwise else 4
     weights = full.vocab_size * full.width * 2 + full.layers * (
         4 * full.width * full.heads * full.head_width + 3 * full.width * full.ffn
     )

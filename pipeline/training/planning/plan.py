@@ -15,7 +15,7 @@ from typing import Any
 from model.config import ModelConfig
 from pipeline.context import Inputs, RunContext
 from pipeline.errors import UserError
-from pipeline.printing import binary_size, duration
+from pipeline.printing import binary_size
 from pipeline.store.artifact import Artifact
 from pipeline.store.draft import Draft
 from pipeline.store.tables import write_whole
@@ -24,10 +24,10 @@ from pipeline.training.cards import Card
 from pipeline.training.machine import USABLE
 from pipeline.training.measured import Machine
 from pipeline.training.planning import budget as budgets
-from pipeline.training.planning import memory
-from pipeline.training.planning.step_time import QUIET, step_time
+from pipeline.training.planning import memory, plan_words
+from pipeline.training.planning.step_time import step_time
 from pipeline.training.planning.tracing import Step
-from pipeline.training.training_settings import LoopSettings, PreferenceSettings, PretrainingSettings, SftSettings
+from pipeline.training.training_settings import LoopSettings, PretrainingSettings, TunedSettings
 
 VERSION = "7"  # 7: memory of the attention that will run. 6: more cards; hours for a card in a format that it lacks
 ASSET = "training_plan"
@@ -123,8 +123,8 @@ def remedy(config: ModelConfig, settings: LoopSettings, step: Step, limit: float
     if settings.loss_chunk == 0:
         changes.append(({"loss_chunk": "auto"}, "loss_chunk: auto"))
     changes.append((recomputing, "activation_checkpointing: true"))
-    if isinstance(settings, SftSettings | PreferenceSettings) and settings.method == "full":
-        changes.append((recomputing | {"method": "lora"}, "activation_checkpointing: true, method: lora"))
+    if isinstance(settings, TunedSettings) and settings.weights == "full":
+        changes.append((recomputing | {"weights": "lora"}, "activation_checkpointing: true, weights: lora"))
     for change, words in changes:
         most = memory.largest_micro_batch(config, changed(change), limit)
         if most:
@@ -252,67 +252,10 @@ def on_a_card(card: Card | None, device: str, flops: float, precision: str, worl
     return {"machine": name, "hours_here": round(hours(flops, card, precision, world), 2)}
 
 
-def lines(found: dict[str, Any]) -> list[str]:
-    """The plan in words, a few lines; the time on this machine or on the chosen card comes first."""
-    parts = found["memory_mib"]
-    named = ", ".join(f"{name} {parts[name]:,}" for name in parts if name != "total" and parts[name])
-    text = [
-        *lines_of_machine(found),
-        (
-            f"{found['parameters'] / 1e6:.1f} M parameters ({found['parameters_of_embeddings'] / 1e6:.1f} M in"
-            f" embeddings), {found['tokens'] / 1e6:,.1f} M tokens, {found['flops']:.3g} FLOPs"
-        ),
-        (
-            f"{found['steps']:,} steps of {found['batch_tokens']:,} tokens ({found['sequences']} sequences x"
-            f" {found['accumulation']} micro-batches x {found['devices']} device(s)), learning rate up to"
-            f" {found['learning_rate']:.2g}, {found['precision']}"
-        ),
-        f"memory {parts['total']:,} MiB: {named}",
-        (
-            f"{found['tokens_a_parameter']:.1f} tokens per parameter (compute-optimal: {budgets.TOKENS_A_PARAMETER},"
-            f" {found['compute_optimal_tokens'] / 1e6:,.0f} M tokens)"
-        ),
-    ]
-    if found["epochs"] is not None:
-        text.append(f"{found['tokens_available'] / 1e6:,.1f} M tokens of text: {found['epochs']:.2f} epochs")
-    if found["expected_loss"] is not None:
-        text.append(f"expected loss about {found['expected_loss']:.2f} nats per token (web text, Hoffmann et al. 2022)")
-    times = {name: in_words(hours) for name, hours in found["hours"].items()}
-    by_card = ", ".join(f"{name} {time}" for name, time in times.items())
-    text.append(
-        "expected on one card:"
-        f" {by_card if len(set(times.values())) > 1 else next(iter(times.values())) + ' on any of those known'}"
-    )
-    return text
-
-
-def lines_of_machine(found: dict[str, Any]) -> list[str]:
-    """What the plan says of this machine, or of the chosen card."""
-    text = []
-    if "unknown_card" in found:
-        text.append(
-            f"{found['unknown_card']} is not in the table of cards: give --tflops (its peak in bf16, dense) and"
-            " --memory (GB) for its hours"
-        )
-    elif "hours_here" in found:
-        seconds = found.get("seconds_a_step")
-        how = f", measured at {f'{seconds:.2g} s' if seconds < 60 else duration(seconds)} a step" if seconds else ""
-        if found.get("free", 1.0) < QUIET:
-            how += f" while other programs took {1 - found['free']:.0%} of the processors: plan again when it is idle"
-        text.append(f"{found['machine']}: {in_words(found['hours_here'])}{how}")
-    if "bf16_gain" in found:
-        text.append(measured.sentence(found["bf16_gain"]))
-    return text
-
-
-def in_words(hours: float) -> str:
-    return duration(3600 * hours) if hours >= 1 / 60 else "under a minute"
-
-
 def make(context: RunContext, inputs: Inputs, settings: Pretraining) -> Artifact:
     """The plan for this machine's device, as an artifact. inputs: token_shards, tokenizer.
 
-    Raises UserError if the run cannot fit.
+    Raises UserError if the run cannot fit, or would take longer than `execution.max_hours`.
     """
     shards, tokenizer = inputs["token_shards"], inputs["tokenizer"]
     device = machine.choose_device(context.device)
@@ -322,8 +265,9 @@ def make(context: RunContext, inputs: Inputs, settings: Pretraining) -> Artifact
         figures = plan(
             config, settings.pretraining, tokens_in(shards), device=device, here=Machine.beside(context.store)
         )
-        for line in lines(figures):
+        for line in plan_words.lines(figures):
             context.log(line)
+        plan_words.refuse_too_long(figures, context.execution.max_hours)
         if "hours_here" in figures:
             draft.timings["planned_training"] = round(3600 * figures["hours_here"], 1)
         figures = {name: value for name, value in figures.items() if name not in OF_THE_MACHINE}

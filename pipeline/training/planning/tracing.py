@@ -11,10 +11,18 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from model.config import ModelConfig
-from pipeline.training.training_settings import LoopSettings, PreferenceSettings, PretrainingSettings, SftSettings
+from pipeline.training.reinforcement_settings import ReinforcementSettings, RewardModelSettings
+from pipeline.training.training_settings import (
+    LoopSettings,
+    Matrix,
+    PreferenceSettings,
+    PretrainingSettings,
+    SftSettings,
+    TunedSettings,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -22,6 +30,7 @@ if TYPE_CHECKING:
     from model.transformer import Transformer
     from pipeline.training.optimiser import Optimiser
 
+OF_ADDITIONS = ("lora_rank", "lora_targets", "lora_dora")  # settings that the memory of additions depends on
 Capability = tuple[int, int]  # of a card, as (major, minor)
 
 
@@ -40,14 +49,18 @@ class Step:
     gpu: Capability | None = None  # the card that the step runs on; None: a CPU
     masked: bool = False  # tokens attend to their own document only
     preference: bool = False  # the loss is that of chosen and rejected answers
+    tokenwise: bool = False  # the loss reads the log-probability of each token
+    reference: bool = False  # the network at the start is in memory, too
     lora_rank: int = 0  # 0: all weights are trained
+    lora_targets: tuple[str, ...] = get_args(Matrix)
+    lora_dora: bool = False
 
     @staticmethod
     def of(
         settings: LoopSettings, sequences: int, precision: str, shards: int = 1, gpu: Capability | None = None
     ) -> Step:
         """The step that a training with these settings makes."""
-        tuned = settings if isinstance(settings, SftSettings | PreferenceSettings) else None
+        low_rank = isinstance(settings, TunedSettings) and settings.weights == "lora"
         return Step(
             sequences, precision, settings.activation_checkpointing, settings.chunk, settings.optimiser,
             settings.ema > 0,
@@ -55,8 +68,10 @@ class Step:
             gpu=gpu,
             masked=isinstance(settings, SftSettings)
             or (isinstance(settings, PretrainingSettings) and settings.feed.mask_documents),
-            preference=isinstance(settings, PreferenceSettings),
-            lora_rank=tuned.lora_rank if tuned and tuned.method == "lora" else 0,
+            preference=isinstance(settings, PreferenceSettings | RewardModelSettings),
+            tokenwise=isinstance(settings, ReinforcementSettings),
+            reference=isinstance(settings, ReinforcementSettings) and settings.beta > 0,
+            **({name: getattr(settings, name) for name in OF_ADDITIONS} if low_rank else {}),
         )  # fmt: skip
 
     @property
@@ -102,7 +117,7 @@ def traced(config: ModelConfig, step: Step) -> Mapping[str, float]:
     average = weights if step.average else 0.0
     share = 1 / step.shards
     return {
-        "weights": weights * share,
+        "weights": weights * share * (2 if step.reference else 1),
         "gradients": size["Gradient"] * share,
         "optimiser": (size["Optstate"] + average) * share,
         "activations": activations,
@@ -119,12 +134,12 @@ def _prepared(config: ModelConfig, step: Step) -> tuple[Transformer, Optimiser]:
     from model.transformer import Transformer
     from pipeline.training.optimiser import Optimiser
 
-    if step.preference:  # as in `preference.without_dropout`
+    if step.preference or step.tokenwise:  # as in `preference.without_dropout`
         config = config.model_copy(update={"dropout": 0.0})
     network = Transformer(config)
     network.gradient_checkpointing = step.activation_checkpointing
     if step.lora_rank:
-        lora.add(network, step.lora_rank, 1.0)
+        lora.add(network, step.lora_rank, 1.0, step.lora_targets, dora=step.lora_dora)
         _as_buffers(network)
     optimiser = Optimiser(network, LoopSettings.model_validate({"optimiser": step.optimiser}), 1e-3)
     for parameter in network.parameters():
@@ -155,6 +170,8 @@ def _loss(network: Transformer, tokens: torch.Tensor, step: Step) -> torch.Tenso
         settings = PreferenceSettings(loss_chunk="auto" if step.chunk is None else step.chunk)
         batch = {"tokens": tokens, "targets": tokens, "reference": torch.zeros(len(tokens) // 2, 2)}
         return dpo(network, batch, settings)[0]
+    if step.tokenwise:
+        return -network(tokens, tokens, by_token=True, chunk=step.chunk).sum()
     documents = torch.zeros_like(tokens) if step.masked else None
     return network.loss(tokens, tokens, documents=documents, chunk=step.chunk)[0]
 

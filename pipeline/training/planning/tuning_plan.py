@@ -15,12 +15,14 @@ from pipeline.training.measured import Machine
 from pipeline.training.planning import memory
 from pipeline.training.planning.plan import fit, gpu_of
 from pipeline.training.planning.tracing import Step
-from pipeline.training.training_settings import PreferenceSettings, SftSettings
+from pipeline.training.training_settings import TunedSettings
+
+OF_PAIRS = ("preference", "reward_model")  # blocks of trainings that hold two sequences for each pair
 
 
 def plan_tuning(
     config: ModelConfig,
-    settings: SftSettings | PreferenceSettings,
+    settings: TunedSettings,
     *,
     card: Card | None = None,
     device: str = "cpu",
@@ -41,7 +43,7 @@ def plan_tuning(
     fitted = fit(config, settings, precision, device, world, limit, card)
     step = Step.of(settings, fitted.sequences, precision, world if fitted.sharded else 1, gpu_of(device, card))
     return {
-        "block": settings.block, "method": settings.method, "precision": precision, "sequences": step.sequences,
+        "block": settings.block, "method": settings.weights, "precision": precision, "sequences": step.sequences,
         "context": length, "memory_mib": memory.of_step(config, step).parts(), "sharded": fitted.sharded,
     }  # fmt: skip
 
@@ -49,9 +51,10 @@ def plan_tuning(
 def line(found: dict[str, Any]) -> str:
     """What `plan_tuning` found, in words."""
     parts, sequences = found["memory_mib"], found["sequences"]
-    pairs = f"{sequences // 2} pair{'s' if sequences > 2 else ''}, " if found["block"] == "preference" else ""
+    pairs = f"{sequences // 2} pair{'s' if sequences > 2 else ''}, " if found["block"] in OF_PAIRS else ""
     named = ", ".join(f"{name} {parts[name]:,}" for name in parts if name != "total" and parts[name])
-    rows = f"{sequences} sequence{'s' if sequences > 1 else ''} of {found['context']:,} tokens at once"
+    noun = "answer" if found["block"] == "reinforcement" else "sequence"
+    rows = f"{sequences} {noun}{'s' if sequences > 1 else ''} of {found['context']:,} tokens at once"
     return (
         f"{found['block']} ({found['method']}, {found['precision']}): {pairs}{rows}, memory {parts['total']:,} MiB:"
         f" {named}"

@@ -55,12 +55,16 @@ def _example(row: dict[str, Any]) -> Example:
     return Example(text, tuple(names), tuple(others))
 
 
+def set_aside(group: str) -> bool:
+    """Whether the sentences of a group only measure."""
+    return xxhash.xxh32_intdigest(group.encode()) % MEASURED == 0
+
+
 def divided(paths: list[Path]) -> tuple[list[Example], dict[str, list[Example]]]:
     """(examples to teach with, by file those that only measure)."""
     teaching: list[Example] = []
     measuring: dict[str, list[Example]] = {}
     for path in paths:
         for group, example in read(path):
-            aside = xxhash.xxh32_intdigest(group.encode()) % MEASURED == 0
-            (measuring.setdefault(path.name, []) if aside else teaching).append(example)
+            (measuring.setdefault(path.name, []) if set_aside(group) else teaching).append(example)
     return teaching, measuring

@@ -15,7 +15,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from pipeline.curation.personal_data.names.features import ROWS, rows_of
-from pipeline.curation.personal_data.names.text import Ints, Tokens, tokens_of
+from pipeline.curation.personal_data.names.text import HANGUL, Ints, Tokens, tokens_of
+from pipeline.curation.personal_data.names.words import Usual
 from pipeline.errors import UserError
 
 SHIPPED = Path(__file__).with_name("coefficients.npz")
@@ -29,18 +30,27 @@ LENGTHS = (8, 16, 32, 64, 160)  # segments are decoded together with others of u
 @dataclass(frozen=True)
 class Tagger:
     """weights: [ROWS, 2], for BEGIN and INSIDE against OUTSIDE; moves: [3, 3], from one tag to the next; `first`: [3];
-    lowercase: sorted hashes of words that are usually written in small letters."""
+    lean: [2], what is added where a name may begin, at Latin words and at Hangul; usual: how plain text writes words.
+    """
 
     weights: NDArray[np.int8]
     moves: NDArray[np.int32]
     first: NDArray[np.int32]
-    lowercase: NDArray[np.uint64]
+    lean: NDArray[np.int32]
+    usual: Usual
 
     def save(self, path: Path) -> None:
         """Write the file that `load` reads."""
         with path.open("wb") as file:
             np.savez_compressed(
-                file, weights=self.weights, moves=self.moves, first=self.first, lowercase=self.lowercase
+                file,
+                weights=self.weights,
+                moves=self.moves,
+                first=self.first,
+                lean=self.lean,
+                lowercase=self.usual.lowercase,
+                stems=self.usual.stems,
+                levels=self.usual.levels,
             )
 
 
@@ -48,16 +58,17 @@ class Tagger:
 def load(path: Path = SHIPPED) -> Tagger:
     """The tagger of a file. Raises UserError if the file is missing or is something else."""
     try:
-        with np.load(path) as parts:
-            tagger = Tagger(parts["weights"], parts["moves"], parts["first"], parts["lowercase"])
-    except (OSError, ValueError, KeyError) as error:
+        with np.load(path) as file:
+            parts = dict(file)
+    except (OSError, ValueError) as error:
         raise UserError(
             f"{path} (curation.personal_data.names) is no file that `slm names teach` wrote: name another, or say "
             "`names: true` for the one that is part of this project."
         ) from error
-    if tagger.weights.shape != (ROWS, 2):
+    if "lean" not in parts or parts["weights"].shape != (ROWS, 2):
         raise UserError(f"{path} was written by another version of this project: run `slm names teach` again.")
-    return tagger
+    usual = Usual(parts["lowercase"], parts["stems"], parts["levels"])
+    return Tagger(parts["weights"], parts["moves"], parts["first"], parts["lean"], usual)
 
 
 def find(texts: pl.Series, tagger: Tagger) -> pl.DataFrame:
@@ -92,13 +103,10 @@ def _batches(texts: pl.Series) -> Iterator[tuple[int, list[str]]]:
 
 def tags_of(tokens: Tokens, tagger: Tagger) -> NDArray[np.int8]:
     """The tag of each token: the best sequence of each segment, where a name begins with BEGIN."""
-    rows = rows_of(tokens, tagger.lowercase)
-    scores = np.zeros((len(rows), 3), dtype=np.int32)
-    for feature in range(rows.shape[1]):
-        scores[:, 1:] += tagger.weights[rows[:, feature]]
+    scores = scores_of(tokens, tagger)
     first = np.flatnonzero(np.diff(tokens.segment, prepend=-1))
-    lengths = np.diff(np.append(first, len(rows)))
-    tags = np.zeros(len(rows), dtype=np.int8)
+    lengths = np.diff(np.append(first, len(scores)))
+    tags = np.zeros(len(scores), dtype=np.int8)
     # A segment in which nothing speaks for a name beyond what moves between tags may give needs no search.
     possible = np.abs(tagger.moves) < -IMPOSSIBLE // 2
     some = np.maximum.reduceat(scores[:, 1:].max(axis=1), first) > -int(np.abs(tagger.moves[possible]).sum())
@@ -109,6 +117,16 @@ def tags_of(tokens: Tokens, tagger: Tagger) -> NDArray[np.int8]:
         if len(chosen):
             _decode(scores, first[chosen], lengths[chosen], tagger, tags)
     return tags
+
+
+def scores_of(tokens: Tokens, tagger: Tagger) -> NDArray[np.int32]:
+    """What speaks for each tag at each token: [tokens, 3]; OUTSIDE is 0."""
+    rows = rows_of(tokens, tagger.usual)
+    scores = np.zeros((len(rows), 3), dtype=np.int32)
+    for feature in range(rows.shape[1]):
+        scores[:, 1:] += tagger.weights[rows[:, feature]]
+    scores[:, BEGIN] += tagger.lean[(tokens.kind == HANGUL).astype(np.int64)]
+    return scores
 
 
 def _decode(scores: NDArray[np.int32], first: Ints, lengths: Ints, tagger: Tagger, tags: NDArray[np.int8]) -> None:

@@ -10,18 +10,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from pipeline.curation.personal_data.names.features import ROWS, hash_of, rows_of
-from pipeline.curation.personal_data.names.tagger import BEGIN, IMPOSSIBLE, INSIDE, OUTSIDE, UNIT, Tagger, labelled
+from pipeline.curation.personal_data.names.features import ROWS, rows_of
+from pipeline.curation.personal_data.names.tagger import IMPOSSIBLE, INSIDE, OUTSIDE, UNIT, Tagger, labelled
+from pipeline.curation.personal_data.names.words import Usual, usual
 
 if TYPE_CHECKING:
     import torch
 
 
 # How much likelier (in nats) a name is taken to begin than the field says. Text without names makes it cautious; this
-# gives recall back (docs/results/personal-data.md has the curve).
-LEAN = 1.0
+# gives recall back (docs/results/personal-data.md has the curve). At Latin words, and at Hangul.
+LEAN = (0.75, 1.0)
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,8 @@ class Example:
 class Teaching:
     """How the field is fitted; the values were chosen on held-out sentences (docs/results/personal-data.md)."""
 
-    epochs: int = 6
+    epochs: int = 5
+    averaged: int = 2  # last epochs whose weights are averaged (Collins 2002)
     rate: float = 0.15
     decay: float = 2e-5  # of the squared weights, a batch
     dropped: float = 0.15  # share of features left out, anew in each batch
@@ -45,31 +46,27 @@ class Teaching:
     seed: int = 0
 
 
-def usually_small(texts: Sequence[str], least: int = 5) -> NDArray[np.uint64]:
-    """Sorted hashes of Latin words written in small letters `least` times, and four times as often as otherwise."""
-    import re
-    from collections import Counter
-
-    small: Counter[str] = Counter()
-    capital: Counter[str] = Counter()
-    for text in texts:
-        for word in re.findall(r"[^\W\d_]+", text):
-            if word[0].isupper():
-                capital[word.lower()] += 1
-            elif word.isascii():
-                small[word] += 1
-    words = [word for word, count in small.items() if count >= least and count >= 4 * capital[word]]
-    return np.sort(np.array([hash_of(word) for word in words], dtype=np.uint64))
-
-
 def teach(examples: Sequence[Example], plain: Sequence[str], how: Teaching | None = None) -> Tagger:
-    """The tagger that agrees best with `examples`; `plain` is text in which words in small letters are counted."""
+    """The tagger that agrees best with `examples`; `plain` is text in which it is counted how words are written.
+
+    One thread, so that the same texts give the same bytes however many cores the machine has.
+    """
     import torch
 
-    how = how or Teaching()
-    lowercase = usually_small(plain)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return _taught(examples, plain, how or Teaching())
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _taught(examples: Sequence[Example], plain: Sequence[str], how: Teaching) -> Tagger:
+    import torch
+
+    known = usual(plain)
     tokens, tags = labelled([example.text for example in examples], [example.names for example in examples])
-    rows, wanted = torch.from_numpy(rows_of(tokens, lowercase)), torch.from_numpy(tags.astype(np.int64))
+    rows, wanted = torch.from_numpy(rows_of(tokens, known)), torch.from_numpy(tags.astype(np.int64))
     first = np.flatnonzero(np.diff(tokens.segment, prepend=-1))
     lengths = np.diff(np.append(first, len(tags)))
     keep = lengths > 1  # the margins of texts are segments of one sign
@@ -82,7 +79,8 @@ def teach(examples: Sequence[Example], plain: Sequence[str], how: Teaching | Non
     # Segments of about one length together; the order of batches is drawn.
     order = np.argsort(lengths, kind="stable")
     batches = [order[at : at + how.batch] for at in range(0, len(order), how.batch)]
-    for _ in range(how.epochs):
+    mean = [torch.zeros_like(part) for part in (weights, moves, start)]
+    for epoch in range(how.epochs):
         for number in torch.randperm(len(batches), generator=draw).tolist():
             chosen = batches[number]
             longest = int(lengths[chosen].max())
@@ -94,7 +92,10 @@ def teach(examples: Sequence[Example], plain: Sequence[str], how: Teaching | Non
             fit.zero_grad()
             loss.backward()
             fit.step()
-    return _rounded(weights, moves, start, lowercase)
+        if epoch >= how.epochs - how.averaged:
+            for total, part in zip(mean, (weights, moves, start), strict=True):
+                total += part.detach() / min(how.averaged, how.epochs)
+    return _rounded(mean[0], mean[1], mean[2], known)
 
 
 def _scores(weights: torch.Tensor, rows: torch.Tensor, dropped: float, draw: torch.Generator) -> torch.Tensor:
@@ -130,15 +131,14 @@ def _loss(
     return (torch.logsumexp(alpha, dim=1) - total).sum()
 
 
-def _rounded(weights: torch.Tensor, moves: torch.Tensor, start: torch.Tensor, lowercase: NDArray[np.uint64]) -> Tagger:
-    small = np.clip(np.rint(weights.detach().numpy() * UNIT), -127, 127).astype(np.int8)
-    between = np.rint(moves.detach().numpy() * UNIT).astype(np.int32)
-    between[:, BEGIN] += round(LEAN * UNIT)
+def _rounded(weights: torch.Tensor, moves: torch.Tensor, start: torch.Tensor, known: Usual) -> Tagger:
+    small = np.clip(np.rint(weights.numpy() * UNIT), -127, 127).astype(np.int8)
+    between = np.rint(moves.numpy() * UNIT).astype(np.int32)
     between[OUTSIDE, INSIDE] = IMPOSSIBLE
-    first = np.rint(start.detach().numpy() * UNIT).astype(np.int32)
-    first[BEGIN] += round(LEAN * UNIT)
+    first = np.rint(start.numpy() * UNIT).astype(np.int32)
     first[INSIDE] = IMPOSSIBLE
-    return Tagger(small, between, first, lowercase)
+    lean = np.array([round(value * UNIT) for value in LEAN], dtype=np.int32)
+    return Tagger(small, between, first, lean, known)
 
 
 def agreement(found: Sequence[set[tuple[int, int]]], wanted: Sequence[set[tuple[int, int]]]) -> tuple[float, float]:

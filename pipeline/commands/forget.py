@@ -1,0 +1,129 @@
+"""`slm forget`: documents that must not be used any more. It shows what it would remove before it removes it."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import click
+
+from pipeline.commands import project
+from pipeline.commands.lineage import ids_of, matching
+from pipeline.errors import UserError
+from pipeline.printing import table
+
+if TYPE_CHECKING:
+    from pipeline.graph import Project
+    from pipeline.store.store import Store
+
+SHOWN = 20  # documents of a preview
+WIDTH = 160  # characters of a document in it
+
+
+@click.command()
+@click.argument("doc_ids", nargs=-1)
+@click.option("--grep", "pattern", help="Documents whose text matches this regular expression.")
+@click.option("--meta", help="Documents whose `meta` matches it, such as those of the village that tell a fact.")
+@click.option("--reason", help="Why; stored in the removal list, so do not name people.")
+@click.option("--yes", is_flag=True, help="Remove what --grep or --meta found, which is only shown otherwise.")
+@click.option("--make", "make_again", is_flag=True, help="Also make the affected artifacts again, up to token shards.")
+@click.option("--list", "listed", is_flag=True, help="Show the removal list.")
+@click.option("--undo", is_flag=True, help="Take DOC_IDS, or all, off the list again, until the next run obeys it.")
+def forget(
+    doc_ids: tuple[str, ...],
+    pattern: str | None,
+    meta: str | None,
+    reason: str | None,
+    yes: bool,
+    make_again: bool,
+    listed: bool,
+    undo: bool,
+) -> None:
+    """Remove documents permanently: ingest skips them from now on, and artifacts with them are out of date."""
+    opened = project()
+    if listed:
+        show_list(opened.store)
+        return
+    if undo:
+        take_back(opened.store, doc_ids)
+        return
+    if not doc_ids and pattern is None and meta is None:
+        raise UserError("Name documents: DOC_ID ..., --grep PATTERN, or --meta PATTERN.")
+    ids = [ids_of(opened.store, doc_id, None, None)[0] for doc_id in doc_ids]
+    ids += matching(opened.store, pattern, "text") if pattern is not None else []
+    ids += matching(opened.store, meta, "meta") if meta is not None else []
+    if not yes and (pattern is not None or meta is not None):
+        preview(opened.store, list(dict.fromkeys(ids)), pattern)
+        return
+    if not reason:
+        raise UserError('Say why, for the removal list: `--reason "withdrawn by its author"`.')
+    remove(opened, ids, reason, make_again)
+
+
+def preview(store: Store, ids: list[str], pattern: str | None) -> None:
+    """Show the documents that would be removed, each with the passage that matches."""
+    from pipeline.inspect import lineage as provenance
+    from pipeline.inspect.excerpts import excerpt
+
+    for doc_id in ids[:SHOWN]:
+        for place in provenance.places(store, doc_id):
+            text = place.record["text"]
+            click.secho(f"{doc_id}  {place.record['source']}:{place.record['source_id']}", bold=True)
+            pieces = excerpt(text, spans_of(pattern, text), WIDTH)
+            shown = "".join(click.style(piece, reverse=True) if marked else piece for piece, marked in pieces)
+            click.echo("    " + shown.replace("\n", " "))
+    if len(ids) > SHOWN:
+        click.echo(f"... and {len(ids) - SHOWN:,} more")
+    for model, count in provenance.models_with(store, set(ids)):
+        click.echo(f"{model.asset}/{model.version} learned from {count} of them")
+    click.echo(f"{len(ids):,} documents would be removed; nothing is removed yet: add --yes to remove them")
+
+
+def spans_of(pattern: str | None, text: str) -> list[tuple[int, int]]:
+    """Where the pattern matches, as far as Python's expressions are those of the search."""
+    try:
+        return [match.span() for match in re.finditer(pattern, text) if match.end() > match.start()] if pattern else []
+    except re.error:
+        return []
+
+
+def remove(opened: Project, ids: list[str], reason: str, make_again: bool) -> None:
+    """Put the documents on the list, and say what follows."""
+    from pipeline.ingest import forgetting
+    from pipeline.inspect import lineage as provenance
+    from pipeline.run import make_with_inputs
+
+    affected = provenance.models_with(opened.store, set(ids))
+    new = forgetting.forget(opened.store, ids, reason)
+    click.echo(f"{len(new)} documents added to the removal list, {len(set(ids)) - len(new)} were already on it")
+    for model, count in affected:
+        click.echo(f"{model.asset}/{model.version} learned from {count} of them, until it is trained again")
+    if make_again:
+        make_with_inputs(opened, "token_shards")
+    elif new:
+        click.echo("until the next run, `slm forget --undo` takes them off the list again")
+        click.echo("to update the artifacts: dagster job execute -j tokenize_job (or slm forget --make)")
+
+
+def show_list(store: Store) -> None:
+    """The removal list, with whether a run has obeyed each entry."""
+    from pipeline.ingest import forgetting
+
+    waiting = {entry["doc_id"] for entry in forgetting.pending(store)}
+    click.echo(
+        table(
+            {**entry, "state": "from the next run on" if entry["doc_id"] in waiting else "in effect"}
+            for entry in forgetting.records(store)
+        )
+    )
+
+
+def take_back(store: Store, doc_ids: tuple[str, ...]) -> None:
+    from pipeline.ingest import forgetting
+
+    given = [ids_of(store, doc_id, None, None)[0] for doc_id in doc_ids] or None
+    for doc_id in forgetting.undo(store, given):
+        click.echo(f"{doc_id} is off the removal list")
+
+
+COMMANDS = (forget,)

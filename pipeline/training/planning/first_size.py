@@ -1,0 +1,76 @@
+"""A model's size for a text and a machine: what somebody's first recipe asks for.
+
+The largest shape of a short list that gets enough text, and that this machine trains within the time given. How fast
+that is, is measured with the plan's own step.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from model.config import ModelConfig
+from pipeline.errors import UserError
+from pipeline.training.measured import Machine
+from pipeline.training.planning import budget as budgets
+from pipeline.training.planning.plan import plan
+from pipeline.training.planning.plan_words import PASSES, rounded
+from pipeline.training.training_settings import PretrainingSettings
+
+# The largest first; the vocabulary grows with the text that each is for.
+SHAPES = (
+    ModelConfig(layers=12, width=768, heads=12, kv_heads=4, context=1024, vocab_size=24_000),
+    ModelConfig(layers=8, width=512, heads=8, kv_heads=4, context=1024, vocab_size=16_000),
+    ModelConfig(layers=6, width=384, heads=6, kv_heads=3, context=512, vocab_size=8_000),
+    ModelConfig(layers=6, width=256, heads=4, kv_heads=2, context=512, vocab_size=4_096),
+    ModelConfig(layers=4, width=192, heads=4, kv_heads=2, context=256, vocab_size=2_048),
+    ModelConfig(layers=4, width=128, heads=4, kv_heads=2, context=256, vocab_size=1_024),
+)
+FEWEST = 8  # tokens a parameter, under which a smaller model learns more from the same text
+UNKNOWN_CARD = 2e13  # FLOPs a second of a GPU that is not in the table: of a small one
+
+
+@dataclass(frozen=True)
+class Size:
+    """A shape and how long to train it."""
+
+    shape: ModelConfig
+    parameters: int
+    tokens: int
+    passes: float  # over the text
+    hours: float
+
+
+def fitting(text_tokens: int, hours: float, device: str, here: Machine) -> Size:
+    """The size for so many tokens of text, to be trained in so many hours on this machine's device."""
+    smallest = SHAPES[-1]
+    a_flop = hours_a_token(smallest, device, here) / budgets.size(smallest).flops_per_token
+    found = None
+    for shape in SHAPES:
+        sized = budgets.size(shape)
+        wanted = min(budgets.TOKENS_A_PARAMETER * sized.parameters, PASSES * text_tokens)
+        last = shape is smallest
+        fewest = FEWEST * sized.parameters
+        # A larger network is seldom slower for each operation than the smallest, so what is far too slow is not timed.
+        if not last and (wanted < fewest or fewest * sized.flops_per_token * a_flop > hours):
+            continue
+        try:
+            each = hours_a_token(shape, device, here)
+        except UserError:  # it does not fit into the memory
+            continue
+        tokens = min(wanted, int(hours / each))
+        if last or tokens >= fewest:
+            tokens = max(rounded(tokens), shape.context * 8)
+            found = Size(shape, sized.parameters, tokens, tokens / max(text_tokens, 1), tokens * each)
+            break
+    if found is None:
+        raise UserError("Not even the smallest model fits into the memory of this machine: free some memory.")
+    return found
+
+
+def hours_a_token(shape: ModelConfig, device: str, here: Machine) -> float:
+    """Hours that a token of training takes, on a CPU measured. Raises UserError if the shape does not fit."""
+    tokens = budgets.TOKENS_A_PARAMETER * budgets.size(shape).parameters
+    figures = plan(shape, PretrainingSettings(tokens=tokens), None, device=device, here=here)
+    if "hours_here" in figures:
+        return float(figures["hours_here"]) / float(figures["tokens"])
+    return float(figures["flops_per_token"]) / UNKNOWN_CARD / 3600

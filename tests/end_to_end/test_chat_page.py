@@ -1,0 +1,243 @@
+"""The page on which one talks to a model, in a browser: by clicks, by keys alone, and on a phone.
+
+Pictures go to SLM_PICTURES where that is set.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import model.serve.text
+from model.serve.judgements import Judgements
+from model.serve.keys import Keys, digest_of
+from model.serve.limits import Limits, Turns
+from model.serve.text import open_directory
+from tests.model.serving import served
+from tests.model.test_serve import ANSWER, directory  # noqa: F401  the fixture
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def _browser() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("browser", ROOT / "scripts" / "browser.py")
+    assert spec is not None and spec.loader is not None
+    module = sys.modules["browser"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+browser = _browser()
+pytestmark = [
+    pytest.mark.skipif(browser.browser() is None, reason="no Chromium is installed (apt-get install chromium)"),
+    pytest.mark.timeout(300),
+]
+ANSWERS = "[...document.querySelectorAll('.said')].map(one => one.innerText)"
+DONE = "!document.querySelector('.busy') && document.getElementById('stop').hidden"
+
+
+@pytest.fixture
+def page(directory, tmp_path, monkeypatch) -> Iterator:  # noqa: F811
+    """The page of three models: one that was taught an answer, one that never ends, one that only continues text."""
+    generate = model.serve.text.generate
+
+    def slowly(*given):
+        tokens = generate(*given)  # which refuses at once what it cannot do
+
+        def one_by_one():
+            for token in tokens:
+                time.sleep(0.01)
+                yield token
+
+        return one_by_one()
+
+    monkeypatch.setattr(model.serve.text, "generate", slowly)
+    endless = open_directory(directory)
+    endless.stop_ids = frozenset()
+    models = {"taught": open_directory(directory), "endless": endless, "text": open_directory(directory, answers=False)}
+    with opened(models, judgements=Judgements(tmp_path / "said")) as tab:
+        tab.wait("document.body?.dataset.ready")
+        prepare(tab)
+        yield tab
+
+
+@contextmanager
+def opened(models, **given) -> Iterator:
+    """A browser on the page of a server of the models."""
+    with served(models, Turns(Limits()), **given) as port, browser.tab(f"http://127.0.0.1:{port}/") as tab:
+        yield tab
+
+
+def prepare(tab) -> None:
+    """In English and with greedy answers, then loaded again."""
+    tab.value("localStorage.setItem('slm.settings', JSON.stringify({temperature: 0}))")
+    tab.value("localStorage.setItem('slm.language', '\"en\"')")
+    reload(tab)
+
+
+def reload(tab) -> None:
+    tab.value("document.body.dataset.ready = ''")
+    tab.ask("Page.reload")
+    tab.wait("document.body?.dataset.ready")
+
+
+def ask(page, text: str, wait: bool = True) -> None:
+    page.click("#prompt")
+    page.write(text)
+    page.click("#send")
+    if wait:
+        page.wait(DONE)
+
+
+def choose(page, place: str, name: str) -> None:
+    page.value(f"(() => {{ const of = document.getElementById('{place}'); of.value = '{name}'; of.onchange(); }})()")
+
+
+def rows(folder: Path, name: str) -> list[dict]:
+    path = folder / "said" / name
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+
+
+def keep_picture(page, name: str) -> None:
+    if folder := os.environ.get("SLM_PICTURES"):
+        page.picture(Path(folder) / f"{name}.png")
+
+
+def test_a_conversation_by_clicks(page, tmp_path) -> None:
+    ask(page, "안녕")
+    assert page.value(ANSWERS) == [ANSWER]
+    keep_picture(page, "chat_answered")
+    page.click(".acts [aria-label='Good answer']")
+    page.wait("document.querySelector('[aria-label=\"Good answer\"]').getAttribute('aria-pressed') === 'true'")
+    browser.wait(lambda: bool(rows(tmp_path, "thumbs.jsonl")), "row")
+    (row,) = rows(tmp_path, "thumbs.jsonl")
+    assert (row["label"], row["completion"][0]["content"], row["model"]) == (True, ANSWER, "taught")
+    # Kept in the browser: it is there after a reload, with its judgement.
+    reload(page)
+    page.click("#list li button")
+    assert page.value(ANSWERS) == [ANSWER]
+    assert page.value("document.querySelectorAll('[aria-pressed=true]').length") == 1
+
+
+def test_an_answer_is_stopped_and_answered_again(page) -> None:
+    choose(page, "first", "endless")
+    ask(page, "안녕", wait=False)
+    page.wait(f"{ANSWERS}[0].length > 3")
+    page.click("#stop")
+    page.wait(DONE)
+    assert "stopped" in page.value("document.querySelector('.acts').innerText")
+    page.value("[...document.querySelectorAll('.acts button')].find(one => one.innerText === 'Regenerate').click()")
+    page.wait(f"document.querySelector('.acts').innerText.includes('2/2') || {ANSWERS}[0].length > 3")
+    page.press("Escape")
+    page.wait(DONE)
+    assert "2/2" in page.value("document.querySelector('.acts').innerText")
+    page.click("[aria-label='Previous answer']")
+    assert "1/2" in page.value("document.querySelector('.acts').innerText")
+
+
+def test_two_models_side_by_side_and_the_better_answer(page, tmp_path) -> None:
+    choose(page, "second", "endless")
+    page.value("document.getElementById('max_tokens').value = 40, document.getElementById('max_tokens').onchange()")
+    ask(page, "안녕")
+    first, second = page.value(ANSWERS)
+    assert first != second and page.value("document.querySelectorAll('.columns > .answer').length") == 2
+    keep_picture(page, "chat_beside")
+    page.value("[...document.querySelectorAll('.acts button')].find(one => one.innerText.includes('better')).click()")
+    browser.wait(lambda: bool(rows(tmp_path, "pairs.jsonl")), "pair")
+    (pair,) = rows(tmp_path, "pairs.jsonl")
+    assert (pair["model"], pair["against"]) == ("taught", "endless")
+    assert pair["prompt"] == [{"role": "user", "content": "안녕"}]
+    assert [pair["chosen"][0]["content"], pair["rejected"][0]["content"]] == [first, second]
+
+
+def test_keys_alone_are_enough(page) -> None:
+    assert page.value("document.activeElement.id") == "prompt"
+    page.write("안녕")
+    page.press("Enter", browser.SHIFT)
+    assert page.value("document.getElementById('prompt').value") == "안녕\n", "a new line, and nothing is sent"
+    page.press("Enter")
+    page.wait(DONE)
+    assert page.value(ANSWERS) == [ANSWER]
+    page.press("r", browser.ALT)
+    page.wait(f"{DONE} && document.querySelector('.acts').innerText.includes('2/2')")
+    page.press("n", browser.ALT)
+    assert page.value(ANSWERS) == [] and page.value("document.activeElement.id") == "prompt"
+    reached = set()
+    for _ in range(25):
+        page.press("Tab")
+        reached.add(page.value("document.activeElement.id || document.activeElement.textContent"))
+    assert {"first", "second", "settings-button", "new", "language", "turns"} <= reached
+
+
+def test_enter_while_a_syllable_is_composed_sends_nothing(page) -> None:
+    page.click("#prompt")
+    page.ask("Input.imeSetComposition", text="녕", selectionStart=1, selectionEnd=1)
+    page.value(
+        "document.getElementById('prompt').dispatchEvent("
+        "new KeyboardEvent('keydown', {key: 'Enter', isComposing: true, bubbles: true, cancelable: true}))"
+    )
+    assert page.value(ANSWERS) == []
+
+
+def test_a_model_that_was_only_pretrained_continues_text(page) -> None:
+    choose(page, "first", "text")
+    assert page.value("document.querySelector('input[value=text]').checked")
+    ask(page, "가나다")
+    assert page.value(ANSWERS)[0] == "가나다라마바사"
+    page.value("[...document.querySelectorAll('.acts button')].find(one => one.innerText === 'Continue').click()")
+    page.wait(f"{ANSWERS}.length === 2 && {DONE}")
+    assert page.value(ANSWERS)[1].startswith("가나다라마바사")
+
+
+def test_korean_and_a_phone(page) -> None:
+    page.click("#language")
+    assert page.value("document.getElementById('send').innerText") == "보내기"
+    assert page.value("document.documentElement.lang") == "ko"
+    page.size(390, 844, phone=True)
+    ask(page, "안녕")
+    assert page.value(ANSWERS) == [ANSWER]
+    assert page.value("document.documentElement.scrollWidth") <= 390, "nothing is cut off at the side"
+    page.click("#menu")
+    page.wait("document.body.classList.contains('side')")
+    assert page.value("document.getElementById('list').innerText").startswith("안녕")
+    page.press("Escape")
+    keep_picture(page, "chat_phone")
+
+
+def test_what_a_model_writes_is_text_and_not_html(page) -> None:
+    page.value(
+        "localStorage.setItem('slm.conversations', JSON.stringify([{id: 'x', mode: 'chat', system: '', turns: [{"
+        " prompt: '<img src=x onerror=alert(1)>', columns: [{model: 'taught', shown: 0, choices: [{id: 'y',"
+        " finish: 'stop', text: 'see\\n```python\\n<b>x</b>\\n```\\n<script>1</script>'}]}]}]}]))"
+    )
+    reload(page)
+    page.click("#list li button")
+    assert page.value("document.querySelectorAll('#turns img, #turns b, #turns script').length") == 0
+    assert page.value("document.querySelector('#turns pre').innerText") == "<b>x</b>"
+
+
+def test_an_error_of_the_server_is_shown_as_its_sentence(page) -> None:
+    ask(page, "가" * 200)
+    assert "context" in page.value("document.querySelector('.problem').innerText")
+
+
+def test_a_key_is_asked_for_where_the_server_wants_one(directory) -> None:  # noqa: F811
+    keys = Keys({"ana": digest_of("k" * 20)})
+    with opened({"taught": open_directory(directory)}, keys=keys) as page:
+        page.wait("document.getElementById('key')?.open")
+        page.click("#key-value")
+        page.write("k" * 20)
+        page.press("Enter")
+        page.wait("document.body.dataset.ready")
+        prepare(page)
+        ask(page, "안녕")
+        assert page.value(ANSWERS) == [ANSWER]

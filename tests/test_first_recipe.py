@@ -1,0 +1,118 @@
+"""`slm init`: what is in a folder, a recipe that can be run as it is, sized for the machine."""
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from pipeline.cli import main
+from pipeline.commands import start
+from pipeline.errors import UserError
+from pipeline.inspect import first_recipe
+from pipeline.recipe import load
+from pipeline.training.planning import budget, first_size
+from tests.curation.study_notes import ENGLISH, KOREAN
+
+DIALOGUE = "지은: 밥 먹었어?\n현우: 아직. 너는?\n지은: 나도 아직!\n현우: 그럼 같이 먹자\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "내 노트"
+    (folder / "ko").mkdir(parents=True)
+    for name, text in KOREAN.items():
+        (folder / "ko" / name).write_text(text, encoding="utf-8")
+    for name, text in ENGLISH.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    (folder / "total.py").write_text("import os\n\n\ndef total(values):\n    return sum(values)\n" * 3)
+    (folder / "table.jsonl").write_text('{"inhalt": "no column of the usual name"}\n')
+    (folder / "picture.png").write_bytes(b"\x89PNG\0")
+    (folder / ".hidden").mkdir()
+    (folder / ".hidden" / "config.md").write_text("not meant")
+    return folder
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """A machine that does 200 GFLOP/s, without measuring this one."""
+    monkeypatch.setattr(
+        first_size, "hours_a_token", lambda shape, device, here: budget.size(shape).flops_per_token / 2e11 / 3600
+    )
+
+
+def test_the_files_of_a_folder_are_grouped_and_their_languages_found(folder):
+    looked = first_recipe.look(folder)
+    groups = {group.name: group for group in looked.groups}
+    assert groups.keys() == {"notes", "code", "jsonl_tables"} and looked.passed_over == {".png": 1}
+    notes = groups["notes"]
+    assert notes.files == len(KOREAN) + len(ENGLISH) and notes.endings == (".md", ".txt") and notes.content == "notes"
+    assert notes.languages["ko"] >= 8 and notes.languages["en"] >= 4 and notes.language is None
+    assert notes.bytes == sum(len(text.encode()) for text in (*KOREAN.values(), *ENGLISH.values()))
+    assert groups["code"].content == "code"
+    assert (
+        "has no column `text`" in groups["jsonl_tables"].problem and looked.bytes == notes.bytes + groups["code"].bytes
+    )
+
+
+def test_lines_with_speakers_are_a_dialogue(tmp_path):
+    for number in range(3):
+        (tmp_path / f"{number}.txt").write_text(DIALOGUE, encoding="utf-8")
+    (group,) = first_recipe.look(tmp_path).groups
+    assert group.content == "dialogue" and group.language == "ko"
+
+
+def test_the_recipe_can_be_loaded_and_names_what_was_found(folder, quick, monkeypatch):
+    monkeypatch.chdir(folder.parent)
+    result = CliRunner().invoke(main, ["init", "내 노트"], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    target = folder.parent / "내-노트.yaml"
+    recipe = load(target)
+    assert [(source.name, source.judged_as) for source in recipe.sources] == [("notes", "notes"), ("code", "code")]
+    assert len(recipe.sources[0].matching()) == len(KOREAN) + len(ENGLISH)
+    assert recipe.shards.validation == 0.05 and not recipe.sft.enabled and not recipe.preference.enabled
+    text = target.read_text(encoding="utf-8")
+    assert "# - {name: jsonl_tables" in text and "has no column `text`" in text and "passed over: 1 .png" in text
+    assert "- {name: notes, kind: files, path: [내 노트/**/*.md, 내 노트/**/*.txt]" in text, (
+        "relative: both can be moved"
+    )
+    assert "little text" in result.output and "dagster job execute -j pretrain_job" in result.output
+
+
+def test_nothing_is_ever_overwritten(folder, quick, tmp_path):
+    target = tmp_path / "mine.yaml"
+    target.write_text("name: precious\n")
+    result = CliRunner().invoke(main, ["init", str(folder), "--out", str(target)])
+    assert (
+        result.exit_code == 1 and "is there already and stays as it is: name another file with `--out`" in result.output
+    )
+    assert target.read_text() == "name: precious\n"
+
+
+@pytest.mark.parametrize("make", ["nothing", "pictures"])
+def test_a_folder_without_text_is_a_sentence(tmp_path, make):
+    place = tmp_path / "place"
+    if make == "pictures":
+        place.mkdir()
+        (place / "a.png").write_bytes(b"\0")
+    with pytest.raises(
+        UserError, match="There is no folder" if make == "nothing" else "holds no text that can be read"
+    ):
+        first_recipe.look(place)
+
+
+def test_more_text_and_a_faster_machine_get_a_larger_model(quick):
+    def size(text_tokens, hours):
+        return first_size.fitting(text_tokens, hours, "cpu", first_size.Machine())
+
+    little, more, long = size(50_000, 1.0), size(20_000_000, 1.0), size(20_000_000, 100.0)
+    assert little.parameters < more.parameters < long.parameters
+    for chosen, text, hours in ((little, 50_000, 1.0), (more, 20_000_000, 1.0), (long, 20_000_000, 100.0)):
+        assert chosen.hours <= hours and chosen.passes <= first_size.PASSES
+        assert chosen.tokens == pytest.approx(chosen.passes * text)
+        assert chosen.tokens >= first_size.FEWEST * chosen.parameters or chosen is little
+    assert size(20_000_000, 0.001).hours <= 0.001 * 1.01
+
+
+def test_the_name_of_a_recipe_follows_from_the_folder(tmp_path):
+    assert start.recipe_name(tmp_path / "My notes (2024)") == "My-notes-2024"
+    assert start.recipe_name(Path("/")) == "mine"
