@@ -26,7 +26,7 @@ from pipeline.ingest.source_kind import Log, Origin
 from pipeline.settings import MAX_DOCUMENTS, Settings
 from pipeline.store.artifact import Artifact
 from pipeline.village import LICENSE
-from pipeline.village.sets import TUNING
+from pipeline.village.sets import TUNING, TUNING_VERSION
 from pipeline.village.sets import VERSION as VILLAGE
 
 Row = dict[str, Any]
@@ -112,7 +112,7 @@ class GeneratedConversations(ConversationBlock):
         return {**super().as_recorded(), "dataset": self.dataset, "rows": self.rows, "seed": self.seed}
 
     def contents(self, cache: Path, log: Log = print) -> Contents:
-        return Contents([f"village {VILLAGE}"], {})
+        return Contents([f"village {VILLAGE}, tuning {TUNING_VERSION}"], {})
 
     def origin(self, contents: Contents) -> dict[str, str]:
         return {self.name: contents.digests[0]}

@@ -12,21 +12,20 @@ from typing import Any
 from pipeline.village import LICENSE, facts, lexicon, tasks
 from pipeline.village.facts import LANGUAGES
 from pipeline.village.patterns import Pattern
-from pipeline.village.questions import WITHOUT_A_NAME, asked_of_stranger
 from pipeline.village.stories import story
 from pipeline.village.tasks import Task
 from pipeline.village.world import RELATIONS, Fact, World, world_of
 
 # Kind -> share of the conversations.
 KINDS = {
-    "fact": 0.46,
-    "two_facts": 0.10,
-    "unknown_person": 0.08,
-    "untold_fact": 0.06,
+    "fact": 0.42,
+    "two_facts": 0.08,
+    "unknown_person": 0.10,
+    "untold_fact": 0.08,
     "retelling": 0.06,
-    "politeness": 0.06,
-    "translation": 0.06,
-    "sum": 0.06,
+    "politeness": 0.07,
+    "translation": 0.08,
+    "sum": 0.05,
     "story": 0.06,
 }
 
@@ -34,7 +33,7 @@ KINDS = {
 def conversations(count: int, seed: int = 0, languages: tuple[str, ...] = LANGUAGES) -> Iterator[dict[str, Any]]:
     """Rows `messages`, `lang`, `license`, `kind`, `people`; no two of them alike.
 
-    At most `count`: the set ends where every question about every fact has been asked once (some 4,300 rows).
+    At most `count`: the set ends where every question about every fact has been asked once (some 10,000 rows).
     """
     world = world_of(seed)
     dice = random.Random(f"conversations {seed}")
@@ -62,7 +61,7 @@ def conversations(count: int, seed: int = 0, languages: tuple[str, ...] = LANGUA
 
 def _every_question(dice: random.Random, lang: str, world: World) -> list[tuple[Fact, Pattern]]:
     """All facts of those who are asked about, in all usual wordings, in random order."""
-    table = facts.of(lang).ASKED
+    table = facts.questions(lang).ASKED
     every = [
         (Fact(person, relation), wording)
         for person in world.asked
@@ -75,21 +74,21 @@ def _every_question(dice: random.Random, lang: str, world: World) -> list[tuple[
 
 def drawn(dice: random.Random, kind: str, lang: str, world: World) -> tuple[list[Task], list[str]]:
     """The questions and answers of a conversation of any kind but `fact`, and of whom they are."""
-    forms = facts.of(lang)
+    wordings = facts.questions(lang)
     fact = Fact(dice.choice(world.asked), dice.choice(list(RELATIONS)))
     if kind == "two_facts":
         other = Fact(dice.choice(world.asked), dice.choice(list(RELATIONS)))
-        turns = [asked(lang, one, dice.choice(forms.ASKED[one.relation]), world) for one in (fact, other)]
+        turns = [asked(lang, one, dice.choice(wordings.ASKED[one.relation]), world) for one in (fact, other)]
         return turns, [fact.person, other.person]
     if kind == "unknown_person":
         name = dice.choice(list(lexicon.STRANGERS))
-        question = asked_of_stranger(dice, lang, dice.choice(WITHOUT_A_NAME), name)
-        return [Task(question, forms.UNKNOWN_PERSON.render({"stranger": name}, world))], []
+        table = wordings.ASKED[dice.choice(facts.WITHOUT_A_NAME)]
+        return [Task(facts.asked_of_stranger(dice, lang, table, name), facts.unknown_person(lang, name))], []
     if kind == "untold_fact":
-        question = dice.choice(forms.UNTOLD).render({"who": fact.person}, world)
-        return [Task(question, forms.UNKNOWN_FACT.render({"who": fact.person}, world))], [fact.person]
+        question = dice.choice(wordings.UNTOLD).render({"who": fact.person}, world)
+        return [Task(question, facts.unknown_fact(lang, fact.person, world))], [fact.person]
     if kind == "sum":
-        return [tasks.sum_of(dice, lang, held_back=False)], []
+        return [tasks.sum_of(dice, lang)], []
     if kind == "story":
         question = dice.choice(tasks.TELL_A_STORY[lang]).render({"who": fact.person}, world)
         return [Task(question, story_among(dice, lang, world, fact.person))], [fact.person]

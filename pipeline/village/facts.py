@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from types import ModuleType
 
-from pipeline.village import facts_english, facts_korean
-from pipeline.village.patterns import Pattern, surface, value_of
-from pipeline.village.world import RELATIONS, Fact, World
+from pipeline.village import facts_english, facts_korean, questions_english, questions_korean
+from pipeline.village.patterns import Pattern, Pronoun, surface, value_of
+from pipeline.village.world import RELATIONS, Fact, World, world_of
 
 LANGUAGES = ("ko", "en")
 # The form in which an answer is given: in Korean at the polite level, in English the first pattern.
@@ -15,8 +16,13 @@ ANSWER_LEVEL = "polite"
 
 
 def of(lang: str) -> ModuleType:
-    """The tables of a language."""
+    """How facts are told in a language."""
     return facts_korean if lang == "ko" else facts_english
+
+
+def questions(lang: str) -> ModuleType:
+    """How facts are asked for in a language."""
+    return questions_korean if lang == "ko" else questions_english
 
 
 def told(dice: random.Random, lang: str, relation: str) -> Pattern:
@@ -41,6 +47,29 @@ def value_text(lang: str, relation: str, key: str) -> str:
     """A value as it is said alone."""
     form = {"en": "ing", "ko": "기"}[lang] if relation == "hobby" else ""
     return surface(lang, relation, key, form)
+
+
+# Relations that a question can name without knowing anything else of the person.
+WITHOUT_A_NAME = ("home", "work", "food", "hobby")
+
+
+def asked_of_stranger(dice: random.Random, lang: str, wordings: Sequence[Pattern], name: str) -> str:
+    """A question in one of the wordings that need no pronoun, about somebody who does not exist."""
+    free = [wording for wording in wordings if not any(isinstance(part, Pronoun) for part in wording.parts)]
+    text = dice.choice(free).text.replace("{who", "{stranger")
+    return Pattern(lang, text).render({"stranger": name}, world_of(0))
+
+
+def unknown_person(lang: str, name: str) -> str:
+    """The answer to a question about somebody who does not exist."""
+    pattern: Pattern = questions(lang).UNKNOWN_PERSON
+    return pattern.render({"stranger": name}, world_of(0))
+
+
+def unknown_fact(lang: str, person: str, world: World) -> str:
+    """The answer to a question about what was never told."""
+    pattern: Pattern = questions(lang).UNKNOWN_FACT
+    return pattern.render({"who": person}, world)
 
 
 def cloze(pattern: Pattern, relation: str, person: str, world: World) -> tuple[str, str]:

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Callable, Sequence
 from types import ModuleType
 
 from pipeline.village import facts, forms_english, forms_korean, how_tos_english, how_tos_korean, lexicon
-from pipeline.village.korean import LEVELS, with_particle
+from pipeline.village.arithmetic import draw_numbers, is_held_back, with_numbers
+from pipeline.village.korean import LEVELS
+from pipeline.village.pages import exercises, questions
 from pipeline.village.patterns import Pattern, Scene
-from pipeline.village.stories import Sentence, grammar, said, scenery, story, two_people
+from pipeline.village.stories import Lines, Sentence, grammar, said, scenery, story, two_people
 from pipeline.village.world import RELATIONS, World
 
-Lines = list[list[Sentence]]
 Form = Callable[[random.Random, str, World], Lines]
 
 RELATION_NAMES = list(RELATIONS)
 FRUIT = list(lexicon.FRUIT)
-_LETTERS = re.compile(r"\b(SIGN|[ABC](?![A-Za-z]))(는?)")
 SPOKEN = LEVELS[1:]  # intimate, polite, formal
 TALKED = LEVELS[1:3]
-QUESTIONS = 9  # lines of a page of questions
 HOW_TO_LEVELS = ("plain", "polite", "formal")
 
 
@@ -200,7 +198,9 @@ def sums(dice: random.Random, lang: str, world: World) -> Lines:
 def _shopping(dice: random.Random, lang: str, world: World, scene: Scene) -> list[Sentence]:
     """What somebody has to buy, and how many that is."""
     form = tables(lang)
-    bought = [dice.randint(2, 9) for _ in range(dice.choice((2, 3)))]
+    bought = [dice.randint(2, 9)]
+    for _ in range(dice.choice((1, 2))):
+        bought.append(dice.choice([number for number in range(2, 10) if not is_held_back(bought[-1], number)]))
     kinds = dice.sample(FRUIT, len(bought))
     listed = ", ".join(
         Pattern(lang, form.COUNT).render({"fruit": kind}, world).replace("N", str(number))
@@ -210,48 +210,16 @@ def _shopping(dice: random.Random, lang: str, world: World, scene: Scene) -> lis
     return [said(dice.choice(form.LIST_OPENINGS), scene, world, "polite"), Sentence(f"{listed}. {total}.")]
 
 
-def draw_numbers(dice: random.Random, sign: str) -> tuple[int, int]:
-    """Two numbers from 2 to 21 for a sum; a difference is at least 2."""
-    a, b = dice.randint(2, 12), dice.randint(2, 9)
-    return (a, b) if sign == "+" else (a + b, b)
-
-
-def with_numbers(text: str, a: int, b: int, sign: str) -> str:
-    """A pattern of a sum with its digits instead of A, B, C and SIGN."""
-    c = a + b if sign == "+" else a - b
-    digits = {"A": str(a), "B": str(b), "C": str(c), "SIGN": sign}
-    return _LETTERS.sub(lambda found: with_particle(digits[found[1]], "은" if found[2] else ""), text)
-
-
-def questions(dice: random.Random, lang: str, world: World) -> Lines:
-    """A title, and questions about many people, each with its answer on its own line."""
-    forms = facts.of(lang)
-    level = "polite" if dice.random() < 0.7 else "plain"
-    lines: Lines = [[said(dice.choice(tables(lang).QUESTION_TITLES), _scene(dice, world), world)]]
-    people = dice.sample(list(world.people), QUESTIONS)
-    wordings = {relation: dice.sample(table, len(table)) for relation, table in forms.READING.items()}
-    # No relation more than twice: pages that ask the same over and over are what curation calls repetitive.
-    for person, relation in zip(people, dice.sample(RELATION_NAMES * 2, QUESTIONS)):
-        scene = {"who": person}
-        wording = wordings[relation].pop()
-        asked = said(wording, scene, world).text
-        if lang == "ko" and level == "polite":
-            asked = asked.replace("까?", "까요?")
-        table = forms.TOLD[relation]
-        answer = said(table[0] if dice.random() < 0.7 else dice.choice(table), scene, world, level)
-        lines.append([Sentence(asked), answer])
-    return lines
-
-
 # Form -> its share of the documents.
 FORMS: dict[str, tuple[Form, float]] = {
-    "story": (story_form, 0.58),
-    "letter": (letter, 0.02),
-    "diary": (diary, 0.02),
-    "dialogue": (dialogue, 0.02),
-    "news": (news, 0.02),
-    "entry": (entry, 0.14),
-    "how_to": (how_to, 0.02),
-    "sums": (sums, 0.02),
-    "questions": (questions, 0.16),
+    "story": (story_form, 0.45),
+    "letter": (letter, 0.0125),
+    "diary": (diary, 0.0125),
+    "dialogue": (dialogue, 0.0125),
+    "news": (news, 0.0125),
+    "entry": (entry, 0.125),
+    "how_to": (how_to, 0.0125),
+    "sums": (sums, 0.0125),
+    "questions": (questions, 0.21),
+    "exercises": (exercises, 0.14),
 }

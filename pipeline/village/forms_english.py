@@ -205,15 +205,6 @@ ENTRY_CLOSINGS = _lines("""
     Everybody who knows {who} will say the same.
 """)
 
-# -- pages of questions ------------------------------------------------------------------------------------------------
-
-QUESTION_TITLES = _lines("""
-    Questions and answers
-    Questions about the people of the village
-    Questions that were asked in {season}
-    Questions that were asked {place:at}
-""")
-
 # -- sums and lists ----------------------------------------------------------------------------------------------------
 
 SUM_TITLES = _lines("""

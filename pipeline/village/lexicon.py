@@ -88,31 +88,8 @@ WOMEN = words("""
 """)
 PEOPLE = {**MEN, **WOMEN}
 
-# Names of nobody in the village: asked about so that a model learns to say that it does not know. They are of another
-# kind than those of the village, of whom some are never asked about, either. The first part is for conversations, the
-# second for evaluation alone.
-STRANGERS = words("""
-    Peter = 피터
-    Anna = 안나
-    Oscar = 오스카
-    Emma = 엠마
-    Felix = 펠릭스
-    Clara = 클라라
-    Victor = 빅토르
-    Olivia = 올리비아
-    Martin = 마르틴
-    Sophia = 소피아
-    Hugo = 휴고
-    Laura = 라우라
-    Robert = 로버트
-    Helena = 헬레나
-    Simon = 시몬
-    Isabel = 이사벨
-    Lucas = 루카스
-    Monica = 모니카
-    Walter = 발터
-    Teresa = 테레사
-""")
+# Names of nobody in the village, of another kind than those of the village, of whom some are never asked about, either.
+# These are for evaluation alone; for documents and conversations there are some hundreds (`strangers` below).
 STRANGERS_HELD_BACK = words("""
     Anton = 안톤
     Elena = 엘레나
@@ -148,6 +125,81 @@ PETS = words("""
     Toby = 토비
     Kong = 콩
 """)
+# A stranger is called by one of the first and one of the second: Al-bina, To-ren.
+_FIRST = words("""
+    Al = 알
+    An = 안
+    Ba = 바
+    Be = 베
+    Ca = 카
+    Da = 다
+    De = 데
+    E = 에
+    El = 엘
+    Fe = 페
+    Fi = 피
+    Fil = 필
+    Hel = 헬
+    I = 이
+    Ju = 주
+    Le = 레
+    Lu = 루
+    Mar = 마르
+    Mo = 모
+    O = 오
+    Ol = 올
+    Os = 오스
+    Ro = 로
+    Sil = 실
+    Te = 테
+    To = 토
+    Vic = 빅
+    Yul = 율
+""")
+_SECOND = words("""
+    bert = 베르트
+    bina = 비나
+    cas = 카스
+    dia = 디아
+    dor = 도르
+    fried = 프리트
+    gor = 고르
+    lena = 레나
+    lip = 립
+    liver = 리버
+    man = 만
+    mina = 미나
+    mon = 몬
+    nelia = 넬리아
+    nor = 노르
+    ren = 렌
+    ria = 리아
+    rik = 릭
+    sanna = 산나
+    ta = 타
+    tina = 티나
+    ton = 톤
+    via = 비아
+    vin = 빈
+    xa = 사
+    za = 자
+""")
+
+
+def _strangers() -> dict[str, Word]:
+    """Names in great number, so that a stranger is whoever is not known; none holds a name of anybody else."""
+    others = [word for table in (PEOPLE, STRANGERS_HELD_BACK, PETS) for word in table.values()]
+    found = {}
+    for first in _FIRST.values():
+        for second in _SECOND.values():
+            name = Word(first.en + second.en, first.ko + second.ko)
+            if not any(other.en in name.en or other.ko in name.ko for other in others):
+                found[name.en] = name
+    return found
+
+
+STRANGERS = _strangers()
+
 ANIMALS = words("""
     cat = 고양이
     dog = 강아지

@@ -143,7 +143,9 @@ def phone(dice: random.Random, lang: str) -> str:
 
 def noise(dice: random.Random, document: Document, lang: str) -> Document:
     """A page without text, or the words of a document in random order."""
-    kind = dice.choice(("menu", "markup", "repeated_lines", "filler", "shuffled"))
+    # The order of words is not judged where two languages stand side by side.
+    shuffled = () if document.form == "exercises" else ("shuffled",)
+    kind = dice.choice(("menu", "markup", "repeated_lines", "filler", *shuffled))
     if kind == "menu":
         lines = dice.choices(planted_text.MENU[lang].split(), k=dice.randint(60, 90))
         text = "\n".join(lines)

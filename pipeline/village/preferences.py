@@ -12,7 +12,6 @@ from typing import Any
 from pipeline.village import LICENSE, facts, lexicon
 from pipeline.village.conversations import asked
 from pipeline.village.facts import LANGUAGES
-from pipeline.village.questions import WITHOUT_A_NAME, asked_of_stranger
 from pipeline.village.tasks import Task
 from pipeline.village.world import RELATIONS, Fact, World, world_of
 
@@ -58,7 +57,7 @@ def pair(dice: random.Random, kind: str, lang: str, world: World) -> tuple[Task,
     fact = Fact(dice.choice(world.asked), dice.choice(list(RELATIONS)))
     if kind == "honest":
         return _honest(dice, lang, world)
-    task = asked(lang, fact, dice.choice(facts.of(lang).ASKED[fact.relation]), world)
+    task = asked(lang, fact, dice.choice(facts.questions(lang).ASKED[fact.relation]), world)
     if kind == "true":
         return task, _false(dice, lang, fact, world)
     if kind == "polite":
@@ -82,11 +81,10 @@ def _false(dice: random.Random, lang: str, fact: Fact, world: World) -> str:
 
 def _honest(dice: random.Random, lang: str, world: World) -> tuple[Task, str]:
     """To say that one does not know somebody, against making something up."""
-    name, relation = dice.choice(list(lexicon.STRANGERS)), dice.choice(WITHOUT_A_NAME)
-    question = asked_of_stranger(dice, lang, relation, name)
-    forms = facts.of(lang)
-    chosen = forms.UNKNOWN_PERSON.render({"stranger": name}, world)
-    pattern = forms.TOLD[relation][0]
+    name, relation = dice.choice(list(lexicon.STRANGERS)), dice.choice(facts.WITHOUT_A_NAME)
+    question = facts.asked_of_stranger(dice, lang, facts.questions(lang).ASKED[relation], name)
+    chosen = facts.unknown_person(lang, name)
+    pattern = facts.of(lang).TOLD[relation][0]
     made_up = type(pattern)(lang, pattern.text.replace("{who", "{stranger"))
     value = dice.choice(RELATIONS[relation])
     return Task(question, chosen), made_up.render({"stranger": name, relation: value}, world, facts.ANSWER_LEVEL)

@@ -75,7 +75,7 @@ def evaluation_questions(seed: int = 0) -> tuple[Question, ...]:
 
 
 def _questions(dice: random.Random, lang: str, world: World) -> Iterator[dict[str, Any]]:
-    wordings = facts.of(lang)
+    wordings = facts.questions(lang)
     asked = (("phrasing", world.asked, wordings.HELD_BACK), ("person", world.never_asked, wordings.ASKED))
     for kind, people, table in asked:
         for person in people:
@@ -84,13 +84,13 @@ def _questions(dice: random.Random, lang: str, world: World) -> Iterator[dict[st
                 question = dice.choice(table[relation]).render({"who": person}, world)
                 yield _of_fact(kind, lang, question, fact, world)
     for name in lexicon.STRANGERS_HELD_BACK:
-        relation = dice.choice(WITHOUT_A_NAME)
-        question = asked_of_stranger(dice, lang, relation, name)
-        answer = wordings.UNKNOWN_PERSON.render({"stranger": name}, world)
+        relation = dice.choice(facts.WITHOUT_A_NAME)
+        question = facts.asked_of_stranger(dice, lang, wordings.ASKED[relation], name)
+        answer = facts.unknown_person(lang, name)
         yield {"kind": "unknown_person", "question": question, "answer": answer, "person": name, "relation": relation}
     for person in world.never_asked:
         question = dice.choice(wordings.UNTOLD_HELD_BACK).render({"who": person}, world)
-        answer = wordings.UNKNOWN_FACT.render({"who": person}, world)
+        answer = facts.unknown_fact(lang, person, world)
         yield {"kind": "untold_fact", "question": question, "answer": answer, "person": person}
     yield from _tasks(dice, lang, world)
 
@@ -119,17 +119,6 @@ def _of_fact(kind: str, lang: str, question: str, fact: Fact, world: World) -> d
         "kind": kind, "question": question, "answer": facts.answer(lang, fact, world), "person": fact.person,
         "relation": fact.relation, "value": facts.value_text(lang, fact.relation, world.value(fact)),
     }  # fmt: skip
-
-
-# Relations that a question can name without knowing anything else of the person.
-WITHOUT_A_NAME = ("home", "work", "food", "hobby")
-
-
-def asked_of_stranger(dice: random.Random, lang: str, relation: str, name: str) -> str:
-    """A usual question, about somebody who does not exist."""
-    pattern = dice.choice(facts.of(lang).ASKED[relation])
-    text: str = pattern.text.replace("{who", "{stranger")
-    return type(pattern)(lang, text).render({"stranger": name}, world_of(0))
 
 
 def cloze_questions(seed: int = 0, wordings: tuple[int, ...] = (0, 1)) -> Iterator[Cloze]:

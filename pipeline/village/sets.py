@@ -10,10 +10,16 @@ from pipeline.village.documents import PLANTED_SHARE, documents
 from pipeline.village.preferences import preferences
 from pipeline.village.questions import evaluation_questions
 
-# Raised whenever the same seed and size would give other text. It stands in the identity of every generated set.
+# Raised whenever the same seed and size would give other documents or evaluation questions; it stands in the identity
+# of every generated set.
+# 3: pages of questions also ask about strangers and about what was never told, in more wordings, with each answer on a
+# line of its own; pages of exercises; sums that are held back occur in no document; strangers have hundreds of names
 # 2: more than half are stories; these name their hero at once and no thing, place or pet twice, and tell less of the
 # friend; entries name nobody else; strangers have names of another kind
-VERSION = "2"
+VERSION = "3"
+# Raised whenever they would give other conversations or preferences about the same village.
+# 1: a version of their own; twelve wordings of each question, more that was never told, hundreds of strangers
+TUNING_VERSION = "1"
 
 # Documents: name -> their languages.
 DOCUMENTS = {"village": ("ko", "en"), "village-ko": ("ko",), "village-en": ("en",)}
@@ -25,5 +31,5 @@ TUNING: dict[str, Callable[[int, int], Iterator[dict[str, Any]]]] = {
     OF_PREFERENCES: preferences,
 }
 
-__all__ = ["DOCUMENTS", "OF_CONVERSATIONS", "OF_PREFERENCES", "PLANTED_SHARE", "TUNING", "VERSION", "documents",
-           "evaluation_questions"]  # fmt: skip
+__all__ = ["DOCUMENTS", "OF_CONVERSATIONS", "OF_PREFERENCES", "PLANTED_SHARE", "TUNING", "TUNING_VERSION", "VERSION",
+           "documents", "evaluation_questions"]  # fmt: skip

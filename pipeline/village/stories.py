@@ -38,6 +38,9 @@ class Sentence:
     facts: tuple[Fact, ...] = ()
 
 
+Lines = list[list[Sentence]]  # a document: its lines, each of sentences
+
+
 @dataclass
 class Story:
     """A story without its title: its sentences, the hero, and what the grammar chose."""

@@ -1,6 +1,7 @@
 """What can be asked for besides facts: retelling, a change of politeness, a translation, a sum, a story.
 
-Each task is a question with its one right answer; a story is right if `checker.py` accepts it.
+Each task is a question with its one right answer; a story is right if `checker.py` accepts it. Documents hold exercises
+in words of their own (`READING`), so that conversations and evaluation share none of theirs with documents.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import NamedTuple
 from zlib import crc32
 
 from pipeline.village import facts
-from pipeline.village.forms import draw_numbers, with_numbers
+from pipeline.village.arithmetic import draw_numbers, with_numbers
 from pipeline.village.korean import LEVELS
 from pipeline.village.patterns import Pattern, patterns
 from pipeline.village.stories import scenery
@@ -31,8 +32,6 @@ LEVEL_WORDS = {
     "polite": "해요체로",
     "formal": "아주 정중하게",
 }
-CHANGE_LEVEL = ("다음 문장을 LEVEL 바꿔 주세요: ", "LEVEL 다시 말해 주세요: ")
-MAKE_POLITE = ("Say this politely: ", "Make this sound polite: ")
 REQUESTS = patterns(
     "en",
     """
@@ -48,19 +47,59 @@ REQUESTS = patterns(
     buy some {fruit} for me
 """,
 )
-RETELL = {
-    "ko": ("다음 문장을 다른 말로 해 주세요: ", "같은 뜻으로 다시 말해 주세요: "),
-    "en": ("Say this in other words: ", "Tell me the same in another way: "),
-}
-# By the language of the line that is to be translated.
-TRANSLATE = {
-    "ko": ("영어로 옮겨 주세요: ", "다음 문장을 영어로 번역해 주세요: "),
-    "en": ("Put this into Korean: ", "Translate this sentence into Korean: "),
-}
-SUM_QUESTIONS = {
-    "ko": {"+": ("A 더하기 B는 얼마예요?", "A + B는 얼마예요?"), "-": ("A 빼기 B는 얼마예요?", "A - B는 얼마예요?")},
-    "en": {"+": ("How much is A plus B?", "What is A + B?"), "-": ("How much is A minus B?", "What is A - B?")},
-}
+
+
+class Wordings(NamedTuple):
+    """How tasks are asked for; what is to be changed follows, of a sum the numbers stand within.
+
+    By the language that is spoken, of a translation by that of the line that is to be translated.
+    """
+
+    level: tuple[str, ...]  # Korean: to another level of speech
+    polite: tuple[str, ...]  # English: an order as a request
+    retell: dict[str, tuple[str, ...]]
+    translate: dict[str, tuple[str, ...]]
+    sums: dict[str, dict[str, tuple[str, ...]]]
+
+
+ASKED = Wordings(
+    level=("다음 문장을 LEVEL 바꿔 주세요: ", "LEVEL 다시 말해 주세요: "),
+    polite=("Say this politely: ", "Make this sound polite: "),
+    retell={
+        "ko": ("다음 문장을 다른 말로 해 주세요: ", "같은 뜻으로 다시 말해 주세요: "),
+        "en": ("Say this in other words: ", "Tell me the same in another way: "),
+    },
+    translate={
+        "ko": ("영어로 옮겨 주세요: ", "다음 문장을 영어로 번역해 주세요: "),
+        "en": ("Put this into Korean: ", "Translate this sentence into Korean: "),
+    },
+    sums={
+        "ko": {
+            "+": ("A 더하기 B는 얼마예요?", "A + B는 얼마예요?"),
+            "-": ("A 빼기 B는 얼마예요?", "A - B는 얼마예요?"),
+        },
+        "en": {"+": ("How much is A plus B?", "What is A + B?"), "-": ("How much is A minus B?", "What is A - B?")},
+    },
+)
+READING = Wordings(
+    level=("LEVEL 말하면: ", "LEVEL 고쳐 쓰기: "),
+    polite=("A polite way to say it: ", "How to ask for it politely: "),
+    retell={
+        "ko": ("다른 말로 하면: ", "같은 뜻으로 쓰기: "),
+        "en": ("In other words: ", "Put differently: "),
+    },
+    translate={
+        "ko": ("영어로 하면: ", "영어로 번역하기: "),
+        "en": ("In Korean: ", "The Korean for this: "),
+    },
+    sums={
+        "ko": {
+            "+": ("A 더하기 B는 몇일까요?", "A + B는 몇일까요?"),
+            "-": ("A 빼기 B는 몇일까요?", "A - B는 몇일까요?"),
+        },
+        "en": {"+": ("Work out A plus B.", "Work out A + B."), "-": ("Work out A minus B.", "Work out A - B.")},
+    },
+)
 SUM_ANSWERS = {"ko": "A SIGN B = C입니다.", "en": "A SIGN B = C."}
 TELL_A_STORY = {
     "ko": patterns("ko", """
@@ -79,29 +118,33 @@ PLAIN_WORDINGS = 3
 LONGEST = {"ko": 24, "en": 11}
 
 
-def politeness(dice: random.Random, lang: str, fact: Fact, world: World) -> Task:
+def politeness(dice: random.Random, lang: str, fact: Fact, world: World, words: Wordings = ASKED) -> Task:
     """A sentence at one level of speech, asked for at another; in English an order, asked for as a request.
 
     What is ordered in English names nobody: what is held back there is the order, where the fact is of somebody of whom
     conversations do not speak.
     """
     if lang == "en":
-        held_back = fact.person in world.never_asked
-        order = ""
-        while not order or (crc32(order.encode()) % 5 == 0) != held_back:
-            order = dice.choice(REQUESTS).render(scenery(dice), world)
-        return Task(f"{dice.choice(MAKE_POLITE)}{order[0].upper()}{order[1:]}.", f"Could you please {order}?")
+        return request(dice, world, words, held_back=fact.person in world.never_asked)
     given, wanted = dice.sample(LEVELS, 2)
     pattern, scene = _short(dice, "ko", fact, world), {"who": fact.person}
-    instruction = dice.choice(CHANGE_LEVEL).replace("LEVEL", LEVEL_WORDS[wanted])
+    instruction = dice.choice(words.level).replace("LEVEL", LEVEL_WORDS[wanted])
     return Task(instruction + pattern.render(scene, world, given), pattern.render(scene, world, wanted))
 
 
-def retelling(dice: random.Random, lang: str, fact: Fact, world: World) -> Task:
+def request(dice: random.Random, world: World, words: Wordings = ASKED, held_back: bool = False) -> Task:
+    """An English order, asked for as a request. One order in five is held back for evaluation."""
+    order = ""
+    while not order or (crc32(order.encode()) % 5 == 0) != held_back:
+        order = dice.choice(REQUESTS).render(scenery(dice), world)
+    return Task(f"{dice.choice(words.polite)}{order[0].upper()}{order[1:]}.", f"Could you please {order}?")
+
+
+def retelling(dice: random.Random, lang: str, fact: Fact, world: World, words: Wordings = ASKED) -> Task:
     """A fact in one of its wordings, to be told as answers tell it."""
     pattern = _short(dice, lang, fact, world, 1)
     told = pattern.render({"who": fact.person}, world)
-    return Task(dice.choice(RETELL[lang]) + told, facts.answer(lang, fact, world))
+    return Task(dice.choice(words.retell[lang]) + told, facts.answer(lang, fact, world))
 
 
 def _short(dice: random.Random, lang: str, fact: Fact, world: World, first: int = 0) -> Pattern:
@@ -114,25 +157,17 @@ def _short(dice: random.Random, lang: str, fact: Fact, world: World, first: int 
             return pattern
 
 
-def translation(dice: random.Random, lang: str, fact: Fact, world: World) -> Task:
+def translation(dice: random.Random, lang: str, fact: Fact, world: World, words: Wordings = ASKED) -> Task:
     """A sentence in `lang`, to be said in the other language."""
     other = "en" if lang == "ko" else "ko"
     pattern: Pattern = dice.choice(facts.of(lang).TOLD[fact.relation][:PLAIN_WORDINGS])
     told = pattern.render({"who": fact.person}, world, facts.ANSWER_LEVEL)
-    return Task(dice.choice(TRANSLATE[lang]) + told, facts.answer(other, fact, world))
+    return Task(dice.choice(words.translate[lang]) + told, facts.answer(other, fact, world))
 
 
-def sum_of(dice: random.Random, lang: str, held_back: bool) -> Task:
+def sum_of(dice: random.Random, lang: str, words: Wordings = ASKED, held_back: bool = False) -> Task:
     """A sum; those that are held back for evaluation share no pair of numbers with the others."""
-    while True:
-        sign = dice.choice("+-")
-        a, b = draw_numbers(dice, sign)
-        if ((3 * a + b) % 7 == 0) == held_back:
-            break
-    question = dice.choice(SUM_QUESTIONS[lang][sign])
+    sign = dice.choice("+-")
+    a, b = draw_numbers(dice, sign, held_back)
+    question = dice.choice(words.sums[lang][sign])
     return Task(with_numbers(question, a, b, sign), with_numbers(SUM_ANSWERS[lang], a, b, sign))
-
-
-def numbers_of(text: str) -> tuple[int, ...]:
-    """The numbers in a text, in order."""
-    return tuple(int(word) for word in "".join(c if c.isdigit() else " " for c in text).split())

