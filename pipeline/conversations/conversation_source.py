@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import polars as pl
-from pydantic import BeforeValidator, Field, TypeAdapter, field_validator, model_validator
+from pydantic import Field, TypeAdapter, field_validator, model_validator
 
 from pipeline.conversations import bundled as bundled_conversations
 from pipeline.conversations.shapes import Malformed
@@ -21,7 +21,15 @@ from pipeline.ingest.http import Http
 from pipeline.ingest.huggingface import HuggingFace
 from pipeline.ingest.json_files import nested
 from pipeline.ingest.records import Reading
-from pipeline.ingest.rows import Contents, RowSet, RowsInFiles, RowsOnTheHub, RowsOverHttp, files_by_default
+from pipeline.ingest.rows import (
+    FILES_BY_DEFAULT,
+    KIND,
+    Contents,
+    RowSet,
+    RowsInFiles,
+    RowsOnTheHub,
+    RowsOverHttp,
+)
 from pipeline.ingest.source_kind import Log, Origin
 from pipeline.settings import MAX_DOCUMENTS, Settings
 from pipeline.store.artifact import Artifact
@@ -177,11 +185,9 @@ class HubConversations(ConversationRows, RowsOnTheHub):
 
 
 ConversationSource = Annotated[
-    Annotated[
-        FileConversations | BundledConversations | GeneratedConversations | HttpConversations | HubConversations,
-        Field(discriminator="kind", description="where the rows are; left out: files"),
-    ],
-    BeforeValidator(files_by_default),
+    FileConversations | BundledConversations | GeneratedConversations | HttpConversations | HubConversations,
+    KIND,
+    FILES_BY_DEFAULT,
 ]
 _SOURCE: TypeAdapter[ConversationSource] = TypeAdapter(ConversationSource)
 

@@ -28,14 +28,22 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import polars as pl
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from pipeline.ingest.files import Files
 from pipeline.ingest.http import Http
 from pipeline.ingest.huggingface import HuggingFace
 from pipeline.ingest.json_files import nested
 from pipeline.ingest.records import SKIPPED, Reading, Tally
-from pipeline.ingest.rows import Contents, RowSet, RowsInFiles, RowsOnTheHub, RowsOverHttp, files_by_default
+from pipeline.ingest.rows import (
+    FILES_BY_DEFAULT,
+    KIND,
+    Contents,
+    RowSet,
+    RowsInFiles,
+    RowsOnTheHub,
+    RowsOverHttp,
+)
 from pipeline.ingest.source_kind import Log, Origin
 from pipeline.settings import unknown_key
 from pipeline.text.words import blocks, compose, hash_spans, run_hashes
@@ -150,13 +158,7 @@ class GeneratedItems(Origin):
         return {"name": self.name, "dataset": self.dataset, "seed": self.seed, "columns": list(self.columns)}
 
 
-ItemSet = Annotated[
-    Annotated[
-        FileItems | HttpItems | HubItems | GeneratedItems,
-        Field(discriminator="kind", description="where the rows are; left out: files"),
-    ],
-    BeforeValidator(files_by_default),
-]
+ItemSet = Annotated[FileItems | HttpItems | HubItems | GeneratedItems, KIND, FILES_BY_DEFAULT]
 
 
 class Item(NamedTuple):

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import polars as pl
 import pyarrow as pa
+from pydantic import BeforeValidator, Field
 
 from pipeline.errors import UserError
 from pipeline.ingest.archives import is_archive
@@ -115,6 +116,11 @@ class RowsOnTheHub(RowSet, OnTheHub):
 def files_by_default(data: Any) -> Any:
     """What a recipe says of a set; it lies in files where the recipe names no kind."""
     return {"kind": "files", **{k: v for k, v in data.items() if v is not None}} if isinstance(data, dict) else data
+
+
+# Of the classes of sets that a recipe may name: which one it is, and what it is where the recipe does not say.
+KIND = Field(discriminator="kind", description="where the rows are; left out: files")
+FILES_BY_DEFAULT = BeforeValidator(files_by_default)
 
 
 def rows_of(

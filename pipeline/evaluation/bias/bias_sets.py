@@ -3,37 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from pipeline.errors import UserError
 from pipeline.evaluation.bias.bias_forms import BiasItem, NotABiasItem, items
+from pipeline.evaluation.sets_of_a_form import WHERE_FORMS_ARE, SetOfAForm
 from pipeline.ingest.files import Files
 from pipeline.ingest.http import Http
 from pipeline.ingest.huggingface import HuggingFace
 from pipeline.ingest.records import Reading
-from pipeline.ingest.rows import Contents, RowSet, RowsInFiles, RowsOnTheHub, RowsOverHttp, files_by_default
+from pipeline.ingest.rows import (
+    FILES_BY_DEFAULT,
+    KIND,
+    Contents,
+    RowsInFiles,
+    RowsOnTheHub,
+    RowsOverHttp,
+)
 from pipeline.settings import MAX_DOCUMENTS
 
 
-class BiasRows(RowSet):
+class BiasRows(SetOfAForm):
     """A set about stereotypes; where its rows lie is said by the class that this is joined with."""
 
     noun: ClassVar[str] = "set about stereotypes"
 
-    name: str = Field(description="how the set is called in reports")
     form: Literal["pairs", "crows-pairs", "winogender", "kobbq", "kosbi"] = Field(
         "pairs", description="what its rows look like"
     )
-    format: Literal["parquet", "jsonl", "json", "csv", "tsv"] | None = Field(
-        None, description="default: by the name of each file"
-    )
     limit: int | None = Field(None, ge=2, le=MAX_DOCUMENTS, description="only the first so many items")
-
-    def as_recorded(self) -> dict[str, Any]:
-        """The settings as a fingerprint of the items has them."""
-        return {"name": self.name, "form": self.form, "limit": self.limit, **self.later_settings()}
 
 
 class FileBias(BiasRows, RowsInFiles):
@@ -54,13 +54,7 @@ class HubBias(BiasRows, RowsOnTheHub):
     kind: HuggingFace = "huggingface"
 
 
-BiasSet = Annotated[
-    Annotated[
-        FileBias | HttpBias | HubBias,
-        Field(discriminator="kind", description="where the rows are; left out: files"),
-    ],
-    BeforeValidator(files_by_default),
-]
+BiasSet = Annotated[FileBias | HttpBias | HubBias, KIND, FILES_BY_DEFAULT]
 
 
 def items_in(chosen: BiasSet, contents: Contents, reading: Reading) -> Iterator[BiasItem]:
@@ -72,6 +66,4 @@ def items_in(chosen: BiasSet, contents: Contents, reading: Reading) -> Iterator[
                 return
             yield item
     except NotABiasItem as error:
-        raise UserError(
-            f"{chosen.label} is not of the form `{chosen.form}`: {error}. See docs/guide/evaluation.md for the forms."
-        ) from None
+        raise UserError(f"{chosen.label} is not of the form `{chosen.form}`: {error}. {WHERE_FORMS_ARE}") from None

@@ -12,17 +12,23 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from model.config import MAX_CONTEXT
-from pipeline.errors import UserError
 from pipeline.evaluation.free import constraints
+from pipeline.evaluation.sets_of_a_form import SetOfAForm
 from pipeline.ingest.files import Files
 from pipeline.ingest.http import Http
 from pipeline.ingest.huggingface import HuggingFace
 from pipeline.ingest.records import Reading
-from pipeline.ingest.rows import Contents, RowSet, RowsInFiles, RowsOnTheHub, RowsOverHttp, files_by_default
-from pipeline.settings import MAX_DOCUMENTS
+from pipeline.ingest.rows import (
+    FILES_BY_DEFAULT,
+    KIND,
+    Contents,
+    RowsInFiles,
+    RowsOnTheHub,
+    RowsOverHttp,
+)
 
 Row = dict[str, Any]
 NUMBER = re.compile(r"-?[$₩]?\d[\d,]*(?:\.\d+)?|-?[$₩]?\.\d+")
@@ -112,31 +118,22 @@ def last_number(text: str) -> str | None:
 # -- the sets of a recipe ----------------------------------------------------------------------------------------------
 
 
-class AnswerRows(RowSet):
+class AnswerRows(SetOfAForm):
     """A set of questions for free text; where its rows lie is said by the class that this is joined with."""
 
     noun: ClassVar[str] = "set of free answers"
 
-    name: str = Field(description="how the set is called in reports")
     form: Literal["gsm8k", "ifeval"] = Field(description="what its rows look like")
-    format: Literal["parquet", "jsonl", "json", "csv", "tsv"] | None = Field(
-        None, description="default: by the name of each file"
-    )
     conversation: bool | None = Field(
         None,
         description="ask as the user's turn of a conversation, for a fine-tuned model, or as text to be continued;"
         " default: ifeval as a turn, gsm8k as text",
     )
     tokens: int = Field(256, ge=1, le=MAX_CONTEXT, description="longest answer, in tokens")
-    limit: int | None = Field(None, ge=1, le=MAX_DOCUMENTS, description="only the first so many questions")
 
     @property
     def as_turn(self) -> bool:
         return self.form == "ifeval" if self.conversation is None else self.conversation
-
-    def as_recorded(self) -> dict[str, Any]:
-        """The settings as a fingerprint of the questions has them."""
-        return {"name": self.name, "form": self.form, "limit": self.limit, **self.later_settings()}
 
     def as_asked(self) -> dict[str, Any]:
         """The settings as a fingerprint of a report has them."""
@@ -161,25 +158,9 @@ class HubAnswers(AnswerRows, RowsOnTheHub):
     kind: HuggingFace = "huggingface"
 
 
-AnswerSet = Annotated[
-    Annotated[
-        FileAnswers | HttpAnswers | HubAnswers,
-        Field(discriminator="kind", description="where the rows are; left out: files"),
-    ],
-    BeforeValidator(files_by_default),
-]
+AnswerSet = Annotated[FileAnswers | HttpAnswers | HubAnswers, KIND, FILES_BY_DEFAULT]
 
 
 def questions_in(chosen: AnswerSet, contents: Contents, reading: Reading) -> Iterator[FreeQuestion]:
     """The questions of a set in order, at most its limit. Raises UserError for a row that its form does not fit."""
-    rows = (row for row in chosen.rows(contents, reading, [], []) if row is not None)
-    for number, row in enumerate(rows, start=1):
-        if chosen.limit is not None and number > chosen.limit:
-            return
-        try:
-            yield FORMS[chosen.form](row)
-        except NotAFreeQuestion as error:
-            raise UserError(
-                f"{chosen.label} is not of the form `{chosen.form}`: row {number}: {error}. See"
-                " docs/guide/evaluation.md for the forms."
-            ) from None
+    return chosen.items_of(contents, reading, FORMS[chosen.form], NotAFreeQuestion)

@@ -15,7 +15,7 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import polars as pl
 import xxhash
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import Field, field_validator
 
 from pipeline.context import Inputs, RunContext
 from pipeline.errors import UserError
@@ -24,13 +24,21 @@ from pipeline.evaluation.bias.bias_sets import BiasSet, items_in
 from pipeline.evaluation.code.problems import Problem
 from pipeline.evaluation.code.program_sets import ProgramSet, problems_of
 from pipeline.evaluation.free.answer_sets import AnswerSet, FreeQuestion, questions_in
+from pipeline.evaluation.sets_of_a_form import SetOfAForm
 from pipeline.evaluation.tasks.forms import NotAQuestion, Question, questions
 from pipeline.ingest.cache import cache_of
 from pipeline.ingest.files import Files
 from pipeline.ingest.http import Http
 from pipeline.ingest.huggingface import HuggingFace
 from pipeline.ingest.records import SKIPPED, Reading, Tally
-from pipeline.ingest.rows import Contents, RowSet, RowsInFiles, RowsOnTheHub, RowsOverHttp, files_by_default
+from pipeline.ingest.rows import (
+    FILES_BY_DEFAULT,
+    KIND,
+    Contents,
+    RowsInFiles,
+    RowsOnTheHub,
+    RowsOverHttp,
+)
 from pipeline.settings import MAX_DOCUMENTS
 from pipeline.store.artifact import Artifact
 from pipeline.store.draft import Draft
@@ -64,17 +72,17 @@ Form = Literal[
 ]  # fmt: skip
 
 
-class TaskRows(RowSet):
+class TaskRows(SetOfAForm):
     """A task of questions with choices; where its rows lie is said by the class that this is joined with."""
 
     noun: ClassVar[str] = "task"
     text_lines: ClassVar[bool] = True
 
-    name: str = Field(description="how the task is called in reports")
     form: Form = Field(
         "multiple-choice", description="what its rows look like: docs/guide/evaluation.md lists the forms"
     )
-    format: Literal["parquet", "jsonl", "json", "csv", "tsv", "text"] | None = Field(
+    # Wider than other sets: a line of text is a question, too.
+    format: Literal["parquet", "jsonl", "json", "csv", "tsv", "text"] | None = Field(  # type: ignore[assignment]
         None, description="default: by the name of each file"
     )
     shots: tuple[Annotated[int, Field(ge=0, le=MAX_SHOTS)], ...] = Field(
@@ -90,10 +98,6 @@ class TaskRows(RowSet):
         if not shots:
             raise ValueError("`shots` names no number of examples: give at least one, such as [0]")
         return shots
-
-    def as_recorded(self) -> dict[str, Any]:
-        """The settings as a fingerprint has them."""
-        return {"name": self.name, "form": self.form, "limit": self.limit, **self.later_settings()}
 
 
 class FileTask(TaskRows, RowsInFiles):
@@ -114,13 +118,7 @@ class HubTask(TaskRows, RowsOnTheHub):
     kind: HuggingFace = "huggingface"
 
 
-Task = Annotated[
-    Annotated[
-        FileTask | HttpTask | HubTask,
-        Field(discriminator="kind", description="where the rows are; left out: files"),
-    ],
-    BeforeValidator(files_by_default),
-]
+Task = Annotated[FileTask | HttpTask | HubTask, KIND, FILES_BY_DEFAULT]
 
 
 class Asked(NamedTuple):

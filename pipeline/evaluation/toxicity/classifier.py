@@ -19,7 +19,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import numpy as np
 import polars as pl
 import xxhash
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from pipeline.context import Inputs, RunContext
 from pipeline.errors import UserError
@@ -29,7 +29,15 @@ from pipeline.ingest.http import Http
 from pipeline.ingest.huggingface import HuggingFace
 from pipeline.ingest.json_files import nested
 from pipeline.ingest.records import Reading, Tally
-from pipeline.ingest.rows import Contents, RowSet, RowsInFiles, RowsOnTheHub, RowsOverHttp, files_by_default
+from pipeline.ingest.rows import (
+    FILES_BY_DEFAULT,
+    KIND,
+    Contents,
+    RowSet,
+    RowsInFiles,
+    RowsOnTheHub,
+    RowsOverHttp,
+)
 from pipeline.settings import MAX_DOCUMENTS, Settings
 from pipeline.store.artifact import Artifact
 from pipeline.store.draft import Draft
@@ -87,13 +95,7 @@ class HubLabels(LabelledRows, RowsOnTheHub):
     kind: HuggingFace = "huggingface"
 
 
-LabelledSet = Annotated[
-    Annotated[
-        FileLabels | HttpLabels | HubLabels,
-        Field(discriminator="kind", description="where the rows are; left out: files"),
-    ],
-    BeforeValidator(files_by_default),
-]
+LabelledSet = Annotated[FileLabels | HttpLabels | HubLabels, KIND, FILES_BY_DEFAULT]
 
 
 class ToxicitySettings(Settings):
