@@ -24,6 +24,7 @@ from pipeline.commands import (
     open_questions,
     operating,
     quality,
+    report,
     start,
     vectors,
 )
@@ -65,6 +66,7 @@ for group in (
     vectors,
     lineage,
     forget,
+    report,
     operating,
 ):
     for command in group.COMMANDS:

@@ -7,12 +7,13 @@ import numpy as np
 import polars as pl
 import pytest
 
-from assets import display, signals
+from assets import display
 from pipeline.curation.duplicates import near
 from pipeline.curation.filters import heuristics, keywords, language
 from pipeline.curation.rules import Limit, Rule, in_force
 from pipeline.curation.stages import Curation
 from pipeline.documents.stage import own_stage
+from pipeline.inspect import signals
 from pipeline.inspect.rules_reference import declared_by
 from pipeline.settings import StageSettings
 
