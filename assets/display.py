@@ -20,7 +20,6 @@ from urllib.parse import quote
 import polars as pl
 import pyarrow.parquet as pq
 from dagster import (
-    AssetKey,
     JsonMetadataValue,
     MarkdownMetadataValue,
     MetadataValue,
@@ -35,6 +34,7 @@ from dagster import (
 )
 
 from assets import columns, small_pictures
+from assets.keys import key
 from pipeline.curation.duplicates import review
 from pipeline.documents.document import DECISION_SCHEMA
 from pipeline.documents.reasons import Reason, meanings_of
@@ -183,7 +183,7 @@ def lineage(dependencies: Mapping[str, Sequence[tuple[str, str]]]) -> TableColum
     """Column lineage: for each column, the (asset, column) pairs that it is made from."""
     return TableColumnLineage(
         deps_by_column={
-            name: [TableColumnDep(asset_key=AssetKey(asset), column_name=column) for asset, column in sources]
+            name: [TableColumnDep(asset_key=key(asset), column_name=column) for asset, column in sources]
             for name, sources in dependencies.items()
         }
     )

@@ -7,10 +7,11 @@ their own.
 
 from collections.abc import Sequence
 
-from dagster import AssetKey, AssetSelection, define_asset_job, in_process_executor
+from dagster import AssetSelection, define_asset_job, in_process_executor
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from assets.asset import RECIPE_TAG
+from assets.keys import key
 from assets.sources import key_of
 from pipeline.evaluation.tasks import covered_questions, task_items
 from pipeline.evaluation.toxicity import classifier
@@ -54,7 +55,7 @@ def jobs_of(recipe: Recipe) -> list[UnresolvedAssetJobDefinition]:
 
 
 def _job(recipe: Recipe, name: str, description: str, assets: Sequence[str]) -> UnresolvedAssetJobDefinition:
-    keys = [AssetKey(asset) for asset in assets]
+    keys = [key(asset) for asset in assets]
     if "raw_documents" in assets:
         keys += [key_of(source) for source in recipe.sources]
     return define_asset_job(

@@ -46,9 +46,12 @@ def origin_of(job: str, location: str) -> RemoteJobOrigin:
     return RemoteJobOrigin(RemoteRepositoryOrigin(place, SINGLETON_REPOSITORY_NAME), job)
 
 
-def join_location() -> None:
-    """From now on, runs that this process creates belong to the location; once, and only if there is one."""
-    location = name_of_location()
+def join_location(location: str | None = None) -> None:
+    """From now on, runs that this process creates belong to the location; once, and only if there is one.
+
+    location: its name; None: that of this folder's workspace.
+    """
+    location = location or name_of_location()
     created = DagsterInstance.create_run_for_job
     if location is None or getattr(created, "joins_location", False):
         return

@@ -15,7 +15,6 @@ from typing import Any
 
 from dagster import (
     AssetExecutionContext,
-    AssetKey,
     AssetObservation,
     Failure,
     PipesTempFileContextInjector,
@@ -25,6 +24,7 @@ from dagster import (
 from dagster._core.errors import DagsterExecutionInterruptedError
 
 from assets import progress
+from assets.keys import key
 from model import allocator
 from pipeline.errors import UserError
 
@@ -103,9 +103,7 @@ def _watch(context: AssetExecutionContext, session: Any, process: subprocess.Pop
         messages = session.get_custom_messages()
         for message in messages[seen:]:
             if "progress" in message:
-                context.log_event(
-                    AssetObservation(asset_key=AssetKey(asset), metadata=live.metadata(message["progress"]))
-                )
+                context.log_event(AssetObservation(asset_key=key(asset), metadata=live.metadata(message["progress"])))
         seen = len(messages)
         if running:
             time.sleep(POLL_SECONDS)

@@ -41,8 +41,9 @@ def main(arguments: list[str] | None = None) -> int:
 
     from dagster import DagsterInstance
 
-    from assets import reaper
+    from assets import reaper, several
     from pipeline import tracking
+    from pipeline.errors import UserError
 
     os.environ["DAGSTER_HOME"] = str(home)
     with DagsterInstance.get() as instance:
@@ -50,9 +51,18 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"the process of run {run_id[:8]} is gone; the run is marked as failed")
     os.environ["SLM_MLFLOW_UI"] = f"http://{options.host}:{options.mlflow_port}"
     os.environ["SLM_REPORT_UI"] = f"http://{options.host}:{options.report_port}"
+    try:
+        folder = several.chosen()
+        workspace = several.write_workspace(home, several.recipes_in(folder)) if folder is not None else None
+        if workspace is None:
+            several.forget_workspace(home)
+    except UserError as problem:
+        print(problem, file=sys.stderr)
+        return 1
     # A local database needs an MLflow server of our own; a remote tracking server has one already.
     with_mlflow = not tracking.tracking_uri().startswith("http")
-    return serve(commands(options, tracking.tracking_uri() if with_mlflow else None), home, lock, options)
+    servers = commands(options, tracking.tracking_uri() if with_mlflow else None, workspace)
+    return serve(servers, home, lock, options)
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
@@ -66,10 +76,14 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def commands(options: argparse.Namespace, mlflow_uri: str | None) -> dict[str, list[str]]:
+def commands(
+    options: argparse.Namespace, mlflow_uri: str | None, workspace: Path | None = None
+) -> dict[str, list[str]]:
+    """The command of each server. workspace: of several recipes; None: the one of the folder."""
+    chosen = ["-w", str(workspace)] if workspace is not None else []
     binaries = Path(sys.executable).parent
     servers = {
-        "dagster": [str(binaries / "dagster"), "dev", "-h", options.host, "-p", str(options.port)],
+        "dagster": [str(binaries / "dagster"), "dev", *chosen, "-h", options.host, "-p", str(options.port)],
         "reports": [
             sys.executable, "-m", "assets.report_server", "--host", options.host, "--port", str(options.report_port),
         ],

@@ -1,7 +1,7 @@
 """The documents as a site: `make docs` (Sphinx with MyST, the extra `docs`).
 
-The pages stay as they are for a reader on GitHub: what a site needs besides, its contents, is added while they are read.
-A link that leads nowhere is an error.
+The pages stay as they are for a reader on GitHub: what a site needs besides, its contents, is added while they are
+read. A link that leads nowhere is an error.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ SECTIONS = (
     ("Reference", ("guide/recipe", "guide/rules")),
     ("Why", ("architecture", "decisions/index", "results/index")),
 )  # fmt: skip
-OUTSIDE = re.compile(r"(?<!!)\[([^\]]*)\]\(((?:\.\./)+[^)#\s]*)(#[^)\s]*)?\)")
+OUTSIDE = re.compile(r"(?<!!)\[([^\]]*)\]\((?!\w+:|#)([^)#\s]+)(#[^)\s]*)?\)")
 
 
 def contents() -> str:

@@ -113,7 +113,7 @@ def test_a_rule_that_is_off_has_no_line():
 
 
 def test_a_stage_of_ones_own_has_its_lines():
-    stage = own_stage(str(Path(__file__).parents[2] / "examples" / "own_stage.py"))
+    stage = own_stage(str(Path(__file__).parents[1] / "examples" / "own_stage.py"))
     settings = stage.settings()
     columns = stage.signals(DOCUMENTS, settings, {})
     frame = columns.hstack(stage.decide(columns, settings))

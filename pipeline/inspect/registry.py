@@ -28,6 +28,7 @@ SCORE = "bits_per_byte"
 IN_REPORT = ("language_modelling", "all", SCORE)  # keys of the score in report.json
 BEST = "best"
 FOLDER = "model"  # of the run's files
+REPORT = "report"  # the asset of the page on a recipe, which knows this folder
 
 
 def name_of(recipe: str, model: Artifact) -> str:
@@ -49,6 +50,8 @@ def record(recipe: Recipe, store: Store, artifact: Artifact, log: Callable[[str]
         elif artifact.asset in MODELS:
             register(recipe.name, artifact)
             attach(recipe, store, artifact)
+        elif artifact.asset == REPORT:
+            attach_page(store, artifact)
     except Exception as error:
         log(f"the model was not recorded in MLflow's registry ({tracking.redacted(str(error))})")
 
@@ -110,6 +113,15 @@ def attach(recipe: Recipe, store: Store, model: Artifact, evaluation: Artifact |
             client.log_table(run, content, name)
         else:
             client.log_figure(run, content, name, save_kwargs={"dpi": 110})
+
+
+def attach_page(store: Store, page: Artifact) -> None:
+    """Attach the page on a recipe to the run of its last model."""
+    models = [model for name in MODELS if (model := store.current(name)) is not None]
+    run = tracking.find(models[-1].manifest["fingerprint"]) if models else None
+    if run is not None:
+        for name in page.manifest["files"]:
+            tracking.connect().log_artifact(run, str(page.file(name)))
 
 
 def documents(recipe: Recipe, store: Store, model: Artifact, evaluation: Artifact | None) -> dict[str, Any]:

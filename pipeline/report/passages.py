@@ -87,11 +87,21 @@ def of_stage(
     cases = sorted(
         chosen.values(), key=lambda case: (most.index(case["reason"]), 0 if case.get("drawn") else order[case["state"]])
     )
+    return [
+        (case, html.quoted(pieces, about(case, document), _kind(case)))
+        for case, document, pieces in shown(subject, raw, settings, decisions, cases)
+    ]
+
+
+def shown(
+    subject: Subject, raw: Artifact, settings: StageSettings, decisions: Artifact, cases: Sequence[dict[str, Any]]
+) -> list[tuple[dict[str, Any], dict[str, Any], list[tuple[str, bool]]]]:
+    """(case, document, pieces of its passage with whether they are marked) of cases of one stage, data covered."""
     documents = [_document(raw, case) for case in cases]
     marked = [_marks(case, document, decisions, settings) for case, document in zip(cases, documents, strict=True)]
     texts = covered([document["text"] for document in documents], subject)
     return [
-        (case, html.quoted(excerpt(text, spans, WIDTH), about(case, document), _kind(case)))
+        (case, document, excerpt(text, spans, WIDTH))
         for case, document, spans, text in zip(cases, documents, marked, texts, strict=True)
     ]
 
