@@ -1,8 +1,8 @@
 """Several recipes in one Dagster: `SLM_RECIPE` names a folder, and each recipe in it has a code location of its own.
 
-`make ui` writes a module for each recipe below `dagster_home/recipes/`, which says which recipe it is and then takes the
-project's definitions, and a workspace that names them. Each location is a process of its own, so everything else knows
-one recipe only. Keys begin with the recipe's name (assets/keys.py).
+`make ui` writes a module for each recipe below `dagster_home/recipes/`, which says which recipe it is and then takes
+the project's definitions, and a workspace that names them. Each location is a process of its own, so everything else
+knows one recipe only. Keys begin with the recipe's name (assets/keys.py).
 """
 
 import os
@@ -56,7 +56,7 @@ def recipes_in(folder: Path) -> dict[str, Path]:
 
 
 def write_workspace(home: Path, recipes: dict[str, Path]) -> Path:
-    """Write the module of each recipe and the workspace of all; returns the workspace. Modules of others are deleted."""
+    """Write the module of each recipe, and the workspace of all, which is returned; modules of others are deleted."""
     below = home.resolve() / FOLDER
     below.mkdir(parents=True, exist_ok=True)
     for old in below.glob("*.py"):
