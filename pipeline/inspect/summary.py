@@ -54,9 +54,9 @@ def summary(
     parts = [
         f"recipe `{store.recipe}`",
         *(own_text if store.current("raw_documents") or not store.current(IMPORTED) else []),
-        village_summary.planted(store, stages, generated),
         models(store, environment, measures),
         tuning.tunings(store, measures),
+        village_summary.planted(store, stages, generated),
         village_summary.goals(store),
         village_summary.speaks(store) or samples(store),
         next_steps(store, environment, option),
