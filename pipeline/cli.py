@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from pipeline.commands import (
+    annotate,
     artifacts,
     curate,
     documents,
@@ -57,6 +58,7 @@ for group in (
     documents,
     curate,
     quality,
+    annotate,
     models,
     export,
     evaluate,
