@@ -114,6 +114,7 @@ class Decoding:
 # -- which networks are arranged ---------------------------------------------------------------------------------------
 
 _ARRANGED: WeakKeyDictionary[Transformer, Arranged] = WeakKeyDictionary()
+_FOR_MANY: WeakKeyDictionary[Transformer, Arranged] = WeakKeyDictionary()
 
 
 def arrange(network: Transformer) -> Transformer:
@@ -134,6 +135,7 @@ def arrange(network: Transformer) -> Transformer:
 def release(network: Transformer) -> None:
     """Undo `arrange`, and free its memory."""
     _ARRANGED.pop(network, None)
+    _FOR_MANY.pop(network, None)
 
 
 def arranged(network: Transformer) -> Arranged | None:
@@ -147,15 +149,17 @@ def arranged_for_many(network: Transformer) -> Arranged:
 
     Raises ValueError for a network that `arrange` does not take.
     """
-    made = arranged(network)
-    if made is None:
-        made = arranged(arrange(network))
+    made = _FOR_MANY.get(network)
+    if made is not None and made.made_of == weights_of(network):
+        return made
+    made = arranged(network) or arranged(arrange(network))
     if made is None:
         raise ValueError("only a finished network in fp32 or bf16 on a CPU generates many texts at once.")
     if network.output_weight.dtype == torch.float32:
         release(network)
         with torch.no_grad():
             made = Arranged(network, for_many=True)
+    _FOR_MANY[network] = made
     return made
 
 

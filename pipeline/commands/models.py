@@ -192,7 +192,8 @@ def chat(model: str | None, system: str, max_tokens: int, seed: int | None, **sa
     metavar="FILE",
     help="File of API keys, one in a line, with a name before it for the log. Default: the key in $SLM_API_KEY.",
 )
-@click.option("--queue", type=click.IntRange(1), default=16, show_default=True, help="Requests waiting or answered.")
+@click.option("--together", type=click.IntRange(1), default=16, show_default=True, help="Requests answered at once.")
+@click.option("--queue", type=click.IntRange(1), default=64, show_default=True, help="Requests waiting or answered.")
 @click.option("--queue-by-key", type=click.IntRange(0), default=0, help="Of these, of one key.  [default: all]")
 @click.option("--requests-by-minute", type=click.IntRange(0), default=0, help="Of one key.  [default: any number]")
 @click.option(
@@ -207,7 +208,7 @@ def chat(model: str | None, system: str, max_tokens: int, seed: int | None, **sa
     help="Folder for the thumbs and choices that people give on the page.  [default: feedback/RECIPE, beside data/]",
 )
 def serve(models: tuple[str, ...], host: str, port: int, api_key: str | None, **given: Any) -> None:
-    """Serve MODELS over HTTP: a page to talk on, and OpenAI's API (/v1/chat/completions, /v1/completions).
+    """Serve MODELS over HTTP: a page to talk on, and OpenAI's API (/v1).
 
     MODELS are assets, versions or folders; default: the newest model. With several, a request names one in `model`,
     and the page can ask two of them at once.
@@ -220,6 +221,7 @@ def serve(models: tuple[str, ...], host: str, port: int, api_key: str | None, **
     limits = Limits(
         waiting=given["wait"],
         answer=given["answer"],
+        together=given["together"],
         places=given["queue"],
         places_by_key=given["queue_by_key"],
         requests_by_minute=given["requests_by_minute"],
