@@ -11,7 +11,7 @@ import codecs
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,11 @@ class ReplyOptions:
     sampling: Sampling = DEFAULT
     max_new: int = 512
     stop: tuple[str, ...] = ()
+
+
+def reply_options(max_new: int = 512, stop: Sequence[str] = (), **sampling: Any) -> ReplyOptions:
+    """Options by name; those of `Sampling` that are not given are as in a chat."""
+    return ReplyOptions(replace(DEFAULT, **sampling), max_new, tuple(stop))
 
 
 class Spelling:
@@ -182,6 +187,18 @@ class TextModel:
         if not all(0 <= token < size for token in ids):
             raise ValueError(f"a token's id is at least 0 and below {size}, the size of the vocabulary.")
         return list(ids)
+
+    def say(self, asked: str | Sequence[Mapping[str, str]], **settings: Any) -> str:
+        """The answer to a question, or to a conversation that ends with one; `settings` as in `write`."""
+        turns = [{"role": "user", "content": asked}] if isinstance(asked, str) else asked
+        return "".join(self.answer(turns, reply_options(**settings)))
+
+    def write(self, beginning: str, **settings: Any) -> str:
+        """What follows the beginning of a document.
+
+        settings: the fields of `Sampling` (`temperature=0` is greedy), `max_new` tokens, and `stop` strings.
+        """
+        return "".join(self.continue_text(beginning, reply_options(**settings)))
 
     def continue_text(self, prompt: str, options: ReplyOptions) -> Reply:
         """A continuation of `prompt` as the start of a document. Raises ValueError if the prompt fills the context."""

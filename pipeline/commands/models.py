@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -139,36 +139,52 @@ def shape_of_base(store: Store) -> ModelConfig:
     return shape.model_copy(update={"context": min(shape.context, base.facts.get(ROW_TOKENS, shape.context))})
 
 
+SAMPLING = (
+    click.option(
+        "--temperature",
+        type=click.FloatRange(0, 10),
+        default=0.8,
+        show_default=True,
+        help="0: always the likeliest token.",
+    ),
+    click.option("--top-k", type=click.IntRange(0), default=0, show_default=True, help="Keep the k likeliest tokens."),
+    click.option(
+        "--top-p",
+        type=click.FloatRange(0, 1, min_open=True),
+        default=0.95,
+        show_default=True,
+        help="Keep the likeliest tokens with this probability in total.",
+    ),
+    click.option(
+        "--min-p",
+        type=click.FloatRange(0, 1),
+        default=0.0,
+        show_default=True,
+        help="Keep tokens with this share of the highest probability.",
+    ),
+    click.option(
+        "--repetition-penalty",
+        type=click.FloatRange(0, 10, min_open=True),
+        default=1.0,
+        show_default=True,
+        help="Above 1: earlier tokens become less likely.",
+    ),
+    click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="The same seed gives the same answers."),
+)
+
+
+def sampling_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that say how tokens are sampled."""
+    for option in reversed(SAMPLING):
+        command = option(command)
+    return command
+
+
 @click.command()
 @click.argument("model", required=False)
 @click.option("--system", default="", help="The system's turn: how to answer. It is never dropped.")
 @click.option("--max-tokens", type=click.IntRange(1), default=512, show_default=True, help="Most tokens of an answer.")
-@click.option(
-    "--temperature", type=click.FloatRange(0, 10), default=0.8, show_default=True, help="0: always the likeliest token."
-)
-@click.option("--top-k", type=click.IntRange(0), default=0, show_default=True, help="Keep the k likeliest tokens.")
-@click.option(
-    "--top-p",
-    type=click.FloatRange(0, 1, min_open=True),
-    default=0.95,
-    show_default=True,
-    help="Keep the likeliest tokens with this probability in total.",
-)
-@click.option(
-    "--min-p",
-    type=click.FloatRange(0, 1),
-    default=0.0,
-    show_default=True,
-    help="Keep tokens with this share of the highest probability.",
-)
-@click.option(
-    "--repetition-penalty",
-    type=click.FloatRange(0, 10, min_open=True),
-    default=1.0,
-    show_default=True,
-    help="Above 1: earlier tokens become less likely.",
-)
-@click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="The same seed gives the same answers.")
+@sampling_options
 def chat(model: str | None, system: str, max_tokens: int, seed: int | None, **sampling: Any) -> None:
     """Chat with MODEL in the terminal: an asset, a version or a folder; default: the newest model."""
     from model.sampling import Sampling
