@@ -61,6 +61,12 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "annotate agreement": ("slm annotate agreement to_judge",),
     "plan": ("slm plan recipes/llama-38m.yaml", "slm --recipe notes.yaml plan --gpu 4090 --devices 2"),
     "chat": ("slm chat", "slm chat sft_model --system '짧게 대답해 줘.' --temperature 0.5"),
+    "generate": (
+        "slm generate '옛날 어느 마을에' --max-tokens 60",
+        "slm generate --model sft_model --file questions.jsonl --out answers.jsonl --temperature 0",
+        "slm generate 'Once upon a time' --text --beams 4",
+    ),
+    "benchmark": ("slm benchmark", "slm benchmark sft_model --threads 1 --tokens 128"),
     "serve": ("slm serve", "slm serve sft_model preference_model --port 8080"),
     "compare": ("slm compare 1f0c 9a7e --out runs.png",),
     "export": ("slm export sft_model --type q8_0",),
