@@ -26,6 +26,7 @@ from pipeline.commands import (
     open_questions,
     operating,
     quality,
+    report,
     start,
     vectors,
 )
@@ -69,6 +70,7 @@ for group in (
     vectors,
     lineage,
     forget,
+    report,
     operating,
 ):
     for command in group.COMMANDS:

@@ -17,6 +17,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "init": ("slm init notes", "slm init ~/문서/일기 --out 일기.yaml --hours 3"),
     "completion": ('eval "$(slm completion bash)"             # in ~/.bashrc, to keep it',),
     "summary": ("slm summary", "slm --recipe notes.yaml summary"),
+    "report": ("slm report", "slm report notes.yaml --against recipes/demo.yaml --out compared.html"),
     "make": ("slm make curated_documents", "slm make --yes pretrained_model           # however long it takes"),
     "why": ("slm why pretrained_model",),
     "recipe": ("slm --recipe notes.yaml recipe", "slm recipe --reference > reference.md"),
