@@ -3,6 +3,8 @@ SHELL := /bin/bash
 VENV ?= .venv
 BIN := $(VENV)/bin
 export VENV
+# Tests run in as many processes as there are cores, at most four; PARALLEL= runs them in one.
+PARALLEL ?= -n logical --maxprocesses 4 --dist loadgroup
 
 .PHONY: help setup pretrain sft full test test-fast test-faults check ui reindex reap docs code-versions
 
@@ -37,7 +39,7 @@ full: setup
 	@$(BIN)/slm summary
 
 test: setup
-	@$(BIN)/python -m pytest $(TESTS)
+	@$(BIN)/python -m pytest $(PARALLEL) $(TESTS)
 
 test-fast: setup
 	@$(BIN)/python -m pytest -m "not slow" -q $(TESTS)

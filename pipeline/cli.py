@@ -12,12 +12,14 @@ from typing import Any
 import click
 
 from pipeline.commands import (
+    annotate,
     artifacts,
     curate,
     documents,
     evaluate,
     export,
     forget,
+    generate,
     lineage,
     models,
     names,
@@ -58,7 +60,9 @@ for group in (
     documents,
     curate,
     quality,
+    annotate,
     models,
+    generate,
     export,
     evaluate,
     open_questions,

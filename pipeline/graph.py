@@ -41,7 +41,8 @@ from pipeline.trained_models import (
     models_of,
     pretraining_of,
 )
-from pipeline.training.objectives import reward_model
+from pipeline.training import teacher_logits
+from pipeline.training.objectives import distillation, reward_model
 from pipeline.training.planning import plan
 
 REWARDED = "sft_model"  # the reward model starts from it
@@ -143,6 +144,8 @@ def nodes_of(recipe: Recipe) -> dict[str, Node]:
     if recipe.evaluation.toxicity is not None:
         nodes[classifier.ASSET] = Node("evaluation", {}, classifier.make, recipe.evaluation.toxicity)
     for model in models:
+        if model.name == distillation.ASSET:
+            nodes |= teacher_nodes(recipe)
         nodes.setdefault(model.name, train_node(recipe, model))
         if model.name == REWARDED and recipe.reward_model is not None:
             inputs = {"base": REWARDED} | named("preference_data")
@@ -230,6 +233,19 @@ def train_node(recipe: Recipe, model: TrainedModel) -> Node:
     if recipe.instructions.stages and "instruction_data" in inputs:
         inputs["instruction_data"] = tuning_data.ASSET
     return Node("model", inputs, model.make, model.settings(recipe), enabled(recipe, model))
+
+
+def teacher_nodes(recipe: Recipe) -> dict[str, Node]:
+    """The nodes of the teachers and of what they say."""
+    block = recipe.distillation
+    assert block is not None
+    nodes = {
+        teacher.asset: Node("model", named("token_shards", "tokenizer"), distillation.make_teacher, teacher)
+        for teacher in distillation.teachers_of(block, pretraining_of(recipe))
+    }
+    settings = (block, recipe.pretraining.feed.mask_documents)
+    nodes[teacher_logits.ASSET] = Node("model", named("token_shards", *nodes), teacher_logits.make, settings)
+    return nodes
 
 
 def asked(recipe: Recipe) -> task_items.Asked:
