@@ -76,7 +76,7 @@ def lengths(subject: Subject, shards: Artifact) -> str:
         return ""
     context = context_of(subject)
     svg = drawings.histogram({"documents": found}, [context] if context else [], "tokens of a document", True)
-    caption = f"median {found.median():,.0f}, longest {found.max():,}"
+    caption = f"median {found.median():,.0f}, longest {int(found.to_numpy().max()):,}"
     if context:
         over = int(found.filter(found > context).sum() or 0) / max(int(found.sum()), 1)
         caption += f"; the dashed line is the context of {context:,}, beyond which {html.share(over)} of the tokens lie"
