@@ -64,7 +64,7 @@ def test_a_model_that_was_made_without_dagster_stands_in_mlflow_with_all_that_be
     latest = client.get_latest_versions(name)
     assert [of.version for of in latest] == [version.version]
 
-    make_with_inputs(project, "report")
+    registry.record(project.recipe, project.store, project.make("report"), said_by_log.append)
     assert "report.html" in {of.path for of in client.list_artifacts(run)}
 
     loaded = mlflow.pyfunc.load_model(f"models:/{name}/{version.version}")
