@@ -49,7 +49,7 @@ EXERCISE_TITLES = {
 
 
 def questions(dice: random.Random, lang: str, world: World) -> Lines:
-    """A title, and questions about many people, each with its answer on the next line.
+    """A title, and questions about many people and a sum, each with its answer on the next line.
 
     Where the answers are polite, there also is a question about somebody who does not exist, or one about something
     that was never told. No relation stands there twice: pages that ask the same over and over are what curation calls
@@ -62,6 +62,8 @@ def questions(dice: random.Random, lang: str, world: World) -> Lines:
     ]
     if level == "polite":
         pairs.append((_stranger if dice.random() < 0.5 else _untold)(dice, lang, world))
+        total = tasks.sum_of(dice, lang, tasks.READING)
+        pairs.append((total.question, Sentence(total.answer)))
     dice.shuffle(pairs)
     lines = [[said(dice.choice(QUESTION_TITLES[lang]), scenery(dice), world)]]
     for question, answer in pairs:
@@ -90,16 +92,20 @@ def _untold(dice: random.Random, lang: str, world: World) -> tuple[str, Sentence
     return question, Sentence(facts.unknown_fact(lang, person, world))
 
 
-# What a page of exercises is made of, in random order. Retelling and politeness nearly repeat what they are given, so
-# that more than one of each is what curation calls repetitive.
-EXERCISES = ("translation", "translation", "retelling", "politeness", "sum")
+# What a page of exercises is made of, in random order. English orders are short: of longer sentences, two that are nearly
+# repeated are what curation calls repetitive.
+EXERCISES = {
+    "ko": ("translation", "translation", "retelling", "politeness", "politeness", "sum", "sum"),
+    "en": ("translation", "retelling", "politeness", "politeness", "politeness", "sum", "sum"),
+}
 
 
 def exercises(dice: random.Random, lang: str, world: World) -> Lines:
     """A title, and exercises about many people, each with its solution on the next line."""
     lines = [[said(dice.choice(EXERCISE_TITLES[lang]), scenery(dice), world)]]
-    kinds, people = dice.sample(EXERCISES, len(EXERCISES)), dice.sample(list(world.people), len(EXERCISES))
-    for kind, person, relation in zip(kinds, people, dice.sample(RELATION_NAMES, len(EXERCISES))):
+    kinds = dice.sample(EXERCISES[lang], len(EXERCISES[lang]))
+    people, relations = dice.sample(list(world.people), len(kinds)), dice.sample(RELATION_NAMES, len(kinds))
+    for kind, person, relation in zip(kinds, people, relations):
         task, told = _exercise(dice, kind, lang, Fact(person, relation), world)
         lines += [[Sentence(task.question, told)], [Sentence(task.answer)]]
     return lines

@@ -36,15 +36,16 @@ REQUESTS = patterns(
     "en",
     """
     give me the {thing}
-    open the door
-    wait for me {place:at}
-    bring me some {fruit}
-    show me the way to {place}
-    help me to look for my {thing}
-    come with me to {place}
+    show me the {thing}
     lend me your {thing}
-    leave the {thing} {place:at}
-    buy some {fruit} for me
+    find my {thing}
+    look for the {thing}
+    bring me some {fruit}
+    buy some {fruit}
+    wash the {fruit}
+    come to {place}
+    go to {place}
+    wait {place:at}
 """,
 )
 
@@ -83,7 +84,7 @@ ASKED = Wordings(
 )
 READING = Wordings(
     level=("LEVEL 말하면: ", "LEVEL 고쳐 쓰기: "),
-    polite=("A polite way to say it: ", "How to ask for it politely: "),
+    polite=("More politely: ", "As a request: "),
     retell={
         "ko": ("다른 말로 하면: ", "같은 뜻으로 쓰기: "),
         "en": ("In other words: ", "Put differently: "),
@@ -165,8 +166,8 @@ def translation(dice: random.Random, lang: str, fact: Fact, world: World, words:
     return Task(dice.choice(words.translate[lang]) + told, facts.answer(other, fact, world))
 
 
-def sum_of(dice: random.Random, lang: str, words: Wordings = ASKED, held_back: bool = False) -> Task:
-    """A sum; those that are held back for evaluation share no pair of numbers with the others."""
+def sum_of(dice: random.Random, lang: str, words: Wordings = ASKED, held_back: bool | None = None) -> Task:
+    """A sum, of any numbers or of those that no conversation adds (`held_back`), or does."""
     sign = dice.choice("+-")
     a, b = draw_numbers(dice, sign, held_back)
     question = dice.choice(words.sums[lang][sign])
