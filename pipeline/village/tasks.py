@@ -7,6 +7,7 @@ in words of their own (`READING`), so that conversations and evaluation share no
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from typing import NamedTuple
 from zlib import crc32
 
@@ -133,11 +134,17 @@ def politeness(dice: random.Random, lang: str, fact: Fact, world: World, words: 
     return Task(instruction + pattern.render(scene, world, given), pattern.render(scene, world, wanted))
 
 
-def request(dice: random.Random, world: World, words: Wordings = ASKED, held_back: bool = False) -> Task:
+def request(
+    dice: random.Random,
+    world: World,
+    words: Wordings = ASKED,
+    held_back: bool = False,
+    orders: Sequence[Pattern] = REQUESTS,
+) -> Task:
     """An English order, asked for as a request. One order in five is held back for evaluation."""
     order = ""
     while not order or (crc32(order.encode()) % 5 == 0) != held_back:
-        order = dice.choice(REQUESTS).render(scenery(dice), world)
+        order = dice.choice(orders).render(scenery(dice), world)
     return Task(f"{dice.choice(words.polite)}{order[0].upper()}{order[1:]}.", f"Could you please {order}?")
 
 
