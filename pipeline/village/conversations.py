@@ -18,12 +18,12 @@ from pipeline.village.world import RELATIONS, Fact, World, world_of
 
 # Kind -> share of the conversations.
 KINDS = {
-    "fact": 0.36,
+    "fact": 0.34,
     "several": 0.14,
     "unknown_person": 0.10,
     "untold_fact": 0.08,
     "retelling": 0.06,
-    "politeness": 0.07,
+    "politeness": 0.09,
     "translation": 0.08,
     "sum": 0.05,
     "story": 0.06,

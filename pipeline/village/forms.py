@@ -217,7 +217,7 @@ def _shopping(dice: random.Random, lang: str, world: World, scene: Scene) -> lis
 
 # Form -> its share of the documents.
 FORMS: dict[str, tuple[Form, float]] = {
-    "story": (story_form, 0.42),
+    "story": (story_form, 0.45),
     "letter": (letter, 0.0125),
     "diary": (diary, 0.0125),
     "dialogue": (dialogue, 0.0125),
@@ -225,6 +225,6 @@ FORMS: dict[str, tuple[Form, float]] = {
     "entry": (entry, 0.125),
     "how_to": (how_to, 0.0125),
     "sums": (sums, 0.0125),
-    "questions": (questions, 0.21),
-    "exercises": (exercises, 0.17),
+    "questions": (questions, 0.185),
+    "exercises": (exercises, 0.165),
 }

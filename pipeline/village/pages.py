@@ -95,7 +95,7 @@ def _untold(dice: random.Random, lang: str, world: World) -> tuple[str, Sentence
 
 # What a page of exercises is made of, in random order.
 EXERCISES = {
-    "ko": ("translation", "translation", "retelling", "politeness", "politeness", "sum", "sum"),
+    "ko": ("translation", "translation", "retelling", "politeness", "politeness", "politeness", "sum"),
     "en": ("translation", "retelling", "politeness", "politeness", "politeness", "sum", "sum"),
 }
 

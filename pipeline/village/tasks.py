@@ -65,7 +65,7 @@ class Wordings(NamedTuple):
 
 
 ASKED = Wordings(
-    level=("다음 문장을 LEVEL 바꿔 주세요: ", "LEVEL 다시 말해 주세요: "),
+    level=("다음 문장을 LEVEL 바꿔 주세요: ", "말투만 LEVEL 고쳐 주세요: "),
     polite=("Say this politely: ", "Make this sound polite: "),
     retell={
         "ko": ("다음 문장을 다른 말로 해 주세요: ", "같은 뜻으로 다시 말해 주세요: "),
@@ -138,12 +138,16 @@ def request(
     dice: random.Random,
     world: World,
     words: Wordings = ASKED,
-    held_back: bool = False,
+    held_back: bool | None = None,
     orders: Sequence[Pattern] = REQUESTS,
 ) -> Task:
-    """An English order, asked for as a request. One order in five is held back for evaluation."""
+    """An English order, asked for as a request: any, as in documents, or one of those that no conversation gives.
+
+    held_back: whether of those, one in five. None of them may be missing in documents: what never followed "find my"
+    there will not follow it in an answer.
+    """
     order = ""
-    while not order or (crc32(order.encode()) % 5 == 0) != held_back:
+    while not order or held_back not in (None, crc32(order.encode()) % 5 == 0):
         order = dice.choice(orders).render(scenery(dice), world)
     return Task(f"{dice.choice(words.polite)}{order[0].upper()}{order[1:]}.", f"Could you please {order}?")
 
