@@ -97,6 +97,13 @@ class TunedSettings(LoopSettings):
         "full",
         description="train all weights, or low-rank additions that are merged at the end (LoRA, Hu et al. 2021)",
     )
+    embeddings: Literal["all", "markers"] = Field(
+        "all",
+        description=(
+            "train the embeddings of all tokens, or of the markers of a conversation only, so that words that do not"
+            " occur in the data keep what they mean; with `weights: full`"
+        ),
+    )
     context: int = Field(
         0,
         ge=0,
@@ -149,6 +156,14 @@ class TunedSettings(LoopSettings):
             " understood until the next version: write the new one."
         )
         return {**{name: value for name, value in data.items() if name != "method"}, "weights": data["method"]}
+
+    @model_validator(mode="after")
+    def _markers_of_all_weights(self) -> TunedSettings:
+        if self.embeddings == "markers" and self.weights != "full":
+            raise ValueError(
+                "`embeddings: markers` needs `weights: full`: low-rank additions leave all embeddings as they are"
+            )
+        return self
 
     @property
     def recorded(self) -> dict[str, Any]:
