@@ -49,7 +49,7 @@ EXERCISE_TITLES = {
 
 
 def questions(dice: random.Random, lang: str, world: World) -> Lines:
-    """A title, and questions about many people (and in Korean a sum), each with its answer on the next line.
+    """A title, and questions about many people (and in Korean two sums), each with its answer on the next line.
 
     Where the answers are polite, there also is a question about somebody who does not exist, or one about something
     that was never told. No relation stands there twice: pages that ask the same over and over are what curation calls
@@ -63,8 +63,8 @@ def questions(dice: random.Random, lang: str, world: World) -> Lines:
     if level == "polite":
         pairs.append((_stranger if dice.random() < 0.5 else _untold)(dice, lang, world))
         if lang == "ko":  # an English page of this kind with a sum is what curation calls poor: short lines and digits
-            total = tasks.sum_of(dice, lang, tasks.READING)
-            pairs.append((total.question, Sentence(total.answer)))
+            sums = [tasks.sum_of(dice, lang, tasks.READING) for _ in range(2)]
+            pairs += [(one.question, Sentence(one.answer)) for one in sums]
     dice.shuffle(pairs)
     lines = [[said(dice.choice(QUESTION_TITLES[lang]), scenery(dice), world)]]
     for question, answer in pairs:
@@ -77,8 +77,9 @@ def _question(dice: random.Random, lang: str, fact: Fact, world: World, level: s
     scene = {"who": fact.person}
     told = facts.of(lang).TOLD[fact.relation]
     answer = told[0] if dice.random() < 0.8 else dice.choice(told)
-    wording = dice.choice(facts.questions(lang).READING[fact.relation])
-    return wording.render(scene, world), said(answer, scene, world, level)
+    question = dice.choice(facts.questions(lang).READING[fact.relation]).render(scene, world)
+    # In Korean only a question that one asks oneself has a plain answer.
+    return question, said(answer, scene, world, level if _TO_ONESELF.search(question) else "polite")
 
 
 def _stranger(dice: random.Random, lang: str, world: World) -> tuple[str, Sentence]:
@@ -95,7 +96,7 @@ def _untold(dice: random.Random, lang: str, world: World) -> tuple[str, Sentence
 
 # What a page of exercises is made of, in random order.
 EXERCISES = {
-    "ko": ("translation", "translation", "retelling", "politeness", "politeness", "politeness", "sum"),
+    "ko": ("translation", "translation", "retelling", "politeness", "politeness", "sum", "sum"),
     "en": ("translation", "retelling", "politeness", "politeness", "politeness", "sum", "sum"),
 }
 

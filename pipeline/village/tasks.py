@@ -118,6 +118,10 @@ PLAIN_WORDINGS = 3
 # A sentence that is told in a task is shorter than what contamination is recognised by (13 words, 26 syllables): the
 # same sentence in a document would count as the question.
 LONGEST = {"ko": 24, "en": 11}
+MANY_WORDS = 100
+# Of a sentence whose level of speech changes, all words but the last stay. Where five stay, a page with several such
+# sentences is what curation calls repetitive.
+SAME_WORDS = 5
 
 
 def politeness(dice: random.Random, lang: str, fact: Fact, world: World, words: Wordings = ASKED) -> Task:
@@ -129,7 +133,7 @@ def politeness(dice: random.Random, lang: str, fact: Fact, world: World, words: 
     if lang == "en":
         return request(dice, world, words, held_back=fact.person in world.never_asked)
     given, wanted = dice.sample(LEVELS, 2)
-    pattern, scene = _short(dice, "ko", fact, world), {"who": fact.person}
+    pattern, scene = _short(dice, "ko", fact, world, words=SAME_WORDS), {"who": fact.person}
     instruction = dice.choice(words.level).replace("LEVEL", LEVEL_WORDS[wanted])
     return Task(instruction + pattern.render(scene, world, given), pattern.render(scene, world, wanted))
 
@@ -159,14 +163,18 @@ def retelling(dice: random.Random, lang: str, fact: Fact, world: World, words: W
     return Task(dice.choice(words.retell[lang]) + told, facts.answer(lang, fact, world))
 
 
-def _short(dice: random.Random, lang: str, fact: Fact, world: World, first: int = 0) -> Pattern:
-    """One of the ways to tell a fact, from the `first` on, that makes a short sentence."""
-    while True:
-        pattern: Pattern = dice.choice(facts.of(lang).TOLD[fact.relation][first:])
+def _short(
+    dice: random.Random, lang: str, fact: Fact, world: World, first: int = 0, words: int = MANY_WORDS
+) -> Pattern:
+    """One of the ways to tell a fact, from the `first` on, that makes a short sentence of at most so many words."""
+    table: Sequence[Pattern] = facts.of(lang).TOLD[fact.relation][first:]
+    for pattern in dice.sample(table, len(table)):
         told = pattern.render({"who": fact.person}, world, "formal")
-        size = len(told.split()) if lang == "en" else sum("가" <= letter <= "힣" for letter in told)
-        if size <= LONGEST[lang]:
+        count = len(told.split())
+        size = count if lang == "en" else sum("가" <= letter <= "힣" for letter in told)
+        if size <= LONGEST[lang] and count <= words:
             return pattern
+    return table[0]
 
 
 def translation(dice: random.Random, lang: str, fact: Fact, world: World, words: Wordings = ASKED) -> Task:
