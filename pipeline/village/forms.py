@@ -217,14 +217,14 @@ def _shopping(dice: random.Random, lang: str, world: World, scene: Scene) -> lis
 
 # Form -> its share of the documents.
 FORMS: dict[str, tuple[Form, float]] = {
-    "story": (story_form, 0.45),
+    "story": (story_form, 0.50),
     "letter": (letter, 0.0125),
     "diary": (diary, 0.0125),
     "dialogue": (dialogue, 0.0125),
     "news": (news, 0.0125),
-    "entry": (entry, 0.125),
+    "entry": (entry, 0.11),
     "how_to": (how_to, 0.0125),
     "sums": (sums, 0.0125),
-    "questions": (questions, 0.185),
-    "exercises": (exercises, 0.165),
+    "questions": (questions, 0.165),
+    "exercises": (exercises, 0.1625),
 }

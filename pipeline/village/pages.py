@@ -49,7 +49,7 @@ EXERCISE_TITLES = {
 
 
 def questions(dice: random.Random, lang: str, world: World) -> Lines:
-    """A title, and questions about many people (and in Korean two sums), each with its answer on the next line.
+    """A title, and questions about many people (and in Korean a sum), each with its answer on the next line.
 
     Where the answers are polite, there also is a question about somebody who does not exist, or one about something
     that was never told. No relation stands there twice: pages that ask the same over and over are what curation calls
@@ -63,8 +63,8 @@ def questions(dice: random.Random, lang: str, world: World) -> Lines:
     if level == "polite":
         pairs.append((_stranger if dice.random() < 0.5 else _untold)(dice, lang, world))
         if lang == "ko":  # an English page of this kind with a sum is what curation calls poor: short lines and digits
-            sums = [tasks.sum_of(dice, lang, tasks.READING) for _ in range(2)]
-            pairs += [(one.question, Sentence(one.answer)) for one in sums]
+            total = tasks.sum_of(dice, lang, tasks.READING)
+            pairs.append((total.question, Sentence(total.answer)))
     dice.shuffle(pairs)
     lines = [[said(dice.choice(QUESTION_TITLES[lang]), scenery(dice), world)]]
     for question, answer in pairs:
@@ -96,9 +96,12 @@ def _untold(dice: random.Random, lang: str, world: World) -> tuple[str, Sentence
 
 # What a page of exercises is made of, in random order.
 EXERCISES = {
-    "ko": ("translation", "translation", "retelling", "politeness", "politeness", "sum", "sum"),
-    "en": ("translation", "retelling", "politeness", "politeness", "politeness", "sum", "sum"),
+    "ko": ("translation", "translation", "retelling", "politeness", "politeness", *["sum"] * 4),
+    "en": ("translation", "retelling", "politeness", "politeness", "politeness", *["sum"] * 3),
 }
+
+
+HOW = {"translation": tasks.translation, "retelling": tasks.retelling, "politeness": tasks.politeness}
 
 
 def exercises(dice: random.Random, lang: str, world: World) -> Lines:
@@ -108,22 +111,16 @@ def exercises(dice: random.Random, lang: str, world: World) -> Lines:
     """
     lines = [[said(dice.choice(EXERCISE_TITLES[lang]), scenery(dice), world)]]
     kinds = dice.sample(EXERCISES[lang], len(EXERCISES[lang]))
-    people, relations = dice.sample(list(world.people), len(kinds)), dice.sample(RELATION_NAMES, len(kinds))
+    people, relations = dice.sample(list(world.people), len(kinds)), iter(dice.sample(RELATION_NAMES, len(RELATIONS)))
     orders = dice.sample(tasks.REQUESTS, len(kinds))
-    for kind, person, relation, order in zip(kinds, people, relations, orders):
-        if kind == "politeness" and lang == "en":
+    told: tuple[Fact, ...]
+    for kind, person, order in zip(kinds, people, orders):
+        if kind == "sum":
+            task, told = tasks.sum_of(dice, lang, tasks.READING), ()
+        elif kind == "politeness" and lang == "en":
             task, told = tasks.request(dice, world, tasks.READING, orders=[order]), ()
         else:
-            task, told = _exercise(dice, kind, lang, Fact(person, relation), world)
+            fact = Fact(person, next(relations))
+            task, told = HOW[kind](dice, lang, fact, world, tasks.READING), (fact,)
         lines += [[Sentence(task.question, told)], [Sentence(task.answer)]]
     return lines
-
-
-def _exercise(
-    dice: random.Random, kind: str, lang: str, fact: Fact, world: World
-) -> tuple[tasks.Task, tuple[Fact, ...]]:
-    """An exercise, and the facts that it tells."""
-    if kind == "sum":
-        return tasks.sum_of(dice, lang, tasks.READING), ()
-    how = {"translation": tasks.translation, "retelling": tasks.retelling, "politeness": tasks.politeness}
-    return how[kind](dice, lang, fact, world, tasks.READING), (fact,)
