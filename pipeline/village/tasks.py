@@ -88,7 +88,7 @@ READING = Wordings(
     polite=("More politely: ", "As a request: "),
     retell={
         "ko": ("다른 말로 하면: ", "같은 뜻으로 쓰기: "),
-        "en": ("In other words: ", "Put differently: "),
+        "en": ("Put in another way: ", "Put differently: "),
     },
     translate={
         "ko": ("영어로 하면: ", "영어로 번역하기: "),
