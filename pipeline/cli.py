@@ -12,18 +12,21 @@ from typing import Any
 import click
 
 from pipeline.commands import (
+    annotate,
     artifacts,
     curate,
     documents,
     evaluate,
     export,
     forget,
+    generate,
     lineage,
     models,
     names,
     open_questions,
     operating,
     quality,
+    report,
     start,
     vectors,
 )
@@ -57,7 +60,9 @@ for group in (
     documents,
     curate,
     quality,
+    annotate,
     models,
+    generate,
     export,
     evaluate,
     open_questions,
@@ -65,6 +70,7 @@ for group in (
     vectors,
     lineage,
     forget,
+    report,
     operating,
 ):
     for command in group.COMMANDS:

@@ -199,12 +199,9 @@ def to_compare() -> tuple[list[str], str]:
     from pipeline import tracking
 
     client = tracking.connect()
-    experiment = client.get_experiment_by_name(tracking.EXPERIMENT)
-    if experiment is None:
-        return [], ""
     pretraining = f"tags.`{tracking.KIND}` = 'pretrained_model'"
-    found = client.search_runs([experiment.experiment_id], pretraining, max_results=2)
-    return [run.info.run_id for run in found], experiment.experiment_id
+    found = client.search_runs(tracking.experiments(client), pretraining, max_results=2)
+    return [run.info.run_id for run in found], found[0].info.experiment_id if found else ""
 
 
 if __name__ == "__main__":

@@ -93,9 +93,12 @@ class TunedSettings(LoopSettings):
 
     recorded_as: ClassVar[str] = "weights"  # what manifests call `weights`
 
-    weights: Literal["full", "lora"] = Field(
+    weights: Literal["full", "lora", "qlora"] = Field(
         "full",
-        description="train all weights, or low-rank additions that are merged at the end (LoRA, Hu et al. 2021)",
+        description=(
+            "train all weights, or low-rank additions that are merged at the end (LoRA, Hu et al. 2021); with qlora,"
+            " the frozen matrices are in four bits meanwhile (Dettmers et al. 2023)"
+        ),
     )
     embeddings: Literal["all", "markers"] = Field(
         "all",
@@ -164,6 +167,17 @@ class TunedSettings(LoopSettings):
                 "`embeddings: markers` needs `weights: full`: low-rank additions leave all embeddings as they are"
             )
         return self
+
+    @model_validator(mode="after")
+    def _no_lengths_in_four_bits(self) -> TunedSettings:
+        if self.weights == "qlora" and self.lora_dora:
+            raise ValueError("`lora_dora` does not go with `weights: qlora`: leave it out, or use `weights: lora`")
+        return self
+
+    @property
+    def low_rank(self) -> bool:
+        """Whether only low-rank additions are trained."""
+        return self.weights != "full"
 
     @property
     def recorded(self) -> dict[str, Any]:

@@ -89,13 +89,14 @@ def load_base(base: Artifact, settings: TunedSettings, seed: int) -> tuple[Trans
             "The tokenizer has no <|im_start|> and <|im_end|>, which conversations need: use one that has them, or"
             " train one."
         )
-    if settings.weights == "lora":
+    if settings.low_rank:
         from model import lora
 
         torch.manual_seed(seed)
         lora.add(
             network, settings.lora_rank, settings.lora_alpha, settings.lora_targets,
             dropout=getattr(settings, "lora_dropout", 0.0), rslora=settings.lora_rslora, dora=settings.lora_dora,
+            quantised=settings.weights == "qlora",
         )  # fmt: skip
     elif settings.embeddings == "markers":
         train_these_rows(network, sorted(tokenizer.ids.values()))
@@ -130,7 +131,7 @@ def inherited(base: Artifact) -> dict[str, Any]:
 
 def merged(network: Any, settings: TunedSettings) -> Transformer:
     """The network to save: with any low-rank additions merged into its weights."""
-    if settings.weights == "lora":
+    if settings.low_rank:
         from model import lora
 
         lora.merge(network)
@@ -144,7 +145,7 @@ def write_additions(settings: TunedSettings, base: Artifact) -> Callable[[Any, P
     """
 
     def write(network: Any, directory: Path) -> None:
-        if settings.weights == "lora":
+        if settings.low_rank:
             from model import lora
 
             lora.save(network, directory / ADAPTER, base.facts.get("hub_name"))
@@ -181,7 +182,7 @@ def learning_rate(config: ModelConfig, settings: TunedSettings, share: float) ->
     if settings.learning_rate:
         return settings.learning_rate
     sized = budgets.size(config)
-    return budgets.best_rate(sized) * share * (10 if settings.weights == "lora" else 1)
+    return budgets.best_rate(sized) * share * (10 if settings.low_rank else 1)
 
 
 def answer_sampler(tokenizer: Tokenizer, settings: TunedSettings) -> Callable[[torch.nn.Module], str]:
