@@ -66,9 +66,11 @@ def random_model(folder: Path, size: str, dtype: str) -> Path:
     from model import export
 
     folder.mkdir()
-    export.save(our_network(CHOICES[size]).to(getattr(torch, dtype)), folder, {"eos_token_id": 1})
+    export.save(
+        our_network(CHOICES[size]).to(getattr(torch, dtype)), folder
+    )  # without an end, so that no text stops early
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    tokenizer = Tokenizer(models.BPE({letter: 2 + i for i, letter in enumerate(alphabet)}, []))
+    tokenizer = Tokenizer(models.BPE({letter: i for i, letter in enumerate(alphabet)}, []))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.save(str(folder / "tokenizer.json"))
