@@ -11,6 +11,7 @@ import torch
 
 from model.batch import Batch, Text
 from model.choosing import Chooser
+from model.decoding import arranged
 from model.generate import generate
 from model.sampling import GREEDY
 from model.transformer import Transformer
@@ -53,7 +54,9 @@ def measure(model: Transformer, prompt: int, tokens: int, together: int, rounds:
         if number:
             rate = (tokens - 1) / sum(steps[1:]) if tokens > 1 else 0.0
             found.append((prompt / steps[0], rate, together * tokens / many, BUFFER / read))
-    bytes_read = sum(weight.numel() * weight.element_size() for weight in _read_by_a_step(model))
+    made = arranged(model)
+    size = 1 if made is not None and made.int8 else model.output_weight.element_size()
+    bytes_read = size * sum(weight.numel() for weight in _read_by_a_step(model))
     return Speed(*(statistics.median(column) for column in zip(*found)), bytes_read)  # type: ignore[arg-type]
 
 
