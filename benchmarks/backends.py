@@ -2,10 +2,10 @@
 
     python -m benchmarks.backends [--size 100m] [--prompt 64] [--tokens 32] [--rounds 3] [--threads 1]
 
-Random weights, greedy; llama.cpp (llama-cpp-python, where it is installed) reads the GGUF files that `slm export` writes.
-All take turns in every round, with a reading of memory among them. Of the prompt and of each token after it: tokens by
-the second of the clock and of processor time, medians. The last columns set the latter against the number of times that
-the same round could read the matrices.
+Random weights, greedy; llama.cpp (llama-cpp-python, where it is installed) reads the GGUF files that `slm export`
+writes. All take turns in every round, with a reading of memory among them. Of the prompt and of each token after it:
+tokens by the second of the clock and of processor time, medians. The last columns set the latter against the number of
+times that the same round could read the matrices.
 """
 
 from __future__ import annotations
