@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from pipeline.commands import (
+    annotate,
     artifacts,
     curate,
     documents,
@@ -25,6 +26,7 @@ from pipeline.commands import (
     open_questions,
     operating,
     quality,
+    report,
     start,
     vectors,
 )
@@ -58,6 +60,7 @@ for group in (
     documents,
     curate,
     quality,
+    annotate,
     models,
     generate,
     export,
@@ -67,6 +70,7 @@ for group in (
     vectors,
     lineage,
     forget,
+    report,
     operating,
 ):
     for command in group.COMMANDS:

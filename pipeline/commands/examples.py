@@ -17,6 +17,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "init": ("slm init notes", "slm init ~/문서/일기 --out 일기.yaml --hours 3"),
     "completion": ('eval "$(slm completion bash)"             # in ~/.bashrc, to keep it',),
     "summary": ("slm summary", "slm --recipe notes.yaml summary"),
+    "report": ("slm report", "slm report notes.yaml --against recipes/demo.yaml --out compared.html"),
     "make": ("slm make curated_documents", "slm make --yes pretrained_model           # however long it takes"),
     "why": ("slm why pretrained_model",),
     "recipe": ("slm --recipe notes.yaml recipe", "slm recipe --reference > reference.md"),
@@ -45,6 +46,20 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "curate verdicts": ("slm curate verdicts",),
     "quality": ("slm quality teach --labels pages.jsonl --out scorer.json",),
     "quality teach": ("slm quality teach --labels pages.jsonl --out scorer.json --licence own",),
+    "annotate": ("slm annotate serve to_judge",),
+    "annotate export": ("slm annotate export pairs sft_model preference_model --out to_judge",),
+    "annotate export pairs": (
+        "slm annotate export pairs sft_model preference_model --out to_judge",
+        "slm annotate export pairs sft_model --questions mine.jsonl --out to_judge   # two answers of one model",
+    ),
+    "annotate export answers": ("slm annotate export answers sft_model --out to_judge --limit 50",),
+    "annotate export documents": ("slm annotate export documents --stage heuristic_decisions --out to_judge",),
+    "annotate import": (
+        "slm annotate import to_judge project-1.json          # of Label Studio",
+        "slm annotate import to_judge labels.zip              # of doccano",
+    ),
+    "annotate serve": ("slm annotate serve to_judge", "slm annotate serve to_judge --judge mina --port 8020"),
+    "annotate agreement": ("slm annotate agreement to_judge",),
     "plan": ("slm plan recipes/llama-38m.yaml", "slm --recipe notes.yaml plan --gpu 4090 --devices 2"),
     "chat": ("slm chat", "slm chat sft_model --system '짧게 대답해 줘.' --temperature 0.5"),
     "generate": (

@@ -87,6 +87,7 @@ def planned_lines(opened: Project, **on: Any) -> Iterator[str]:
     """The plan of every training of a recipe, in words; `on` says for what device, as `plan.plan` takes it."""
     from pipeline.trained_models import enabled, models_of
     from pipeline.training.measured import Machine
+    from pipeline.training.planning import distillation_plan
     from pipeline.training.planning.plan import plan, tokens_in
     from pipeline.training.planning.plan_words import lines
     from pipeline.training.planning.tuning_plan import line, plan_tuning
@@ -99,6 +100,8 @@ def planned_lines(opened: Project, **on: Any) -> Iterator[str]:
             shape = shape.model_copy(update={"vocab_size": recipe.tokenizer.vocab_size})
         text = tokens_in(shards) if shards else estimated_tokens(recipe.sources)
         yield from lines(plan(shape, recipe.pretraining, text, here=here, **on), estimated=not shards)
+        if recipe.distillation is not None:
+            yield from distillation_plan.planned(recipe.distillation, shape, recipe.pretraining, text, here=here, **on)
     else:
         shape = shape_of_base(opened.store)
     for model in models_of(recipe):
