@@ -253,8 +253,9 @@ def int8_product(weights: list[Tensor], bias: Tensor | None) -> Vectors:
     """As `_product`, with 8 bits a weight, a scale for each row of a matrix and one for each vector.
 
     A vector is scaled to -1 .. 1 and rounded to 8 bits as well, so that whole numbers are multiplied (FBGEMM, Khudia et
-    al. 2021): sums are exact, and a vector is multiplied as it is beside any others. Without VNNI, a vector has 7 bits,
-    since FBGEMM's sums of two products in 16 bits would overflow. Raises ValueError on other processors than x86's.
+    al. 2021): sums are exact, and of several vectors each is multiplied as it is beside any others. Without VNNI, a
+    vector has 7 bits, since FBGEMM's sums of two products in 16 bits would overflow. Raises ValueError on other
+    processors than x86's.
     """
     if "fbgemm" not in _engines():
         raise ValueError("weights in 8 bits need an x86 processor with AVX2: use bf16 or fp32.")
@@ -275,6 +276,10 @@ def int8_product(weights: list[Tensor], bias: Tensor | None) -> Vectors:
     own_bias = None if bias is None else bias.float()
 
     def multiply(x: Tensor) -> Tensor:
+        if len(x) == 1:  # its scale can be a number, which saves two operations
+            scale = max(torch.linalg.vector_norm(x, math.inf).item(), 1e-12) / most
+            y = product(x, scale, most + 1, packed)
+            return y if own_bias is None else y.add_(own_bias)
         largest = x.abs().amax(-1, keepdim=True).clamp_min_(1e-12)
         y = product(x / largest, 1 / most, most + 1, packed).mul_(largest)
         return y if own_bias is None else y.add_(own_bias)
