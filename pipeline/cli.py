@@ -19,12 +19,14 @@ from pipeline.commands import (
     evaluate,
     export,
     forget,
+    generate,
     lineage,
     models,
     names,
     open_questions,
     operating,
     quality,
+    report,
     start,
     vectors,
 )
@@ -60,6 +62,7 @@ for group in (
     quality,
     annotate,
     models,
+    generate,
     export,
     evaluate,
     open_questions,
@@ -67,6 +70,7 @@ for group in (
     vectors,
     lineage,
     forget,
+    report,
     operating,
 ):
     for command in group.COMMANDS:

@@ -138,6 +138,12 @@ def load(path: str | Path | None = None) -> Recipe:
             f"There is no recipe at {chosen} ({looked}): name a YAML file with `--recipe` or SLM_RECIPE, or write a"
             " first one with `slm init FOLDER`."
         ) from None
+    except IsADirectoryError:
+        inside = ", ".join(sorted(path.name for path in chosen.glob("*.yaml"))) or "none"
+        raise UserError(
+            f"{chosen} is a folder, whose recipes `make ui` shows side by side; for this, name one of them with"
+            f" `--recipe` or SLM_RECIPE: {inside}."
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"The recipe {chosen} cannot be read: {error}.") from error
     return parse(text, str(chosen), base=chosen.resolve().parent)

@@ -91,6 +91,8 @@ class Loop:
         if hasattr(model, "gradient_checkpointing"):
             model.gradient_checkpointing = settings.activation_checkpointing  # type: ignore[assignment]
         self.sharded = options.sharded and ranks.world > 1
+        if self.sharded and any(parameter._backward_hooks for parameter in model.parameters()):
+            raise UserError("embeddings: markers needs unsharded weights: set sharding: off, or embeddings: all.")
         if self.sharded:  # before the weights go to the device, where they may not fit unsharded
             distributed.shard(model, device, self.precision)
         self.model = model.to(device)

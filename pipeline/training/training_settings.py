@@ -100,6 +100,13 @@ class TunedSettings(LoopSettings):
             " the frozen matrices are in four bits meanwhile (Dettmers et al. 2023)"
         ),
     )
+    embeddings: Literal["all", "markers"] = Field(
+        "all",
+        description=(
+            "train the embeddings of all tokens, or of the markers of a conversation only, so that words that do not"
+            " occur in the data keep what they mean; with `weights: full`"
+        ),
+    )
     context: int = Field(
         0,
         ge=0,
@@ -152,6 +159,14 @@ class TunedSettings(LoopSettings):
             " understood until the next version: write the new one."
         )
         return {**{name: value for name, value in data.items() if name != "method"}, "weights": data["method"]}
+
+    @model_validator(mode="after")
+    def _markers_of_all_weights(self) -> TunedSettings:
+        if self.embeddings == "markers" and self.weights != "full":
+            raise ValueError(
+                "`embeddings: markers` needs `weights: full`: low-rank additions leave all embeddings as they are"
+            )
+        return self
 
     @model_validator(mode="after")
     def _no_lengths_in_four_bits(self) -> TunedSettings:

@@ -202,6 +202,18 @@ def test_additions_are_kept_beside_the_merged_model(store, base, instructions):
     assert not [name for name in further.manifest["files"] if name.startswith("adapter/")]
 
 
+def test_only_the_markers_learn_new_embeddings_where_the_settings_say_so(store, base, instructions):
+    made = make(store, base, instructions, SETTINGS.model_copy(update={"embeddings": "markers"}))
+    markers = sorted(load(base.directory).ids.values())
+    before, after = (export.load(one.directory).state_dict() for one in (base, made))
+    tables = [name for name in before if before[name].shape[0] == 262]
+    assert tables
+    for name in tables:
+        moved = (before[name] != after[name]).any(dim=1)
+        assert moved[markers].any() and not moved[[row for row in range(262) if row not in markers]].any()
+    assert any(not torch.equal(before[name], after[name]) for name in before if name not in tables)
+
+
 def test_a_run_that_ended_early_says_how_far_it_came(store, base, instructions):
     settings = SETTINGS.model_copy(update={"patience": 1, "evaluate_every": 1, "learning_rate": 3.0, "clip": 0.0})
     artifact = make(store, base, instructions, settings)
