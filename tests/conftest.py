@@ -10,6 +10,8 @@ import pipeline  # noqa: F401  (before any test loads torch: it sets how torch's
 TESTS = Path(__file__).parent
 # What starts processes, trains for a while or plans large networks: `make test-fast` leaves it out.
 SLOW = (
+    "annotation/test_annotate_commands.py",
+    "annotation/test_judging_page.py",
     "end_to_end",
     "operations",
     "curation/test_names.py",
@@ -30,13 +32,16 @@ SLOW = (
     "test_remote.py",
     "tokens/test_round_trip.py",
     "tokens/test_training.py",
+    "training/test_distillation.py",
     "training/test_distributed.py",
     "training/test_fine_tuning.py",
     "training/test_grpo.py",
     "training/test_loop.py",
     "training/test_plan.py",
     "training/test_plan_paths.py",
+    "training/test_ppo.py",
     "training/test_preference_losses.py",
+    "training/test_reinforcement_on_ranks.py",
     "training/test_pretraining.py",
     "training/test_synchronisations.py",
     "village/test_asking.py",
