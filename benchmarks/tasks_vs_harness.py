@@ -254,11 +254,11 @@ def main() -> None:
     given = arguments().parse_args()
     if given.worker:
         contestant = {"ours": ours, "harness": harness, "loop": loop}[given.worker]
-        results = {}
+        done = {}
         for name in given.tasks:
             found, seconds = contestant(given.model, rows_of(given.data, name, given.limit), name, given.batch)
-            results[name] = {"found": found, "seconds": seconds}
-        print(json.dumps(results))
+            done[name] = {"found": found, "seconds": seconds}
+        print(json.dumps(done))
         return
     with model_of(given) as model:
         results = measured(given, model, [who for who in CONTESTANTS if who != "harness" or given.peer])

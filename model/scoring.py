@@ -64,9 +64,10 @@ def hidden_at(
     mask = visible(seen[:, None], x)
     *others, last = network.model.layers
     for block in others:
-        x = _block(block, x, rotation, mask, beginning)
+        x = _block(block, x, rotation, mask, beginning)  # type: ignore[arg-type]
     mask = visible(_at(seen, wanted)[:, None], x)
-    return network.model.norm(_block(last, x, rotation, mask, beginning, wanted))
+    x = _block(last, x, rotation, mask, beginning, wanted)  # type: ignore[arg-type]
+    return network.model.norm(x)
 
 
 def targets(network: Transformer, vectors: Tensor, row: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
