@@ -1,6 +1,6 @@
 """Signal and noise of Korean and English tasks: networks of two sizes, three seeds of each, on real text.
 
-    python -m benchmarks.signal_to_noise DATA [--store FOLDER] [--tokens 2500000] [--seeds 3] [--limit 300]
+    python -m benchmarks.signal_to_noise DATA [--store FOLDER] [--tokens 2500000] [--seeds 3 3] [--limit 300]
         [--sizes tiny small large] [--only-train]
 
 DATA/text has the text as Parquet files (those of Korean and of English are taken, without curation), DATA/eval the
@@ -68,15 +68,15 @@ def text_of(data: Path, folder: Path) -> Path:
 
 
 def trained(
-    store: Store, inputs: dict[str, Artifact], sizes: list[str], seeds: int, tokens: int
+    store: Store, inputs: dict[str, Artifact], sizes: list[str], seeds: list[int], tokens: int
 ) -> dict[str, Artifact]:
     """The models by name, `small 1` and so on."""
     found = {}
     settings = PretrainingSettings(
         tokens=tokens, batch_tokens=BATCH_TOKENS, kept_weights=KEPT, precision="bf16", compile="off"
     )
-    for size in sizes:
-        for seed in range(1, seeds + 1):
+    for number, size in enumerate(sizes):
+        for seed in range(1, seeds[min(number, len(seeds) - 1)] + 1):
             began = time.process_time()
             run = context(store, seed=seed)
             model = pretraining.make(run, inputs, Pretraining(SIZES[size], settings))
@@ -98,7 +98,7 @@ def evaluated(models: Mapping[str, Artifact], data: Path, folder: Path, limit: i
         for name, (form, path) in TASKS.items()
     ]
     recipe = {
-        "name": RECIPE, "sources": [{"name": "text", "path": str(folder / "text" / "*.parquet")}],
+        "name": RECIPE, "sources": [{"name": "text", "kind": "files", "path": str(folder / "text" / "*.parquet")}],
         "evaluation": {"tasks": tasks}, "execution": {"device": "cpu"},
     }  # fmt: skip
     file = folder / "signal.yaml"
@@ -152,7 +152,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("data", type=Path, help="folder with `text` and `eval`")
     parser.add_argument("--store", type=Path, help="where artifacts go; kept, so that a run can go on")
     parser.add_argument("--tokens", type=int, default=2_500_000)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[3], help="of each size, or one number for all")
     parser.add_argument("--limit", type=int, default=300, help="questions of each set")
     parser.add_argument("--sizes", nargs="+", default=["small", "large"], choices=list(SIZES))
     parser.add_argument("--only-train", action="store_true")
