@@ -1,7 +1,7 @@
 """Signal and noise of Korean and English tasks: networks of two sizes, three seeds of each, on real text.
 
     python -m benchmarks.signal_to_noise DATA [--store FOLDER] [--tokens 2500000] [--seeds 3 3] [--limit 300]
-        [--sizes tiny small large] [--only-train]
+        [--sizes mini tiny small large] [--only-train]
 
 DATA/text has the text as Parquet files (those of Korean and of English are taken, without curation), DATA/eval the
 sets. All networks see the same tokens in an order that their seed decides, and keep weights at every twentieth of the
@@ -37,6 +37,7 @@ from pipeline.training.training_settings import PretrainingSettings
 
 RECIPE = "signal"
 SIZES = {
+    "mini": ModelConfig(layers=2, width=64, heads=2, context=CONTEXT, qk_norm=True),
     "tiny": ModelConfig(layers=4, width=96, heads=3, context=CONTEXT, qk_norm=True),
     "small": ModelConfig(layers=5, width=160, heads=5, context=CONTEXT, qk_norm=True),
     "large": ModelConfig(layers=6, width=256, heads=4, context=CONTEXT, qk_norm=True),
