@@ -27,10 +27,12 @@ from dagster import (
 )
 
 from assets import console, display, reaper
+from assets.keys import key, prefix
 from assets.overrides import overridden, overrides_of
 from assets.training_process import run_in_own_process
 from pipeline.errors import UserError
 from pipeline.graph import Node, Project
+from pipeline.inspect import registry
 from pipeline.store import leases
 from pipeline.store.artifact import Artifact
 from pipeline.store.store import NotMade
@@ -73,8 +75,9 @@ def build(described: AssetDescription, node: Node, sources: Sequence[AssetKey] =
 
     @asset(
         name=described.name,
+        key_prefix=prefix() or None,
         group_name=node.group,
-        deps=[*sources, *(AssetKey(name) for name in dict.fromkeys(node.inputs.values()))],
+        deps=[*sources, *(key(name) for name in dict.fromkeys(node.inputs.values()))],
         description=described.description,
         kinds=set(described.kinds),
         owners=OWNERS,
@@ -82,7 +85,7 @@ def build(described: AssetDescription, node: Node, sources: Sequence[AssetKey] =
         metadata={"dagster/code_references": code_reference(described)},
         check_specs=[
             AssetCheckSpec(
-                check.name, asset=AssetKey(described.name), description=check.description, blocking=check.blocking
+                check.name, asset=key(described.name), description=check.description, blocking=check.blocking
             )
             for check in described.checks
         ],
@@ -126,7 +129,10 @@ def make_artifact(
 ) -> Artifact:
     """The artifact, from the store or made now; training and evaluation run in a separate process."""
     if not described.on_device:
-        return project.make(described.name)
+        artifact = project.make(described.name)
+        if artifact.made:
+            registry.record(project.recipe, project.store, artifact, project.log)
+        return artifact
     existing = up_to_date(project, described.name)
     if existing is not None:
         project.log(f"{described.name}: up to date ({existing.version})")
@@ -155,7 +161,7 @@ def result(
     if not shown:
         shown = display.arranged(artifact, {**display.of_artifact(artifact), **described.show(project, artifact)})
     return MaterializeResult(
-        asset_key=AssetKey(described.name),
+        asset_key=key(described.name),
         data_version=DataVersion(artifact.digest[:16]),
         metadata={**shown, "state": display.state_of(artifact)},
         check_results=[run_check(check, project, artifact) for check in described.checks],
@@ -167,7 +173,7 @@ def previous_metadata(context: AssetExecutionContext, artifact: Artifact) -> Map
 
     Looking it up is cheaper than drawing the pictures again.
     """
-    event = context.instance.get_latest_materialization_event(AssetKey(artifact.asset))
+    event = context.instance.get_latest_materialization_event(key(artifact.asset))
     metadata = event.asset_materialization.metadata if event is not None and event.asset_materialization else {}
     drawn = tuple(metadata[name].value for name in ("version", "drawn by") if name in metadata)
     return metadata if not artifact.made and drawn == (artifact.version, display.code_digest()) else {}
@@ -177,7 +183,7 @@ def run_check(check: Check, project: Project, artifact: Artifact) -> AssetCheckR
     problem, figures = check.test(project, artifact)
     return AssetCheckResult(
         check_name=check.name,
-        asset_key=AssetKey(artifact.asset),
+        asset_key=key(artifact.asset),
         passed=not problem,
         severity=AssetCheckSeverity.ERROR if check.blocking else AssetCheckSeverity.WARN,
         description=problem or "passed",

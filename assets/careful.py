@@ -1,7 +1,7 @@
 """What a careful person should look at: for each reason, the documents on both sides of its limit.
 
-The table names documents, figures and limits, and quotes nothing: what was removed has not been through the cut of
-personal data, and metadata is kept for good. `slm curate preview` shows the passages, on a person's own terminal.
+The table shows the passage first, with ⟦what decided⟧ marked. What was removed has not been through the cut of personal
+data, and metadata is kept for good, so every passage is searched for it again (`pipeline/report/passages.py`).
 """
 
 from collections.abc import Mapping
@@ -14,9 +14,11 @@ from pipeline.curation.stages import stages_of
 from pipeline.documents.document import source_of
 from pipeline.graph import RAW, Project
 from pipeline.inspect import margins
+from pipeline.report import passages
+from pipeline.report.subject import Subject
 
 TITLE = "what a careful person should look at"
-NEAREST = 3  # documents on each side of a limit
+NEAREST = 2  # documents on each side of a limit
 SIDES = {"removed": "removed, just outside", "kept": "kept, just inside", "cut": "a passage is cut"}
 HOW = (
     "`slm curate preview --reason REASON` shows these documents with the passages marked, `slm curate judge` asks for "
@@ -36,10 +38,14 @@ def _of_stage(project: Project, stage: Any) -> list[dict[str, Any]]:
         return []
     fragments = display.across_sources([name for name in project[RAW].fragments if name in decisions.fragments])
     table = margins.judged(decisions, dict.fromkeys(fragments))
-    found = margins.nearest(margins.cases(stage, project.recipe.curation.of(stage), table), NEAREST)
+    settings = project.recipe.curation.of(stage)
+    found = margins.nearest(margins.cases(stage, settings, table), NEAREST)
     counts = decisions.counts["removed"] | decisions.counts["edits"]
+    stages = [(one, project.recipe.curation.of(one)) for one in stages_of(project.recipe.curation)]
+    subject = Subject(project.recipe.name, {}, stages, (), {})
     return [
         {
+            "passage": marked(pieces),
             "stage": stage.name,
             "reason": case["reason"],
             "removed or cut in all": counts.get(case["reason"], 0),
@@ -49,5 +55,10 @@ def _of_stage(project: Project, stage: Any) -> list[dict[str, Any]]:
             "document": case["doc_id"],
             "source": source_of(case["fragment"]),
         }
-        for case in found.to_dicts()
+        for case, _, pieces in passages.shown(subject, project[RAW], settings, decisions, found.to_dicts())
     ]
+
+
+def marked(pieces: list[tuple[str, bool]]) -> str:
+    """The passage on one line."""
+    return " ".join("".join(f"⟦{piece}⟧" if mark else piece for piece, mark in pieces).split())

@@ -5,7 +5,7 @@ import sys
 
 from dagster import DagsterInstance, Definitions, in_process_executor
 
-from assets import console, groups, jobs, reaper, sensors, sources
+from assets import console, groups, jobs, location, reaper, sensors, several, sources
 from pipeline.errors import UserError
 from pipeline.recipe import load
 
@@ -15,6 +15,9 @@ except UserError as error:
     if console.AT_TERMINAL:  # the message alone, without a traceback
         sys.exit(f"{error}")
     raise
+
+if console.AT_TERMINAL:
+    location.join_location(several.adopt(recipe.name))
 
 if console.AT_TERMINAL and os.environ.get("DAGSTER_HOME"):
     # No daemon monitors these runs: without this, a run would wait for slots that a killed run still holds.

@@ -11,14 +11,16 @@ import hashlib
 import io
 import json
 import math
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import polars as pl
 import pyarrow.parquet as pq
 from dagster import (
-    AssetKey,
+    JsonMetadataValue,
     MarkdownMetadataValue,
     MetadataValue,
     TableColumn,
@@ -28,13 +30,15 @@ from dagster import (
     TableRecord,
     TableSchema,
     TextMetadataValue,
+    UrlMetadataValue,
 )
 
-from assets import signals
+from assets import columns, small_pictures
+from assets.keys import key
 from pipeline.curation.duplicates import review
 from pipeline.documents.document import DECISION_SCHEMA
 from pipeline.documents.reasons import Reason, meanings_of
-from pipeline.inspect import curves, margins, rules_reference
+from pipeline.inspect import curves, margins, rules_reference, signals
 from pipeline.inspect import in_short as in_short_of
 from pipeline.inspect.curves import KEPT, figure_of
 from pipeline.inspect.in_short import in_short, rounded
@@ -82,6 +86,7 @@ def code_digest() -> str:
         Path(review.__file__),
         Path(curves.__file__),
         Path(margins.__file__),
+        Path(signals.__file__),
         Path(in_short_of.__file__),
     ]
     content = b"".join(path.read_bytes() for path in files) + rules_reference.page().encode()
@@ -111,7 +116,9 @@ def of_artifact(artifact: Artifact) -> dict[str, Any]:
         shown["dagster/row_count"] = MetadataValue.int(rows_in(artifact))
         schema = pl.read_parquet_schema(artifact.table(artifact.fragments[0]))
         shown["dagster/column_schema"] = TableSchema(
-            columns=[TableColumn(name, str(dtype)) for name, dtype in schema.items()]
+            columns=[
+                TableColumn(name, columns.kind_of(dtype), columns.described(name)) for name, dtype in schema.items()
+            ]
         )
     return shown
 
@@ -120,21 +127,38 @@ def of_artifact(artifact: Artifact) -> dict[str, Any]:
 IDENTITY = (
     "state", "recipe", "version", "path", "seconds", "size (MB)", "fragments", "made of", "drawn by",
 )  # fmt: skip
-SHORT = "in short"
+REPORT, SHORT, PICTURE = "report", "in short", "picture"
+REPORT_ADDRESS, REPORT_DEFAULT = "SLM_REPORT_UI", "http://127.0.0.1:3001"  # `make ui` sets it
 
 
 def arranged(artifact: Artifact, shown: Mapping[str, Any]) -> dict[str, Any]:
     """The metadata in the order in which a person wants to see it.
 
-    A sentence of three figures, the pictures, everything else in the order of `shown`, what identifies the artifact.
+    The link to the report, a sentence of three figures, a picture that needs no click, samples, everything else in the
+    order of `shown`, the large pictures, JSON, what identifies the artifact.
     """
-    said = in_short(artifact)
-    first = {SHORT: MetadataValue.text(said)} if said else {}
-    pictures = {name: value for name, value in shown.items() if is_picture(value)}
+    said, small = in_short(artifact), small_pictures.of_artifact(artifact)
+    first: dict[str, Any] = {REPORT: report_link(artifact.manifest["recipe"])}
+    first |= {SHORT: MetadataValue.text(said)} if said else {}
+    first |= {PICTURE: small} if small is not None else {}
+    own = {name: value for name, value in shown.items() if not name.startswith("dagster/") and name not in IDENTITY}
+    groups: list[dict[str, Any]] = [{}, {}, {}, {}]
+    for name, value in own.items():
+        groups[_place(name, value)][name] = value
     last = {name: shown[name] for name in IDENTITY if name in shown}
-    own = {name: value for name, value in shown.items() if not name.startswith("dagster/")}
-    middle = {name: value for name, value in own.items() if name not in last and name not in pictures}
-    return {**first, **pictures, **middle, **last, **shown}
+    return {**first, **{name: value for group in groups for name, value in group.items()}, **last, **shown}
+
+
+def _place(name: str, value: Any) -> int:
+    """Samples first, then figures and tables, then what Dagster shows behind a click."""
+    if name.startswith("sample"):
+        return 0
+    return 2 if is_picture(value) else 3 if isinstance(value, JsonMetadataValue) else 1
+
+
+def report_link(recipe: str) -> UrlMetadataValue:
+    """The link to the report of a recipe, as `make ui` serves it (assets/report_server.py)."""
+    return MetadataValue.url(f"{os.environ.get(REPORT_ADDRESS, REPORT_DEFAULT)}/{quote(recipe)}")
 
 
 def is_picture(value: Any) -> bool:
@@ -159,7 +183,7 @@ def lineage(dependencies: Mapping[str, Sequence[tuple[str, str]]]) -> TableColum
     """Column lineage: for each column, the (asset, column) pairs that it is made from."""
     return TableColumnLineage(
         deps_by_column={
-            name: [TableColumnDep(asset_key=AssetKey(asset), column_name=column) for asset, column in sources]
+            name: [TableColumnDep(asset_key=key(asset), column_name=column) for asset, column in sources]
             for name, sources in dependencies.items()
         }
     )
@@ -190,7 +214,7 @@ def of_documents(artifact: Artifact) -> dict[str, Any]:
         rows = [{"source": name, **_row(counts)} for name, counts in by_source.items()]
         shown["by source"] = table(rows)
     if artifact.fragments:
-        names = ("source", "source_id", "lang", "license", "text")
+        names = ("text", "source", "lang", "license", "source_id")
         frame = pl.concat([_head(artifact, fragment, names, 3) for fragment in across_sources(artifact.fragments)])
         shown["sample"] = table([{**row, "text": excerpt(row["text"])} for row in frame.head(8).to_dicts()])
     return shown
@@ -256,7 +280,7 @@ def _samples_by_reason(frame: pl.DataFrame) -> list[dict[str, Any]]:
         return []
     samples = frame.group_by("reason", maintain_order=True).head(2).head(2 * SAMPLES)
     extra = [name for name in ("label", "confidence", "kept_id", "jaccard", "item", "span") if name in frame.columns]
-    rows = samples.select("reason", "score", "source", "doc_id", *extra, "text").to_dicts()
+    rows = samples.select("text", "reason", "score", "source", *extra, "doc_id").to_dicts()
     return [{**row, "text": excerpt(row["text"])} for row in rows]
 
 

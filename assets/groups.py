@@ -2,7 +2,7 @@
 
 from dagster import AssetsDefinition
 
-from assets import curation, evaluation, model, sources, tokens
+from assets import curation, evaluation, model, reports, sources, tokens
 from assets.asset import AssetDescription, build
 from pipeline.graph import RAW, nodes_of
 from pipeline.recipe import Recipe
@@ -11,7 +11,8 @@ from pipeline.recipe import Recipe
 def described(recipe: Recipe) -> dict[str, AssetDescription]:
     """The description of each artifact of the recipe, by its name."""
     groups = (curation, tokens, model, evaluation)
-    return {description.name: description for group in groups for description in group.described(recipe)}
+    found = [description for group in groups for description in group.described(recipe)]
+    return {description.name: description for description in (*found, reports.DESCRIBED)}
 
 
 def assets_of(recipe: Recipe) -> list[AssetsDefinition]:

@@ -7,15 +7,17 @@ their own.
 
 from collections.abc import Sequence
 
-from dagster import AssetKey, AssetSelection, define_asset_job, in_process_executor
+from dagster import AssetSelection, define_asset_job, in_process_executor
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from assets.asset import RECIPE_TAG
+from assets.keys import key
 from assets.sources import key_of
 from pipeline.evaluation.tasks import covered_questions, task_items
 from pipeline.evaluation.toxicity import classifier
 from pipeline.graph import enabled_assets, nodes_of
 from pipeline.recipe import Recipe
+from pipeline.report import report
 from pipeline.run import inputs_in_order
 from pipeline.trained_models import EVALUATIONS, models_of
 
@@ -24,9 +26,10 @@ ASKED = (task_items.ASSET, covered_questions.ASSET, classifier.ASSET)
 
 
 def with_inputs(recipe: Recipe, end: str) -> list[str]:
-    """`end` and everything that it is made of, in order; empty if the recipe does not have it, or switches it off."""
+    """`end`, everything that it is made of, in order, and the report; empty if the recipe does not have `end`, or
+    switches it off."""
     nodes = nodes_of(recipe)
-    return inputs_in_order(nodes, end) if end in nodes and nodes[end].enabled else []
+    return [*inputs_in_order(nodes, end), report.ASSET] if end in nodes and nodes[end].enabled else []
 
 
 def jobs_of(recipe: Recipe) -> list[UnresolvedAssetJobDefinition]:
@@ -44,7 +47,7 @@ def jobs_of(recipe: Recipe) -> list[UnresolvedAssetJobDefinition]:
         (
             "evaluate_job",
             "Evaluates the existing models; makes no model",
-            [name for name in enabled if name in EVALUATIONS or name in ASKED],
+            [name for name in enabled if name in (*EVALUATIONS, *ASKED, report.ASSET)],
         ),
         ("full_job", "Everything that the recipe enables", enabled),
     ]
@@ -52,7 +55,7 @@ def jobs_of(recipe: Recipe) -> list[UnresolvedAssetJobDefinition]:
 
 
 def _job(recipe: Recipe, name: str, description: str, assets: Sequence[str]) -> UnresolvedAssetJobDefinition:
-    keys = [AssetKey(asset) for asset in assets]
+    keys = [key(asset) for asset in assets]
     if "raw_documents" in assets:
         keys += [key_of(source) for source in recipe.sources]
     return define_asset_job(

@@ -20,8 +20,9 @@ from pipeline.inspect.curves import loss_curve
 from pipeline.inspect.village_pictures import facts_over_tokens
 from pipeline.recipe import Recipe
 from pipeline.store.artifact import Artifact
-from pipeline.trained_models import TrainedModel, models_of
-from pipeline.training.objectives import reward_model
+from pipeline.trained_models import TrainedModel, models_of, pretraining_of
+from pipeline.training import teacher_logits
+from pipeline.training.objectives import distillation, reward_model
 from pipeline.training.planning import plan
 
 TRAINED = ("python", "pytorch", "mlflow")
@@ -141,6 +142,40 @@ REWARD = AssetDescription(
 )
 
 
+TEACHER_LOGITS = AssetDescription(
+    name=teacher_logits.ASSET,
+    description="What the teachers say of each next token of the training text: their likeliest tokens.",
+    kinds=("python", "pytorch"),
+    version=teacher_logits.VERSION,
+    made_by=teacher_logits.make,
+    show=show_facts,
+    checks=(checks.FILES_COMPLETE,),
+    on_device=True,
+)
+
+
+def teacher(taught: distillation.Teacher) -> AssetDescription:
+    """The asset of a teacher."""
+    return AssetDescription(
+        name=taught.asset,
+        description="A model that is pretrained from a seed of its own, to teach another one.",
+        kinds=TRAINED,
+        version=distillation.VERSION,
+        made_by=distillation.make_teacher,
+        show=show_model,
+        checks=(checks.LEARNED,),
+        settings="distillation",
+        on_device=True,
+    )
+
+
+def teaching(recipe: Recipe) -> list[AssetDescription]:
+    """The assets that the student of a recipe needs, if it has one."""
+    if recipe.distillation is None:
+        return []
+    return [*map(teacher, distillation.teachers_of(recipe.distillation, pretraining_of(recipe))), TEACHER_LOGITS]
+
+
 def trained(model: TrainedModel) -> AssetDescription:
     """The asset of a trained model."""
     return AssetDescription(
@@ -172,4 +207,5 @@ def imported(model: TrainedModel) -> AssetDescription:
 def described(recipe: Recipe) -> list[AssetDescription]:
     models = [trained(model) if model.trained else imported(model) for model in models_of(recipe)]
     curated = [CURATED_INSTRUCTIONS] if recipe.instructions.stages else []
-    return [INSTRUCTIONS, *curated, PREFERENCES, PLAN, *models, *([REWARD] if recipe.reward_model is not None else [])]
+    rewards = [REWARD] if recipe.reward_model is not None else []
+    return [INSTRUCTIONS, *curated, PREFERENCES, PLAN, *teaching(recipe), *models, *rewards]

@@ -5,15 +5,19 @@ without a run, with the data, code and input versions that a run would have reco
 assets as up to date.
 """
 
-from dagster import AssetCheckEvaluation, AssetCheckSeverity, AssetKey, AssetMaterialization, DagsterInstance
+import os
+
+from dagster import AssetCheckEvaluation, AssetCheckSeverity, AssetMaterialization, DagsterInstance
 from dagster._core.definitions.data_version import (
     CODE_VERSION_TAG,
     DATA_VERSION_TAG,
     get_input_data_version_tag,
 )
 
+from assets import several
 from assets.asset import AssetDescription, result
 from assets.groups import described
+from assets.keys import PREFIX, key
 from pipeline.graph import Project
 from pipeline.store.artifact import Artifact
 
@@ -30,7 +34,7 @@ def reindex(instance: DagsterInstance, project: Project) -> list[str]:
         assert shown.metadata is not None
         instance.report_runless_asset_event(
             AssetMaterialization(
-                asset_key=AssetKey(name),
+                asset_key=key(name),
                 metadata={**shown.metadata, "state": "found in the store by `make reindex`"},
                 tags=versions(project, descriptions[name], artifact),
             )
@@ -38,7 +42,7 @@ def reindex(instance: DagsterInstance, project: Project) -> list[str]:
         for check in shown.check_results or []:
             instance.report_runless_asset_event(
                 AssetCheckEvaluation(
-                    asset_key=AssetKey(name),
+                    asset_key=key(name),
                     check_name=check.check_name or "",
                     passed=check.passed,
                     metadata=check.metadata or {},
@@ -57,15 +61,21 @@ def versions(project: Project, described: AssetDescription, artifact: Artifact) 
     for name in project.nodes[described.name].inputs.values():
         made_from = project.store.current(name)
         if made_from is not None:
-            tags[get_input_data_version_tag(AssetKey(name))] = made_from.digest[:16]
+            tags[get_input_data_version_tag(key(name))] = made_from.digest[:16]
     return tags
 
 
 def main() -> None:
-    project = Project.open()
+    folder = several.chosen()
+    recipes = several.recipes_in(folder) if folder is not None else {"": None}
     with DagsterInstance.get() as instance:
-        names = reindex(instance, project)
-    print(f"{len(names)} artifacts of `{project.recipe.name}` are back in Dagster: {', '.join(names) or 'none'}")
+        for prefix, recipe in recipes.items():
+            os.environ[PREFIX] = prefix
+            project = Project.open(recipe)
+            names = reindex(instance, project)
+            print(
+                f"{len(names)} artifacts of `{project.recipe.name}` are back in Dagster: {', '.join(names) or 'none'}"
+            )
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from dagster import (
 )
 
 from assets import reaper
+from assets.keys import op_name
 from assets.sources import data_version, key_of
 from pipeline.graph import Project
 from pipeline.recipe import Recipe
@@ -31,7 +32,7 @@ SECONDS_BETWEEN_CHECKS = 30
 AUTOMATIC_RUN = {"dagster/max_retries": "2", "dagster/retry_on_asset_or_op_failure": "false"}
 # New text alone does not retrain the tokenizer, since new tokens would invalidate all shards and all models trained on
 # them. A job that a user starts retrains it.
-KEEP_TOKENIZER = {"ops": {"tokenizer": {"config": {"frozen": True}}}, "loggers": {"console": {}}}
+KEEP_TOKENIZER = {"ops": {op_name("tokenizer"): {"config": {"frozen": True}}}, "loggers": {"console": {}}}
 
 
 def digests(instance: DagsterInstance, recipe: Recipe) -> dict[str, str]:

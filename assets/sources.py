@@ -23,6 +23,7 @@ from dagster import (
 
 from assets import console
 from assets.asset import OWNERS
+from assets.keys import key
 from pipeline.errors import UserError
 from pipeline.graph import Project
 from pipeline.ingest import raw_documents
@@ -33,7 +34,7 @@ GROUP = "sources"
 
 
 def key_of(source: Source) -> AssetKey:
-    return AssetKey(["source", source.name])
+    return key("source", source.name)
 
 
 def assets_of(recipe: Recipe) -> list[AssetsDefinition]:

@@ -15,7 +15,6 @@ from typing import Any
 
 from dagster import (
     AssetExecutionContext,
-    AssetKey,
     AssetObservation,
     Failure,
     PipesTempFileContextInjector,
@@ -24,6 +23,8 @@ from dagster import (
 )
 from dagster._core.errors import DagsterExecutionInterruptedError
 
+from assets import progress
+from assets.keys import key
 from model import allocator
 from pipeline.errors import UserError
 
@@ -95,14 +96,14 @@ def command() -> list[str]:
 
 def _watch(context: AssetExecutionContext, session: Any, process: subprocess.Popen[bytes], asset: str) -> None:
     """Wait for the child, and log its progress reports as observations of the asset."""
-    seen = 0
+    seen, live = 0, progress.Live()
     running = True
     while running:
         running = process.poll() is None
         messages = session.get_custom_messages()
         for message in messages[seen:]:
             if "progress" in message:
-                context.log_event(AssetObservation(asset_key=AssetKey(asset), metadata=message["progress"]))
+                context.log_event(AssetObservation(asset_key=key(asset), metadata=live.metadata(message["progress"])))
         seen = len(messages)
         if running:
             time.sleep(POLL_SECONDS)

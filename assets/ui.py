@@ -1,4 +1,4 @@
-"""`make ui`: starts the servers of Dagster and MLflow together, only once, and stops them together.
+"""`make ui`: starts the servers of Dagster, MLflow and the reports together, only once, and stops them together.
 
 Two daemons on one instance would start every scheduled run twice, so a file lock prevents it. The kernel releases the
 lock when its holders end, however that happens. The supervisor records the process groups that it started in a file
@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
     home.mkdir(parents=True, exist_ok=True)
     try:
         lock = acquire(home)
-        for port in (options.port, options.mlflow_port):
+        for port in (options.port, options.mlflow_port, options.report_port):
             require_free_port(options.host, port)
     except CannotStart as problem:
         print(problem, file=sys.stderr)
@@ -41,32 +41,53 @@ def main(arguments: list[str] | None = None) -> int:
 
     from dagster import DagsterInstance
 
-    from assets import reaper
+    from assets import reaper, several
     from pipeline import tracking
+    from pipeline.errors import UserError
 
     os.environ["DAGSTER_HOME"] = str(home)
     with DagsterInstance.get() as instance:
         for run_id in reaper.reap(instance):
             print(f"the process of run {run_id[:8]} is gone; the run is marked as failed")
     os.environ["SLM_MLFLOW_UI"] = f"http://{options.host}:{options.mlflow_port}"
+    os.environ["SLM_REPORT_UI"] = f"http://{options.host}:{options.report_port}"
+    try:
+        folder = several.chosen()
+        workspace = several.write_workspace(home, several.recipes_in(folder)) if folder is not None else None
+        if workspace is None:
+            several.forget_workspace(home)
+    except UserError as problem:
+        print(problem, file=sys.stderr)
+        return 1
     # A local database needs an MLflow server of our own; a remote tracking server has one already.
     with_mlflow = not tracking.tracking_uri().startswith("http")
-    return serve(commands(options, tracking.tracking_uri() if with_mlflow else None), home, lock, options)
+    servers = commands(options, tracking.tracking_uri() if with_mlflow else None, workspace)
+    return serve(servers, home, lock, options)
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="make ui", description="Dagster and MLflow in the browser")
+    parser = argparse.ArgumentParser(prog="make ui", description="Dagster, MLflow and the reports in the browser")
     parser.add_argument(
         "--host", default="127.0.0.1", help="address to listen on; by default, other machines cannot connect"
     )
     parser.add_argument("--port", type=int, default=3000, help="Dagster's port")
     parser.add_argument("--mlflow-port", type=int, default=5000, help="MLflow's port")
+    parser.add_argument("--report-port", type=int, default=3001, help="the port of the reports")
     return parser.parse_args(arguments)
 
 
-def commands(options: argparse.Namespace, mlflow_uri: str | None) -> dict[str, list[str]]:
+def commands(
+    options: argparse.Namespace, mlflow_uri: str | None, workspace: Path | None = None
+) -> dict[str, list[str]]:
+    """The command of each server. workspace: of several recipes; None: the one of the folder."""
+    chosen = ["-w", str(workspace)] if workspace is not None else []
     binaries = Path(sys.executable).parent
-    servers = {"dagster": [str(binaries / "dagster"), "dev", "-h", options.host, "-p", str(options.port)]}
+    servers = {
+        "dagster": [str(binaries / "dagster"), "dev", *chosen, "-h", options.host, "-p", str(options.port)],
+        "reports": [
+            sys.executable, "-m", "assets.report_server", "--host", options.host, "--port", str(options.report_port),
+        ],
+    }  # fmt: skip
     if mlflow_uri:
         servers["mlflow"] = [
             str(binaries / "mlflow"), "ui", "--backend-store-uri", mlflow_uri, "--workers", "1",
@@ -96,7 +117,11 @@ def serve(servers: dict[str, list[str]], home: Path, lock: int, options: argpars
         json.dumps({"supervisor": os.getpid(), "groups": [p.pid for p in processes.values()]})
     )
     site = f"http://{options.host}"
-    print(f"Dagster: {site}:{options.port}   MLflow: {site}:{options.mlflow_port}   (Ctrl-C ends both)", flush=True)
+    print(
+        f"Dagster: {site}:{options.port}   MLflow: {site}:{options.mlflow_port}   "
+        f"reports: {site}:{options.report_port}   (Ctrl-C ends all)",
+        flush=True,
+    )
     print("Once there is a model, `slm serve` opens a page to talk to it: http://127.0.0.1:8000", flush=True)
     ended = ""
     last_check = time.monotonic()
@@ -196,7 +221,7 @@ def is_ours(group: int) -> bool:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             if os.getpgid(process.info["pid"]) == group:
                 line = " ".join(process.info["cmdline"] or [])
-                if "dagster" in line or "mlflow" in line:
+                if "dagster" in line or "mlflow" in line or "assets.report_server" in line:
                     return True
     return False
 
@@ -236,7 +261,8 @@ def require_free_port(host: str, port: int) -> None:
             probe.bind((host, port))
         except OSError as error:
             raise CannotStart(
-                f"Port {port} cannot be used ({error.strerror}); choose another: make ui PORT=… MLFLOW_PORT=…"
+                f"Port {port} cannot be used ({error.strerror}); choose another: make ui"
+                " PORT=… MLFLOW_PORT=… REPORT_PORT=…"
             ) from None
 
 

@@ -1,6 +1,6 @@
 """Planned against measured memory on a CPU: each setting in a process of its own.
 
-    python -m benchmarks.plan_vs_measured
+    python -m benchmarks.plan_vs_measured [--only KIND...]
 
 Measured is the highest resident set of a process that trains two steps, less what it held before the network was made.
 Planned is what `pipeline.training.planning.memory` finds on tensors without contents, before and after its margin.
@@ -33,6 +33,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "pretraining": {"optimiser": "muon"},
     "fine-tuning": {"masked": True},
     "fine-tuning, LoRA": {"masked": True, "lora_rank": 16},
+    "fine-tuning, QLoRA": {"masked": True, "lora_rank": 16, "quantised": True},
     "preferences": {"preference": True},
     "preferences, LoRA": {"preference": True, "lora_rank": 16},
 }
@@ -104,7 +105,7 @@ def measured(step: Step) -> float:
     network = Transformer(SHAPE)
     network.gradient_checkpointing = step.activation_checkpointing
     if step.lora_rank:
-        lora.add(network, step.lora_rank, 1.0)
+        lora.add(network, step.lora_rank, 1.0, quantised=step.quantised)
     optimiser = Optimiser(network, LoopSettings(optimiser=step.optimiser), 1e-3)
     batch = batch_of(SHAPE, step)
     for _ in range(2):
@@ -121,6 +122,7 @@ def measured(step: Step) -> float:
 def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--child", help=argparse.SUPPRESS)  # a step as JSON: train and print the peak
+    parser.add_argument("--only", nargs="*", choices=KINDS, default=list(KINDS), help="of these trainings")
     return parser
 
 
@@ -130,7 +132,7 @@ def main() -> int:
         print(measured(Step(**json.loads(given.child))))
         return 0
     print("| " + " | ".join(COLUMNS) + " |\n" + "| --- " * len(COLUMNS) + "|")
-    every = itertools.product(KINDS, ("fp32", "bf16"), (False, True), (False, True))
+    every = itertools.product(given.only, ("fp32", "bf16"), (False, True), (False, True))
     settings = [of for of in every if of[0] == "pretraining" or not of[2]]  # checkpointing is the same in all
     wrong = sum(not compare(*of) for of in settings)
     print(f"\n{wrong} settings are more than {BOUND:.0%} off before the margin, or under after it")

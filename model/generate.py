@@ -5,14 +5,15 @@ The same seed and prompt give the same text whatever else the process does, sinc
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 
 import torch
 from torch import Tensor
 
+from model.choosing import Chooser
+from model.config import ModelConfig
 from model.decoding import Decoding, arranged
-from model.sampling import GREEDY, Sampling, penalise, sample_token, subtract
+from model.sampling import GREEDY, Sampling
 from model.transformer import Cache, Transformer
 
 PIECE = 256  # tokens of a prompt at once, where generation can be stopped: some 0.5 s of a core at 110 M parameters
@@ -28,21 +29,24 @@ def generate(
 ) -> Iterator[int]:
     """Yield up to `max_new` ids that continue `tokens`, as they are generated.
 
-    Ends before an id of `stop_ids`, or when the context is full. A repetition penalty applies to the ids of `tokens`
-    and to generated ones, as in transformers, but not to `stop_ids`: the end of a turn occurs in every conversation,
-    and with a penalty on it answers would not end. `stopped` is asked before each token, and before each PIECE tokens
-    of the prompt; generation ends when it says so. Raises ValueError, before the first id, for an empty prompt or one
-    that fills the context, and for a network that is not causal.
+    Ends before an id of `stop_ids`, or when the context is full. Penalties are those of `Chooser`. `stopped` is asked
+    before each token, and before each PIECE tokens of the prompt; generation ends when it says so. Raises ValueError,
+    before the first id, as `check_prompt` does.
     """
-    config = model.config
+    check_prompt(model.config, len(tokens))
+    tokens = list(map(int, tokens))
+    room = min(model.config.context, len(tokens) + max_new)
+    return _continue(model, tokens, room, Chooser(tokens, sampling, stop_ids), stopped)
+
+
+def check_prompt(config: ModelConfig, tokens: int) -> None:
+    """Raises ValueError for an empty prompt, one that fills the context, and a network that is not causal."""
     if not config.causal:
         raise ValueError("this model was trained to fill gaps (causal: false) and cannot generate text.")
-    if not len(tokens):
+    if not tokens:
         raise ValueError("the prompt has no tokens: give at least one, such as the one that starts a document.")
-    if len(tokens) >= config.context:
-        raise ValueError(f"the prompt has {len(tokens)} tokens and the context holds {config.context}: shorten it.")
-    room = min(config.context, len(tokens) + max_new)
-    return _continue(model, list(map(int, tokens)), room, sampling, frozenset(stop_ids), stopped)
+    if tokens >= config.context:
+        raise ValueError(f"the prompt has {tokens} tokens and the context holds {config.context}: shorten it.")
 
 
 @torch.inference_mode()
@@ -50,13 +54,9 @@ def _continue(
     model: Transformer,
     tokens: list[int],
     room: int,
-    sampling: Sampling,
-    stop_ids: frozenset[int],
+    chooser: Chooser,
     stopped: Callable[[], bool] | None,
 ) -> Iterator[int]:
-    generator = torch.Generator().manual_seed(sampling.seed)
-    seen = set(tokens) - stop_ids
-    counts: Counter[int] = Counter()
     training = model.training
     model.eval()
     try:
@@ -71,14 +71,11 @@ def _continue(
                 # In the format of the weights: converting them for each token takes longer than multiplying by them.
                 with torch.autocast(model.output_weight.device.type, enabled=False):
                     logits = forward(step)
-            logits = subtract(penalise(logits, seen, sampling.repetition_penalty), counts, sampling)
-            token = sample_token(logits, sampling, generator)
-            if token in stop_ids:
+            choice = chooser.choose(logits)
+            if choice is None:
                 return
-            yield token
-            seen.add(token)
-            counts[token] += 1
-            steps = [[token]]
+            yield choice.token
+            steps = [[choice.token]]
     finally:
         model.train(training)
 

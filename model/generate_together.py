@@ -8,10 +8,12 @@ from there. So there is no padding, and every token sees exactly its own text.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 
 import torch
 
-from model.sampling import GREEDY, Sampling, sample_token
+from model.choosing import Chooser
+from model.sampling import GREEDY, Sampling
 from model.transformer import Cache, Transformer
 
 AT_ONCE = 64  # texts in a batch
@@ -29,14 +31,12 @@ def generate_together(
     """Up to `max_new` ids that continue each prompt, in the order of the prompts; each ends before an id of `stop_ids`.
 
     With a temperature, prompt number i is sampled with the seed `sampling.seed + i`. progress: called with the number
-    of texts that are finished. Raises ValueError for an empty prompt, one that fills the context, a repetition penalty,
-    and a network that is not causal.
+    of texts that are finished. Raises ValueError for an empty prompt, one that fills the context, and a network that
+    is not causal.
     """
     context = model.config.context
     if not model.config.causal:
         raise ValueError("this model was trained to fill gaps (causal: false) and cannot generate text.")
-    if sampling.repetition_penalty != 1 or sampling.presence_penalty or sampling.frequency_penalty:
-        raise ValueError("texts that are generated together have no penalties: leave them at their defaults.")
     for prompt in prompts:
         if not 0 < len(prompt) < context:
             raise ValueError(f"a prompt has {len(prompt)} tokens: it needs at least 1, and fewer than {context}.")
@@ -67,8 +67,10 @@ def _batch(
     """The continuations of some prompts, the shortest first. numbers: of the prompts among all, for their seeds."""
     device, context = model.output_weight.device, model.config.context
     rooms = [min(context, len(prompt) + max_new) for prompt in prompts]
-    generators = [torch.Generator().manual_seed(sampling.seed + number) for number in numbers]
     texts = [list(map(int, prompt)) for prompt in prompts]
+    seeds = [replace(sampling, seed=(sampling.seed + number) % 2**63) for number in numbers]
+    choosers = [Chooser(text, seeded, stop_ids) for text, seeded in zip(texts, seeds, strict=True)]
+    plain = sampling.temperature == 0 and not sampling.penalises
     going = [True] * len(texts)
     at = len(prompts[0])  # tokens that the cache will hold after the next step
     cache = Cache(model.config, len(texts), max(rooms), device, model.output_weight.dtype)
@@ -77,13 +79,17 @@ def _batch(
         with torch.autocast(device.type, enabled=False):
             hidden = model.hidden(step.to(device), cache=cache)
             logits = model.logits(hidden[:, -1]).float().cpu()
-        likeliest = logits.argmax(-1).tolist() if sampling.temperature == 0 else None
+        likeliest = logits.argmax(-1).tolist() if plain else None
         for row, text in enumerate(texts):
             if not going[row] or len(text) > at:
                 continue  # ended, or its prompt goes on
-            token = likeliest[row] if likeliest else sample_token(logits[row], sampling, generators[row])
-            going[row] = token not in stop_ids and len(text) < rooms[row]
-            if going[row]:
+            if likeliest:
+                token = None if likeliest[row] in stop_ids else likeliest[row]
+            else:
+                choice = choosers[row].choose(logits[row])
+                token = choice.token if choice else None
+            going[row] = token is not None and len(text) < rooms[row]
+            if token is not None and going[row]:
                 text.append(token)
                 going[row] = len(text) < rooms[row]
         at += 1

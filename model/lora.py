@@ -3,7 +3,7 @@
 A linear layer with an addition keeps its weight under the same name and gains two small matrices. So the network's
 files stay loadable, and merging is one sum per layer. Two variants go by their names: rsLoRA divides alpha by the
 square root of the rank, so that a higher rank does not learn more slowly (Kalajdzievski 2023); DoRA trains the length
-of each row of the weight by itself (Liu et al. 2024).
+of each row of the weight by itself (Liu et al. 2024). With QLoRA the frozen weight is kept in four bits (`nf4.py`).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from model.export import GPT2_MATRICES, QKV, layout
 from model.files import whole, write_whole
+from model.nf4 import QuantisedWeight
 from model.transformer import Transformer
 
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -82,6 +83,24 @@ class LoraLinear(nn.Linear):
         return row_lengths(self.weight + (self.lora_B @ self.lora_A) * self.scale)
 
 
+class QuantisedLoraLinear(LoraLinear):
+    """The same with W in four bits (Dettmers et al. 2023): what is trained is added to what the four bits stand for."""
+
+    def __init__(self, linear: nn.Linear, rank: int, alpha: float, dropout: float = 0.0, rslora: bool = False) -> None:
+        super().__init__(linear, rank, alpha, dropout, rslora)
+        del self.weight
+        self.quantised = QuantisedWeight(linear.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        found = self.quantised(x)
+        if self.bias is not None:
+            found = found + self.bias
+        return found + F.linear(F.linear(self.dropout(x), self.lora_A), self.lora_B) * self.scale
+
+    def merged(self) -> Tensor:
+        return self.quantised.full() + (self.lora_B.detach().float() @ self.lora_A.detach().float()) * self.scale
+
+
 def row_lengths(weight: Tensor) -> Tensor:
     """The length of each row of a matrix [out, in]: what feeds one output."""
     return torch.linalg.vector_norm(weight, dim=1)
@@ -96,12 +115,15 @@ def add(
     dropout: float = 0.0,
     rslora: bool = False,
     dora: bool = False,
+    quantised: bool = False,
 ) -> list[nn.Parameter]:
     """Freeze the network and add a low-rank addition to its linear layers named `targets`; returns their parameters.
 
-    dropout, rslora, dora: as in `LoraLinear`. Raises ValueError if there are additions already, or if no layer has such
-    a name.
+    dropout, rslora, dora: as in `LoraLinear`. quantised: keep the weights of these layers in four bits. Raises
+    ValueError if there are additions already, if no layer has such a name, and for `dora` with `quantised`.
     """
+    if dora and quantised:
+        raise ValueError("the lengths of rows (dora) are not trained over weights in four bits: leave one out.")
     if additions(model):
         raise ValueError("this network already has low-rank additions: merge them first.")
     layers = [
@@ -114,7 +136,10 @@ def add(
         raise ValueError(f"no addition of rank {rank} can be made to {', '.join(targets)}: no such layer or rank.")
     model.requires_grad_(False)
     for parent, name, child in layers:
-        setattr(parent, name, LoraLinear(child, rank, alpha, dropout, rslora, dora))
+        if quantised:
+            setattr(parent, name, QuantisedLoraLinear(child, rank, alpha, dropout, rslora))
+        else:
+            setattr(parent, name, LoraLinear(child, rank, alpha, dropout, rslora, dora))
     return [parameter for parameter in model.parameters() if parameter.requires_grad]
 
 

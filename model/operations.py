@@ -133,7 +133,7 @@ def rows_at_once(vocabulary: int, device: str) -> int:
     return max(512, (2**22 if device == "cpu" else 2**25) // vocabulary)
 
 
-def _logits(part: Tensor, low: Tensor, buffer: Tensor) -> Tensor:
+def logits_into(buffer: Tensor, part: Tensor, low: Tensor) -> Tensor:
     """Logits of some rows in fp32, in the first rows of `buffer`; `part` and `low` are of the type to multiply in."""
     logits = buffer[: len(part)]
     if low.dtype == torch.float32:
@@ -159,7 +159,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
             part, target = low_hidden[start : start + rows], targets[start : start + rows, None]
             included = target != IGNORED
             target = target.clamp_min(0)
-            logits = _logits(part, low, buffer)
+            logits = logits_into(buffer, part, low)
             logit_of_target = logits.gather(1, target)
             # In place on a CPU, whose kernel has read a row before it writes to it (a test checks this).
             log_p = torch.log_softmax(logits, -1, out=logits if kind == "cpu" else None)
@@ -266,5 +266,5 @@ def _in_chunks(hidden: Tensor, weight: Tensor, rows: int, low_type: torch.dtype)
     low, low_hidden = weight.to(low_type), hidden.to(low_type)
     buffer = torch.empty(min(rows, len(hidden)), len(weight), dtype=torch.float32, device=hidden.device)
     for start in range(0, len(hidden), rows):
-        logits = _logits(low_hidden[start : start + rows], low, buffer)
+        logits = logits_into(buffer, low_hidden[start : start + rows], low)
         yield start, torch.log_softmax(logits, -1, out=logits if kind == "cpu" else None)

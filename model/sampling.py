@@ -52,6 +52,11 @@ class Sampling:
             if not right:
                 raise ValueError(f"{name} must be {words}, not {getattr(self, name)}.")
 
+    @property
+    def penalises(self) -> bool:
+        """Whether what a text says already changes what may follow."""
+        return self.repetition_penalty != 1 or self.presence_penalty != 0 or self.frequency_penalty != 0
+
 
 GREEDY = Sampling(temperature=0.0)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +17,7 @@ from torch.utils.checkpoint import checkpoint
 
 from model.attention import attend, visible
 from model.config import ModelConfig
+from model.distillation import Taught, linear_distillation
 from model.operations import linear_cross_entropy, linear_log_probabilities, rms_norm, rotate
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -269,10 +271,12 @@ class Transformer(nn.Module):
         chunk: int | None = None,
         z_loss: float = 0.0,
         by_token: bool = False,
+        taught: Taught | None = None,
     ) -> Tensor | tuple[Tensor, Tensor]:
         """Logits [B, T, vocab_size] for `tokens` [B, T] int64; with `targets`, the same as `loss`.
 
-        by_token: with `targets`, log p of each [B, T] in nats instead, as in `linear_log_probabilities`.
+        by_token: with `targets`, log p of each [B, T] in nats instead, as in `linear_log_probabilities`. taught: with
+        `targets`, what a teacher says of each [B, T, k], and the result is that of `linear_distillation`.
 
         documents [B, T]: ids of the documents packed into a row; a token attends only to its own document, and
         positions restart in each. positions [B, T]: sets the positions. cache: holds the preceding tokens, and is
@@ -284,6 +288,9 @@ class Transformer(nn.Module):
         if by_token:
             found = linear_log_probabilities(hidden.flatten(0, 1), self.output_weight, targets.flatten(), chunk)
             return found.view(targets.shape)
+        if taught is not None:
+            flat = replace(taught, ids=taught.ids.flatten(0, 1), log_p=taught.log_p.flatten(0, 1))
+            return linear_distillation(hidden.flatten(0, 1), self.output_weight, targets.flatten(), flat, chunk)
         return linear_cross_entropy(hidden.flatten(0, 1), self.output_weight, targets.flatten(), chunk, z_loss)
 
     def loss(

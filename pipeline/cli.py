@@ -12,12 +12,14 @@ from typing import Any
 import click
 
 from pipeline.commands import (
+    annotate,
     artifacts,
     curate,
     documents,
     evaluate,
     export,
     forget,
+    generate,
     hub,
     lineage,
     models,
@@ -25,6 +27,7 @@ from pipeline.commands import (
     open_questions,
     operating,
     quality,
+    report,
     start,
     vectors,
 )
@@ -58,7 +61,9 @@ for group in (
     documents,
     curate,
     quality,
+    annotate,
     models,
+    generate,
     export,
     hub,
     evaluate,
@@ -67,6 +72,7 @@ for group in (
     vectors,
     lineage,
     forget,
+    report,
     operating,
 ):
     for command in group.COMMANDS:

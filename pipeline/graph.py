@@ -25,14 +25,24 @@ from pipeline.evaluation.tasks import covered_questions, task_items
 from pipeline.evaluation.toxicity import classifier
 from pipeline.ingest import raw_documents
 from pipeline.recipe import Recipe, load
+from pipeline.report import report as page
 from pipeline.store.artifact import Artifact
 from pipeline.store.disk import disk_errors
 from pipeline.store.remote import open_store
 from pipeline.store.store import Store
 from pipeline.tokens import shards as token_shards
 from pipeline.tokens import training as tokenizer
-from pipeline.trained_models import BY_NAME, IMPORTED, TrainedModel, enabled, models_of, pretraining_of
-from pipeline.training.objectives import reward_model
+from pipeline.trained_models import (
+    BY_NAME,
+    EVALUATIONS,
+    IMPORTED,
+    TrainedModel,
+    enabled,
+    models_of,
+    pretraining_of,
+)
+from pipeline.training import teacher_logits
+from pipeline.training.objectives import distillation, reward_model
 from pipeline.training.planning import plan
 
 REWARDED = "sft_model"  # the reward model starts from it
@@ -48,6 +58,7 @@ class Node:
     make: Callable[[RunContext, Inputs, Any], Artifact]
     settings: Any
     enabled: bool = True  # whether the recipe requests it
+    any_inputs: bool = False  # whether it is made of those inputs that there are, and needs none
 
 
 @dataclass(frozen=True)
@@ -93,7 +104,12 @@ class Project:
         """Make one artifact from the inputs in force; if it is up to date, take it from the store."""
         node = self.nodes[asset]
         with disk_errors(self.store.root, f"`{asset}` could not be made"), ExitStack() as leases:
-            inputs = {role: leases.enter_context(self.store.reading(given)) for role, given in node.inputs.items()}
+            there = {
+                role: given
+                for role, given in node.inputs.items()
+                if not node.any_inputs or self.store.current(given) is not None
+            }
+            inputs = {role: leases.enter_context(self.store.reading(given)) for role, given in there.items()}
             return node.make(self.context, inputs, node.settings)
 
 
@@ -128,6 +144,8 @@ def nodes_of(recipe: Recipe) -> dict[str, Node]:
     if recipe.evaluation.toxicity is not None:
         nodes[classifier.ASSET] = Node("evaluation", {}, classifier.make, recipe.evaluation.toxicity)
     for model in models:
+        if model.name == distillation.ASSET:
+            nodes |= teacher_nodes(recipe)
         nodes.setdefault(model.name, train_node(recipe, model))
         if model.name == REWARDED and recipe.reward_model is not None:
             inputs = {"base": REWARDED} | named("preference_data")
@@ -138,7 +156,24 @@ def nodes_of(recipe: Recipe) -> dict[str, Node]:
     nodes[leaderboard_tables.ASSET] = Node(
         "evaluation", reports, leaderboard_tables.make, recipe.evaluation, bool(reports)
     )
+    nodes[page.ASSET] = report_node(recipe, nodes)
     return nodes
+
+
+def report_node(recipe: Recipe, nodes: Mapping[str, Node]) -> Node:
+    """The page on everything that the recipe requests, as far as it was made.
+
+    In the graph it follows the ends of all jobs and whatever nothing else is made of; an edge from every artifact would
+    hide the others.
+    """
+    requested = [name for name, node in nodes.items() if node.enabled]
+    used = {given for name in requested for given in nodes[name].inputs.values()}
+    ends = {CURATED, "token_shards", *EVALUATIONS}
+    stages = [(stage, recipe.curation.of(stage)) for stage in stages_of(recipe.curation)] if recipe.sources else []
+    inputs = named(*(name for name in requested if name in ends or name not in used))
+    made_of = {name: tuple(nodes[name].inputs.values()) for name in requested}
+    shown = page.Shown(made_of, stages, recipe.evaluation.measures())
+    return Node("evaluation", inputs, page.make, shown, any_inputs=True)
 
 
 def named(*assets: str) -> dict[str, str]:
@@ -198,6 +233,19 @@ def train_node(recipe: Recipe, model: TrainedModel) -> Node:
     if recipe.instructions.stages and "instruction_data" in inputs:
         inputs["instruction_data"] = tuning_data.ASSET
     return Node("model", inputs, model.make, model.settings(recipe), enabled(recipe, model))
+
+
+def teacher_nodes(recipe: Recipe) -> dict[str, Node]:
+    """The nodes of the teachers and of what they say."""
+    block = recipe.distillation
+    assert block is not None
+    nodes = {
+        teacher.asset: Node("model", named("token_shards", "tokenizer"), distillation.make_teacher, teacher)
+        for teacher in distillation.teachers_of(block, pretraining_of(recipe))
+    }
+    settings = (block, recipe.pretraining.feed.mask_documents)
+    nodes[teacher_logits.ASSET] = Node("model", named("token_shards", *nodes), teacher_logits.make, settings)
+    return nodes
 
 
 def asked(recipe: Recipe) -> task_items.Asked:

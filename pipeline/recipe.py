@@ -29,6 +29,7 @@ from pipeline.ingest.source_kind import OWN_WRITING, Origin, safe_name
 from pipeline.recipe_text import load_yaml
 from pipeline.settings import Settings, blocks_of, unknown_key
 from pipeline.tokens.token_settings import ShardSettings, TokenizerSettings
+from pipeline.training.distillation_settings import DistillationSettings
 from pipeline.training.reinforcement_settings import ReinforcementSettings, RewardModelSettings
 from pipeline.training.training_settings import PreferenceSettings, PretrainingSettings, SftSettings
 
@@ -55,6 +56,7 @@ class Recipe(Settings):
     sft: SftSettings = SftSettings()
     preferences: preference_data.Settings = preference_data.Settings()
     preference: PreferenceSettings = PreferenceSettings()
+    distillation: DistillationSettings | None = None
     reward_model: RewardModelSettings | None = None
     reinforcement: ReinforcementSettings | None = None
     evaluation: EvaluationSettings = EvaluationSettings()
@@ -97,6 +99,26 @@ class Recipe(Settings):
             raise ValueError("a reward of `kind: model` needs a `reward_model`: add that block, `{}` for its defaults")
         return block
 
+    @field_validator("distillation")
+    @classmethod
+    def _can_be_taught(cls, block: DistillationSettings | None, info: ValidationInfo) -> DistillationSettings | None:
+        """What the other blocks say of pretraining has to hold for a student, too."""
+        model, run = info.data.get("model"), info.data.get("pretraining")
+        if block is None or model is None or run is None:
+            return block
+        if info.data.get("base") is not None:
+            raise ValueError("says nothing here, since `base` is not pretrained: leave it out")
+        if not model.causal:
+            raise ValueError("needs a model that predicts the next token: leave `causal: false` out of `model`")
+        if run.z_loss:
+            raise ValueError("has no z-loss: leave `z_loss` out of `pretraining`")
+        if block.teacher is not None and block.teacher.context < model.context:
+            raise ValueError(
+                f"`teacher` has a context of {block.teacher.context} tokens and the student one of {model.context}:"
+                " give it as many"
+            )
+        return block
+
     def origins(self) -> list[Origin]:
         """Everything that the recipe reads: sources, tuning data and evaluation sets."""
         contamination_settings = self.curation.of(contamination.STAGE)
@@ -115,6 +137,12 @@ def load(path: str | Path | None = None) -> Recipe:
         raise UserError(
             f"There is no recipe at {chosen} ({looked}): name a YAML file with `--recipe` or SLM_RECIPE, or write a"
             " first one with `slm init FOLDER`."
+        ) from None
+    except IsADirectoryError:
+        inside = ", ".join(sorted(path.name for path in chosen.glob("*.yaml"))) or "none"
+        raise UserError(
+            f"{chosen} is a folder, whose recipes `make ui` shows side by side; for this, name one of them with"
+            f" `--recipe` or SLM_RECIPE: {inside}."
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"The recipe {chosen} cannot be read: {error}.") from error

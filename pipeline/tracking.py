@@ -27,7 +27,7 @@ from pipeline.process_identity import identity
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-EXPERIMENT = "slm"
+EXPERIMENT = "slm"  # of runs without a recipe
 BATCH = 500  # figures per call; MLflow's limit is 1,000
 FLUSH_SECONDS = 10.0
 SYSTEM_SECONDS = 15.0
@@ -36,7 +36,6 @@ RECIPE, KIND, FINGERPRINT, DAGSTER_RUN = "slm.recipe", "slm.kind", "slm.fingerpr
 PID, STARTED = "slm.pid", "slm.written_since"  # the writing process; lost runs are detected by it
 PROCESS = "slm.process"  # its identity, whatever the clock says (`pipeline/process_identity.py`)
 MADE_ON = "slm.made_on."  # and what: processor, libraries, threads
-PARENT = "mlflow.parentRunId"
 
 _logger = logging.getLogger(__name__)
 
@@ -129,7 +128,7 @@ AnyRun = Run | NoRun
 def run(
     kind: str, name: str, tags: dict[str, Any], params: dict[str, Any], resume: str | None = None
 ) -> Iterator[Run | NoRun]:
-    """An MLflow run for one training or evaluation, nested in the run of its recipe (`tags["slm.recipe"]`).
+    """An MLflow run for one training or evaluation, in the experiment of its recipe (`tags["slm.recipe"]`).
 
     kind: what is made (`pretrained_model`). resume: the id of the run that a checkpoint belongs to, which is resumed,
     even if a kill left it RUNNING. The run ends as FINISHED, KILLED (interrupted) or FAILED. Raises UserError if MLflow
@@ -142,7 +141,7 @@ def run(
 
     client = connect()
     try:
-        experiment = _experiment(client)
+        experiment = _experiment(client, str(tags.get(RECIPE, EXPERIMENT)))
         current = _resume(client, resume) or _start(client, experiment, kind, name, tags, params)
     except (MlflowException, OSError) as error:
         reason = redacted(str(error)).splitlines()[0]
@@ -163,6 +162,14 @@ def run(
     finally:
         current.flush()
         current._send("the end", lambda: client.set_terminated(current.id, status))
+
+
+def named(recipe: str, kind: str, fingerprint: str, parameters: int | None = None) -> str:
+    """The name of a run as people tell runs apart: `mine · pretrained · 6.5 M · 6994ff07`."""
+    size = f"{parameters / 1e6:.1f} M" if parameters is not None and parameters >= 1e5 else ""
+    size = size or (f"{parameters:,}" if parameters is not None else "")
+    kind = kind.removesuffix("_model").replace("_", " ")
+    return " · ".join(part for part in (recipe, kind, size, fingerprint[:8]) if part)
 
 
 def enabled() -> bool:
@@ -190,9 +197,9 @@ def connect() -> MlflowClient:
 
 
 def prepare() -> None:
-    """Create the database and the experiment once, before two runs could do so at the same time."""
+    """Create the database once, before two runs could do so at the same time."""
     if enabled():
-        _experiment(connect())
+        experiments(connect())
 
 
 def link(run_id: str) -> str:
@@ -214,9 +221,8 @@ def find(fingerprint: str) -> str | None:
 
     try:
         client = connect()
-        experiment = client.get_experiment_by_name(EXPERIMENT)
         query = f"tags.`{FINGERPRINT}` = '{fingerprint}'"
-        runs = client.search_runs([experiment.experiment_id], query, max_results=1) if experiment else []
+        runs = client.search_runs(experiments(client), query, max_results=1)
     except MlflowException:
         return None
     return runs[0].info.run_id if runs else None
@@ -227,11 +233,8 @@ def close_lost(is_lost: Any, client: MlflowClient | None = None) -> list[str]:
     if not enabled():
         return []
     client = client or connect()
-    experiment = client.get_experiment_by_name(EXPERIMENT)
-    if experiment is None:
-        return []
     closed = []
-    for candidate in client.search_runs([experiment.experiment_id], "attributes.status = 'RUNNING'", max_results=1000):
+    for candidate in client.search_runs(experiments(client), "attributes.status = 'RUNNING'", max_results=1000):
         if is_lost(candidate.data.tags):
             client.set_terminated(candidate.info.run_id, "FAILED")
             closed.append(candidate.info.run_id)
@@ -259,20 +262,26 @@ def system_figures() -> dict[str, float]:
     return figures
 
 
-def _experiment(client: MlflowClient) -> str:
-    experiment = client.get_experiment_by_name(EXPERIMENT)
-    return experiment.experiment_id if experiment else client.create_experiment(EXPERIMENT)
+def experiments(client: MlflowClient) -> list[str]:
+    """Ids of all experiments; runs of versions before this one are in the experiment `slm`."""
+    return [found.experiment_id for found in client.search_experiments()]
 
 
-def _recipe_run(client: MlflowClient, experiment: str, recipe: str) -> str:
-    """Id of the run of a recipe, the parent of its trainings. It is ended at once, so that it is never left open."""
-    query = f"tags.`{KIND}` = 'recipe' and tags.`{RECIPE}` = '{recipe}'"
-    runs = client.search_runs([experiment], query, order_by=["attributes.start_time ASC"], max_results=1)
-    if runs:
-        return runs[0].info.run_id
-    created = client.create_run(experiment, tags={KIND: "recipe", RECIPE: recipe}, run_name=recipe)
-    client.set_terminated(created.info.run_id, "FINISHED")
-    return created.info.run_id
+def _experiment(client: MlflowClient, recipe: str) -> str:
+    """Id of the experiment of a recipe, which is created if there is none, and restored if it was deleted."""
+    from mlflow.exceptions import MlflowException
+
+    found = client.get_experiment_by_name(recipe)
+    if found is None:
+        try:
+            return str(client.create_experiment(recipe))
+        except MlflowException:  # another run has just created it
+            found = client.get_experiment_by_name(recipe)
+            if found is None:
+                raise
+    if found.lifecycle_stage == "deleted":
+        client.restore_experiment(found.experiment_id)
+    return str(found.experiment_id)
 
 
 def _writer() -> dict[str, str]:
@@ -288,8 +297,6 @@ def _start(
     all_tags = {KIND: kind, **_writer()} | {key: str(value) for key, value in tags.items()}
     if os.environ.get("SLM_DAGSTER_RUN"):
         all_tags.setdefault(DAGSTER_RUN, os.environ["SLM_DAGSTER_RUN"])
-    if RECIPE in all_tags:
-        all_tags[PARENT] = _recipe_run(client, experiment, all_tags[RECIPE])
     created = client.create_run(experiment, tags=all_tags, run_name=name)
     flat = [Param(key, str(value)[:6000]) for key, value in flattened(params)]
     for start in range(0, len(flat), 100):

@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Any
 from pipeline.base_model import importing
 from pipeline.context import Inputs, RunContext
 from pipeline.store.artifact import Artifact
-from pipeline.training.objectives import fine_tuning, preference, pretraining, reinforcement, reward_model
+from pipeline.training import teacher_logits
+from pipeline.training.objectives import (
+    distillation,
+    fine_tuning,
+    preference,
+    pretraining,
+    reinforcement,
+    reward_model,
+)
 from pipeline.training.planning.plan import Pretraining
 
 if TYPE_CHECKING:
@@ -90,6 +98,19 @@ TRAINED_MODELS: tuple[TrainedModel, ...] = (
         answers=False,
     ),
     TrainedModel(
+        name=distillation.ASSET,
+        base="",
+        data=("token_shards", "tokenizer", teacher_logits.ASSET),
+        block="distillation",
+        version=distillation.VERSION,
+        make=distillation.make,
+        adjective="distilled",
+        description="A model of the recipe's shape, pretrained on the text and on what teachers say of it.",
+        settings=lambda recipe: distillation_of(recipe),
+        after=("training_plan",),
+        answers=False,
+    ),
+    TrainedModel(
         name="sft_model",
         base=PRETRAINED,
         data=("instruction_data",),
@@ -129,7 +150,7 @@ TRAINED_MODELS: tuple[TrainedModel, ...] = (
     ),
 )
 # Models of a recipe that has their block, and of no other.
-ON_REQUEST = (reinforcement.ASSET,)
+ON_REQUEST = (distillation.ASSET, reinforcement.ASSET)
 BY_NAME = {model.name: model for model in TRAINED_MODELS}
 MODELS = tuple(BY_NAME)
 EVALUATIONS = {model.evaluation: model for model in TRAINED_MODELS}
@@ -168,3 +189,10 @@ def bases_of(name: str) -> list[str]:
 def pretraining_of(recipe: Recipe) -> Pretraining:
     """The settings of pretraining: the network's shape, the run, and the weights of the recipe's sources."""
     return Pretraining(recipe.model, recipe.pretraining, {source.name: source.weight for source in recipe.sources})
+
+
+def distillation_of(recipe: Recipe) -> distillation.Distillation | None:
+    """The settings of a recipe's student, if it has one."""
+    if recipe.distillation is None:
+        return None
+    return distillation.Distillation(recipe.distillation, pretraining_of(recipe))

@@ -34,6 +34,11 @@ KEYS = {
     "r": (82, "KeyR", ""),
     "n": (78, "KeyN", ""),
     " ": (32, "Space", " "),
+    "Backspace": (8, "Backspace", ""),
+    "ArrowLeft": (37, "ArrowLeft", ""),
+    "ArrowRight": (39, "ArrowRight", ""),
+    "0": (48, "Digit0", "0"),
+    "2": (50, "Digit2", "2"),
 }
 ALT = 1  # a modifier, as the protocol numbers them
 SHIFT = 8

@@ -146,6 +146,8 @@ def take_conversation(address: str, questions: Sequence[str], path: Path, width:
     return path
 
 
+SUMMARY_FROM = "planted in the village"  # the summary is long: its picture shows what follows from here
+
 TERMINAL = """<!doctype html><meta charset="utf-8"><style>
 body {{ margin: 0; background: #16181d; }}
 pre {{ margin: 0; padding: 22px 26px; color: #dfe2e7; width: max-content; max-width: 1400px; white-space: pre-wrap;
@@ -181,7 +183,7 @@ def main() -> int:
     if not options.only or "summary" in options.only:
         slm = Path(sys.executable).with_name("slm")
         said = subprocess.run([slm, "summary"], capture_output=True, text=True, check=True).stdout
-        print(take_text(said, options.folder / "summary.png"))
+        print(take_text(said[max(0, said.find(SUMMARY_FROM)) :], options.folder / "summary.png"))
     if not options.only or "chat" in options.only:
         print(take_conversation(options.chat, QUESTIONS, options.folder / "chat.png"))
     runs, experiment = to_compare()
@@ -197,12 +199,9 @@ def to_compare() -> tuple[list[str], str]:
     from pipeline import tracking
 
     client = tracking.connect()
-    experiment = client.get_experiment_by_name(tracking.EXPERIMENT)
-    if experiment is None:
-        return [], ""
     pretraining = f"tags.`{tracking.KIND}` = 'pretrained_model'"
-    found = client.search_runs([experiment.experiment_id], pretraining, max_results=2)
-    return [run.info.run_id for run in found], experiment.experiment_id
+    found = client.search_runs(tracking.experiments(client), pretraining, max_results=2)
+    return [run.info.run_id for run in found], found[0].info.experiment_id if found else ""
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """For all tests."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -41,7 +42,21 @@ SLOW = (
 )
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+# Folders whose tests share what takes long to make: one process runs them. Of all others, one process runs a file.
+TOGETHER = ("end_to_end",)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if os.environ.get("PYTEST_XDIST_WORKER"):  # the processes share the cores
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
-        if item.path.relative_to(TESTS).as_posix().startswith(SLOW):
+        name = item.path.relative_to(TESTS).as_posix()
+        if name.startswith(SLOW):
             item.add_marker(pytest.mark.slow)
+        if config.pluginmanager.hasplugin("xdist"):
+            folder = name.partition("/")[0]
+            item.add_marker(pytest.mark.xdist_group(folder if folder in TOGETHER else name))

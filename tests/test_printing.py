@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.printing import duration
+from pipeline.printing import duration, wrapped
 
 
 @pytest.mark.parametrize(
@@ -20,3 +20,10 @@ from pipeline.printing import duration
 )
 def test_durations(seconds: float, words: str):
     assert duration(seconds) == words
+
+
+def test_a_text_is_wrapped_by_the_columns_that_it_takes() -> None:
+    assert wrapped("one two three four", 9) == ["one two", "three", "four"]
+    assert wrapped("하나 둘 셋", 7) == ["하나 둘", "셋"]
+    assert wrapped("incomprehensible words", 5) == ["incomprehensible", "words"]
+    assert wrapped("", 5) == [""]

@@ -18,13 +18,17 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from model.serve.keys import Keys
 from model.serve.limits import Limits, Refused, Turns, stopping
+from model.serve.metrics import Metrics
 from model.serve.requests import refusal, refused
 from model.serve.web import FILES
 
 LOG = logging.getLogger("slm.serve")
 RECORD = "slm.record"  # where a request's record is in its scope
-PUBLIC = ("/health", *FILES)  # need no key, and are answered while the server stops
-PATHS = (*PUBLIC, "/page/about", "/page/judgements", "/v1/models", "/v1/completions", "/v1/chat/completions")
+PUBLIC = ("/health", "/openapi.json", *FILES)  # need no key, and are answered while the server stops
+PATHS = (
+    *PUBLIC, "/metrics", "/page/about", "/page/judgements", "/v1/models", "/v1/completions", "/v1/chat/completions",
+    "/v1/embeddings",
+)  # fmt: skip
 METHODS = ("GET", "HEAD", "POST", "OPTIONS", "PUT", "DELETE")
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 LEFT = 499  # in the log: the client left before it was answered (nginx's number)
@@ -51,8 +55,8 @@ class Left(Exception):
 class Guard:
     """The outermost application. It reads the whole body of a request, within limits, before the inner one sees it."""
 
-    def __init__(self, app: ASGIApp, keys: Keys, limits: Limits, turns: Turns) -> None:
-        self.app, self.keys, self.limits, self.turns = app, keys, limits, turns
+    def __init__(self, app: ASGIApp, keys: Keys, limits: Limits, turns: Turns, metrics: Metrics | None = None) -> None:
+        self.app, self.keys, self.limits, self.turns, self.metrics = app, keys, limits, turns, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -89,9 +93,12 @@ class Guard:
                     raise ConnectionAbortedError("an answer broke off") from None
                 await refusal(500, f"request {record.id} failed: the server's log has it.")(scope, receive, named)
         finally:
+            seconds = time.monotonic() - started
+            if self.metrics is not None:
+                self.metrics.count(record, seconds)
             LOG.info(
                 "%s key=%s %s %s %d %.3fs prompt=%d tokens=%d finish=%s",
-                record.id, record.key, record.method, record.path, record.status, time.monotonic() - started,
+                record.id, record.key, record.method, record.path, record.status, seconds,
                 record.prompt_tokens, record.tokens, record.finish,
             )  # fmt: skip
 

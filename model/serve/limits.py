@@ -7,6 +7,7 @@ import math
 import time
 from collections import deque
 from dataclasses import dataclass, field
+from itertools import islice
 
 MINUTE = 60.0
 
@@ -23,7 +24,8 @@ class Limits:
     stopping: float = 25.0  # for answers under way when the server is to stop; Kubernetes kills after 30
     connections: int = 512  # open at once; requests on others are refused
     bytes: int = 1_000_000  # of a request's body; a context of 2,048 tokens is about 10 kB
-    places: int = 16  # requests that wait or are answered
+    together: int = 16  # requests that are answered at once; each step gives every one of them a token
+    places: int = 64  # requests that wait or are answered
     places_by_key: int = 0  # of one key; 0: all of them
     requests_by_minute: int = 0  # of one key; 0: any number
 
@@ -70,11 +72,11 @@ class Place:
 
 
 class Turns:
-    """Requests are answered one at a time, since one uses all of the machine's compute; the others wait in order."""
+    """Some requests are answered at once, as many as share a step well; the others wait in order."""
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
-        self.places: deque[Place] = deque()  # the first one is being answered
+        self.places: deque[Place] = deque()  # the first ones are being answered
         self.stopping = False
         self.seconds = 1.0  # of an answer, a running average
         self._asked: dict[str, deque[float]] = {}
@@ -107,7 +109,12 @@ class Turns:
 
     def wait(self) -> float:
         """Seconds until the first of those that wait is likely to have its turn, at most a minute."""
-        return min(MINUTE, self.seconds)
+        return min(MINUTE, self.seconds / self.limits.together)
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for their turn."""
+        return max(0, len(self.places) - self.limits.together)
 
     def remove(self, place: Place) -> None:
         if place not in self.places:
@@ -127,6 +134,7 @@ class Turns:
                 place.granted.set_exception(stopping())
 
     def _grant(self) -> None:
-        if self.places and not self.places[0].granted.done():
-            self.places[0].since = time.monotonic()
-            self.places[0].granted.set_result(None)
+        for place in islice(self.places, self.limits.together):
+            if not place.granted.done():
+                place.since = time.monotonic()
+                place.granted.set_result(None)

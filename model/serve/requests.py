@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import secrets
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from model.sampling import Sampling
 from model.serve.limits import Limits, Refused
 from model.serve.text import DEFAULT, ReplyOptions
 
 MAX_BYTES = Limits.bytes
+MOST_TEXTS = 16  # of a request
+MOST_INPUTS = 256
+LogProbabilities = Annotated[int, Field(ge=0, le=5)]
 KINDS = {401: "authentication_error", 429: "rate_limit_error"}  # of an error; others by their status
 
 
@@ -27,6 +30,35 @@ class StreamOptions(Strict):
     """`include_usage`: a last event with the numbers of tokens."""
 
     include_usage: bool = False
+
+
+class Schema(Strict):
+    """A JSON schema, with a name that OpenAI's API wants and nothing here depends on."""
+
+    name: str | None = None
+    description: str | None = None
+    strict: bool | None = None  # answers keep to the schema either way
+    schema_: dict[str, Any] = Field(alias="schema")
+
+
+class ResponseFormat(Strict):
+    """What an answer has to be: any text, any JSON object, or JSON of a schema."""
+
+    type: Literal["text", "json_object", "json_schema"] = "text"
+    json_schema: Schema | None = None
+
+    @model_validator(mode="after")
+    def _with_schema(self) -> Self:
+        if (self.type == "json_schema") != (self.json_schema is not None):
+            raise ValueError("`json_schema` belongs to the type json_schema, and to no other")
+        return self
+
+    @property
+    def schema_of_answer(self) -> dict[str, Any] | None:
+        """The JSON schema that an answer keeps to; None where any text will do."""
+        if self.json_schema is not None:
+            return self.json_schema.schema_
+        return {"type": "object"} if self.type == "json_object" else None
 
 
 class SamplingRequest(Strict):
@@ -43,17 +75,22 @@ class SamplingRequest(Strict):
     seed: int | None = Field(None, ge=0, lt=2**63)
     stop: str | list[str] | None = None
     stream: bool = False
-    n: Literal[1] = 1
+    n: int = Field(1, ge=1, le=MOST_TEXTS)
+    response_format: ResponseFormat | None = None
     presence_penalty: float = Field(0.0, ge=-2, le=2)
     frequency_penalty: float = Field(0.0, ge=-2, le=2)
     stream_options: StreamOptions | None = None
     user: str | None = None  # whom it is for, says OpenAI's API; nothing depends on it
-    logprobs: Literal[False] | None = None  # libraries send these even where nobody asks for them
 
     @property
     def counts(self) -> bool:
         """Whether a stream ends with the numbers of tokens."""
         return bool(self.stream_options and self.stream_options.include_usage)
+
+    @property
+    def likeliest(self) -> int | None:
+        """Of how many tokens log probabilities are asked for beside the chosen one's; None: of none at all."""
+        raise NotImplementedError
 
     def options(self) -> ReplyOptions:
         """The same for a reply. Raises ValueError for stop strings that are too many, empty or too long."""
@@ -70,7 +107,22 @@ class SamplingRequest(Strict):
 
 
 class CompletionRequest(SamplingRequest):
-    prompt: str = Field(max_length=MAX_BYTES)
+    """One text or several, or their ids."""
+
+    prompt: str | list[str] | list[int] | list[list[int]] = Field(max_length=MAX_BYTES)
+    logprobs: Literal[False] | LogProbabilities | None = None  # libraries send false where nobody asks for any
+
+    @property
+    def likeliest(self) -> int | None:
+        return None if self.logprobs is None or self.logprobs is False else self.logprobs
+
+    @property
+    def prompts(self) -> list[str] | list[list[int]]:
+        """All of them. Raises ValueError for none, or for more texts than MOST_TEXTS."""
+        found = listed(self.prompt)
+        if not 0 < len(found) * self.n <= MOST_TEXTS:
+            raise ValueError(f"`prompt` and `n` make {len(found) * self.n} texts: ask for 1 to {MOST_TEXTS}.")
+        return found
 
 
 class Part(Strict):
@@ -93,11 +145,46 @@ class Turn(Strict):
 class ChatRequest(SamplingRequest):
     messages: list[Turn] = Field(min_length=1, max_length=1000)
     leave_out_oldest: bool = False  # turns, until a quarter of the context is free for the answer
+    logprobs: bool | None = None
+    top_logprobs: int | None = Field(None, ge=0, le=20)
+
+    @property
+    def likeliest(self) -> int | None:
+        if self.top_logprobs and not self.logprobs:
+            raise ValueError("`top_logprobs` needs `logprobs: true`.")
+        return (self.top_logprobs or 0) if self.logprobs else None
 
 
-REQUESTS: dict[str, type[SamplingRequest]] = {
+class EmbeddingRequest(Strict):
+    """Texts, or their ids, of which vectors are wanted."""
+
+    input: str | list[str] | list[int] | list[list[int]] = Field(max_length=MAX_BYTES)
+    model: str | None = None
+    encoding_format: Literal["float", "base64"] = "float"
+    user: str | None = None
+
+    @property
+    def inputs(self) -> list[str] | list[list[int]]:
+        """All of them. Raises ValueError for none, or for more than MOST_INPUTS."""
+        found = listed(self.input)
+        if not 0 < len(found) <= MOST_INPUTS:
+            raise ValueError(f"`input` has {len(found)} texts: send 1 to {MOST_INPUTS}.")
+        return found
+
+
+def listed(given: str | list[str] | list[int] | list[list[int]]) -> list[str] | list[list[int]]:
+    """Several texts (or their ids) as they are, and one as a list of one."""
+    if isinstance(given, str):
+        return [given]
+    if given and isinstance(given[0], int):
+        return [given]  # type: ignore[list-item]
+    return given  # type: ignore[return-value]
+
+
+REQUESTS: dict[str, type[Strict]] = {
     "/v1/completions": CompletionRequest,
     "/v1/chat/completions": ChatRequest,
+    "/v1/embeddings": EmbeddingRequest,
 }
 
 
@@ -107,10 +194,26 @@ def invalid(path: str, error: RequestValidationError) -> str:
     unknown = [problem["loc"][1:] for problem in errors if problem["type"] == "extra_forbidden"]
     if unknown:
         names = ", ".join(f"`{'.'.join(map(str, place))}`" for place in unknown)
+        said = f"unknown {'fields' if len(unknown) > 1 else 'field'} {names}"
+        if (len(unknown[0]) > 1 and unknown[0][0] != "messages") or path not in REQUESTS:
+            return f"{said}: leave them out." if len(unknown) > 1 else f"{said}: leave it out."
         fields = Turn.model_fields if len(unknown[0]) > 1 else REQUESTS[path].model_fields
-        return f"unknown {'fields' if len(unknown) > 1 else 'field'} {names}: use only {', '.join(fields)}."
+        return f"{said}: use only {', '.join(fields)}."
     where = ".".join(str(step) for step in errors[0]["loc"][1:])
     return f"`{where or 'body'}`: {errors[0]['msg'][:1].lower()}{errors[0]['msg'][1:]}."
+
+
+class Details(BaseModel):
+    message: str
+    type: str
+    param: str | None = None
+    code: str | None = None
+
+
+class Problem(BaseModel):
+    """A refusal, in the form that OpenAI's clients expect."""
+
+    error: Details
 
 
 def problem(status: int, sentence: str) -> dict[str, Any]:

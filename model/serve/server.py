@@ -1,31 +1,44 @@
 """Models over HTTP, with OpenAI's API, so that existing clients can use them, and a page to talk on (`web.py`).
 
-Answers are generated one at a time, since one uses all of the machine's compute (`limits.py`). Sizes, keys and times
-are checked before anything is read or computed (`guard.py`), and an answer ends when its client leaves (`answer.py`).
+Answers share the steps of one thread (`engine.py`), as many at once as pays; others wait (`limits.py`). Sizes, keys and
+times are checked before anything is read or computed (`guard.py`), and an answer ends when its client leaves
+(`answer.py`).
 """
 
 from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-from model.serve.answer import Answer
+from model.generate import check_prompt
+from model.serve.answer import Answer, Wish
+from model.serve.embeddings import embeddings, listed
+from model.serve.engine import Engine
+from model.serve.grammar import json_of
 from model.serve.guard import LOG, RECORD, Guard
 from model.serve.judgements import Judgements
 from model.serve.keys import Keys
 from model.serve.limits import Limits, Refused, Turns
-from model.serve.requests import ChatRequest, CompletionRequest, SamplingRequest, invalid, refusal, refused
-from model.serve.text import Reply, ReplyOptions, TextModel
+from model.serve.metrics import Metrics
+from model.serve.requests import ChatRequest, CompletionRequest, EmbeddingRequest, Problem, invalid, refusal, refused
+from model.serve.text import TextModel
 from model.serve.web import add_page
 
+REFUSALS: dict[int | str, dict[str, Any]] = {
+    400: {"model": Problem, "description": "What is wrong with the request."},
+    401: {"model": Problem, "description": "The API key is missing or wrong."},
+    404: {"model": Problem, "description": "There is no such model or path."},
+    429: {"model": Problem, "description": "Too many requests; see `Retry-After`."},
+    503: {"model": Problem, "description": "No turn in time, or the server is stopping."},
+}
 LOCAL = ("127.0.0.1", "localhost", "::1")
 
 
@@ -42,60 +55,128 @@ def application(
     those that people give on the page are kept.
     """
     name = next(iter(models))
-    app = FastAPI(title=name, docs_url=None, redoc_url=None, openapi_url=None)
-    turns = turns or Turns(Limits())
+    app = FastAPI(title=name, docs_url=None, redoc_url=None, responses=REFUSALS)
+    turns, engine = turns or Turns(Limits()), Engine()
+    metrics = _metrics(turns, engine)
     if host in LOCAL:  # prevents DNS rebinding: web pages must not reach the server
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*LOCAL, "[::1]", "testserver"])
-    app.add_middleware(Guard, keys=keys or Keys({}), limits=turns.limits, turns=turns)
+    app.add_middleware(Guard, keys=keys or Keys({}), limits=turns.limits, turns=turns, metrics=metrics)
     _explain_errors(app)
+    _describe(app)
     add_page(app, models, judgements)
-
-    def chosen(asked: SamplingRequest) -> str:
-        """The model that a request names; a server of one model answers for any name."""
-        if len(models) == 1 or asked.model is None:
-            return name
-        if asked.model not in models:
-            raise Refused(404, f"there is no such model here: `model` is one of {', '.join(models)}.")
-        return asked.model
+    _add_answers(app, models, turns, engine)
 
     @app.get("/health")
     async def health() -> JSONResponse:
         status = "stopping" if turns.stopping else "ok"
-        about = {"status": status, "model": name, "waiting": max(0, len(turns.places) - 1)}
+        about = {"status": status, "model": name, "waiting": turns.waiting}
         return JSONResponse(about, 503 if turns.stopping else 200)
 
     @app.get("/v1/models")
-    async def listed() -> dict[str, Any]:
-        return {"object": "list", "data": [{"id": one, "object": "model", "owned_by": "local"} for one in models]}
+    async def all_models() -> dict[str, Any]:
+        return {"object": "list", "data": [_about(one) for one in models]}
 
-    async def answer(
-        request: Request, asked: SamplingRequest, begin: Callable[[TextModel, ReplyOptions], Reply]
-    ) -> Answer:
-        model = chosen(asked)
+    @app.get("/v1/models/{model}")
+    async def about(model: str) -> dict[str, Any]:
+        if model not in models:
+            raise Refused(404, f"there is no such model here: `model` is one of {', '.join(models)}.")
+        return _about(model)
+
+    @app.get("/metrics", response_class=Response)
+    async def figures() -> Response:
+        if metrics is None:
+            raise Refused(404, "figures need a package: start the server after `pip install -e '.[serve]'`.")
+        text, kind = metrics.text()
+        return Response(text, headers={"content-type": kind})
+
+    return app
+
+
+def _add_answers(app: FastAPI, models: Mapping[str, TextModel], turns: Turns, engine: Engine) -> None:
+    """Add what generates or computes."""
+    first = next(iter(models))
+
+    def chosen(asked: str | None) -> str:
+        """The model that a request names; a server of one model answers for any name."""
+        if len(models) == 1 or asked is None:
+            return first
+        if asked not in models:
+            raise Refused(404, f"there is no such model here: `model` is one of {', '.join(models)}.")
+        return asked
+
+    async def answer(request: Request, asked: ChatRequest | CompletionRequest) -> Answer:
+        name = chosen(asked.model)
         place = turns.enter(request.scope[RECORD].key)
         try:
-            reply = await run_in_threadpool(begin, models[model], asked.options())
+            wish = await run_in_threadpool(wished, asked, name, models[name])
         except BaseException:
             place.leave()
             raise
-        return Answer(reply, place, model, isinstance(asked, ChatRequest), asked.stream, asked.counts)
+        return Answer(wish, place, engine)
 
-    @app.post("/v1/completions")
+    @app.post("/v1/completions", response_class=JSONResponse)
     async def completions(request: Request, asked: CompletionRequest) -> Answer:
-        return await answer(request, asked, lambda model, options: model.continue_text(asked.prompt, options))
+        return await answer(request, asked)
 
-    @app.post("/v1/chat/completions")
+    @app.post("/v1/chat/completions", response_class=JSONResponse)
     async def chat_completions(request: Request, asked: ChatRequest) -> Answer:
-        messages: list[Mapping[str, str]] = [
+        return await answer(request, asked)
+
+    @app.post("/v1/embeddings")
+    async def vectors(request: Request, asked: EmbeddingRequest) -> dict[str, Any]:
+        name, inputs = chosen(asked.model), asked.inputs
+        record = request.scope[RECORD]
+        place = turns.enter(record.key)
+        try:
+            found, tokens = await embeddings(request, models[name], inputs, place, engine)
+        finally:
+            place.leave()
+        record.prompt_tokens = tokens
+        return listed(found, asked.encoding_format, name, tokens)
+
+
+def wished(asked: ChatRequest | CompletionRequest, name: str, model: TextModel) -> Wish:
+    """What a request asks for, with its prompts as ids. Raises ValueError for what this model cannot do."""
+    chat = isinstance(asked, ChatRequest)
+    if isinstance(asked, ChatRequest):
+        messages: Sequence[Mapping[str, str]] = [
             {"role": turn.role, "content": str(turn.content)} for turn in asked.messages
         ]
+        prompts = [model.chat_ids(model.newest_turns(messages) if asked.leave_out_oldest else messages)]
+    else:
+        prompts = [model.document_ids(p) if isinstance(p, str) else model.checked_ids(p) for p in asked.prompts]
+    for prompt in prompts:
+        check_prompt(model.network.config, len(prompt))
+    schema = asked.response_format.schema_of_answer if asked.response_format else None
+    grammar = json_of(model, schema) if schema is not None else None
+    return Wish(
+        name, model, prompts, asked.options(), chat, asked.stream, asked.counts, asked.n, asked.likeliest, grammar
+    )
 
-        def begin(model: TextModel, options: ReplyOptions) -> Reply:
-            return model.answer(model.newest_turns(messages) if asked.leave_out_oldest else messages, options)
 
-        return await answer(request, asked, begin)
+def _about(model: str) -> dict[str, Any]:
+    return {"id": model, "object": "model", "created": 0, "owned_by": "local"}
 
-    return app
+
+def _metrics(turns: Turns, engine: Engine) -> Metrics | None:
+    try:
+        return Metrics(turns, engine)
+    except ImportError:
+        return None
+
+
+def _describe(app: FastAPI) -> None:
+    """`/openapi.json` without the refusals that this server makes into others (422 into 400)."""
+    described = app.openapi
+
+    def with_own_refusals() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            for path in described()["paths"].values():
+                for operation in path.values():
+                    operation["responses"].pop("422", None)
+        return described()
+
+    app.openapi = with_own_refusals  # type: ignore[method-assign]
 
 
 def _explain_errors(app: FastAPI) -> None:

@@ -10,9 +10,8 @@ from __future__ import annotations
 import codecs
 import json
 import re
-import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +36,41 @@ class ReplyOptions:
     stop: tuple[str, ...] = ()
 
 
+def reply_options(max_new: int = 512, stop: Sequence[str] = (), **sampling: Any) -> ReplyOptions:
+    """Options by name; those of `Sampling` that are not given are as in a chat."""
+    return ReplyOptions(replace(DEFAULT, **sampling), max_new, tuple(stop))
+
+
+class Spelling:
+    """The text of tokens that come one by one, in whole characters, up to the first of the stop strings.
+
+    `tokens` counts them; `ended` says that a stop string was met.
+    """
+
+    def __init__(self, bytes_of: Sequence[bytes], stop: Sequence[str] = ()) -> None:
+        self.tokens, self.ended = 0, False
+        self._bytes, self._stop = bytes_of, stop
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._held = ""  # the end of the text that may be the start of a stop string
+
+    def take(self, token: int) -> str:
+        """What can be said of the text with this token; a stop string and what follows it never is."""
+        self.tokens += 1
+        held = self._held + self._decoder.decode(self._bytes[token])
+        at = min((position for stop in self._stop if (position := held.find(stop)) >= 0), default=-1)
+        if at >= 0:
+            self.ended, self._held = True, ""
+            return held[:at]
+        safe = len(held) - max((_overlap(held, stop) for stop in self._stop), default=0)
+        self._held = held[safe:]
+        return held[:safe]
+
+    def rest(self) -> str:
+        """The end of the text. What the decoder still holds is half a character: the text was cut off in it."""
+        rest, self._held = self._held, ""
+        return rest
+
+
 class Reply:
     """A reply, generated while iterating over its pieces of text.
 
@@ -47,37 +81,23 @@ class Reply:
         room = max(0, min(options.max_new, text_model.network.config.context - len(prompt)))
         self.prompt_tokens, self.tokens = len(prompt), 0
         self.finish = "length"
-        self._stopped = threading.Event()
-        self._ids = generate(
-            text_model.network, prompt, room, options.sampling, text_model.stop_ids, self._stopped.is_set
-        )
+        self._ids = generate(text_model.network, prompt, room, options.sampling, text_model.stop_ids)
         self._room, self._stop = room, options.stop
         self._bytes = text_model.bytes_of
 
     def __iter__(self) -> Iterator[str]:
-        decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        held = ""  # the end of the text that may be the start of a stop string
+        spelling = Spelling(self._bytes, self._stop)
         for token in self._ids:
             self.tokens += 1
-            held += decoder.decode(self._bytes[token])
-            at = min((position for stop in self._stop if (position := held.find(stop)) >= 0), default=-1)
-            if at >= 0:
+            if piece := spelling.take(token):
+                yield piece
+            if spelling.ended:
                 self.finish = "stop"
-                if at:
-                    yield held[:at]
                 return
-            safe = len(held) - max((_overlap(held, stop) for stop in self._stop), default=0)
-            if safe:
-                yield held[:safe]
-                held = held[safe:]
         if self.tokens < self._room:
             self.finish = "stop"
-        if held:  # what the decoder still holds is half a character: the reply was cut off in it
-            yield held
-
-    def stop(self) -> None:
-        """End the reply after the token that is being generated; another thread may call this."""
-        self._stopped.set()
+        if rest := spelling.rest():
+            yield rest
 
     def close(self) -> None:
         """Stop generating."""
@@ -157,13 +177,53 @@ class TextModel:
             turns = turns[1:]
         return [*system, *turns]
 
+    def document_ids(self, text: str) -> list[int]:
+        """Ids of a text as the start of a document."""
+        return [*self.before_document, *self.encode(text)]
+
+    def checked_ids(self, ids: Sequence[int]) -> list[int]:
+        """Ids that somebody sent. Raises ValueError for one that is not in the vocabulary."""
+        size = self.network.config.vocab_size
+        if not all(0 <= token < size for token in ids):
+            raise ValueError(f"a token's id is at least 0 and below {size}, the size of the vocabulary.")
+        return list(ids)
+
+    def say(self, asked: str | Sequence[Mapping[str, str]], **settings: Any) -> str:
+        """The answer to a question, or to a conversation that ends with one; `settings` as in `write`."""
+        turns = [{"role": "user", "content": asked}] if isinstance(asked, str) else asked
+        return "".join(self.answer(turns, reply_options(**settings)))
+
+    def write(self, beginning: str, **settings: Any) -> str:
+        """What follows the beginning of a document.
+
+        settings: the fields of `Sampling` (`temperature=0` is greedy), `max_new` tokens, and `stop` strings.
+        """
+        return "".join(self.continue_text(beginning, reply_options(**settings)))
+
     def continue_text(self, prompt: str, options: ReplyOptions) -> Reply:
         """A continuation of `prompt` as the start of a document. Raises ValueError if the prompt fills the context."""
-        return Reply(self, [*self.before_document, *self.encode(prompt)], options)
+        return Reply(self, self.document_ids(prompt), options)
 
     def answer(self, messages: Sequence[Mapping[str, str]], options: ReplyOptions) -> Reply:
         """The assistant's next turn. Raises ValueError for an unknown role or a conversation that fills the context."""
         return Reply(self, self.chat_ids(messages), options)
+
+    @torch.inference_mode()
+    def embedding(self, text: str | Sequence[int]) -> list[float]:
+        """The mean of the last hidden states of a text's tokens (after the last norm), [width], of length 1.
+
+        text: or its ids. It is read as the start of a document; what stands before it does not count. Raises ValueError
+        for a text without tokens and for one that is longer than the context.
+        """
+        ids = self.encode(text) if isinstance(text, str) else list(text)
+        context, before = self.network.config.context, len(self.before_document)
+        if not 0 < len(ids) <= context - before:
+            raise ValueError(
+                f"a text to embed has {len(ids)} tokens: it needs at least 1, and at most {context - before}."
+            )
+        hidden = self.network.hidden(torch.tensor([[*self.before_document, *ids]]))[0, before:]
+        mean: list[float] = torch.nn.functional.normalize(hidden.float().mean(0), dim=0).tolist()
+        return mean
 
 
 def open_directory(directory: str | Path, dtype: torch.dtype | None = None, answers: bool = True) -> TextModel:

@@ -88,7 +88,7 @@ def judge(sample: int | None, seed: int, stage: str | None, reason: str | None, 
         known = verdicts.verdicts_of(opened.store)
         cases = [
             case
-            for case in _to_judge(looked, reason, near)
+            for case in cases_to_judge(looked, reason, near)
             if (case["doc_id"], case["stage"], case["reason"]) not in known
         ]
         said = 0
@@ -151,7 +151,7 @@ def _of_reason(looked: Looked, reason: str | None) -> pl.DataFrame:
     return looked.cases.filter(pl.col("reason") == reason)
 
 
-def _to_judge(looked: Looked, reason: str | None, near: int) -> list[dict[str, Any]]:
+def cases_to_judge(looked: Looked, reason: str | None, near: int) -> list[dict[str, Any]]:
     """The cases to be judged, by reason: at random first, then the nearest."""
     from pipeline.inspect import margins, verdicts
 

@@ -119,12 +119,12 @@ def readme_of(
     model = artifact_at(opened.store, directory)
     text = f"# {directory.resolve().name}\n"
     if model is not None:
-        reports = [
-            entry.figures for entry in entries_of(opened.store) if entry.model and entry.model.version == model.version
-        ]
-        text = model_card(model.asset, manifests, next(iter(reports), None), opened.recipe.evaluation.measures())
+        newest = (
+            one.figures for one in entries_of(opened.store) if one.model and one.model.directory == model.directory
+        )
+        text = model_card(model.asset, manifests, next(newest, None), opened.recipe.evaluation.measures())
     elif (directory / "README.md").exists():
-        text = (directory / "README.md").read_text(encoding="utf-8").split("---\n", 2)[-1]
+        text = card.without_head((directory / "README.md").read_text(encoding="utf-8"))
     return card.readme(text, card.head_of(manifests, licence), found)
 
 

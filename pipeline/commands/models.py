@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,6 +87,7 @@ def planned_lines(opened: Project, **on: Any) -> Iterator[str]:
     """The plan of every training of a recipe, in words; `on` says for what device, as `plan.plan` takes it."""
     from pipeline.trained_models import enabled, models_of
     from pipeline.training.measured import Machine
+    from pipeline.training.planning import distillation_plan
     from pipeline.training.planning.plan import plan, tokens_in
     from pipeline.training.planning.plan_words import lines
     from pipeline.training.planning.tuning_plan import line, plan_tuning
@@ -99,6 +100,8 @@ def planned_lines(opened: Project, **on: Any) -> Iterator[str]:
             shape = shape.model_copy(update={"vocab_size": recipe.tokenizer.vocab_size})
         text = tokens_in(shards) if shards else estimated_tokens(recipe.sources)
         yield from lines(plan(shape, recipe.pretraining, text, here=here, **on), estimated=not shards)
+        if recipe.distillation is not None:
+            yield from distillation_plan.planned(recipe.distillation, shape, recipe.pretraining, text, here=here, **on)
     else:
         shape = shape_of_base(opened.store)
     for model in models_of(recipe):
@@ -139,36 +142,52 @@ def shape_of_base(store: Store) -> ModelConfig:
     return shape.model_copy(update={"context": min(shape.context, base.facts.get(ROW_TOKENS, shape.context))})
 
 
+SAMPLING = (
+    click.option(
+        "--temperature",
+        type=click.FloatRange(0, 10),
+        default=0.8,
+        show_default=True,
+        help="0: always the likeliest token.",
+    ),
+    click.option("--top-k", type=click.IntRange(0), default=0, show_default=True, help="Keep the k likeliest tokens."),
+    click.option(
+        "--top-p",
+        type=click.FloatRange(0, 1, min_open=True),
+        default=0.95,
+        show_default=True,
+        help="Keep the likeliest tokens with this probability in total.",
+    ),
+    click.option(
+        "--min-p",
+        type=click.FloatRange(0, 1),
+        default=0.0,
+        show_default=True,
+        help="Keep tokens with this share of the highest probability.",
+    ),
+    click.option(
+        "--repetition-penalty",
+        type=click.FloatRange(0, 10, min_open=True),
+        default=1.0,
+        show_default=True,
+        help="Above 1: earlier tokens become less likely.",
+    ),
+    click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="The same seed gives the same answers."),
+)
+
+
+def sampling_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that say how tokens are sampled."""
+    for option in reversed(SAMPLING):
+        command = option(command)
+    return command
+
+
 @click.command()
 @click.argument("model", required=False)
 @click.option("--system", default="", help="The system's turn: how to answer. It is never dropped.")
 @click.option("--max-tokens", type=click.IntRange(1), default=512, show_default=True, help="Most tokens of an answer.")
-@click.option(
-    "--temperature", type=click.FloatRange(0, 10), default=0.8, show_default=True, help="0: always the likeliest token."
-)
-@click.option("--top-k", type=click.IntRange(0), default=0, show_default=True, help="Keep the k likeliest tokens.")
-@click.option(
-    "--top-p",
-    type=click.FloatRange(0, 1, min_open=True),
-    default=0.95,
-    show_default=True,
-    help="Keep the likeliest tokens with this probability in total.",
-)
-@click.option(
-    "--min-p",
-    type=click.FloatRange(0, 1),
-    default=0.0,
-    show_default=True,
-    help="Keep tokens with this share of the highest probability.",
-)
-@click.option(
-    "--repetition-penalty",
-    type=click.FloatRange(0, 10, min_open=True),
-    default=1.0,
-    show_default=True,
-    help="Above 1: earlier tokens become less likely.",
-)
-@click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="The same seed gives the same answers.")
+@sampling_options
 def chat(model: str | None, system: str, max_tokens: int, seed: int | None, **sampling: Any) -> None:
     """Chat with MODEL in the terminal: an asset, a version or a folder; default: the newest model."""
     from model.sampling import Sampling
@@ -192,7 +211,8 @@ def chat(model: str | None, system: str, max_tokens: int, seed: int | None, **sa
     metavar="FILE",
     help="File of API keys, one in a line, with a name before it for the log. Default: the key in $SLM_API_KEY.",
 )
-@click.option("--queue", type=click.IntRange(1), default=16, show_default=True, help="Requests waiting or answered.")
+@click.option("--together", type=click.IntRange(1), default=16, show_default=True, help="Requests answered at once.")
+@click.option("--queue", type=click.IntRange(1), default=64, show_default=True, help="Requests waiting or answered.")
 @click.option("--queue-by-key", type=click.IntRange(0), default=0, help="Of these, of one key.  [default: all]")
 @click.option("--requests-by-minute", type=click.IntRange(0), default=0, help="Of one key.  [default: any number]")
 @click.option(
@@ -207,7 +227,7 @@ def chat(model: str | None, system: str, max_tokens: int, seed: int | None, **sa
     help="Folder for the thumbs and choices that people give on the page.  [default: feedback/RECIPE, beside data/]",
 )
 def serve(models: tuple[str, ...], host: str, port: int, api_key: str | None, **given: Any) -> None:
-    """Serve MODELS over HTTP: a page to talk on, and OpenAI's API (/v1/chat/completions, /v1/completions).
+    """Serve MODELS over HTTP: a page to talk on, and OpenAI's API (/v1).
 
     MODELS are assets, versions or folders; default: the newest model. With several, a request names one in `model`,
     and the page can ask two of them at once.
@@ -220,6 +240,7 @@ def serve(models: tuple[str, ...], host: str, port: int, api_key: str | None, **
     limits = Limits(
         waiting=given["wait"],
         answer=given["answer"],
+        together=given["together"],
         places=given["queue"],
         places_by_key=given["queue_by_key"],
         requests_by_minute=given["requests_by_minute"],

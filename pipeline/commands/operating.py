@@ -39,9 +39,11 @@ def _from_here(address: str) -> str:
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", default=3000, show_default=True, help="Dagster's port.")
 @click.option("--mlflow-port", default=5000, show_default=True, help="MLflow's port.")
-def ui(host: str, port: int, mlflow_port: int) -> None:
-    """Run the web UIs of Dagster and MLflow; Ctrl-C stops both."""
-    _execute("assets.ui", "--host", host, "--port", str(port), "--mlflow-port", str(mlflow_port))
+@click.option("--report-port", default=3001, show_default=True, help="The port of the reports.")
+def ui(host: str, port: int, mlflow_port: int, report_port: int) -> None:
+    """Run the web UIs of Dagster and MLflow, and the reports; Ctrl-C stops all."""
+    ports = ("--port", str(port), "--mlflow-port", str(mlflow_port), "--report-port", str(report_port))
+    _execute("assets.ui", "--host", host, *ports)
 
 
 @click.command()

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import polars as pl
-from pydantic import Field, TypeAdapter, field_validator, model_validator
+from pydantic import Field, TypeAdapter, ValidationInfo, field_validator, model_validator
 
+from pipeline.conversations import annotated
 from pipeline.conversations import bundled as bundled_conversations
 from pipeline.conversations.shapes import Malformed
 from pipeline.ingest.files import Files
@@ -34,7 +35,7 @@ from pipeline.ingest.source_kind import Log, Origin
 from pipeline.settings import MAX_DOCUMENTS, Settings
 from pipeline.store.artifact import Artifact
 from pipeline.village import LICENSE
-from pipeline.village.sets import TUNING, TUNING_VERSION
+from pipeline.village.sets import OF_CONVERSATIONS, TUNING, TUNING_VERSION
 from pipeline.village.sets import VERSION as VILLAGE
 
 Row = dict[str, Any]
@@ -132,6 +133,41 @@ class GeneratedConversations(ConversationBlock):
         return self.lang or (row or {}).get("lang"), self.license or LICENSE
 
 
+class AnnotatedAnswers(ConversationBlock):
+    """Answers that people compared or rated: the folder of `slm annotate`. For `preferences` only."""
+
+    kind: Literal["annotated"] = Field("annotated", description="judged by people (`slm annotate`)")
+    path: str = Field(description="the folder of `slm annotate export`, relative to the recipe's folder")
+    least_judges: int = Field(1, ge=1, le=1000, description="leave out what fewer people have judged")
+
+    @field_validator("path")
+    @classmethod
+    def _from_the_recipe(cls, path: str, info: ValidationInfo) -> str:
+        """A relative path starts at the recipe's folder (`context["base"]`)."""
+        base, place = (info.context or {}).get("base"), Path(path).expanduser()
+        return str(place if base is None or place.is_absolute() else Path(base) / place)
+
+    def as_recorded(self) -> dict[str, Any]:
+        return {**super().as_recorded(), "least_judges": self.least_judges}
+
+    def contents(self, cache: Path, log: Log = print) -> Contents:
+        return Contents(annotated.digests(Path(self.path), self.heading), {})
+
+    def origin(self, contents: Contents) -> dict[str, str]:
+        return dict(zip((f"{self.name}/tasks", f"{self.name}/judgements"), contents.digests, strict=True))
+
+    def verdicts(self, contents: Contents) -> list[annotated.Verdict]:
+        """What people said of each task that was judged. Raises UserError."""
+        return annotated.verdicts(Path(self.path), self.least_judges, contents.digests, self.heading)
+
+    def read(self, contents: Contents, reading: Reading) -> Iterator[Row | None]:
+        for row, _ in annotated.rows(self.verdicts(contents), self.lang):
+            yield row
+
+    def about(self, row: Row | None) -> tuple[str | None, str | None]:
+        return self.lang or (row or {}).get("lang"), self.license
+
+
 class ConversationRows(ConversationBlock, RowSet):
     """A set of rows in files; where they lie is said by the class that this is joined with."""
 
@@ -185,7 +221,12 @@ class HubConversations(ConversationRows, RowsOnTheHub):
 
 
 ConversationSource = Annotated[
-    FileConversations | BundledConversations | GeneratedConversations | HttpConversations | HubConversations,
+    FileConversations
+    | BundledConversations
+    | GeneratedConversations
+    | AnnotatedAnswers
+    | HttpConversations
+    | HubConversations,
     KIND,
     FILES_BY_DEFAULT,
 ]
@@ -215,6 +256,8 @@ def check_names(sources: tuple[ConversationSource, ...], generated: str) -> None
     for source in sources:
         if isinstance(source, GeneratedConversations) and source.dataset != generated:
             raise ValueError(f"{source.label} cannot be of the data set `{source.dataset}` here: use `{generated}`")
+        if isinstance(source, AnnotatedAnswers) and generated == OF_CONVERSATIONS:
+            raise ValueError(f"{source.label} holds judged answers (`kind: annotated`): name it under `preferences`")
     twice = [name for name, n in Counter(source.name for source in sources).items() if n > 1]
     if twice:
         raise ValueError(f"two sources are called `{twice[0]}`: give each a name of its own")

@@ -20,8 +20,10 @@ import polars as pl
 from pydantic import Field, model_validator
 
 from pipeline.context import Inputs, RunContext
+from pipeline.conversations import annotated
 from pipeline.conversations.conversation_source import (
     BUNDLED,
+    AnnotatedAnswers,
     ConversationSource,
     Row,
     check_names,
@@ -37,6 +39,7 @@ from pipeline.conversations.shapes import (
     PREFERENCE,
     RATED,
     RATING,
+    Malformed,
     fold,
     identity,
     preference,
@@ -47,6 +50,7 @@ from pipeline.ingest.records import Reading, Tally
 from pipeline.settings import Settings as Block
 from pipeline.store.artifact import Artifact
 from pipeline.store.draft import Draft
+from pipeline.store.tables import write_table
 from pipeline.village.sets import OF_PREFERENCES
 
 VERSION = "2"  # 2: answers that were rated by themselves are read, too, and more shapes of conversations
@@ -125,7 +129,8 @@ def make(context: RunContext, inputs: Inputs, settings: Settings) -> Artifact:
     """The artifact `preference_data`: train.parquet and held_back.parquet (id, prompt, chosen, rejected, source, lang).
 
     Where there are answers rated by themselves, also rated_train.parquet and rated_held_back.parquet (id, prompt,
-    answer, desirable, source, lang).
+    answer, desirable, source, lang). Where people judged answers, also judged.parquet: who judged each row
+    (`annotated.JUDGED`).
 
     inputs: none. Raises UserError where a file cannot be read or no usable pair is left.
     """
@@ -141,7 +146,9 @@ def make(context: RunContext, inputs: Inputs, settings: Settings) -> Artifact:
             bundled = source.kind == "bundled"
             how = (conversation_shaped, CONVERSATION) if bundled else (shaped, {**PREFERENCE, **RATING})
             table, removed, licences = read_shaped(source, found[source.name], reading, *how)
-            by_source[source.name] = {"in": table.height + removed.total(), "removed": removed, "licenses": licences}
+            if isinstance(source, AnnotatedAnswers):
+                removed["undecided"] += sum(v.verdict is None for v in source.verdicts(found[source.name]))
+            by_source[source.name] = {"in": table.height + removed.total(), "removed": +removed, "licenses": licences}
             (made if bundled else stated).append(table)
         sides: list[list[pl.DataFrame]] = [[], []]
         ratings: list[list[pl.DataFrame]] = [[], []]
@@ -165,6 +172,7 @@ def make(context: RunContext, inputs: Inputs, settings: Settings) -> Artifact:
             f"{RATED}_{split}": pl.concat([pl.DataFrame(schema=RATING), *parts]).sort("id")
             for split, parts in zip(SIDES, ratings)
         }
+        write_lineage(draft, settings, found)
         some = any(table.height for table in rated.values())
         write_sides(draft, {"train": train, "held_back": held_back, **(rated if some else {})}, by_source, ASSET, log)
 
@@ -187,3 +195,19 @@ def with_other_answers(conversations: pl.DataFrame, seed: int, by_source: dict[s
         if alone:
             by_source[name]["removed"]["no_other_answer"] += alone
     return pairs
+
+
+def write_lineage(draft: Draft, settings: Settings, found: dict[str, Any]) -> None:
+    """Write who judged each row, where a source holds what people said. found: what each source holds now, by name."""
+    judged = [source for source in settings.sources if isinstance(source, AnnotatedAnswers)]
+    if judged:
+        parts = [annotated.lineage(one.name, one.verdicts(found[one.name]), identified) for one in judged]
+        write_table(pl.concat(parts).sort("id", "source", "task"), draft.path(f"{annotated.LINEAGE}.parquet"))
+
+
+def identified(row: Row) -> str | None:
+    """The id of a row as it stands in the tables; None if it is refused."""
+    try:
+        return str(shaped(row)["id"])
+    except Malformed:
+        return None

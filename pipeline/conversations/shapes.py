@@ -57,6 +57,7 @@ REASONS = {
     "no_answer": "the conversation does not end with the assistant, or the prompt not with the user",
     "chosen_equals_rejected": "both answers are the same: nothing can be learned from the pair",
     "bad_tools": "tools are no list, or a call of one has no name or arguments that are no JSON",
+    "undecided": "people did not agree which answer is better, or too few of them judged it",
     "unknown_label": "the label of a rated answer is neither true nor false, up nor down, 1 nor 0",
     "duplicate": "the same row is there already, in this source or an earlier one",
     "over_limit": "beyond the source's limit",

@@ -187,7 +187,7 @@ def track(
         "slm.model": f"{model.asset}/{model.version}",
     }
     step = ModelFacts.of(model).tokens  # where the model's training curves end
-    with tracking.run(asset, asset, tags, parameters) as run:
+    with tracking.run(asset, tracking.named(context.store.recipe, asset, draft.fingerprint), tags, parameters) as run:
         for tokens, values in sorted(result.curves.items()):
             run.metrics({metric_name(name): value for name, value in values.items()}, step=tokens)
         run.metrics({metric_name(name): value for name, value in figures(result.figures)}, step=step)

@@ -128,7 +128,8 @@ def feed_of(store: Store, model: Artifact) -> tuple[Feed, int]:
     from pipeline.training.data.feed import Feed, FeedSettings
 
     made_of = ancestry(store, model)
-    trained, shards = made_of.get("pretrained_model"), made_of.get("token_shards")
+    trained = made_of.get("distilled_model") or made_of.get("pretrained_model")
+    shards = made_of.get("token_shards")
     if trained is None or shards is None:
         raise UserError(f"The token shards behind `{model.asset}/{model.version}` are no longer in the store.")
     settings = trained.manifest["made_of"]["settings"]

@@ -2,26 +2,33 @@
 
 The registry points to the store and copies nothing, unless MLflow runs on another machine, which cannot read the files
 of this one. MLflow itself resolves `models:/<name>/latest`; the alias `best` marks the model with the fewest bits per
-byte.
+byte. `mlflow.pyfunc.load_model` opens either, by `model/flavour.py`.
 """
 
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from model import flavour
 from pipeline import tracking
 from pipeline.store.artifact import Artifact
 from pipeline.store.store import Store
-from pipeline.trained_models import EVALUATIONS, MODELS
+from pipeline.trained_models import BY_NAME, EVALUATIONS, MODELS
 
 if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
     from pipeline.recipe import Recipe
 
 SCORE = "bits_per_byte"
 IN_REPORT = ("language_modelling", "all", SCORE)  # keys of the score in report.json
 BEST = "best"
+FOLDER = "model"  # of the run's files
+REPORT = "report"  # the asset of the page on a recipe, which knows this folder
 
 
 def name_of(recipe: str, model: Artifact) -> str:
@@ -43,6 +50,8 @@ def record(recipe: Recipe, store: Store, artifact: Artifact, log: Callable[[str]
         elif artifact.asset in MODELS:
             register(recipe.name, artifact)
             attach(recipe, store, artifact)
+        elif artifact.asset == REPORT:
+            attach_page(store, artifact)
     except Exception as error:
         log(f"the model was not recorded in MLflow's registry ({tracking.redacted(str(error))})")
 
@@ -62,12 +71,33 @@ def register(recipe: str, model: Artifact) -> str | None:
     registered = client.search_model_versions(f"name = '{name}' and run_id = '{run}'")
     if registered:
         return str(registered[0].version)
-    source = str(model.directory.resolve())
-    if tracking.tracking_uri().startswith("http"):
-        client.log_artifacts(run, source, "model")
-        source = f"runs:/{run}/model"
-    created = client.create_model_version(name, source=source, run_id=run, tags={"slm.version": model.version})
+    write_flavour(client, run, model)
+    created = client.create_model_version(
+        name, source=f"runs:/{run}/{FOLDER}", run_id=run, tags={"slm.version": model.version}
+    )
     return str(created.version)
+
+
+def write_flavour(client: MlflowClient, run: str, model: Artifact) -> None:
+    """Write to the run what `mlflow.pyfunc.load_model` needs: the weights stay in the store, if MLflow can read it."""
+    from mlflow import pyfunc
+    from mlflow.models import Model, ModelSignature
+    from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
+
+    elsewhere = tracking.tracking_uri().startswith("http")
+    kinds = {int: "long", float: "double"}
+    params = ParamSchema([ParamSpec(name, kinds[type(value)], value) for name, value in flavour.DEFAULTS.items()])
+    signature = ModelSignature(Schema([ColSpec("string", flavour.INPUT)]), Schema([ColSpec("string")]), params)
+    described = Model(artifact_path=FOLDER, run_id=run, signature=signature)
+    pyfunc.add_to_model(described, loader_module=flavour.MODULE, data=flavour.ABOUT)
+    answers = BY_NAME[model.asset].answers
+    with tempfile.TemporaryDirectory(prefix="slm-flavour-") as folder:
+        described.save(str(Path(folder) / "MLmodel"))
+        about = {"answers": answers} if elsewhere else {"answers": answers, "directory": str(model.local_directory())}
+        (Path(folder) / flavour.ABOUT).write_text(json.dumps(about, indent=1), encoding="utf-8")
+        client.log_artifacts(run, folder, FOLDER)
+    if elsewhere:
+        client.log_artifacts(run, str(model.local_directory()), FOLDER)
 
 
 def attach(recipe: Recipe, store: Store, model: Artifact, evaluation: Artifact | None = None) -> None:
@@ -83,6 +113,15 @@ def attach(recipe: Recipe, store: Store, model: Artifact, evaluation: Artifact |
             client.log_table(run, content, name)
         else:
             client.log_figure(run, content, name, save_kwargs={"dpi": 110})
+
+
+def attach_page(store: Store, page: Artifact) -> None:
+    """Attach the page on a recipe to the run of its last model."""
+    models = [model for name in MODELS if (model := store.current(name)) is not None]
+    run = tracking.find(models[-1].manifest["fingerprint"]) if models else None
+    if run is not None:
+        for name in page.manifest["files"]:
+            tracking.connect().log_artifact(run, str(page.file(name)))
 
 
 def documents(recipe: Recipe, store: Store, model: Artifact, evaluation: Artifact | None) -> dict[str, Any]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 
 from pipeline.ingest.source_kind import OWN_WRITING, SourceKind
 from pipeline.printing import aligned
+from pipeline.store.artifact import Artifact
 from pipeline.store.store import Store
 
 MUCH = 0.05  # share of a source's documents, above which a hint says where to look
@@ -34,14 +36,17 @@ class OfSource:
 
 def by_source(store: Store, stages: Sequence[str]) -> dict[str, OfSource]:
     """What the stages that were made removed of each source, in the order in which the first stage names them."""
+    made = (store.current(stage) for stage in stages)
+    return counted(takewhile(lambda artifact: artifact is not None, made))  # type: ignore[arg-type]
+
+
+def counted(decisions: Iterable[Artifact]) -> dict[str, OfSource]:
+    """The same of the decisions of these stages, in order."""
     found: dict[str, OfSource] = {}
-    for stage in stages:
-        artifact = store.current(stage)
-        if artifact is None:
-            break
+    for artifact in decisions:
         for source, counts in artifact.counts.get("by_source", {}).items():
             of = found.setdefault(source, OfSource(documents=counts["in"]))
-            of.removed.update({(stage, reason): count for reason, count in counts["removed"].items()})
+            of.removed.update({(artifact.asset, reason): count for reason, count in counts["removed"].items()})
     return found
 
 

@@ -54,9 +54,9 @@ def summary(
     parts = [
         f"recipe `{store.recipe}`",
         *(own_text if store.current("raw_documents") or not store.current(IMPORTED) else []),
-        village_summary.planted(store, stages, generated),
         models(store, environment, measures),
         tuning.tunings(store, measures),
+        village_summary.planted(store, stages, generated),
         village_summary.goals(store),
         village_summary.speaks(store) or samples(store),
         next_steps(store, environment, option),
@@ -167,14 +167,21 @@ def shortened(text: str) -> str:
 def next_steps(store: Store, environment: str, option: str) -> str:
     """The folder of the newest model, and commands to continue with."""
     made = [artifact for name in MODELS if (artifact := store.current(name)) is not None]
-    lines = [f"model: {made[-1].directory}"] if made else []
-    lines += [
-        f"see the graph, the tables and the curves:  {environment}dagster dev   (or: {environment}make ui)",
-        "compare runs:                              mlflow ui",
-    ]
-    if made:
-        lines.append(f"chat with the model:                       slm {option}chat {made[-1].asset}")
-    return "\n".join(lines)
+    steps = [("the graph, the tables, the curves", f"{environment}make ui   (or: {environment}dagster dev)")]
+    if store.current("heuristic_decisions"):
+        steps.append(("documents that were removed", f"slm {option}documents --stage heuristic_decisions"))
+    if not made:
+        return "\n".join(_titled(steps))
+    model = made[-1].asset
+    talking = [("talk to it in the browser", f"slm {option}serve"), ("talk to it here", f"slm {option}chat {model}")]
+    steps = [*talking, *steps, ("what it was made from", f"slm {option}lineage model {model}")]
+    return "\n".join([f"model: {made[-1].directory}", *_titled(steps)])
+
+
+def _titled(steps: Sequence[tuple[str, str]]) -> list[str]:
+    """Lines of a title and a command, the commands below each other."""
+    wide = max(len(title) for title, _ in steps) + 3
+    return [f"{title + ':':{wide}}{command}" for title, command in steps]
 
 
 def figure(value: Any) -> str:

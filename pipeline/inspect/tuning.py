@@ -17,6 +17,7 @@ from pipeline.store.store import Store
 from pipeline.trained_models import BY_NAME, TRAINED_MODELS, TrainedModel
 
 ANSWER = 100  # characters of an answer that are shown
+SLIGHT = 0.005  # a change of a smaller share of the figure is none that anybody could see in an answer
 LANGUAGES = {"ko": "Korean", "en": "English", "code": "code"}
 
 
@@ -26,7 +27,7 @@ class Change(NamedTuple):
     words: str
     before: float
     after: float
-    better: bool | None  # None: it did not change
+    better: bool | None  # None: it hardly changed
 
 
 def tunings(store: Store, measures: Sequence[Measure[Any]]) -> str:
@@ -52,7 +53,8 @@ def changes(report: Artifact, measures: Sequence[Measure[Any]]) -> list[Change]:
     for figure in headline_figures(read(report), measures):
         if figure.name in before:
             change = figure.value - before[figure.name]
-            better = (change > 0) == figure.headline.higher_is_better if change else None
+            seen = abs(change) > SLIGHT * abs(before[figure.name])
+            better = (change > 0) == figure.headline.higher_is_better if seen else None
             found.append(Change(in_full(figure.words), before[figure.name], figure.value, better))
     return found
 
@@ -72,10 +74,18 @@ def table_of(model: TrainedModel, found: Sequence[Change]) -> str:
 
 
 def verdict(model: TrainedModel, found: Sequence[Change]) -> str:
-    """A sentence where a tuning made more figures worse than better; "" otherwise."""
+    """A sentence where a tuning made more figures worse than better; "" otherwise.
+
+    What fine-tuning is for, answers, its base does not have: the figures of both are of continued text.
+    """
     better, worse = (sum(one.better is which for one in found) for which in (True, False))
     if worse <= better:
         return ""
+    if model.base == "pretrained_model":
+        return (
+            "\nThat a model which was taught to answer continues text less well is usual: judge it by its answers."
+            " To continue text: `slm chat pretrained_model`."
+        )
     base = BY_NAME[model.base].adjective if model.base in BY_NAME else "earlier"
     how_many = "every figure" if not better and worse == len(found) else f"{worse} of {len(found)} figures"
     remedy = (

@@ -13,11 +13,12 @@ from pipeline.evaluation import village_goals
 from pipeline.evaluation.measures import village_answers
 from pipeline.evaluation.report import read
 from pipeline.inspect.planted import Findings, of_store
-from pipeline.printing import aligned
+from pipeline.printing import aligned, wrapped
 from pipeline.store.artifact import Artifact
 from pipeline.store.store import Store
 from pipeline.trained_models import EVALUATIONS, TRAINED_MODELS
 
+COLUMNS = 116  # of a line of a story
 NAMED = 3  # ids of documents that a line names
 ASKED = (("phrasing", "ko"), ("person", "en"), ("unknown_person", "en"))  # the questions that are shown
 
@@ -69,7 +70,9 @@ def goals(store: Store) -> str:
         by_model = {name: {one.goal: one for one in outcomes}.get(goal) for name, outcomes in columns}
         cells = [_cell(by_model[name]) for name, _ in columns]
         rows.append([goal.words, goal.bound, *cells])
-    return aligned(["what it has to show", "goal", *(name for name, _ in columns)], rows)
+    table = aligned(["what it has to show", "goal", *(name for name, _ in columns)], rows)
+    missed = sum(not one.reached for _, outcomes in columns for one in outcomes if one.value is not None)
+    return f"{table}\n✓ shown  ✗ missed" if missed else table
 
 
 def _cell(outcome: village_goals.Outcome | None) -> str:
@@ -77,7 +80,7 @@ def _cell(outcome: village_goals.Outcome | None) -> str:
         return ""
     if outcome.value is None:
         return "-"
-    return f"{outcome.value:.1%}{'' if outcome.reached else ' MISSED'}"
+    return f"{outcome.value:.1%} {'✓' if outcome.reached else '✗'}"
 
 
 def speaks(store: Store) -> str:
@@ -112,4 +115,4 @@ def questions(report: Artifact) -> str:
 
 
 def _indented(text: str) -> str:
-    return "\n".join(f"  {line}" for line in text.strip().split("\n"))
+    return "\n".join(f"  {part}" for line in text.strip().split("\n") for part in wrapped(line, COLUMNS))

@@ -23,6 +23,14 @@ def readme(card: str, head: Mapping[str, Any], licences: Sequence[Stated]) -> st
     return "\n".join(parts) + "\n"
 
 
+def without_head(text: str) -> str:
+    """A README without the block between two lines of `---` that it may begin with."""
+    if not text.startswith("---\n"):
+        return text
+    _, end, rest = text.removeprefix("---\n").partition("\n---\n")
+    return rest if end else text
+
+
 def cell(text: str) -> str:
     """A text for a table of Markdown."""
     return text.replace("|", "\\|").replace("\n", " ")

@@ -244,3 +244,16 @@ def _filesystem(address: str) -> tuple[Any, str]:
 
     filesystem, path = fsspec.core.url_to_fs(address)
     return filesystem, path.rstrip("/")
+
+
+def recipes_in(root: str | Path) -> list[str]:
+    """The names of the recipes that a store holds artifacts of, sorted."""
+    if "://" not in str(root):
+        folder = Path(root)
+        found = [path.name for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
+    else:
+        filesystem, folder_there = _filesystem(str(root).rstrip("/"))
+        filesystem.invalidate_cache()  # another machine may have added one
+        listed = filesystem.ls(folder_there, detail=False) if filesystem.exists(folder_there) else []
+        found = [str(path).rstrip("/").rpartition("/")[2] for path in listed]
+    return sorted(name for name in found if not name.startswith("."))

@@ -91,6 +91,8 @@ class Loop:
         if hasattr(model, "gradient_checkpointing"):
             model.gradient_checkpointing = settings.activation_checkpointing  # type: ignore[assignment]
         self.sharded = options.sharded and ranks.world > 1
+        if self.sharded and any(parameter._backward_hooks for parameter in model.parameters()):
+            raise UserError("embeddings: markers needs unsharded weights: set sharding: off, or embeddings: all.")
         if self.sharded:  # before the weights go to the device, where they may not fit unsharded
             distributed.shard(model, device, self.precision)
         self.model = model.to(device)
@@ -256,7 +258,7 @@ class Loop:
         if self.objective.measure is None or not self.objective.validation_batches or self.step == 0:
             return False
         every = self.settings.evaluate_every or max(1, math.ceil(self.objective.steps / VALIDATIONS))
-        if self.step % every and self.step != self.objective.steps:
+        if not self._reached(every) and self.step != self.objective.steps:
             return False
         return self.rows[-1].get("validation_loss") is None
 
@@ -421,13 +423,18 @@ class Loop:
         if self.step == self.saved_at:
             return False
         every = self.settings.checkpoint_every
-        if every and self.step and self.step % every == 0:
+        if every and self.step and self._reached(every):
             return True
         late = time.monotonic() - self.saved_time > 60 * self.settings.checkpoint_minutes
         return bool(self.ranks.broadcast(late))
 
+    def _reached(self, every: int) -> bool:
+        """Whether a multiple of `every` lies at this step, or between steps that belong together and end here."""
+        together = self.objective.together
+        return self.step % together == 0 and self.step % every < together
+
     def _save(self) -> None:
-        if not self._finite():  # never a state to roll back to
+        if self.step % self.objective.together or not self._finite():  # never a state to return to
             return
         tensors = {
             "model": {name: distributed.gathered(p.detach()) for name, p in self.model.named_parameters()},

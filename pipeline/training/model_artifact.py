@@ -195,6 +195,7 @@ def muon_precision(process: TrainingProcess, training: Training) -> str:
 
 
 # Always logged to MLflow, so that its page that compares two runs has both values.
+COMPARED_FACTS = ("parameters", "tokens", "batch_tokens", "learning_rate", "epochs")
 COMPARED_SETTINGS = {"layers", "width", "heads", "norm", "positions", "activation", "optimiser", "schedule"}
 
 
@@ -221,8 +222,10 @@ def tracked_run(process: TrainingProcess, training: Training) -> Iterator[tracki
         tracking.FINGERPRINT: process.draft.fingerprint,
         "slm.asset": asset,
     }
-    params |= training.facts.for_manifest()
-    with tracking.run(asset, asset, tags, params, resume=earlier_run) as run:
+    facts = training.facts.for_manifest()
+    params |= {name: facts[name] for name in COMPARED_FACTS if name in facts}
+    name = tracking.named(tags[tracking.RECIPE], asset, process.draft.fingerprint, training.facts.parameters)
+    with tracking.run(asset, name, tags, params, resume=earlier_run) as run:
         yield run
 
 

@@ -18,6 +18,9 @@ from pipeline.training.training_settings import TunedSettings
 QUESTIONS = ("Hello!", "안녕하세요", "Write a function that adds two numbers.")
 
 
+OF_PPO = ("passes", "minibatches", "clip_range", "value_clip", "value_weight", "gae_lambda", "discount")
+
+
 class RewardModelSettings(TunedSettings):
     """A model that gives answers a score, trained on preferences (Bradley & Terry 1952; Ouyang et al. 2022)."""
 
@@ -46,11 +49,12 @@ class ReinforcementSettings(TunedSettings):
 
     block: ClassVar[str] = "reinforcement"
 
-    method: Literal["grpo"] = Field(
+    method: Literal["grpo", "ppo"] = Field(
         "grpo",
         description=(
             "group relative policy optimisation (Shao et al. 2024, section 4.1), with one update for each step's"
-            " answers, so that nothing has to be clipped"
+            " answers, so that nothing has to be clipped; or proximal policy optimisation (Schulman et al. 2017), with"
+            " a value for each token"
         ),
     )
     rewards: tuple[Reward, ...] = Field(min_length=1, description="what answers are worth: the weighted sum of these")
@@ -60,8 +64,28 @@ class ReinforcementSettings(TunedSettings):
     steps: int = Field(200, ge=1, le=MAX_STEPS, description="updates of the weights")
     batch_prompts: int = Field(8, ge=1, le=10**5, description="prompts per step, over all devices")
     answers: int = Field(
-        8, ge=2, le=4096, description="answers to each prompt, which are compared with one another (Shao et al.: 64)"
+        8,
+        ge=1,
+        le=4096,
+        description="answers to each prompt; grpo compares them with one another, so at least 2 (Shao et al.: 64)",
     )
+    passes: int = Field(
+        4, ge=1, le=1000, description="ppo only: passes over the answers of one writing (Ouyang et al. 2022: 4)"
+    )
+    minibatches: int = Field(
+        1, ge=1, le=10**5, description="ppo only: steps that a pass takes; a part of the answers each"
+    )
+    clip_range: float = Field(
+        0.2, gt=0, lt=1, description="ppo only: how far a probability's ratio pays (Schulman et al. 2017, table 3: 0.2)"
+    )
+    value_clip: float = Field(
+        0.2, gt=0, le=1e6, description="ppo only: the same for the value (Ouyang et al. 2022: 0.2)"
+    )
+    value_weight: float = Field(0.1, ge=0, le=1000, description="ppo only: weight of the value's loss (Ouyang: 0.1)")
+    gae_lambda: float = Field(
+        0.95, ge=0, le=1, description="ppo only: decay in the estimate of advantages (Schulman et al. 2016: 0.95-0.98)"
+    )
+    discount: float = Field(1.0, gt=0, le=1, description="ppo only: what a reward one token later is worth (Ouyang: 1)")
     max_new: int = Field(
         0,
         ge=0,
@@ -102,6 +126,19 @@ class ReinforcementSettings(TunedSettings):
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice:
             raise ValueError(f"two rewards are called `{twice}`: give each a `name` of its own")
+        set_ = [name for name in OF_PPO if getattr(self, name) != type(self).model_fields[name].default]
+        if self.method != "ppo" and set_:
+            raise ValueError(f"`{set_[0]}` says nothing with `method: {self.method}`, but with ppo: leave it out")
+        if self.method == "grpo" and self.answers < 2:
+            raise ValueError("`answers: 1` gives grpo nothing to compare: ask for at least 2, or use `method: ppo`")
+        together = self.passes * self.minibatches
+        if self.method == "ppo" and self.steps % together:
+            raise ValueError(
+                f"{together} steps (`passes` x `minibatches`) learn from the same answers: make `steps` a multiple,"
+                f" such as {-(-self.steps // together) * together}"
+            )
+        if self.method == "ppo" and self.batch_prompts * self.answers < self.minibatches:
+            raise ValueError("there are more `minibatches` than answers: ask for fewer")
         if self.sharding == "on":
             raise ValueError("sharding: on does not go with answers that are written in training: leave it out")
         if self.z_loss:

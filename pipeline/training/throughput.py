@@ -5,7 +5,6 @@ Kept apart from the log of the run, since artifacts must not contain times.
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -21,8 +20,8 @@ PEAK_SECONDS = 5.0  # between two measurements of a CPU's peak, each of which ta
 class Peak:
     """The peak FLOP/s of all devices together: a GPU's from the table, a CPU's measured during the run.
 
-    A CPU is shared, and what it can do changes from minute to minute, so its peak is the median of measurements between
-    the steps. A share of a peak that was measured once at the start may exceed 1.
+    A CPU is shared, and what it can do changes from minute to minute, so it is measured again and again between the
+    steps. Its peak is the most that it reached: of what it did while others used it, a share may exceed 1.
     """
 
     def __init__(self, device: str, precision: str, world: int = 1):
@@ -33,7 +32,7 @@ class Peak:
     @property
     def flops(self) -> float:
         """0 if unknown."""
-        return statistics.median(self._found) * self.world
+        return max(self._found) * self.world
 
     def measure_again(self) -> None:
         """Measure a CPU's peak once more, if PEAK_SECONDS have passed."""
@@ -111,5 +110,6 @@ def _figures(
     speed = steps * step_tokens / seconds if seconds > 0 else 0.0
     figures = {"tokens_per_second": speed, "waiting_for_data": waited / seconds if seconds > 0 else 0.0}
     if peak:
-        figures["mfu"] = speed * flops_per_token / peak
+        # Matrices of the training may suit a processor better than the one that its peak was measured with.
+        figures["mfu"] = min(speed * flops_per_token / peak, 1.0)
     return figures

@@ -93,9 +93,19 @@ class TunedSettings(LoopSettings):
 
     recorded_as: ClassVar[str] = "weights"  # what manifests call `weights`
 
-    weights: Literal["full", "lora"] = Field(
+    weights: Literal["full", "lora", "qlora"] = Field(
         "full",
-        description="train all weights, or low-rank additions that are merged at the end (LoRA, Hu et al. 2021)",
+        description=(
+            "train all weights, or low-rank additions that are merged at the end (LoRA, Hu et al. 2021); with qlora,"
+            " the frozen matrices are in four bits meanwhile (Dettmers et al. 2023)"
+        ),
+    )
+    embeddings: Literal["all", "markers"] = Field(
+        "all",
+        description=(
+            "train the embeddings of all tokens, or of the markers of a conversation only, so that words that do not"
+            " occur in the data keep what they mean; with `weights: full`"
+        ),
     )
     context: int = Field(
         0,
@@ -149,6 +159,25 @@ class TunedSettings(LoopSettings):
             " understood until the next version: write the new one."
         )
         return {**{name: value for name, value in data.items() if name != "method"}, "weights": data["method"]}
+
+    @model_validator(mode="after")
+    def _markers_of_all_weights(self) -> TunedSettings:
+        if self.embeddings == "markers" and self.weights != "full":
+            raise ValueError(
+                "`embeddings: markers` needs `weights: full`: low-rank additions leave all embeddings as they are"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _no_lengths_in_four_bits(self) -> TunedSettings:
+        if self.weights == "qlora" and self.lora_dora:
+            raise ValueError("`lora_dora` does not go with `weights: qlora`: leave it out, or use `weights: lora`")
+        return self
+
+    @property
+    def low_rank(self) -> bool:
+        """Whether only low-rank additions are trained."""
+        return self.weights != "full"
 
     @property
     def recorded(self) -> dict[str, Any]:

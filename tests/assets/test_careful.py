@@ -1,4 +1,4 @@
-"""The page of curated documents names what lies on both sides of each limit, and quotes nothing."""
+"""The page of curated documents shows what lies on both sides of each limit, and gives nobody away."""
 
 from assets import careful, curation
 from pipeline.graph import Project
@@ -19,7 +19,7 @@ execution: {{executor: in_process}}
 SENTENCE = "The ferry leaves at seven from the lower quay and comes back with the post and the bread."
 
 
-def test_the_page_names_documents_figures_and_limits_and_quotes_no_text(tmp_path, monkeypatch):
+def test_the_page_shows_passages_with_figures_and_limits_and_covers_personal_data(tmp_path, monkeypatch):
     (tmp_path / "notes").mkdir()
     for name, more in {
         "short": "Write to minsu@naver.com or call 010-2345-6789 now.",
@@ -39,5 +39,7 @@ def test_the_page_names_documents_figures_and_limits_and_quotes_no_text(tmp_path
     assert removed["removed or cut in all"] == 1 and removed["source"] == "notes"
     assert ("gopher_short", "kept, just inside") in by_side
     assert by_side["EMAIL_ADDRESS", "a passage is cut"]["removed or cut in all"] == 1
-    assert not any(word in str(rows) for word in ("ferry", "minsu", "naver", "2345"))
+    assert next(iter(removed)) == "passage" and "The ferry leaves at seven" in removed["passage"]
+    assert "⟦█" in by_side["EMAIL_ADDRESS", "a passage is cut"]["passage"], "what was cut is marked and covered"
+    assert not any(word in str(rows) for word in ("minsu", "naver", "2345"))
     assert "slm curate judge" in shown[f"{careful.TITLE}: how"].value

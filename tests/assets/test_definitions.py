@@ -65,7 +65,9 @@ def test_jobs_hold_everything_up_to_their_end() -> None:
     assert everything == sources | {name for name, node in NODES.items() if node.enabled}
     assert "token_shards" in assets_in("tokenize_job") and "pretrained_model" not in assets_in("tokenize_job")
     assert "pretrained_evaluation" in assets_in("pretrain_job") and "sft_model" not in assets_in("pretrain_job")
-    assert assets_in("evaluate_job") == {"pretrained_evaluation", "sft_evaluation", "preference_evaluation"}
+    evaluations = {"pretrained_evaluation", "sft_evaluation", "preference_evaluation"}
+    assert assets_in("evaluate_job") == evaluations | {"report"}
+    assert "report" in assets_in("curate_job"), "the page is last in every job"
     assert assets_in("observe_job") == sources
 
 

@@ -74,12 +74,16 @@ def test_the_page_of_duplicates_shows_clusters_similarities_and_both_sides_of_th
 def test_a_page_begins_with_a_sentence_and_pictures_and_ends_with_what_identifies_it(site):
     page, _ = site[0]()
     names = [name for name in page if not name.startswith("dagster/")]
-    assert names[0] == display.SHORT
+    assert names[:3] == [display.REPORT, display.SHORT, display.PICTURE]
+    assert page[display.REPORT].value.endswith("/pages")
     assert (
         "documents of 1 source(s) stay" in page[display.SHORT].value and "near_duplicate" in page[display.SHORT].value
     )
-    pictures = [name for name in names if display.is_picture(page[name])]
-    assert pictures and names[1 : 1 + len(pictures)] == pictures
+    samples = [name for name in names if name.startswith("sample")]
+    assert samples and names[3 : 3 + len(samples)] == samples
+    assert next(iter(page[samples[0]].records[0].data)) == "text", "what a person wants to see of a sample"
+    pictures = [name for name in names[3:] if display.is_picture(page[name])]
+    assert pictures and pictures[0] != display.PICTURE, "the large ones stand behind the tables"
     assert names[-len(display.IDENTITY) :] == list(display.IDENTITY) and page["recipe"].value == "pages"
 
 

@@ -39,9 +39,10 @@ def ui(checkout: Copy) -> Iterator[tuple[str, str]]:
     """`make ui` in the copy; addresses of Dagster and MLflow."""
     if not (checkout.folder / "data" / "demo" / "pretrained_evaluation").exists():
         checkout.run("dagster", "job", "execute", "-j", "pretrain_job")
-    ports = [free_port(), free_port()]
+    ports = [free_port(), free_port(), free_port()]
     plain = {"HOME": os.environ.get("HOME", "/"), "PATH": f"{BIN}:/usr/bin:/bin"}
     command = [str(BIN / "python"), "-m", "assets.ui", "--port", str(ports[0]), "--mlflow-port", str(ports[1])]
+    command += ["--report-port", str(ports[2])]
     with open(checkout.folder / "ui.log", "w") as log:
         server = subprocess.Popen(command, cwd=checkout.folder, env=plain, stdout=log, stderr=log)
         try:

@@ -26,6 +26,11 @@ def test_each_text_is_the_one_that_its_prompt_gives_alone(model):
     assert generate_together(model, PROMPTS, 20) == alone and len({tuple(one) for one in alone}) == len(PROMPTS)
     sampled = generate_together(model, PROMPTS, 20, Sampling(1.0, seed=7))
     assert sampled == [list(generate(model, p, 20, Sampling(1.0, seed=7 + i))) for i, p in enumerate(PROMPTS)]
+    for penalties in ({"repetition_penalty": 1.4}, {"presence_penalty": 1.0, "frequency_penalty": 0.5}):
+        settings = Sampling(0.0, **penalties)
+        assert generate_together(model, PROMPTS, 20, settings) == [
+            list(generate(model, prompt, 20, settings)) for prompt in PROMPTS
+        ]
     assert model.training
 
 
@@ -51,7 +56,6 @@ def test_more_prompts_than_a_batch_keep_their_order(model, monkeypatch):
     [
         ([[1], []], GREEDY, "a prompt has 0 tokens"),
         ([[1] * 32], GREEDY, "a prompt has 32 tokens"),
-        ([[1]], Sampling(1.0, repetition_penalty=1.1), "no penalties"),
     ],
 )
 def test_what_cannot_be_continued_is_refused(model, prompts, sampling, said):

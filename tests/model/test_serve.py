@@ -13,6 +13,7 @@ import torch
 from fastapi.testclient import TestClient
 
 from model import export
+from model.batch import Batch
 from model.config import ModelConfig
 from model.decoding import arranged
 from model.sampling import Sampling
@@ -174,7 +175,25 @@ def test_a_seed_makes_it_repeatable(client):
         ("/v1/chat/completions", ask(messages=[{"role": "user", "content": "가" * 200}]), 400, "context holds 128"),
         ("/v1/chat/completions", ask(temperature=-1), 400, "`temperature`"),
         ("/v1/chat/completions", ask(max_tokens=0), 400, "`max_tokens`"),
-        ("/v1/chat/completions", ask(n=2), 400, "`n`"),
+        ("/v1/chat/completions", ask(n=17), 400, "`n`"),
+        ("/v1/chat/completions", ask(top_logprobs=2), 400, "needs `logprobs: true`"),
+        ("/v1/chat/completions", ask(logprobs=True, top_logprobs=21), 400, "`top_logprobs`"),
+        ("/v1/chat/completions", ask(response_format={"type": "xml"}), 400, "`response_format.type`"),
+        ("/v1/chat/completions", ask(response_format={"type": "json_schema"}), 400, "json_schema"),
+        (
+            "/v1/chat/completions",
+            ask(response_format={"type": "text", "x": 1}),
+            400,
+            "`response_format.x`: leave it out",
+        ),
+        ("/v1/completions", {"prompt": "x", "logprobs": 6}, 400, "`logprobs"),
+        ("/v1/completions", {"prompt": []}, 400, "make 0 texts"),
+        ("/v1/completions", {"prompt": ["x"] * 9, "n": 2}, 400, "make 18 texts"),
+        ("/v1/completions", {"prompt": [1, 270]}, 400, "below 270"),
+        ("/v1/embeddings", {"input": []}, 400, "has 0 texts"),
+        ("/v1/embeddings", {"input": ""}, 400, "has 0 tokens"),
+        ("/v1/embeddings", {"input": "x" * 200}, 400, "has 200 tokens"),
+        ("/v1/embeddings", {"input": "x", "dimensions": 8}, 400, "`dimensions`: use only input, "),
         ("/v1/chat/completions", ask(stop=["a"] * 5), 400, "`stop`"),
         (
             "/v1/chat/completions",
@@ -215,14 +234,14 @@ def test_a_body_that_hides_its_length_is_cut_off(client):
 
 def test_a_request_to_a_full_queue_is_refused(text_model, monkeypatch):
     going, go_on = threading.Event(), threading.Event()
-    original = Reply.__iter__
+    original = Batch.advance
 
     def slow(self):
         going.set()
         go_on.wait(20)
-        yield from original(self)
+        original(self)
 
-    monkeypatch.setattr(Reply, "__iter__", slow)
+    monkeypatch.setattr(Batch, "advance", slow)
     client = TestClient(
         server.application({"tiny": text_model}, turns=Turns(Limits(places=1))), raise_server_exceptions=False
     )
@@ -244,8 +263,8 @@ def test_a_request_to_a_full_queue_is_refused(text_model, monkeypatch):
         assert client.post("/v1/chat/completions", json=ask()).status_code == 200
 
 
-def test_an_opened_model_is_arranged_for_decoding(text_model):
-    assert arranged(text_model.network) is not None
+def test_an_opened_model_is_arranged_for_decoding(directory):
+    assert arranged(open_directory(directory).network) is not None
 
 
 def test_health_models_and_foreign_hosts(client):

@@ -16,12 +16,12 @@ from pathlib import Path
 import pytest
 import torch
 
-import model.serve.text
 from model import export
+from model.batch import Batch
 from model.config import ModelConfig
 from model.serve.keys import Keys, read_keys
 from model.serve.limits import Limits, Turns
-from model.serve.text import TextModel, open_directory
+from model.serve.text import Spelling, TextModel, open_directory
 from model.transformer import Transformer
 from tests.model.serving import answer, closed, head, sent, served, until
 from tests.model.test_serve import tokenizer_json
@@ -57,15 +57,14 @@ class Pace:
 
 @pytest.fixture
 def pace(monkeypatch) -> Pace:
-    found, generate = Pace(), model.serve.text.generate
+    found, advance = Pace(), Batch.advance
 
-    def slowly(*given, **named):
-        for token in generate(*given, **named):
-            time.sleep(found.seconds)
-            found.tokens += 1
-            yield token
+    def slowly(self):
+        time.sleep(found.seconds)
+        found.tokens += len(self.rows)
+        advance(self)
 
-    monkeypatch.setattr(model.serve.text, "generate", slowly)
+    monkeypatch.setattr(Batch, "advance", slowly)
     return found
 
 
@@ -104,7 +103,7 @@ def test_a_client_that_leaves_ends_its_answer_within_a_second(text_model, pace, 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["streaming", "as a whole"])
 def test_a_client_that_leaves_while_it_waits_frees_its_place_and_nothing_is_generated(text_model, pace, stream):
-    turns = Turns(Limits(places=2))
+    turns = Turns(Limits(together=1, places=2))
     with served(text_model, turns) as port:
         with sent(port, ask()):
             until(lambda: pace.tokens > 2)
@@ -140,21 +139,21 @@ def test_a_long_prompt_is_left_too(text_model, monkeypatch):
 
 
 def test_a_slow_reader_holds_up_nobody_and_is_cut_off(text_model, monkeypatch):
-    long = ["가" * 20_000] * 400  # 24 MB, more than sockets hold
-    monkeypatch.setattr(model.serve.text.Reply, "__iter__", lambda self: iter(long))
+    long = ["가" * 20_000]  # 400 of them are 24 MB, more than sockets hold
+    monkeypatch.setattr(Spelling, "take", lambda self, token: long[0])
     turns = Turns(Limits(reading=1.0))
     with served(text_model, turns) as port:
         link = socket.socket()
         link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         link.settimeout(20)
         link.connect(("127.0.0.1", port))
-        data = json.dumps(ask(stream=True)).encode()
+        data = json.dumps(ask(stream=True, max_tokens=400)).encode()
         link.sendall(head(PATH, len(data)) + data)
         assert link.recv(10)
         assert until(lambda: not turns.places) < 5, "its answer is complete, whether it is read or not"
         long[:] = ["kurz"]
-        with sent(port, ask()) as other:
-            assert "kurz" in answer(other)[2]
+        with sent(port, ask(max_tokens=3)) as other:
+            assert "kurzkurzkurz" in answer(other)[2]
         time.sleep(1.5)
         received = 0
         with pytest.raises(ConnectionResetError):
@@ -218,7 +217,7 @@ def test_a_refused_body_is_read_no_longer_than_others(text_model):
 
 
 def test_stages_that_take_too_long_say_so(text_model, pace):
-    turns = Turns(Limits(waiting=0.4, answer=1.0))
+    turns = Turns(Limits(together=1, waiting=0.4, answer=1.0))
     with served(text_model, turns) as port:
         with sent(port, ask()) as first, sent(port, ask(stream=True)) as second:
             status, headers, body = answer(second)
@@ -227,6 +226,7 @@ def test_stages_that_take_too_long_say_so(text_model, pace):
             assert (status, "not complete within 1 seconds" in body) == (504, True)
         with sent(port, ask(stream=True)) as third:
             status, _, body = answer(third)
+            assert '"finish_reason": "' not in body
             assert status == 200 and "not complete within 1 seconds" in body and body.count('"content"') > 10
 
 
@@ -247,6 +247,7 @@ def test_keys_are_needed_and_limits_are_by_key(text_model, pace, log, tmp_path):
             pace.seconds = 0.001
             with sent(port, ask(max_tokens=2), bob) as link:
                 assert answer(link)[0] == 200
+        until(lambda: not turns.places)
         with sent(port, ask(max_tokens=2), ana) as link:
             assert answer(link)[0] == 200
         with sent(port, ask(max_tokens=2), ana) as link:
@@ -278,14 +279,18 @@ def test_requests_have_ids_and_the_log_has_no_content(text_model, log, monkeypat
         def broken(*_):
             raise RuntimeError(secret)
 
-        monkeypatch.setattr(TextModel, "answer", broken)
+        monkeypatch.setattr(TextModel, "chat_ids", broken)
         with sent(port, ask(messages=messages), "X-Request-Id: mine-2") as link:
             status, headers, body = answer(link)
             assert (status, "request mine-2 failed" in body, secret in body) == (500, True, False)
         monkeypatch.undo()
-        monkeypatch.setattr(model.serve.text.Reply, "__iter__", broken)
-        with sent(port, ask(messages=messages, stream=True)) as link:
-            assert answer(link)[0] == 500
+        for what in (Batch, "advance"), (Spelling, "take"), (Batch, "add"):
+            monkeypatch.setattr(*what, broken)
+            with sent(port, ask(messages=messages, stream=True)) as link:
+                assert answer(link)[0] == 500
+            monkeypatch.undo()
+        with sent(port, ask(messages=messages, max_tokens=2)) as link:
+            assert answer(link)[0] == 200, "the next one is answered"
     assert "mine-1 key=- POST /v1/chat/completions 200 " in log.text and "tokens=4 finish=length" in log.text
     assert "mine-2 RuntimeError in broken" in log.text and " POST other 404 " in log.text
     assert "secret" not in log.text and " other /health 405 " in log.text
@@ -333,17 +338,17 @@ def test_every_key_is_compared_in_constant_time(monkeypatch):
 def process(directory):
     """`slm serve` as a process of its own, slowed down; (the process, its port)."""
     program = (
-        "import sys, time, model.serve.text as text\n"
-        "generate = text.generate\n"
-        "def slowly(*given):\n"
-        "    for token in generate(*given):\n"
-        "        time.sleep(0.02)\n"
-        "        yield token\n"
-        "text.generate = slowly\n"
+        "import sys, time\n"
+        "from model.batch import Batch\n"
+        "advance = Batch.advance\n"
+        "def slowly(self):\n"
+        "    time.sleep(0.02)\n"
+        "    advance(self)\n"
+        "Batch.advance = slowly\n"
         "from pipeline.cli import main\n"
         "main(sys.argv[1:])\n"
     )
-    command = [sys.executable, "-c", program, "serve", str(directory), "--port", "0"]
+    command = [sys.executable, "-c", program, "serve", str(directory), "--port", "0", "--together", "1"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "SLM_API_KEY": KEY, "SLM_DATA": str(directory)}
     running = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, cwd=ROOT
@@ -418,7 +423,7 @@ def test_an_address_that_is_taken_and_wrong_options_are_one_sentence(directory, 
     for command in ("serve", "chat"):
         run = CliRunner().invoke(main, [command, str(tmp_path)])
         assert run.exit_code == 1 and "is not the folder of a model" in run.output
-    for wrong in ("--queue 0", "--wait 0", "--answer -1", "--requests-by-minute -1"):
+    for wrong in ("--queue 0", "--together 0", "--wait 0", "--answer -1", "--requests-by-minute -1"):
         assert CliRunner().invoke(main, ["serve", str(directory), *wrong.split()]).exit_code == 2
     with pytest.raises(ValueError, match="`places` of the server must be at least 1"):
         Limits(places=0)

@@ -158,7 +158,7 @@ class Site:
         assert found is not None
         return found.status.value
 
-    def finished(self, run: str, seconds: float = 120) -> str:
+    def finished(self, run: str, seconds: float = 240) -> str:
         until(lambda: self.status(run) in ("SUCCESS", "FAILURE", "CANCELED"), seconds, lambda: f"{run}: {self.log()}")
         return self.status(run)
 

@@ -42,7 +42,7 @@ class Ui:
     def __init__(self, folder: Path):
         self.folder = folder
         self.home = folder / "dagster_home"
-        self.ports = [free_port(), free_port()]
+        self.ports = [free_port(), free_port(), free_port()]
         self.supervisor: subprocess.Popen[str] | None = None
 
     def environment(self) -> dict[str, str]:
@@ -54,7 +54,7 @@ class Ui:
 
     def command(self) -> list[str]:
         ports = ["--port", str(self.ports[0]), "--mlflow-port", str(self.ports[1])]
-        return [sys.executable, "-m", "assets.ui", *ports]
+        return [sys.executable, "-m", "assets.ui", *ports, "--report-port", str(self.ports[2])]
 
     def start(self, cleared: Callable[[], bool] = lambda: True) -> None:
         log = open(self.folder / "ui.log", "a")  # noqa: SIM115
@@ -176,7 +176,7 @@ def test_nothing_hangs_after_a_kill(ui: Ui) -> None:
     daemon.kill()
     assert ui.supervisor is not None
     assert ui.supervisor.wait(90) == 1
-    assert not listens(ui.ports[0]) and not listens(ui.ports[1])
+    assert not any(listens(port) for port in ui.ports)
     ui.start()
     until(lambda: ui.runs()[third] == FAILED, 120, f"the run is not marked as failed: {ui.log()}")
 

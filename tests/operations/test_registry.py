@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import mlflow
 import pytest
 
 from pipeline import tracking
@@ -22,6 +23,7 @@ def test_a_model_that_was_made_without_dagster_stands_in_mlflow_with_all_that_be
     recipe.write_text(recipe.read_text() + EVALUATION)
     monkeypatch.delenv("SLM_TRACKING", raising=False)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
     monkeypatch.setenv("SLM_DATA", str(tmp_path / "data"))
     monkeypatch.chdir(tmp_path)
     project = Project.open(recipe, log=lambda line: None)
@@ -31,9 +33,10 @@ def test_a_model_that_was_made_without_dagster_stands_in_mlflow_with_all_that_be
     client, run = tracking.connect(), tracking.find(model.manifest["fingerprint"])
     assert run is not None
     about = client.get_run(run)
-    parent = client.get_run(about.data.tags[tracking.PARENT])
-    assert parent.data.tags[tracking.KIND] == "recipe" and parent.info.run_name == "tiny"
-    assert len(about.data.params) < 40 and about.data.params["model.layers"] == "1", about.data.params
+    assert client.get_experiment(about.info.experiment_id).name == "tiny"
+    assert about.info.run_name.startswith("tiny · pretrained · ")
+    assert about.info.run_name.endswith(model.manifest["fingerprint"][:8])
+    assert len(about.data.params) < 30 and about.data.params["model.layers"] == "1", about.data.params
     assert about.data.params["pretraining.optimiser"] == project.recipe.pretraining.optimiser, "runs are compared by it"
     assert "model.bias" not in about.data.params, "settings that are as by default are left to recipe.yaml"
     steps = [point.step for point in client.get_metric_history(run, "train/loss")]
@@ -58,3 +61,14 @@ def test_a_model_that_was_made_without_dagster_stands_in_mlflow_with_all_that_be
     assert client.get_model_version_by_alias(name, "best").version == version.version
     latest = client.get_latest_versions(name)
     assert [of.version for of in latest] == [version.version]
+
+    make_with_inputs(project, "report")
+    assert "report.html" in {of.path for of in client.list_artifacts(run)}
+
+    loaded = mlflow.pyfunc.load_model(f"models:/{name}/{version.version}")
+    params = {"max_tokens": 4, "temperature": 0.0}
+    said = loaded.predict(["The harbour", "She read"], params=params)
+    assert len(said) == 2 and all(isinstance(text, str) for text in said)
+    assert loaded.predict(["The harbour"], params=params) == said[:1]
+    files = {path.suffix for path in Path(client.download_artifacts(run, registry.FOLDER)).rglob("*") if path.is_file()}
+    assert ".pkl" not in files and ".safetensors" not in files, "the weights stay in the store"

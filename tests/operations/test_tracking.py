@@ -36,8 +36,9 @@ def test_a_resumed_run_has_every_step_once(tmp_path: Path) -> None:
     assert tracking.find("abc") == first
 
     other = write(range(4), model={"layers": 3, "width": 8})
-    parents = {client.get_run(of).data.tags[tracking.PARENT] for of in (first, other)}
-    assert len(parents) == 1 and client.get_run(parents.pop()).data.tags[tracking.KIND] == "recipe"
+    experiments = {client.get_run(of).info.experiment_id for of in (first, other)}
+    assert [client.get_experiment(one).name for one in experiments] == ["toy"], "an experiment for each recipe"
+    assert not any("mlflow.parentRunId" in client.get_run(of).data.tags for of in (first, other)), "none is hidden"
     for of, cpu in ((first, "one CPU"), (other, "another CPU")):
         client.set_tag(of, f"{tracking.MADE_ON}cpu", cpu)
     said = compared([first[:10], other], tmp_path / "curves.png")
@@ -79,3 +80,18 @@ def test_nothing_is_written_when_tracking_is_off(monkeypatch: pytest.MonkeyPatch
         run.metrics({"loss": 1.0}, step=1)
         run.text("text", "file.txt")
     assert not (tmp_path / "mlflow.db").exists() and run.id == ""
+
+
+def test_runs_are_named_as_people_tell_them_apart() -> None:
+    assert tracking.named("mine", "pretrained_model", "6994ff07aa", 6_540_000) == "mine · pretrained · 6.5 M · 6994ff07"
+    assert tracking.named("mine", "sft_evaluation", "c491a0af91") == "mine · sft evaluation · c491a0af"
+    assert tracking.named("mine", "pretrained_model", "1234567890", 2304) == "mine · pretrained · 2,304 · 12345678"
+
+
+def test_a_deleted_experiment_comes_back_with_the_next_run() -> None:
+    write(range(2))
+    client = tracking.connect()
+    found = client.get_experiment_by_name("toy")
+    client.delete_experiment(found.experiment_id)
+    again = write(range(2))
+    assert client.get_run(again).info.experiment_id == found.experiment_id

@@ -2,6 +2,7 @@
 
 import pytest
 
+from pipeline.publishing.card import without_head
 from pipeline.publishing.licences import Stated, objections, stated
 
 
@@ -48,3 +49,9 @@ def test_a_licence_that_agrees_raises_no_objection(licence: str, own: str):
 def test_nothing_known_is_an_objection():
     (found,) = objections([], "mit")
     assert "no licence is known" in found
+
+
+def test_only_a_head_is_taken_off_a_readme():
+    assert without_head("---\nlicense: mit\n---\n# A\n---\nb\n") == "# A\n---\nb\n"
+    assert without_head("# A\n\n---\n\nb\n---\nc\n") == "# A\n\n---\n\nb\n---\nc\n"
+    assert without_head("---\nno end\n") == "---\nno end\n"

@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from pydantic import ValidationError
 from safetensors.torch import load_file
 
 from model import export, lora
@@ -201,6 +202,18 @@ def test_additions_are_kept_beside_the_merged_model(store, base, instructions):
     assert not [name for name in further.manifest["files"] if name.startswith("adapter/")]
 
 
+def test_only_the_markers_learn_new_embeddings_where_the_settings_say_so(store, base, instructions):
+    made = make(store, base, instructions, SETTINGS.model_copy(update={"embeddings": "markers"}))
+    markers = sorted(load(base.directory).ids.values())
+    before, after = (export.load(one.directory).state_dict() for one in (base, made))
+    tables = [name for name in before if before[name].shape[0] == 262]
+    assert tables
+    for name in tables:
+        moved = (before[name] != after[name]).any(dim=1)
+        assert moved[markers].any() and not moved[[row for row in range(262) if row not in markers]].any()
+    assert any(not torch.equal(before[name], after[name]) for name in before if name not in tables)
+
+
 def test_a_run_that_ended_early_says_how_far_it_came(store, base, instructions):
     settings = SETTINGS.model_copy(update={"patience": 1, "evaluate_every": 1, "learning_rate": 3.0, "clip": 0.0})
     artifact = make(store, base, instructions, settings)
@@ -221,3 +234,22 @@ def test_variants_of_additions_are_kept_as_they_were_trained(store, base, instru
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     assert changed and all(name.endswith(("q_proj.weight", "down_proj.weight")) for name in changed)
     assert not {name for name in SftSettings().identity if name.startswith("lora_")} - {"lora_rank", "lora_alpha"}
+
+
+def test_additions_to_four_bits_are_trained_merged_and_resumed(store, base, instructions, tmp_path):
+    changes = {"weights": "qlora", "lora_rank": 4, "learning_rate": 1e-2}
+    settings = SftSettings.model_validate({**SETTINGS.model_dump(), **changes})
+    artifact = make(store, base, instructions, settings)
+    log = pl.read_parquet(artifact.file("log.parquet"))
+    assert log["loss"][-1] < log["loss"][0] and artifact.facts["method"] == "qlora"
+    before, after = load_file(base.file("model.safetensors")), load_file(artifact.file("model.safetensors"))
+    assert before.keys() == after.keys() and "adapter/adapter_model.safetensors" in artifact.manifest["files"]
+    kept = {name for name in before if torch.equal(before[name], after[name])}
+    assert kept and not [name for name in kept if "proj" in name], "matrices are what four bits stand for, and more"
+    asked: list[int] = []
+    other = Store(tmp_path / "other", "test")
+    with pytest.raises(Stopped):
+        make(other, base, instructions, settings, should_stop=lambda: bool(asked.append(1)) or len(asked) > 6)
+    assert make(other, base, instructions, settings).digest == artifact.digest
+    with pytest.raises(ValidationError, match="lora_dora"):
+        SftSettings.model_validate({**changes, "lora_dora": True})

@@ -2,6 +2,7 @@
 
 import re
 from contextlib import nullcontext
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from model import attention, lora
 from model.config import ModelConfig
+from model.nf4 import QuantisedWeight
 from model.transformer import Transformer
 from pipeline.cli import main
 from pipeline.errors import UserError
@@ -29,7 +31,9 @@ AMPERE, TURING, UNKNOWN = (8, 0), (7, 5), (13, 0)  # for the last, torch has no 
 def held(network, step):
     """Bytes that weights and optimiser take before and after a step."""
     trained = sum(p.numel() for p in network.parameters() if p.requires_grad)
-    return 4 * sum(p.numel() for p in network.parameters()) + 8 * trained
+    four_bits = [module for module in network.modules() if isinstance(module, QuantisedWeight)]
+    quantised = sum(part.numel() * part.element_size() for module in four_bits for part in module.buffers())
+    return 4 * sum(p.numel() for p in network.parameters()) + quantised + 8 * trained
 
 
 def real(config, step):
@@ -40,7 +44,7 @@ def real(config, step):
     network = Transformer(config)
     network.gradient_checkpointing = step.activation_checkpointing
     if step.lora_rank:
-        lora.add(network, step.lora_rank, 1.0)
+        lora.add(network, step.lora_rank, 1.0, quantised=step.quantised)
     trained = [p for p in network.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(trained, fused=True)
     tokens = torch.randint(config.vocab_size, (step.sequences, config.context))
@@ -75,7 +79,8 @@ def real(config, step):
     Step(8, chunk=0, gpu=AMPERE, masked=True), Step(8, chunk=0, gpu=UNKNOWN, masked=True),
     Step(8, chunk=0, masked=True, activation_checkpointing=True),
     Step(8, chunk=0, masked=True, activation_checkpointing=True, gpu=UNKNOWN),
-    Step(8, chunk=0, masked=True, lora_rank=4), Step(8, chunk=0, preference=True), Step(8, chunk=256, preference=True),
+    Step(8, chunk=0, masked=True, lora_rank=4), Step(8, chunk=0, masked=True, lora_rank=4, quantised=True),
+    Step(8, chunk=0, preference=True), Step(8, chunk=256, preference=True),
     Step(8, chunk=256, preference=True, lora_rank=4), Step(8, chunk=0, preference=True, gpu=UNKNOWN),
 ], ids=str)  # fmt: skip
 def test_the_plan_of_every_path_agrees_with_a_real_peak(step):
@@ -162,6 +167,8 @@ def test_a_step_is_that_of_its_settings():
     assert Step.of(SftSettings(), 4, "bf16", gpu=AMPERE) == Step(4, "bf16", gpu=AMPERE, masked=True)
     lora_settings = SftSettings(weights="lora", lora_rank=3)
     assert Step.of(lora_settings, 4, "fp32") == Step(4, masked=True, lora_rank=3)
+    four_bits = SftSettings(weights="qlora", lora_rank=3)
+    assert Step.of(four_bits, 4, "fp32") == Step(4, masked=True, lora_rank=3, quantised=True)
     assert Step.of(PreferenceSettings(), 4, "fp32") == Step(4, preference=True)
     masked = PretrainingSettings.model_validate({"feed": {"mask_documents": True}})
     assert Step.of(masked, 4, "fp32").masked and not Step.of(PretrainingSettings(), 4, "fp32").masked
@@ -190,6 +197,14 @@ def test_a_fine_tuning_that_does_not_fit_is_told_of_its_own_block_and_of_additio
     low = Step(1, "fp16", masked=True, lora_rank=16, activation_checkpointing=True, gpu=TURING)
     with pytest.raises(UserError, match=r"activation_checkpointing: true, weights: lora and sequences: 1 under sft"):
         plan.fit(wide, SftSettings(), "fp16", "cuda", 1, 1.05 * memory.of_step(wide, low).total, cards.CARDS["t4"])
+
+
+def test_four_bits_take_less_of_the_weights_than_a_fifth():
+    step = Step(1, masked=True, lora_rank=4)
+    parts = [memory.of_step(WIDE, replace(step, quantised=four_bits)) for four_bits in (False, True)]
+    inside = 4.0 * sum(p.numel() for p in Transformer(WIDE).model.layers.parameters() if p.dim() > 1)
+    saved = parts[0].weights - parts[1].weights
+    assert 0.85 * inside < saved < 0.88 * inside, "of 32 bits, 4.127 stay"
 
 
 def test_fine_tuning_code_100m_fits_a_16_gb_card_and_with_additions_more_does():

@@ -71,7 +71,7 @@ def test_not_asking_is_no_part_of_what_is_made() -> None:
 def test_the_summary_tells_a_story_and_shows_what_was_planted_and_reached(made) -> None:
     stages = [name for name in made.nodes if name.endswith(("_decisions", "_edits"))]
     shown = summary(made.store, stages, generated=["village"])
-    for expected in ("planted in the village", "near copy", "what it has to show", "MISSED", "wrongly taken",
+    for expected in ("planted in the village", "near copy", "what it has to show", "✗ missed", "wrongly taken",
                      "a story by the pretrained model (made up):", "A story about", "의 이야기",
                      "answered by the fine-tuned model:"):  # fmt: skip
         assert expected in shown, expected

@@ -40,7 +40,9 @@ SEARCHED = (
 # The texts that a model learned from, by its asset. Of an imported model they are not known.
 LEARNED_FROM: dict[str, tuple[str, ...]] = {
     "pretrained_model": (DOCUMENTS,),
+    "distilled_model": (DOCUMENTS,),
     "sft_model": (DOCUMENTS, "instruction_data"),
+    "reinforcement_model": (DOCUMENTS, "instruction_data"),
     "preference_model": TEXTS,
 }
 

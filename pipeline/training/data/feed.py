@@ -330,7 +330,7 @@ class ShardReader:
             column = self._column(group, "tokens")
             ids, length = column.flatten().to_numpy(), np.diff(column.offsets.to_numpy()).astype(np.int64)
             if group.left_out:
-                kept = _kept(group, len(length))
+                kept = kept_rows(group, len(length))
                 ids, length = ids[np.repeat(kept, length)], length[kept]
             tokens.append(ids)
             lengths.append(length)
@@ -345,7 +345,7 @@ class ShardReader:
             names = pl.Series("doc_id", self._column(group, "doc_id")).cast(pl.String)
             # Through Polars, since Arrow imports pandas to make a NumPy array.
             length = pl.Series("length", self._column(group, "length")).cast(pl.Int64).to_numpy()
-            kept = _kept(group, len(length))
+            kept = kept_rows(group, len(length))
             ids.append(names.filter(pl.Series(kept)))
             lengths.append(length[kept])
         return pl.concat(ids), np.concatenate(lengths)
@@ -374,7 +374,7 @@ class ShardReader:
         return file
 
 
-def _kept(group: Group, rows: int) -> np.ndarray:
+def kept_rows(group: Group, rows: int) -> np.ndarray:
     kept = np.ones(rows, dtype=bool)
     kept[list(group.left_out)] = False
     return kept

@@ -1,4 +1,4 @@
-"""GRPO on the loop: prompts of a step, answers from the network as it is, and what is measured and told.
+"""Reinforcement on the loop, and GRPO's part of it: a step's prompts, the network's answers, what is measured and told.
 
 The batch of a step is the numbers of its prompts. Before the step, the network writes the answers to them
 (`Objective.enrich`), which follow from (weights, seed, step) alone, so a run that was stopped within a step repeats it.
@@ -6,8 +6,9 @@ The batch of a step is the numbers of its prompts. Before the step, the network 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from model import conversation, export
 from pipeline.context import Inputs
 from pipeline.errors import UserError
 from pipeline.intervals import wilson
+from pipeline.store.artifact import Artifact
 from pipeline.training import transfer
 from pipeline.training.data.by_length import like_lengths, shuffled_rows
 from pipeline.training.model_artifact import Training, TrainingProcess
@@ -66,51 +68,39 @@ def prepare(process: TrainingProcess, inputs: Inputs, settings: ReinforcementSet
     if settings.beta:
         reference = export.load(base.local_directory(), torch.float32).to(device).eval().requires_grad_(False)
     prompts = max(1, settings.batch_prompts // process.ranks.world)  # on each rank
-    run = Run(process, settings, train, reference, prompts, fit.sequences)
+    run = run_of(settings)(process, settings, train, reference, prompts, fit.sequences)
     measured = HeldBack(held_back)
-    size, rate = budgets.size(config, length), tuning.learning_rate(config, settings, RATE_SHARE)
-    rows = prompts * process.ranks.world * settings.answers
-    step_tokens = rows * min(length, round(np.mean([len(ids) for ids in train.prompts.ids])) + train.max_new)
-    objective = Objective(
-        name="reinforcement",
-        steps=settings.steps,
-        accumulation=1,
-        step_tokens=step_tokens,
-        batch=lambda step, micro: {"prompts": torch.from_numpy(run.numbers(step))},
-        units=lambda batch: float(len(batch["tokens"])) if "tokens" in batch else 0.0,
-        enrich=run.answered,
-        loss=lambda model, batch: grpo(model, batch, settings.beta, settings.chunk),
-        validation_batches=min(1, measured.batches),
-        validation_batches_final=measured.batches,
-        measure=measured.measure,
-        summary=measured.summary,
-        sample=tuning.answer_sampler(tokenizer, settings),
-        flops_per_token=size.flops_per_token,
+    rate = tuning.learning_rate(config, settings, RATE_SHARE)
+    objective = objective_of(run, measured, tokenizer, budgets.size(config, length), length)
+    objective = replace(
+        objective,
         out_of_memory=lambda: tuning.advice(config, length, settings, precision, process, fit.sequences),
     )
+    rounds = settings.steps // run.together
     details = {
         "weights": settings.weights, "algorithm": settings.method, "beta": settings.beta, "max_new": train.max_new,
         "prompts": len(train.prompts.ids), "prompts_too_long": train.prompts.too_long,
         "held_back": len(held_back.prompts.ids), **measured.at_the_start(network), **tuning.inherited(base),
     }  # fmt: skip
     facts = ModelFacts(
-        parameters=size.parameters,
+        parameters=budgets.size(config, length).parameters,
         steps=settings.steps,
-        tokens=settings.steps * step_tokens,
-        batch_tokens=step_tokens,
+        tokens=settings.steps * objective.step_tokens,
+        batch_tokens=objective.step_tokens,
         learning_rate=rate,
-        epochs=round(settings.steps * prompts * process.ranks.world / len(train.prompts.ids), 4),
+        epochs=round(rounds * prompts * process.ranks.world / len(train.prompts.ids), 4),
         details=details,
     )
     process.log(
-        f"{settings.steps:,} steps of {prompts * process.ranks.world} of {len(train.prompts.ids):,} prompts,"
+        f"{settings.steps:,} steps{f' in {rounds:,} rounds' if rounds < settings.steps else ''} of"
+        f" {prompts * process.ranks.world} of {len(train.prompts.ids):,} prompts,"
         f" {settings.answers} answers of at most {train.max_new} tokens to each; {train.prompts.too_long} prompts left"
         " out as too long for the context"
     )
     return Training(
         asset=ASSET,
         objective=objective,
-        network=network,
+        network=run.trained(network),
         settings=settings,
         learning_rate=rate,
         precision=precision,
@@ -118,11 +108,50 @@ def prepare(process: TrainingProcess, inputs: Inputs, settings: ReinforcementSet
         facts=facts,
         base=base,
         blocks={"reinforcement": settings},
-        new_network=lambda: tuning.load_base(base, settings, context.seed)[0],
-        final_network=lambda network: tuning.merged(network, settings),
-        write_parts=tuning.write_additions(settings, base),
+        new_network=lambda: run.trained(tuning.load_base(base, settings, context.seed)[0]),
+        final_network=lambda network: tuning.merged(policy_of(network), settings),
+        write_parts=run.write_parts(base),
         end=conversation.END,
         facts_of_log=totals,
+    )
+
+
+def run_of(settings: ReinforcementSettings) -> type[Run]:
+    """What happens in the steps, by the method."""
+    if settings.method == "ppo":
+        from pipeline.training.objectives.ppo_training import PpoRun
+
+        return PpoRun
+    return Run
+
+
+def policy_of(network: Any) -> Transformer:
+    """The network that writes answers, of one that is trained."""
+    policy: Transformer = getattr(network, "body", network)
+    return policy
+
+
+def objective_of(run: Run, measured: HeldBack, tokenizer: Tokenizer, size: budgets.Size, length: int) -> Objective:
+    """The objective of a run. length: most tokens of a prompt and its answer together."""
+    settings, writer = run.settings, run.writer
+    rows = run.prompts * run.process.ranks.world * settings.answers // run.parts
+    sample = tuning.answer_sampler(tokenizer, settings)
+    return Objective(
+        name="reinforcement",
+        steps=settings.steps,
+        accumulation=1,
+        step_tokens=rows * min(length, round(np.mean([len(ids) for ids in writer.prompts.ids])) + writer.max_new),
+        batch=lambda step, micro: {"prompts": torch.from_numpy(run.numbers(step))},
+        units=lambda batch: float(len(batch["tokens"])) if "tokens" in batch else 0.0,
+        enrich=run.answered,
+        loss=run.loss,
+        together=run.together,
+        validation_batches=min(1, measured.batches),
+        validation_batches_final=measured.batches,
+        measure=lambda network, index: measured.measure(policy_of(network), index),
+        summary=measured.summary,
+        sample=lambda network: sample(policy_of(network)),
+        flops_per_token=size.flops_per_token,
     )
 
 
@@ -152,7 +181,7 @@ def writers_of(
 
 @dataclass
 class Run:
-    """What happens in the steps of a run, on one rank."""
+    """What happens in the steps of a run, on one rank; this class is GRPO's."""
 
     process: TrainingProcess
     settings: ReinforcementSettings
@@ -161,6 +190,27 @@ class Run:
     prompts: int  # per step, on each rank
     at_once: int  # answers in a micro-batch
     told: dict[str, float] = field(default_factory=dict)  # what was counted since the last line
+
+    @property
+    def together(self) -> int:
+        """Steps that learn from the same answers."""
+        return 1
+
+    @property
+    def parts(self) -> int:
+        """Steps that a pass over the same answers takes."""
+        return 1
+
+    def trained(self, network: Transformer) -> torch.nn.Module:
+        """What is trained: the network and what belongs to it."""
+        return network
+
+    def write_parts(self, base: Artifact) -> Callable[[Any, Path], None]:
+        """A function that keeps what is trained besides the weights of the network."""
+        return tuning.write_additions(self.settings, base)
+
+    def loss(self, model: torch.nn.Module, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        return grpo(model, batch, self.settings.beta, self.settings.chunk)
 
     def numbers(self, step: int) -> np.ndarray:
         """The prompts of a step on this rank: passes over all of them, each in an order of its own."""
@@ -177,9 +227,9 @@ class Run:
         seed = rollout_seed(self.process.context.seed, step)
         answers = self.writer.answers(network, numbers, seed, ranks.rank * len(numbers))  # type: ignore[arg-type]
         groups = compared(answers.rewards, answers.ended, settings.answers, settings.truncated == "leave_out")
-        rows = self._rows(numbers, answers)
-        counted = self._counted(answers, np.repeat(groups.flat, settings.answers))
-        self._tell(step, counted)
+        rows = self.rows_of(numbers, answers)
+        counted = self.counted(answers, np.repeat(groups.flat, settings.answers))
+        self.tell(step, counted)
         made = []
         for members in like_lengths(np.array([len(ids) for ids, _ in rows]), self.at_once):
             batch = batch_of([rows[row] for row in members], groups.advantages[members], groups.used[members])
@@ -190,7 +240,7 @@ class Run:
             made.append({**batch, "counted": tuple(counted)})
         return made
 
-    def _rows(self, numbers: np.ndarray, answers: Answers) -> list[tuple[np.ndarray, int]]:
+    def rows_of(self, numbers: np.ndarray, answers: Answers) -> list[tuple[np.ndarray, int]]:
         """Prompts with their answers, and the indices at which the answers start."""
         end = self.writer.tokenizer.ids[conversation.END]
         rows = []
@@ -199,7 +249,7 @@ class Run:
             rows.append((np.array([*head, *ids, *([end] if ended else [])], np.int64), len(head)))
         return rows
 
-    def _counted(self, answers: Answers, flat: np.ndarray) -> dict[str, np.ndarray]:
+    def counted(self, answers: Answers, flat: np.ndarray) -> dict[str, np.ndarray]:
         """What is logged of each answer [answers]; the loop takes means."""
         by_reward = {
             f"reward_{reward.label}": answers.by_reward[:, column] * answers.ended
@@ -207,19 +257,20 @@ class Run:
         }
         return {"reward": answers.rewards, **by_reward, "truncated": ~answers.ended, "without_variance": flat}
 
-    def _tell(self, step: int, counted: dict[str, np.ndarray]) -> None:
-        """Log what nothing was learned from, some times in a run."""
+    def tell(self, number: int, counted: dict[str, np.ndarray]) -> None:
+        """Log what nothing was learned from, some times in a run. number: how often answers were written before."""
+        rounds = self.settings.steps // self.together
         self.told["answers"] = self.told.get("answers", 0) + len(counted["truncated"])
         for name in ("truncated", "without_variance"):
             self.told[name] = self.told.get(name, 0) + float(counted[name].sum())
-        if (step + 1) % max(1, self.settings.steps // LINES) and step + 1 < self.settings.steps:
+        if (number + 1) % max(1, rounds // LINES) and number + 1 < rounds:
             return
         fate = "left out" if self.settings.truncated == "leave_out" else "worth nothing"
         remedy = "; raise reinforcement.max_new" if self.told["truncated"] > 0.1 * self.told["answers"] else ""
         self.process.log(
-            f"step {step + 1}: of the last {self.told['answers']:,.0f} answers, {self.told['truncated']:,.0f} did not"
-            f" end within {self.writer.max_new} tokens ({fate}{remedy}), and {self.told['without_variance']:,.0f} were"
-            " worth the same as all others to their prompt"
+            f"step {(number + 1) * self.together}: of the last {self.told['answers']:,.0f} answers,"
+            f" {self.told['truncated']:,.0f} did not end within {self.writer.max_new} tokens ({fate}{remedy}), and"
+            f" {self.told['without_variance']:,.0f} were worth the same as all others to their prompt"
         )
         self.told.clear()
 

@@ -42,6 +42,7 @@ class Objective:
     units: Callable[[Batch], float]
     loss: Callable[[torch.nn.Module, Batch], tuple[torch.Tensor, dict[str, torch.Tensor]]]
     enrich: Enrich | None = None
+    together: int = 1  # steps that share what the first of them is enriched with: no checkpoint is kept between them
     validation_batches: int = 0
     validation_batches_final: int = 0
     measure: Callable[[torch.nn.Module, int], dict[str, torch.Tensor | float]] | None = None

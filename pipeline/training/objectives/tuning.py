@@ -7,7 +7,7 @@ different lengths are also sorted within windows (`data/by_length.py`).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from pipeline.store.artifact import Artifact
 from pipeline.training.data.by_length import LengthBatches, shuffled_rows
 from pipeline.training.model_artifact import ADAPTER
 from pipeline.training.model_facts import ROW_TOKENS
+from pipeline.training.optimiser import is_head, lookup_tables
 from pipeline.training.planning import budget as budgets
 from pipeline.training.planning import plan
 from pipeline.training.training_settings import TunedSettings
@@ -88,15 +89,34 @@ def load_base(base: Artifact, settings: TunedSettings, seed: int) -> tuple[Trans
             "The tokenizer has no <|im_start|> and <|im_end|>, which conversations need: use one that has them, or"
             " train one."
         )
-    if settings.weights == "lora":
+    if settings.low_rank:
         from model import lora
 
         torch.manual_seed(seed)
         lora.add(
             network, settings.lora_rank, settings.lora_alpha, settings.lora_targets,
             dropout=getattr(settings, "lora_dropout", 0.0), rslora=settings.lora_rslora, dora=settings.lora_dora,
+            quantised=settings.weights == "qlora",
         )  # fmt: skip
+    elif settings.embeddings == "markers":
+        train_these_rows(network, sorted(tokenizer.ids.values()))
     return network, network.config, tokenizer
+
+
+def train_these_rows(network: Transformer, rows: Sequence[int]) -> None:
+    """Let the embeddings and the output layer learn in these rows only.
+
+    AdamW moves every row that has a gradient by about the learning rate, however small the gradient is. So rows of
+    words that only ever occur as a wrong continuation drift away: in the demonstration, the names of all people of
+    whom no conversation speaks (docs/results/training-quality.md).
+    """
+    import torch
+
+    tables = {weight for name, weight in network.named_parameters() if is_head(name)} | lookup_tables(network)
+    for table in tables:
+        kept = torch.zeros(len(table), 1)
+        kept[list(rows)] = 1
+        table.register_hook(lambda grad, kept=kept: grad * kept.to(grad))
 
 
 def row_length(base: Artifact, config: ModelConfig, settings: TunedSettings) -> int:
@@ -111,7 +131,7 @@ def inherited(base: Artifact) -> dict[str, Any]:
 
 def merged(network: Any, settings: TunedSettings) -> Transformer:
     """The network to save: with any low-rank additions merged into its weights."""
-    if settings.weights == "lora":
+    if settings.low_rank:
         from model import lora
 
         lora.merge(network)
@@ -125,7 +145,7 @@ def write_additions(settings: TunedSettings, base: Artifact) -> Callable[[Any, P
     """
 
     def write(network: Any, directory: Path) -> None:
-        if settings.weights == "lora":
+        if settings.low_rank:
             from model import lora
 
             lora.save(network, directory / ADAPTER, base.facts.get("hub_name"))
@@ -162,7 +182,7 @@ def learning_rate(config: ModelConfig, settings: TunedSettings, share: float) ->
     if settings.learning_rate:
         return settings.learning_rate
     sized = budgets.size(config)
-    return budgets.best_rate(sized) * share * (10 if settings.weights == "lora" else 1)
+    return budgets.best_rate(sized) * share * (10 if settings.low_rank else 1)
 
 
 def answer_sampler(tokenizer: Tokenizer, settings: TunedSettings) -> Callable[[torch.nn.Module], str]:

@@ -125,6 +125,8 @@ def remedy(config: ModelConfig, settings: LoopSettings, step: Step, limit: float
     changes.append((recomputing, "activation_checkpointing: true"))
     if isinstance(settings, TunedSettings) and settings.weights == "full":
         changes.append((recomputing | {"weights": "lora"}, "activation_checkpointing: true, weights: lora"))
+    if isinstance(settings, TunedSettings) and settings.weights != "qlora" and not settings.lora_dora:
+        changes.append((recomputing | {"weights": "qlora"}, "activation_checkpointing: true, weights: qlora"))
     for change, words in changes:
         most = memory.largest_micro_batch(config, changed(change), limit)
         if most:

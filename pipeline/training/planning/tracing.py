@@ -54,13 +54,14 @@ class Step:
     lora_rank: int = 0  # 0: all weights are trained
     lora_targets: tuple[str, ...] = get_args(Matrix)
     lora_dora: bool = False
+    quantised: bool = False  # the matrices with an addition are in four bits
 
     @staticmethod
     def of(
         settings: LoopSettings, sequences: int, precision: str, shards: int = 1, gpu: Capability | None = None
     ) -> Step:
         """The step that a training with these settings makes."""
-        low_rank = isinstance(settings, TunedSettings) and settings.weights == "lora"
+        low_rank = isinstance(settings, TunedSettings) and settings.low_rank
         return Step(
             sequences, precision, settings.activation_checkpointing, settings.chunk, settings.optimiser,
             settings.ema > 0,
@@ -71,6 +72,7 @@ class Step:
             preference=isinstance(settings, PreferenceSettings | RewardModelSettings),
             tokenwise=isinstance(settings, ReinforcementSettings),
             reference=isinstance(settings, ReinforcementSettings) and settings.beta > 0,
+            quantised=low_rank and getattr(settings, "weights", "") == "qlora",
             **({name: getattr(settings, name) for name in OF_ADDITIONS} if low_rank else {}),
         )  # fmt: skip
 
@@ -95,6 +97,8 @@ def traced(config: ModelConfig, step: Step) -> Mapping[str, float]:
     from torch._subclasses.fake_tensor import FakeTensorMode
     from torch.distributed._tools.mem_tracker import MemTracker
 
+    from model.transformer import Transformer
+
     kind = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(step.precision)
     with FakeTensorMode(), without_contents(step.gpu):
         network, optimiser = _prepared(config, step)
@@ -107,6 +111,7 @@ def traced(config: ModelConfig, step: Step) -> Mapping[str, float]:
             loss.backward()
         (peak,) = [parts for where, parts in tracker.get_tracker_snapshot("peak").items() if where.type == "cpu"]
         vocabulary = network.config.vocab_size
+        reference = 4.0 * Transformer(config).parameters_count() if step.reference else 0.0  # in fp32
     size = {str(getattr(part, "value", part)): float(value) for part, value in peak.items()}
     weights = size["Parameter"] + size["Buffer"]
     passing = size["Activation"] + size["Temp"] + size["Other"]
@@ -117,7 +122,7 @@ def traced(config: ModelConfig, step: Step) -> Mapping[str, float]:
     average = weights if step.average else 0.0
     share = 1 / step.shards
     return {
-        "weights": weights * share * (2 if step.reference else 1),
+        "weights": weights * share + reference,
         "gradients": size["Gradient"] * share,
         "optimiser": (size["Optstate"] + average) * share,
         "activations": activations,
@@ -139,7 +144,7 @@ def _prepared(config: ModelConfig, step: Step) -> tuple[Transformer, Optimiser]:
     network = Transformer(config)
     network.gradient_checkpointing = step.activation_checkpointing
     if step.lora_rank:
-        lora.add(network, step.lora_rank, 1.0, step.lora_targets, dora=step.lora_dora)
+        lora.add(network, step.lora_rank, 1.0, step.lora_targets, dora=step.lora_dora, quantised=step.quantised)
         _as_buffers(network)
     optimiser = Optimiser(network, LoopSettings.model_validate({"optimiser": step.optimiser}), 1e-3)
     for parameter in network.parameters():

@@ -66,7 +66,7 @@ def drawing(frame: pl.DataFrame, rules: Sequence[Reason], settings: StageSetting
     drawn = [
         (histogram, values)
         for histogram in histograms(frame, rules, settings)
-        if (values := _values(frame, histogram)).height
+        if (values := values_of(frame, histogram)).height
     ]
     if not drawn:
         return None
@@ -80,7 +80,7 @@ def drawing(frame: pl.DataFrame, rules: Sequence[Reason], settings: StageSetting
     return figure
 
 
-def _values(frame: pl.DataFrame, histogram: Histogram) -> pl.DataFrame:
+def values_of(frame: pl.DataFrame, histogram: Histogram) -> pl.DataFrame:
     """`value` (float64, finite) and `keep` of the documents that have the figure."""
     values = frame.select(histogram.figure.cast(pl.Float64).alias("value"), "keep").drop_nulls()
     return values.filter(pl.col("value").is_finite())

@@ -7,12 +7,13 @@ import numpy as np
 import polars as pl
 import pytest
 
-from assets import display, signals
+from assets import display
 from pipeline.curation.duplicates import near
 from pipeline.curation.filters import heuristics, keywords, language
 from pipeline.curation.rules import Limit, Rule, in_force
 from pipeline.curation.stages import Curation
 from pipeline.documents.stage import own_stage
+from pipeline.inspect import signals
 from pipeline.inspect.rules_reference import declared_by
 from pipeline.settings import StageSettings
 
@@ -112,7 +113,7 @@ def test_a_rule_that_is_off_has_no_line():
 
 
 def test_a_stage_of_ones_own_has_its_lines():
-    stage = own_stage(str(Path(__file__).parents[2] / "examples" / "own_stage.py"))
+    stage = own_stage(str(Path(__file__).parents[1] / "examples" / "own_stage.py"))
     settings = stage.settings()
     columns = stage.signals(DOCUMENTS, settings, {})
     frame = columns.hstack(stage.decide(columns, settings))

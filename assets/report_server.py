@@ -1,0 +1,65 @@
+"""Serves the reports of all recipes of the store: `/` names them, `/RECIPE` is one. Started by `make ui`."""
+
+import argparse
+import html
+import sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import quote, unquote, urlsplit
+
+from pipeline import places
+from pipeline.report import report
+from pipeline.store.remote import open_store, recipes_in
+
+PAGE = (
+    '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+    "<title>Reports</title><style>body{{font:17px/1.6 system-ui,sans-serif;max-width:40em;"
+    "margin:3em auto;padding:0 1em}}</style><h1>Reports</h1>{}</html>"
+)
+
+
+def names() -> list[str]:
+    """The recipes of the store that have a report."""
+    return [name for name in recipes_in(places.data()) if open_store(places.data(), name).current(report.ASSET)]
+
+
+def page_of(path: str) -> bytes | None:
+    """What is served at a path; None if there is nothing."""
+    asked, known = unquote(urlsplit(path).path).strip("/"), names()
+    if asked in known:
+        made = open_store(places.data(), asked).require(report.ASSET)
+        return made.file(report.FILE).read_bytes()
+    if asked:
+        return None
+    links = "".join(f'<li><a href="/{quote(name)}">{html.escape(name)}</a></li>' for name in known)
+    content = f"<ul>{links}</ul>" if known else "<p>No recipe has a report yet: every job makes one at its end.</p>"
+    return PAGE.format(content).encode()
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers GET."""
+
+    def do_GET(self) -> None:
+        content = page_of(self.path)
+        body = content or PAGE.format("<p>There is no report of this name yet.</p>").encode()
+        self.send_response(200 if content else 404)
+        self.send_header("Content-Type", "text/html; charset=utf-8")
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Cache-Control", "no-cache")
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing: the terminal is for what matters."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m assets.report_server", description="The reports in the browser")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=3001)
+    options = parser.parse_args(arguments)
+    ThreadingHTTPServer((options.host, options.port), Handler).serve_forever()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,110 @@
+"""Pictures that Dagster shows at once, without a click.
+
+Dagster shows Markdown of fewer than 1,000 characters where it stands, and everything longer behind "[Show Markdown]".
+So these are SVG drawings of a few hundred bytes, embedded in a line of Markdown: a curve, or a few bars with words.
+"""
+
+import base64
+import math
+from collections.abc import Mapping, Sequence
+from xml.sax.saxutils import escape
+
+import polars as pl
+from dagster import MarkdownMetadataValue, MetadataValue
+
+from pipeline.inspect.curves import ACCENT, KEPT, REMOVED, VALIDATION
+from pipeline.inspect.in_short import figure, rounded
+from pipeline.inspect.tuning import LANGUAGES
+from pipeline.store.artifact import Artifact
+
+SHOWN_AT_ONCE = 999  # characters of Markdown
+WIDTH, HEIGHT, ROW = 420, 110, 19
+LABEL = 190  # of the width, for the words beside a bar
+LETTERS = 26  # of such words
+MOST_BARS = 5
+POINTS = 34  # of a curve
+
+
+def of_artifact(artifact: Artifact) -> MarkdownMetadataValue | None:
+    """The picture at the head of an artifact's page; None for one of which nothing can be drawn."""
+    if "log.parquet" in artifact.manifest["files"]:
+        return curve(*losses(artifact))
+    counts, facts = artifact.counts, artifact.facts
+    removed, edits = counts.get("removed"), counts.get("edits") or {}
+    if isinstance(removed, dict) and (removed or edits) and "kept" in counts:
+        taken = sorted({**removed, **edits}.items(), key=lambda pair: (-pair[1], pair[0]))
+        return bars({"kept": counts["kept"], **dict(taken)}, {name: REMOVED for name, _ in taken})
+    languages = facts.get("report", {}).get("languages", {}) if isinstance(facts.get("report"), dict) else {}
+    for values in (
+        {LANGUAGES.get(name, name): found["bytes_per_token"] for name, found in languages.items()},
+        facts.get("tokens_by_source", {}),
+        {LANGUAGES.get(name, name): number for name, number in counts.get("languages", {}).items()},
+        {name: found["kept"] for name, found in counts.get("by_source", {}).items()},
+        {name: value for name, value in facts.items() if _is_share(artifact, value)},
+    ):
+        if values:
+            return bars(values)
+    return None
+
+
+def _is_share(artifact: Artifact, value: object) -> bool:
+    return artifact.asset.endswith("_evaluation") and isinstance(value, float) and 0 <= value <= 1
+
+
+def losses(model: Artifact) -> tuple[list[float], list[float], str]:
+    """Tokens, losses (held back, where there are several), and what they are."""
+    log = pl.read_parquet(model.file("log.parquet"))
+    across = "tokens" if "tokens" in log.columns else "step"
+    held_back = next((name for name in VALIDATION if name in log.columns), "")
+    chosen = held_back if held_back and log[held_back].drop_nulls().len() > 2 else "loss"
+    rows = log.drop_nulls(chosen)
+    return rows[across].to_list(), rows[chosen].to_list(), "loss on text held back" if chosen != "loss" else "loss"
+
+
+def curve(x: Sequence[float], y: Sequence[float], words: str) -> MarkdownMetadataValue | None:
+    """A curve with its first and last value; None for fewer than two points."""
+    points = [(a, b) for a, b in zip(x, y, strict=True) if math.isfinite(a) and math.isfinite(b)]
+    if len(points) < 2:
+        return None
+    step = max(1, math.ceil(len(points) / POINTS))
+    shown = points[::step] if (len(points) - 1) % step == 0 else [*points[::step], points[-1]]
+    low, high = min(b for _, b in shown), max(b for _, b in shown)
+    left, right = shown[0][0], shown[-1][0]
+
+    def place(a: float, b: float) -> str:
+        across = (a - left) / (right - left or 1) * (WIDTH - 20) + 10
+        return f"{across:.0f} {HEIGHT - 22 - (b - low) / (high - low or 1) * (HEIGHT - 46):.0f}"
+
+    line = "M" + "L".join(place(a, b) for a, b in shown)
+    last, first = shown[-1][1], shown[0][1]
+    said = f"{words}: {rounded(float(first)):,} to {rounded(float(last)):,}, {figure(right)} tokens"
+    inner = (
+        f"<path d='{line}' fill='none' stroke='{ACCENT}' stroke-width='2'/><text x='10' y='{HEIGHT - 5}'>{said}</text>"
+    )
+    return _embedded(inner, HEIGHT, words)
+
+
+def bars(values: Mapping[str, float], colours: Mapping[str, str] | None = None) -> MarkdownMetadataValue | None:
+    """A bar for each of the first MOST_BARS values, its name and number beside it; None for no values."""
+    named = list(values.items())[:MOST_BARS]
+    largest = max((abs(value) for _, value in named), default=0) or 1
+    paths: dict[str, str] = {}
+    words = ""
+    for row, (name, value) in enumerate(named):
+        colour = (colours or {}).get(name, KEPT)
+        length = max(1, round(abs(value) / largest * (WIDTH - LABEL - 10)))
+        paths[colour] = paths.get(colour, "") + f"M{LABEL} {row * ROW + 5}h{length}v12h-{length}"
+        said = f"{name.replace('_', ' ')[: LETTERS - 8]} {rounded(value):,}"
+        words += f"<text x='6' y='{row * ROW + 15}'>{escape(said)}</text>"
+    drawn = "".join(f"<path d='{path}' fill='{colour}'/>" for colour, path in paths.items())
+    return _embedded(drawn + words, ROW * len(named) + 6, "bars") if named else None
+
+
+def _embedded(inner: str, height: int, words: str) -> MarkdownMetadataValue | None:
+    """The drawing as Markdown that is shown at once; None if it is too long for that."""
+    svg = (
+        f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {WIDTH} {height}' width='{WIDTH * 4 // 3}'"
+        f" font-family='sans-serif' font-size='12' style='background:#fff'>{inner}</svg>"
+    )
+    text = f"![{words}](data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()})"
+    return MetadataValue.md(text) if len(text) <= SHOWN_AT_ONCE else None
