@@ -10,6 +10,8 @@ import yaml
 from click.testing import CliRunner, Result
 
 from pipeline.cli import main
+from pipeline.store.draft import Draft
+from pipeline.store.store import Store
 from tests.publishing.conftest import WritableHub
 
 NAME = "me/notes"
@@ -121,3 +123,32 @@ def test_pickles_are_never_fetched(hub: WritableHub, folder: Path, tmp_path: Pat
     slm("pull", NAME, "--out", tmp_path / "back")
     assert not {"pytorch_model.bin", "train.py"} & {path.name for path in (tmp_path / "back").iterdir()}
     assert json.loads((tmp_path / "back" / "config.json").read_text()) == {}
+
+
+def test_the_card_of_a_model_of_the_store_names_its_sources_and_their_licences(
+    hub: WritableHub, folder: Path, tmp_path: Path
+):
+    store = Store(tmp_path / "data", "test")
+    sources = {"notes": {"documents": 3, "licenses": {"CC-BY-NC-4.0": 3}, "languages": {"ko": 2, "en": 1}}}
+
+    def raw(draft: Draft) -> None:
+        draft.path("notes.txt").write_text("text")
+        draft.facts["sources"] = sources
+
+    def model(draft: Draft) -> None:
+        for path in folder.glob("*.*"):
+            draft.path(path.name).write_bytes(path.read_bytes())
+        draft.facts["parameters"] = 1234
+
+    made = {"code_version": "1", "settings": {}, "log": print}
+    documents = store.make("raw_documents", inputs={}, build=raw, **made)
+    store.make("pretrained_model", inputs={"raw_documents": documents}, build=model, **made)
+    refused = slm("push", "pretrained_model", NAME, "--public", "--licence", "mit")
+    assert refused.exit_code == 1 and "`notes` came for non-commercial use only" in refused.output
+    pushed = slm("push", "pretrained_model", NAME, "--public", "--licence", "cc-by-nc-4.0")
+    assert pushed.exit_code == 0, pushed.output
+    readme = on_hub(hub)["README.md"].decode()
+    head = yaml.safe_load(readme.split("---")[1])
+    assert head["license"] == "cc-by-nc-4.0" and head["language"] == ["en", "ko"]
+    assert "1,234" in readme and "| notes | CC-BY-NC-4.0 |" in readme
+    assert "manifest.json" not in on_hub(hub)
