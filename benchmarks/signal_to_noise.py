@@ -111,9 +111,10 @@ def evaluated(models: Mapping[str, Artifact], data: Path, folder: Path, limit: i
     return dict(json.loads((out / "results.json").read_text(encoding="utf-8")))
 
 
-def rows(results: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[str]:
+def rows(results: Mapping[str, Any], names: Mapping[str, str], sizes: list[str]) -> Iterator[str]:
     """The table: a row for each task and figure. names: of models, by their name in the results."""
-    for task, noise in results["noise"].items():
+    for task in TASKS:
+        noise = results["noise"][task]
         of_task = {names[name]: found[task]["0_shot"] for name, found in results["models"].items()}
         chance = sum(found["at_chance"] for found in of_task.values())
         for figure, words in FIGURES.items():
@@ -121,7 +122,7 @@ def rows(results: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[str]:
             found = noise["0_shot"][figure]
             by_size = {
                 size: [one[key]["value"] for name, one in of_task.items() if name.startswith(f"{size} ")]
-                for size in dict.fromkeys(name.split()[0] for name in of_task)
+                for size in sizes
             }
             means = {size: sum(values) / len(values) for size, values in by_size.items()}
             cells = [task, str(next(iter(of_task.values()))["items"]), words]
@@ -138,12 +139,12 @@ def rows(results: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[str]:
 
 
 def decided(results: Mapping[str, Any], names: Mapping[str, str], task: str, figure: str) -> str:
-    """Of how many models of another size than the first the difference from it is decided."""
-    first = names[next(iter(results["models"]))].split()[0]
+    """Of how many models of another size than the reference the difference from it is decided."""
+    (reference,) = results["models"].keys() - results["differences"].keys()
     others = [
         found[task]["0_shot"][figure]
         for name, found in results["differences"].items()
-        if names[name].split()[0] != first
+        if names[name].split()[0] != names[reference].split()[0]
     ]
     return f"{sum(one['decided'] for one in others)} of {len(others)} decided"
 
@@ -174,7 +175,7 @@ def main() -> None:
     names = {f"{model.asset}/{model.version}": name for name, model in models.items()}
     head = ["task", "questions", "figure", *given.sizes, "checkpoints", "seeds", "signal", "signal / noise", "worth"]
     print(f"| {' | '.join(head)} |\n|{' --- |' * len(head)}")
-    for row in rows(results, names):
+    for row in rows(results, names, given.sizes):
         print(row)
 
 
