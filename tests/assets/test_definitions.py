@@ -23,7 +23,9 @@ def specs() -> dict[AssetKey, AssetSpec]:
     return {spec.key: spec for spec in defs.resolve_all_asset_specs()}
 
 
-@pytest.mark.parametrize("spec", specs().values(), ids=lambda spec: spec.key.to_user_string())
+@pytest.mark.parametrize(
+    "spec", sorted(specs().values(), key=lambda spec: spec.key), ids=lambda spec: spec.key.to_user_string()
+)
 def test_an_asset_says_what_a_person_needs_to_know(spec: AssetSpec) -> None:
     assert len(spec.description or "") > 30, "a description in plain words"
     assert spec.group_name in GROUPS
