@@ -70,7 +70,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "benchmark": ("slm benchmark", "slm benchmark sft_model --threads 1 --tokens 128"),
     "serve": ("slm serve", "slm serve sft_model preference_model --port 8080"),
     "compare": ("slm compare 1f0c 9a7e --out runs.png",),
-    "export": ("slm export sft_model --type q8_0",),
+    "export": ("slm export sft_model --type q8_0", "slm export sft_model --format onnx"),
     "push": (
         "slm push sft_model me/notes --dry-run    # what would be sent; private unless --public is given",
         "slm push sft_model me/notes --public --licence cc-by-sa-4.0",
