@@ -58,18 +58,22 @@ def main() -> None:
 
 
 def random_model(folder: Path, size: str, dtype: str) -> Path:
-    """A model's folder with random weights and a tokenizer of single bytes."""
+    """A model's folder with random weights and a tokenizer of little more than bytes."""
     import torch
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 
     from benchmarks.contestants import our_network
     from model import export
+    from model.gguf_file import PATTERNS
 
     folder.mkdir()
-    export.save(our_network(CHOICES[size]).to(getattr(torch, dtype)), folder, {"eos_token_id": 1})
+    export.save(
+        our_network(CHOICES[size]).to(getattr(torch, dtype)), folder
+    )  # without an end, so that no text stops early
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    tokenizer = Tokenizer(models.BPE({letter: 2 + i for i, letter in enumerate(alphabet)}, []))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer = Tokenizer(models.BPE({letter: i for i, letter in enumerate([*alphabet, "th"])}, [("t", "h")]))
+    split = pre_tokenizers.Split(Regex(PATTERNS["llama-bpe"]), "isolated")  # so that it can be exported to GGUF
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, pre_tokenizers.ByteLevel(False, use_regex=False)])
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.save(str(folder / "tokenizer.json"))
     return folder

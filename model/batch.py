@@ -3,6 +3,10 @@
 `Batch.advance` reads one piece of one prompt that waits, then gives each text one token, so that a long prompt does not
 stop those who are being answered. Each text has the tokens that it has alone (`decoding_together.py`). A prompt that
 several texts continue is read once.
+
+A text that repeats what it holds, such as an answer that quotes its question, takes several tokens in one step: those
+that followed the same words before are guessed, and computed beside the next token (prompt lookup decoding, Saxena
+2023). A guess counts only where it is the token that is chosen anyway, so the tokens are the same.
 """
 
 from __future__ import annotations
@@ -19,6 +23,10 @@ from model.decoding import Arranged, Decoding, arranged_for_many
 from model.decoding_together import step
 from model.generate import PIECE, check_prompt
 from model.transformer import Cache, Transformer
+
+SAME = 3  # tokens that have to be the same as before for a guess
+GUESSES = 4  # tokens in a step, beside the next one
+FEW = 4  # texts up to which guessing pays: with more, a step is no longer as long as reading the weights
 
 
 @dataclass(eq=False)
@@ -45,14 +53,30 @@ class _Reading:
     cache: Cache
 
 
-@dataclass(eq=False)
 class _Row:
     """A text whose prompt is read."""
 
-    text: Text
-    decoding: Decoding
-    token: int
-    left: int  # tokens that may still come
+    def __init__(self, text: Text, decoding: Decoding, prompt: Sequence[int], left: int) -> None:
+        self.text, self.decoding = text, decoding
+        self.left = left  # tokens that may still come
+        self.ids: list[int] = []
+        self.before: dict[tuple[int, ...], int] = {}  # where the text went on after so many tokens
+        for token in prompt:
+            self.append(token)
+
+    def append(self, token: int) -> None:
+        if len(self.ids) >= SAME:
+            self.before[tuple(self.ids[-SAME:])] = len(self.ids)
+        self.ids.append(token)
+
+    def run(self, guesses: int) -> list[int]:
+        """The tokens of the next step: the last one chosen, and guesses of what follows."""
+        start = self.before.get(tuple(self.ids[-SAME:])) if guesses else None
+        guessed: list[int] = []
+        while start is not None and len(guessed) < min(guesses, self.left - 1):
+            at = start + len(guessed)  # a guess may repeat a guess, where a text goes round in a short circle
+            guessed.append(self.ids[at] if at < len(self.ids) else guessed[at - len(self.ids)])
+        return [self.ids[-1], *guessed]
 
 
 @dataclass(eq=False)
@@ -87,8 +111,10 @@ class Batch:
         if self.reading:
             self._read()
         if self.rows:
-            logits = step([row.decoding for row in self.rows], [row.token for row in self.rows])
-            self.rows = [row for row, scores in zip(self.rows, logits, strict=True) if self._chosen(row, scores)]
+            guesses = GUESSES if len(self.rows) <= FEW else 0
+            runs = [row.run(guesses) for row in self.rows]
+            logits = step([row.decoding for row in self.rows], runs).split([len(run) for run in runs])
+            self.rows = [row for row, *found in zip(self.rows, runs, logits, strict=True) if self._goes_on(row, *found)]
 
     def fail(self, error: Exception) -> None:
         """End all texts with an error."""
@@ -122,9 +148,20 @@ class Batch:
         logits = self.network.logits(hidden[0, -1]).float()
         for text in reading.texts:
             room = min(self.network.config.context, len(reading.prompt) + text.most)
-            row = _Row(text, Decoding(self.arranged, reading.cache, room), 0, room - len(reading.prompt))
+            row = _Row(text, Decoding(self.arranged, reading.cache, room), reading.prompt, room - len(reading.prompt))
             if self._chosen(row, logits):
                 self.rows.append(row)
+
+    def _goes_on(self, row: _Row, run: list[int], logits: Tensor) -> bool:
+        """Whether the text goes on after the tokens that its logits [run, vocab_size] give, as far as guesses held."""
+        start = row.decoding.length - len(run)
+        for number, scores in enumerate(logits):
+            if not self._chosen(row, scores):
+                return False
+            if number + 1 < len(run) and row.ids[-1] != run[number + 1]:
+                row.decoding.length = start + number + 1  # what follows was a wrong guess
+                return True
+        return True
 
     def _chosen(self, row: _Row, logits: Tensor) -> bool:
         """Whether the text goes on after the token that its logits [vocab_size] give."""
@@ -132,7 +169,7 @@ class Batch:
             choice = row.text.chooser.choose(logits) if row.left > 0 else None
             if choice is not None:
                 row.left -= 1
-                row.token = choice.token
+                row.append(choice.token)
                 if row.text.take(choice) and row.left and not row.text.chooser.complete:
                     return True
         except Exception as error:  # of this text alone, such as logits that are not numbers

@@ -4,7 +4,7 @@ A step of one text reads every matrix and multiplies it by one vector, which tak
 vector costs little. Each text attends to its own tokens only, by the same call as alone: there is no padding, texts
 join and leave at any step, and nothing is copied when they do. A row of a product does not depend on the other rows
 (oneDNN sums in the same order for any number of them from two on, so a text alone is computed twice), therefore a text
-has the same bits whoever else is in the batch.
+has the same bits whoever else is in the batch, and when it takes several tokens in one step.
 """
 
 from __future__ import annotations
@@ -22,19 +22,21 @@ LEAST = 2  # rows of a product, for the same bits in any company
 MOST = 64  # rows for which that was measured (docs/results/training-speed.md); more texts take several rounds
 
 
-def step(texts: Sequence[Decoding], tokens: Sequence[int]) -> Tensor:
-    """Logits [texts, vocab_size] in fp32 of what follows the next token of each text.
+def step(texts: Sequence[Decoding], runs: Sequence[Sequence[int]]) -> Tensor:
+    """Logits [tokens, vocab_size] in fp32 of what follows each token of each text's run, one after the other.
 
-    All texts are of one network. Each is extended by its token.
+    All texts are of one network. runs: the next tokens of each text, mostly one; each text is extended by its run.
     """
     if len(texts) > MOST:
-        parts = [step(texts[at : at + MOST], tokens[at : at + MOST]) for at in range(0, len(texts), MOST)]
+        parts = [step(texts[at : at + MOST], runs[at : at + MOST]) for at in range(0, len(texts), MOST)]
         return torch.cat(parts)
     arranged = texts[0].arranged
-    rows = max(LEAST, len(texts))
-    ids = torch.tensor([*tokens, *[tokens[0]] * (rows - len(texts))])
-    at = torch.tensor([text.length for text in texts] + [texts[0].length] * (rows - len(texts)))
-    x = arranged.embeddings[ids].float()
+    rows = [
+        (text, text.length + i, token) for text, run in zip(texts, runs, strict=True) for i, token in enumerate(run)
+    ]
+    filled = rows + rows[:1] * (LEAST - len(rows))
+    at = torch.tensor([place for _, place, _ in filled])
+    x = arranged.embeddings[torch.tensor([token for _, _, token in filled])].float()
     if arranged.positions is not None:
         x = x + arranged.positions[at]
     activation = ACTIVATIONS[arranged.config.activation]
@@ -42,8 +44,8 @@ def step(texts: Sequence[Decoding], tokens: Sequence[int]) -> Tensor:
     if arranged.config.positions == "rotary":
         turned = arranged.cos[at], arranged.sin[at]
     for number, layer in enumerate(arranged.layers):
-        attended = _attended(arranged, layer, layer.norm_of_attention(x), turned, [(t, number) for t in texts])
-        x = x + layer.out(attended)
+        caches = [(text.keys[number], text.values[number], place) for text, place, _ in rows]
+        x = x + layer.out(_attended(arranged, layer, layer.norm_of_attention(x), turned, caches))
         inner = layer.gate_and_up(layer.norm_of_feed_forward(x))
         if arranged.config.gated:
             gate, up = inner.chunk(2, dim=-1)
@@ -51,9 +53,9 @@ def step(texts: Sequence[Decoding], tokens: Sequence[int]) -> Tensor:
         else:
             inner = activation(inner)
         x = x + layer.down(inner)
-    for text in texts:
-        text.length += 1
-    return arranged.output(arranged.norm(x))[: len(texts)]
+    for text, run in zip(texts, runs, strict=True):
+        text.length += len(run)
+    return arranged.output(arranged.norm(x))[: len(rows)]
 
 
 def _attended(
@@ -61,11 +63,12 @@ def _attended(
     layer: Layer,
     x: Tensor,
     turned: tuple[Tensor, Tensor] | None,
-    texts: Sequence[tuple[Decoding, int]],
+    caches: Sequence[tuple[Tensor, Tensor, int]],
 ) -> Tensor:
     """What the heads give for the vectors x [B, width], side by side [B, heads x head_width].
 
-    turned: cosines and sines of the positions, [B, 1, head_width] each. texts: with the number of the layer.
+    turned: cosines and sines of the positions, [B, 1, head_width] each. caches: keys and values of each row's text
+    [1, kv_heads, room, head_width], and the row's place in it; rows beyond them repeat the first.
     """
     config = arranged.config
     heads, with_keys = config.heads, config.heads + config.kv_heads
@@ -78,8 +81,7 @@ def _attended(
         rotated = torch.addcmul(rotated * turned[0], swapped, turned[1])
     groups = rotated[:, :heads].view(len(x), 1, config.kv_heads, -1, config.head_width)
     found = []
-    for row, (text, number) in enumerate(texts):
-        at, keys, values = text.length, text.keys[number], text.values[number]
+    for row, (keys, values, at) in enumerate(caches):
         keys[0, :, at] = rotated[row, heads:]
         values[0, :, at] = all_heads[row, with_keys:]
         y = F.scaled_dot_product_attention(groups[row], keys[:, :, : at + 1], values[:, :, : at + 1])

@@ -11,6 +11,7 @@ import torch
 
 from model.batch import Batch, Text
 from model.choosing import Chooser
+from model.decoding import arrange, arranged
 from model.generate import generate
 from model.sampling import GREEDY
 from model.transformer import Transformer
@@ -46,15 +47,20 @@ def measure(model: Transformer, prompt: int, tokens: int, together: int, rounds:
     buffer = torch.ones(BUFFER // 4)
     found: list[tuple[float, float, float, float]] = []
     for number in range(rounds + 1):
-        read = _seconds(lambda: buffer.amax())
+        if arranged(model) is None:  # a batch of many in fp32 has its own arrangement in its place
+            arrange(model)
+        once = _seconds(lambda: buffer.amax())
         # What comes before the first token is the prompt, and each of the others is a step.
         steps = _timed(generate(model, ids, tokens, GREEDY))
-        many = _seconds(lambda: _all_at_once(model, ids[:16], tokens, together))
+        all_of_them = _seconds(lambda: _all_at_once(model, ids[:16], tokens, together))
         if number:
             rate = (tokens - 1) / sum(steps[1:]) if tokens > 1 else 0.0
-            found.append((prompt / steps[0], rate, together * tokens / many, BUFFER / read))
-    bytes_read = sum(weight.numel() * weight.element_size() for weight in _read_by_a_step(model))
-    return Speed(*(statistics.median(column) for column in zip(*found)), bytes_read)  # type: ignore[arg-type]
+            found.append((prompt / steps[0], rate, together * tokens / all_of_them, BUFFER / once))
+    made = arranged(model)
+    size = 1 if made is not None and made.int8 else model.output_weight.element_size()
+    bytes_read = size * sum(weight.numel() for weight in _read_by_a_step(model))
+    read, step, many, memory = (statistics.median(column) for column in zip(*found))
+    return Speed(read, step, many, memory, bytes_read)
 
 
 def _read_by_a_step(model: Transformer) -> Iterator[torch.Tensor]:

@@ -21,6 +21,8 @@ SLOW = (
     "faults/test_nothing_is_quoted.py",
     "faults/test_readers_under_random_damage.py",
     "model/test_allocator.py",
+    "report/test_in_a_browser.py",
+    "model/test_graph_files.py",
     "model/test_serving_under_attack.py",
     "model/test_threads.py",
     "test_curate.py",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from model.choosing import Choice
 
@@ -13,7 +14,8 @@ if TYPE_CHECKING:
 Shown = Callable[[Sequence[Choice]], Any]  # log probabilities of tokens, in the form of the kind of request
 
 
-class Piece(NamedTuple):
+@dataclass(frozen=True)
+class Piece:
     """A piece of one of an answer's texts, with the tokens that it ends with; `finish`: why there are no more."""
 
     index: int

@@ -70,6 +70,8 @@ def _tokenizer(model: TextModel) -> LLTokenizer:
     """The tokenizer as the library wants it, made once for a model."""
     from llguidance import LLTokenizer, TokenizerWrapper
 
+    if not model.stop_ids:
+        raise ValueError("`response_format` needs a model with a token that ends a text, which this one has not.")
     if model not in _TOKENIZERS:
         _TOKENIZERS[model] = LLTokenizer(
             TokenizerWrapper(_Spelt(model)), n_vocab=len(model.bytes_of), eos_token=sorted(model.stop_ids)

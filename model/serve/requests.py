@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -16,7 +16,6 @@ from model.serve.text import DEFAULT, ReplyOptions
 MAX_BYTES = Limits.bytes
 MOST_TEXTS = 16  # of a request
 MOST_INPUTS = 256
-LogProbabilities = Annotated[int, Field(ge=0, le=5)]
 KINDS = {401: "authentication_error", 429: "rate_limit_error"}  # of an error; others by their status
 
 
@@ -110,11 +109,16 @@ class CompletionRequest(SamplingRequest):
     """One text or several, or their ids."""
 
     prompt: str | list[str] | list[int] | list[list[int]] = Field(max_length=MAX_BYTES)
-    logprobs: Literal[False] | LogProbabilities | None = None  # libraries send false where nobody asks for any
+    logprobs: int | None = Field(None, ge=0, le=5)
+
+    @field_validator("logprobs", mode="before")
+    @classmethod
+    def _none(cls, given: Any) -> Any:
+        return None if given is False else given  # libraries send false where nobody asks for any
 
     @property
     def likeliest(self) -> int | None:
-        return None if self.logprobs is None or self.logprobs is False else self.logprobs
+        return self.logprobs
 
     @property
     def prompts(self) -> list[str] | list[list[int]]:

@@ -226,13 +226,15 @@ class TextModel:
         return mean
 
 
-def open_directory(directory: str | Path, dtype: torch.dtype | None = None, answers: bool = True) -> TextModel:
+def open_directory(
+    directory: str | Path, dtype: torch.dtype | None = None, answers: bool = True, int8: bool = False
+) -> TextModel:
     """The model and `tokenizer.json` in `directory`; `dtype` converts its weights. answers: see `TextModel`.
 
-    Raises ValueError if either is missing or damaged.
+    int8: answers are generated with weights in 8 bits (`arrange`). Raises ValueError if either is missing or damaged.
     """
     path = Path(directory) / "tokenizer.json"
-    model = arrange(load(directory, dtype))
+    model = arrange(load(directory, dtype), int8)
     if not path.exists():
         raise ValueError(
             f"there is no tokenizer.json in {directory}: add the tokenizer that the model was trained with."

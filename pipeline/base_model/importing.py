@@ -26,6 +26,7 @@ from pipeline.store.artifact import Artifact, file_digest
 from pipeline.store.draft import Draft
 from pipeline.store.tables import write_whole
 from pipeline.tokens import existing
+from pipeline.tokens.hugging_face import puts_space_before
 from pipeline.tokens.token_settings import TokenizerSettings
 from pipeline.tokens.tokenizer import ABOUT, HUGGING_FACE, SENTENCEPIECE
 from pipeline.tokens.training import CONFIG
@@ -35,7 +36,7 @@ from pipeline.training.model_facts import ROW_TOKENS, ModelFacts
 if TYPE_CHECKING:
     from model.transformer import Transformer
 
-VERSION = "1"
+VERSION = "2"  # 2: tokenizer_config.json says whether a space is put before a text
 ASSET = "base_model"
 ORIGIN = "origin"  # folder of the files that came with the model
 # Many models are made for tens of thousands of tokens, which few conversations have and few devices hold in training.
@@ -143,7 +144,8 @@ def write_tokenizer(draft: Draft, base: Base, folder: Path, network_size: int) -
     for name, content in written.items():
         write_whole(draft.path(name), content)
     write_whole(draft.path(ABOUT), json.dumps(about, ensure_ascii=False, indent=1, sort_keys=True) + "\n")
-    write_whole(draft.path(CONFIG), tokenizer_config(names, config))
+    space_before = puts_space_before(json.loads(draft.path(HUGGING_FACE).read_text(encoding="utf-8")))
+    write_whole(draft.path(CONFIG), tokenizer_config(names, config, space_before))
     return about
 
 
@@ -212,7 +214,7 @@ def content_of(token: Any) -> str | None:
     return token.get("content") if isinstance(token, dict) else token
 
 
-def tokenizer_config(names: dict[str, str], config: dict[str, Any]) -> str:
+def tokenizer_config(names: dict[str, str], config: dict[str, Any], space_before: bool) -> str:
     """`tokenizer_config.json` with the model's own special tokens, and the form of a conversation that is trained here.
 
     The chat template that came with the model is not kept: the models made here are taught ChatML.
@@ -221,6 +223,7 @@ def tokenizer_config(names: dict[str, str], config: dict[str, Any]) -> str:
     content = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "clean_up_tokenization_spaces": bool(config.get("clean_up_tokenization_spaces", False)),
+        "add_prefix_space": space_before,
         **own,
         "additional_special_tokens": [conversation.START, conversation.END],
         "chat_template": conversation.TEMPLATE,

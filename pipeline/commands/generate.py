@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline.commands.models import _directory, _opened, sampling_options
+from pipeline.commands.models import _directory, _opened, sampling_options, weights_option
 from pipeline.errors import UserError
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 @click.option("--max-tokens", type=click.IntRange(1), default=256, show_default=True, help="Most tokens of a text.")
 @click.option("--together", type=click.IntRange(1), default=16, show_default=True, help="Texts in the making at once.")
 @click.option("--beams", type=click.IntRange(1), help="Search for the likeliest text, following so many at once.")
+@weights_option
 @sampling_options
 def generate(prompts: tuple[str, ...], model: str | None, file: Path | None, out: Path | None, **given: Any) -> None:
     """Write what a model says to PROMPTS, or to those of a file.
@@ -44,7 +45,7 @@ def generate(prompts: tuple[str, ...], model: str | None, file: Path | None, out
     if not asked:
         raise UserError("There is no prompt: give one, such as `slm generate 'Once upon a time'`, or a --file of them.")
     try:
-        opened = _opened(_directory(model))
+        opened = _opened(_directory(model), given["weights"])
         answers = opened.answers and not given["text"]
         made = _made(opened, [_as_prompt(one, answers) for one in asked], given)
     except ValueError as error:
@@ -128,7 +129,8 @@ def _turns(found: object) -> bool:
 @click.option("--together", type=click.IntRange(1), default=16, show_default=True, help="Texts at once.")
 @click.option("--rounds", type=click.IntRange(1), default=3, show_default=True)
 @click.option("--threads", type=click.IntRange(1), help="Of torch.  [default: one for each core]")
-def benchmark(model: str | None, prompt: int, tokens: int, together: int, rounds: int, threads: int | None) -> None:
+@weights_option
+def benchmark(model: str | None, threads: int | None, weights: str, **given: int) -> None:
     """Measure how fast MODEL (an asset, a version or a folder; default: the newest) generates on this machine.
 
     A step of one text reads every weight once, so the memory's bandwidth, measured in the same rounds, is the limit.
@@ -141,19 +143,19 @@ def benchmark(model: str | None, prompt: int, tokens: int, together: int, rounds
     if threads:
         torch.set_num_threads(threads)
     try:
-        opened = _opened(_directory(model))
-        speed = measure(opened.network, prompt, tokens, together, rounds)
+        opened = _opened(_directory(model), weights)
+        speed = measure(opened.network, **given)
     except ValueError as error:
         raise UserError(str(error)) from error
     network = opened.network
-    dtype = str(network.output_weight.dtype).removeprefix("torch.")
+    dtype = "int8" if weights == "int8" else str(network.output_weight.dtype).removeprefix("torch.")
     used = psutil.Process().memory_info().rss / 1e6
     click.echo(
         f"{network.parameters_count() / 1e6:.1f} M parameters in {dtype}, {torch.get_num_threads()} threads,"
-        f" medians of {rounds} rounds\n"
-        f"prompt of {prompt} tokens   {speed.prompt:>10,.0f} tokens/s\n"
-        f"answer of {tokens} tokens   {speed.answer:>10,.1f} tokens/s\n"
-        f"{together} answers at once   {speed.together:>10,.1f} tokens/s\n"
+        f" medians of {given['rounds']} rounds\n"
+        f"prompt of {given['prompt']} tokens   {speed.prompt:>10,.0f} tokens/s\n"
+        f"answer of {given['tokens']} tokens   {speed.answer:>10,.1f} tokens/s\n"
+        f"{given['together']} answers at once   {speed.together:>10,.1f} tokens/s\n"
         f"memory is read at   {speed.bandwidth / 1e9:>10,.1f} GB/s, a step reads {speed.weights / 1e6:,.0f} MB\n"
         f"share of that limit {speed.share:>10.0%}\n"
         f"memory in use       {used:>10,.0f} MB"

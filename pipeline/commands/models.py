@@ -176,6 +176,15 @@ SAMPLING = (
 )
 
 
+weights_option = click.option(
+    "--weights",
+    type=click.Choice(["auto", "fp32", "bf16", "int8"]),
+    default="auto",
+    show_default=True,
+    help="Number format. auto: fp32 or bf16, whichever is faster here; int8: faster still, a little less exact.",
+)
+
+
 def sampling_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that say how tokens are sampled."""
     for option in reversed(SAMPLING):
@@ -187,15 +196,16 @@ def sampling_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.argument("model", required=False)
 @click.option("--system", default="", help="The system's turn: how to answer. It is never dropped.")
 @click.option("--max-tokens", type=click.IntRange(1), default=512, show_default=True, help="Most tokens of an answer.")
+@weights_option
 @sampling_options
-def chat(model: str | None, system: str, max_tokens: int, seed: int | None, **sampling: Any) -> None:
+def chat(model: str | None, system: str, max_tokens: int, weights: str, seed: int | None, **sampling: Any) -> None:
     """Chat with MODEL in the terminal: an asset, a version or a folder; default: the newest model."""
     from model.sampling import Sampling
     from model.serve.chat import chat as run_chat
     from model.serve.text import ReplyOptions
 
     try:
-        opened = _opened(_directory(model))
+        opened = _opened(_directory(model), weights)
     except ValueError as error:
         raise UserError(str(error)) from error
     seed = secrets.randbits(31) if seed is None else seed
@@ -226,6 +236,7 @@ def chat(model: str | None, system: str, max_tokens: int, seed: int | None, **sa
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder for the thumbs and choices that people give on the page.  [default: feedback/RECIPE, beside data/]",
 )
+@weights_option
 def serve(models: tuple[str, ...], host: str, port: int, api_key: str | None, **given: Any) -> None:
     """Serve MODELS over HTTP: a page to talk on, and OpenAI's API (/v1).
 
@@ -248,17 +259,21 @@ def serve(models: tuple[str, ...], host: str, port: int, api_key: str | None, **
     try:
         keys = read_keys(api_key, os.environ)
         folders = [_directory(model) for model in models or (None,)]
-        opened = {name: _opened(folder) for name, folder in zip(_names(folders), folders)}
+        opened = {name: _opened(folder, given["weights"]) for name, folder in zip(_names(folders), folders)}
         run(opened, host, port, keys, limits, Judgements(given["judgements"] or _feedback()))
     except ValueError as error:
         raise UserError(str(error)) from error
 
 
-def _opened(directory: Path) -> TextModel:
-    """The model of a folder, in the number format in which this machine generates fastest. Raises ValueError."""
+def _opened(directory: Path, weights: str = "auto") -> TextModel:
+    """The model of a folder. weights: as the option says; auto: what is fastest here. Raises ValueError."""
+    import torch
+
     from model.serve.text import open_directory
 
-    return open_directory(directory, _generating_format(directory), answers=not _only_continues_text(directory))
+    chosen = {"fp32": torch.float32, "bf16": torch.bfloat16}.get(weights) or _generating_format(directory)
+    answers = not _only_continues_text(directory)
+    return open_directory(directory, chosen, answers, int8=weights == "int8")
 
 
 def _names(folders: list[Path]) -> list[str]:

@@ -10,7 +10,7 @@ ordinary text as the special token: encode untrusted text with `tokenizer.encode
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from model.conversation import ROLES, TEMPLATE
@@ -231,12 +231,27 @@ def _numbers(message: bytes) -> dict[int, int]:
     return found
 
 
-def tokenizer_config(specials: dict[str, int]) -> str:
-    """`tokenizer_config.json`: what `transformers.AutoTokenizer` reads, with the chat template."""
+def puts_space_before(tokenizer: Mapping[str, Any]) -> bool:
+    """Whether a `tokenizer.json` puts a space before every text, by any of the parts that can."""
+    for part in ("normalizer", "pre_tokenizer"):
+        step = tokenizer.get(part) or {}
+        for one in [step, *step.get("normalizers", []), *step.get("pretokenizers", [])]:
+            scheme = one.get("prepend_scheme", "always" if one.get("add_prefix_space") else "never")
+            if one.get("type") == "Prepend" or scheme != "never" or one.get("add_prefix_space"):
+                return True
+    return False
+
+
+def tokenizer_config(specials: dict[str, int], space_before: bool) -> str:
+    """`tokenizer_config.json`: what `transformers.AutoTokenizer` reads, with the chat template.
+
+    space_before: as `puts_space_before` finds it. llama.cpp's converter takes it from here, and adds a space without.
+    """
     roles = {"pad_token": "<pad>", "unk_token": "<unk>", "bos_token": "<bos>", "eos_token": "<eos>"}
     config: dict[str, Any] = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "clean_up_tokenization_spaces": False,
+        "add_prefix_space": space_before,
         **{role: name for role, name in roles.items() if name in specials},
         "additional_special_tokens": [name for name in specials if name not in roles.values()],
         "chat_template": TEMPLATE,

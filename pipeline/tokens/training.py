@@ -26,7 +26,7 @@ from pipeline.tokens.token_settings import TokenizerSettings
 from pipeline.tokens.tokenizer import ABOUT, HUGGING_FACE, SENTENCEPIECE, TIKTOKEN, load
 
 ASSET = "tokenizer"
-VERSION = "3"  # 3: the chat template marks what the assistant says; SentencePiece splits after a role's line
+VERSION = "4"  # 4: tokenizer_config.json says whether a space is put before a text
 REPORT, PICTURE, CONFIG = "report.json", "vocabulary.png", "tokenizer_config.json"
 
 
@@ -90,13 +90,18 @@ def _build(draft: Draft, sampled: Sample, settings: TokenizerSettings, identity:
     else:
         about = train(draft, sampled, settings, identity)
     write_whole(draft.path(ABOUT), json.dumps(about, ensure_ascii=False, indent=1, sort_keys=True) + "\n")
-    write_whole(draft.path(CONFIG), hugging_face.tokenizer_config(about["special_tokens"]))
+    write_whole(draft.path(CONFIG), _config(draft, about["special_tokens"]))
     tokenizer = load(draft.path(ABOUT).parent)
     documents = sampled.report_documents()
     measured = report.measure(tokenizer, documents, sampled.held_back, draft.path(HUGGING_FACE).read_text())
     write_whole(draft.path(REPORT), json.dumps(measured, ensure_ascii=False, indent=1) + "\n")
     write_whole(draft.path(PICTURE), report.plot(tokenizer, documents))
     draft.facts |= {"vocab_size": about["vocab_size"], "report": measured}
+
+
+def _config(draft: Draft, specials: dict[str, int]) -> str:
+    written = json.loads(draft.path(HUGGING_FACE).read_text(encoding="utf-8"))
+    return hugging_face.tokenizer_config(specials, hugging_face.puts_space_before(written))
 
 
 def train(draft: Draft, sampled: Sample, settings: TokenizerSettings, identity: dict[str, Any]) -> dict[str, Any]:

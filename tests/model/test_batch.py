@@ -63,13 +63,15 @@ def test_a_row_has_the_same_bits_in_any_company(changes, kind):
 
     with torch.inference_mode():
         one = begun(PROMPTS[0])
-        by_itself = torch.cat([step([one], [token]) for token in range(12)])
+        by_itself = torch.cat([step([one], [[token]]) for token in range(12)])
         others = [begun(PROMPTS[number % 5]) for number in range(MOST + 2)]
         beside = [
-            step(others[:count], [token] * count)[0]
+            step(others[:count], [[token]] * count)[0]
             for token, count in enumerate([1, 2, 3, 5, MOST + 2, 17, 16, 8, 2, 1, 4, 1])
         ]
         assert torch.equal(by_itself, torch.stack(beside))
+        runs, at_once = begun(PROMPTS[0]), [range(0, 1), range(1, 6), range(6, 8), range(8, 12)]
+        assert torch.equal(by_itself, torch.cat([step([runs], [run]) for run in at_once])), "several in one step"
         single, text = begun(PROMPTS[0]), torch.arange(12)
         plain = Decoding(Arranged(model), Cache(model.config, 1, 1, dtype=model.output_weight.dtype), 40)
         plain.keys, plain.values, plain.length = single.keys, single.values, single.length
@@ -111,6 +113,29 @@ def test_texts_of_one_prompt_read_it_once(monkeypatch):
     finished(batch)
     assert [one.tokens for one in made] == expected and len(passes) == 1
     assert len({tuple(one.tokens) for one in made}) == 4
+
+
+@pytest.mark.parametrize("sampling", [GREEDY, Sampling(0.4, seed=5), replace(GREEDY, repetition_penalty=1.02)])
+def test_guesses_save_steps_and_change_no_token(monkeypatch, sampling):
+    model = network(context=96)
+    prompt = [7, 8, 9, 10, 11, 12] * 4
+    steps: list[int] = []
+
+    def counted(texts, runs):
+        steps.append(max(map(len, runs)))
+        return step(texts, runs)
+
+    monkeypatch.setattr("model.batch.step", counted)
+    found = alone(model, prompt, sampling=sampling, most=70)
+    guessed = len(steps)
+    assert max(steps) == 5
+    monkeypatch.setattr("model.batch.FEW", 0)
+    steps.clear()
+    assert alone(model, prompt, sampling=sampling, most=70) == found and max(steps) == 1
+    assert guessed < len(steps), "the text repeats itself, so some guesses hold"
+    monkeypatch.undo()
+    plain = alone(model, prompt, sampling=sampling, most=70, stop_ids={found[30]})
+    assert plain == found[: found.index(found[30])], "also where it ends among guesses"
 
 
 def test_a_long_prompt_is_read_in_pieces_between_the_tokens_of_others(monkeypatch):

@@ -10,7 +10,7 @@ import torch
 
 from model import lora
 from model.config import ModelConfig
-from model.decoding import Arranged, Decoding, arrange, arranged, release
+from model.decoding import Arranged, Decoding, arrange, arranged, arranged_for_many, int8_product, release
 from model.generate import generate
 from model.sampling import Sampling
 from model.transformer import Cache, Transformer
@@ -152,3 +152,50 @@ def test_the_products_of_a_step_are_few(monkeypatch):
     ]
     assert products == [4 * 3 + 1]
     assert not [event for event in profile.key_averages() if event.key in ("aten::mm", "aten::addmm")]
+
+
+# -- 8 bits ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("vnni", [True, False])
+def test_a_product_in_8_bits_is_near_and_the_same_in_any_company(monkeypatch, vnni):
+    if not vnni:
+        monkeypatch.setattr(torch.cpu, "_is_vnni_supported", lambda: False)
+    generator = torch.Generator().manual_seed(0)
+    weights = [torch.randn(48, 320, generator=generator), torch.randn(17, 320, generator=generator) * 5]
+    bias, x = torch.randn(65, generator=generator), torch.randn(40, 320, generator=generator)
+    x[3] *= 1000
+    x[4] = 0
+    multiply = int8_product(weights, bias)
+    found = multiply(x)
+    assert all(torch.equal(multiply(x[[row, 7]])[0], found[row]) for row in range(40))
+    by_itself = torch.cat([multiply(x[row : row + 1]) for row in range(40)])
+    assert ((by_itself - found).norm(dim=1) <= 0.005 * found.norm(dim=1)).all()
+    exact = x @ torch.cat(weights).t()
+    error = (found - bias - exact).norm(dim=1) / exact.norm(dim=1).clamp_min(1e-9)
+    assert error.max() < (0.02 if vnni else 0.03) and torch.equal(found[4], bias)
+
+
+@pytest.mark.parametrize("changes", SHAPES.values(), ids=SHAPES)
+def test_weights_in_8_bits_give_nearly_the_same_logits_here_and_in_a_batch(changes):
+    model = network(**changes)
+    exact = list(generate(arrange(model), [1, 2, 3], 12))
+    rounded = list(generate(arrange(model, int8=True), [1, 2, 3], 12))
+    assert rounded[0] == exact[0], "the prompt is read with the network's own weights"
+    assert arranged_for_many(model) is arranged(model) and arranged(model).int8
+    text = torch.randint(90, (20,), generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        cache = Cache(model.config, 1, 8)
+        model.hidden(text[None, :8], cache=cache)
+        decoding = Decoding(arranged(model), cache, 20)
+        found = torch.stack([decoding.step(token) for token in text[8:].tolist()])
+        whole = model(text[None])[0, 8:]
+    assert 0 < (found - whole).norm() < 0.1 * whole.norm()
+
+
+def test_8_bits_are_refused_where_they_cannot_be(monkeypatch):
+    with pytest.raises(ValueError, match="in fp32 or bf16 on a CPU"):
+        arrange(network().double(), int8=True)
+    monkeypatch.setattr("model.decoding._engines", lambda: ["qnnpack"])
+    with pytest.raises(ValueError, match="x86 processor"):
+        arrange(network(), int8=True)

@@ -111,6 +111,10 @@ def test_log_probabilities_in_both_forms(client, text_model):  # noqa: F811
     found = body["choices"][0]["logprobs"]
     assert len(found["tokens"]) == len(found["token_logprobs"]) == len(found["top_logprobs"]) == 3
     assert found["text_offset"] == [0, 1, 2] and all(value <= 0 for value in found["token_logprobs"])
+    for number, top in ((0, 0), (False, None)):
+        body = client.post(COMPLETION, json={"prompt": "가", "max_tokens": 1, "logprobs": number}).json()
+        found = body["choices"][0]["logprobs"]
+        assert (found if found is None else len(found["top_logprobs"][0])) == top
     assert client.post(CHAT, json=ask(logprobs=False)).json()["choices"][0]["logprobs"] is None
 
 

@@ -60,6 +60,7 @@ def test_a_prompt_is_answered_or_continued(directory):  # noqa: F811
     assert run("안녕", *model).output == f"{ANSWER}\n"
     assert run("가나다", "--text", *model).output == "라마바사\n"
     assert run("가나다", "--text", "--beams", "2", "--model", str(directory)).output == "라마바사\n"
+    assert run("가나다", "--text", "--weights", "int8", *model).output == "라마바사\n"
     rows = [json.loads(line) for line in run("안녕", "가나다", *model).output.splitlines()]
     assert [row["prompt"] for row in rows] == ["안녕", "가나다"] and rows[0]["text"] == ANSWER
     assert "give one, such as" in run("--model", str(directory)).output

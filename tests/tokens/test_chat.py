@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
+from pipeline.tokens import hugging_face
 from pipeline.tokens.tokenizer import HUGGING_FACE
 
 TALK = [
@@ -60,6 +63,30 @@ def test_hugging_faces_template_gives_the_same_ids(tokenizers, artifacts, kind):
     asked = peer.apply_chat_template(talk[:1], tokenize=True, return_dict=False, add_generation_prompt=True)
     assert asked == tokenizers[kind].encode_chat(talk[:1], answer_next=True)[0].tolist()
     assert (peer.pad_token_id, peer.eos_token_id) == (tokenizers[kind].ids["<pad>"], tokenizers[kind].ids["<eos>"])
+
+
+def test_the_config_says_whether_a_space_is_put_before_a_text(artifacts, kind):
+    import tokenizers as library
+
+    config = json.loads(artifacts[kind].file("tokenizer_config.json").read_text(encoding="utf-8"))
+    first = library.Tokenizer.from_file(str(artifacts[kind].file(HUGGING_FACE))).encode("a").tokens[0]
+    assert config["add_prefix_space"] is first.startswith(("▁", "Ġ"))
+
+
+@pytest.mark.parametrize(
+    ("part", "step", "puts"),
+    [
+        ("normalizer", {"type": "Sequence", "normalizers": [{"type": "Prepend", "prepend": "▁"}]}, True),
+        ("normalizer", {"type": "Replace", "content": "▁"}, False),
+        ("pre_tokenizer", {"type": "Metaspace", "prepend_scheme": "first"}, True),
+        ("pre_tokenizer", {"type": "Metaspace", "prepend_scheme": "never"}, False),
+        ("pre_tokenizer", {"pretokenizers": [{"type": "ByteLevel", "add_prefix_space": True}]}, True),
+        ("pre_tokenizer", {"type": "ByteLevel", "add_prefix_space": False}, False),
+        ("pre_tokenizer", None, False),
+    ],
+)
+def test_what_puts_a_space_before_a_text(part, step, puts):
+    assert hugging_face.puts_space_before({part: step}) is puts
 
 
 SAID = (

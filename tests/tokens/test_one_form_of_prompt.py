@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from model import export
+from model.batch import Batch
 from model.config import ModelConfig
 from model.serve import server
 from model.serve import text as serving
@@ -74,6 +75,8 @@ def prompts(monkeypatch) -> list[list[int]]:
 
     monkeypatch.setattr(model.generate, "generate", listening)
     monkeypatch.setattr(serving, "generate", listening)
+    add = Batch.add
+    monkeypatch.setattr(Batch, "add", lambda self, tokens, texts: seen.append(list(tokens)) or add(self, tokens, texts))
     return seen
 
 
