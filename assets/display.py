@@ -48,6 +48,7 @@ from pipeline.store.artifact import Artifact
 LARGEST_PICTURE = 200_000  # bytes; the event log keeps every picture of every run
 EXCERPT = 160  # characters of a sample
 SAMPLES = 5
+ID = 12  # characters of an id; `slm documents` and `slm lineage` take the beginning of one
 FRAGMENTS_READ = 4  # for samples and histograms
 
 
@@ -280,7 +281,10 @@ def _samples_by_reason(frame: pl.DataFrame) -> list[dict[str, Any]]:
         return []
     samples = frame.group_by("reason", maintain_order=True).head(2).head(2 * SAMPLES)
     extra = [name for name in ("label", "confidence", "kept_id", "jaccard", "item", "span") if name in frame.columns]
-    rows = samples.select("text", "reason", "score", "source", *extra, "doc_id").to_dicts()
+    score = ["score"] if samples["score"].drop_nulls().len() else []
+    ids = [name for name in ("doc_id", "kept_id") if name in samples.columns]
+    samples = samples.with_columns(pl.col(ids).str.slice(0, ID))  # longer ones would leave the text no room
+    rows = samples.select("text", "reason", *score, "source", *extra, "doc_id").to_dicts()
     return [{**row, "text": excerpt(row["text"])} for row in rows]
 
 

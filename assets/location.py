@@ -63,4 +63,4 @@ def join_location(location: str | None = None) -> None:
         return created(self, job_def, *given, **named)
 
     create_run_for_job.joins_location = True  # type: ignore[attr-defined]
-    DagsterInstance.create_run_for_job = create_run_for_job  # type: ignore[method-assign]
+    DagsterInstance.create_run_for_job = create_run_for_job  # type: ignore[assignment,method-assign]

@@ -17,7 +17,7 @@ def show(project: Project, artifact: Artifact) -> Mapping[str, Any]:
     return {
         "artifacts shown": MetadataValue.int(artifact.counts["artifacts"]),
         "as a file": MetadataValue.text(
-            f"slm --recipe {project.recipe.name}.yaml report: one file, to open in any browser, to print or to send"
+            "`slm report` writes it: one file, to open in any browser, to print or to send"
         ),
     }
 

@@ -33,7 +33,7 @@ def of_artifact(artifact: Artifact) -> MarkdownMetadataValue | None:
     removed, edits = counts.get("removed"), counts.get("edits") or {}
     if isinstance(removed, dict) and (removed or edits) and "kept" in counts:
         taken = sorted({**removed, **edits}.items(), key=lambda pair: (-pair[1], pair[0]))
-        return bars({"kept": counts["kept"], **dict(taken)}, {name: REMOVED for name, _ in taken})
+        return bars(dict(taken), {name: REMOVED for name, _ in taken})  # beside what is kept, none could be seen
     languages = facts.get("report", {}).get("languages", {}) if isinstance(facts.get("report"), dict) else {}
     for values in (
         {LANGUAGES.get(name, name): found["bytes_per_token"] for name, found in languages.items()},

@@ -5,8 +5,10 @@ A network of two layers is fine-tuned on correct answers, but not to the end. Th
 
 - rewards (`--part rewards`): GRPO with `kind: exact`; what the likeliest answers to held-back prompts are worth;
 - preferences (`--part losses`): every method for the same number of steps, on pairs of the right answer and the same
-  with two letters exchanged; the share of held-back pairs in the right order by likelihood, exact answers, and what the
-  loss on conversations of fine-tuning has become.
+  with two letters exchanged, or, with `--pairs own`, a wrong one that the network gives itself; the share of held-back
+  pairs in the right order by likelihood, exact answers, and what the loss on conversations of fine-tuning has become;
+- rewards after pretraining (`--part forgetting`): a network is pretrained on speeches, fine-tuned, trained on rewards
+  by GRPO and by PPO from as many answers; what bits per byte of held-back speeches have become.
 
 `python -m benchmarks.post_training --part rewards --seeds 3` prints Markdown.
 """
@@ -45,13 +47,15 @@ Rows = list[dict[str, Any]]
 
 def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--part", choices=("rewards", "losses"), default="rewards")
+    parser.add_argument("--part", choices=("rewards", "losses", "forgetting"), default="rewards")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first", type=int, default=1, help="the first seed")
     parser.add_argument("--sft-epochs", type=float, default=14.0, help="of fine-tuning, which is stopped early")
     parser.add_argument("--steps", type=int, default=120, help="of reinforcement, or of each preference tuning")
     parser.add_argument("--rate", type=float, default=1e-3, help="learning rate of what follows fine-tuning")
     parser.add_argument("--beta", type=float, default=0.04, help="weight of the KL in reinforcement")
+    parser.add_argument("--pairs", choices=("exchanged", "own"), default="exchanged", help="what the wrong answers are")
+    parser.add_argument("--kilobytes", type=int, default=150, help="of speeches to pretrain on, for `forgetting`")
     return parser
 
 
@@ -143,6 +147,44 @@ def measured(model: Artifact, talks: Artifact, pairs: Artifact) -> dict[str, flo
     return {"exact": float(exact), "preferred": order["whole"], "nats": float(nats / count)}
 
 
+def own_mistakes(store: Store, tuned: Artifact, talks: Artifact, seed: int) -> Artifact:
+    """Pairs of the right answer and a wrong one that the network itself gives by chance; prompts without one go."""
+    import torch
+
+    from model import conversation, export
+    from model.generate_together import generate_together
+    from model.sampling import Sampling
+    from pipeline.tokens.tokenizer import load
+
+    directory = tuned.local_directory()
+    network, tokenizer = export.load(directory, torch.float32).eval(), load(directory)
+    stop = (tokenizer.ids[conversation.END],)
+    tables: dict[str, Rows] = {}
+    for split in ("train", "held_back"):
+        rows = pl.read_parquet(talks.table(split)).to_dicts()
+        heads = [ids.tolist() for ids, _ in tokenizer.encode_chats([row["messages"][:1] for row in rows], True)]
+        wrong: dict[int, str] = {}
+        for draw in range(4):
+            found = generate_together(network, heads, 8, Sampling(temperature=1.0, seed=1000 * seed + draw), stop)
+            for number, ids in enumerate(found):
+                text = tokenizer.decode(ids).strip()
+                if text and len(ids) < 8 and text != rows[number]["messages"][1]["content"]:
+                    wrong.setdefault(number, text)
+        tables[split] = [
+            {
+                "id": rows[number]["id"], "prompt": rows[number]["messages"][:1],
+                "chosen": rows[number]["messages"][1]["content"], "rejected": text, "source": "own", "lang": "en",
+            }
+            for number, text in sorted(wrong.items())
+        ]  # fmt: skip
+
+    def build(draft: Draft) -> None:
+        for name, rows in tables.items():
+            write_table(pl.DataFrame(rows, schema=PREFERENCE), draft.path(f"{name}.parquet"))
+
+    return store.make("preference_data", code_version="own", settings={}, inputs={}, build=build, log=quiet)
+
+
 def rewards(options: argparse.Namespace) -> None:
     """GRPO from a half-trained network, one row for each seed."""
     print("| seed | exact before | exact after | times | reward in training, first and last ten steps | truncated |"
@@ -179,6 +221,8 @@ def losses(options: argparse.Namespace) -> None:
             store = Store(Path(place), "backwards")
             talks, pairs = data(store, seed)
             tuned = half_trained(store, base(store, seed), talks, seed, options.sft_epochs)
+            if options.pairs == "own":
+                pairs = own_mistakes(store, tuned, talks, seed)
             found["before"].append(measured(tuned, talks, pairs))
             count = pl.read_parquet(pairs.table("train")).height
             for method in METHODS:
@@ -203,9 +247,59 @@ def losses(options: argparse.Namespace) -> None:
         print(f"| {name} | {' | '.join(shown)} |", flush=True)
 
 
+def forgetting(options: argparse.Namespace) -> None:
+    """Bits per byte of the pretraining text before and after each method, one row for each seed and method."""
+    from benchmarks.distilling import SHAPE, bits_per_byte, made_shards, network_of
+    from pipeline.training.objectives import pretraining
+    from pipeline.training.planning.plan import Pretraining
+    from pipeline.training.training_settings import PretrainingSettings
+
+    print("| seed | method | exact, before -> after | bits per byte, pretrained | fine-tuned | after rewards | change |"
+          " CPU-s |\n| --- | --- | --- | --- | --- | --- | --- | --- |")  # fmt: skip
+    passes = 4  # of PPO over the answers of one writing: as many answers are written in a quarter of GRPO's steps
+    common = {
+        "rewards": [{"kind": "exact"}], "batch_prompts": 8, "answers": 8, "max_new": 8, "learning_rate": options.rate,
+        "beta": options.beta, "sample_tokens": 1, "precision": "fp32",
+    }  # fmt: skip
+    methods = {
+        "grpo": {"steps": options.steps},
+        "ppo": {"method": "ppo", "passes": passes, "steps": passes * options.steps},
+    }
+    for seed in range(options.first, options.first + options.seeds):
+        with tempfile.TemporaryDirectory() as place:
+            store = Store(Path(place), "backwards")
+            talks, pairs = data(store, seed)
+            inputs = made_shards(store, options.kilobytes)
+            shards = inputs["token_shards"]
+            run = PretrainingSettings(
+                tokens=options.kilobytes * 1500, batch_tokens=1024, learning_rate=1e-2, precision="fp32", compile="off",
+                sample_tokens=1, evaluate_every=100_000, validation_tokens=2048,
+            )  # fmt: skip
+            started = pretraining.make(context(store, seed=seed), inputs, Pretraining(SHAPE, run))
+            tuned = half_trained(store, started, talks, seed, options.sft_epochs)
+            known = [bits_per_byte([network_of(model)], shards) for model in (started, tuned)]
+            before = measured(tuned, talks, pairs)
+            for method, changes in methods.items():
+                settings = ReinforcementSettings.model_validate({**common, **changes})
+                begun = time.process_time()
+                model = reinforcement.make(
+                    context(store, seed=seed), {"base": tuned, "instruction_data": talks}, settings
+                )
+                spent = time.process_time() - begun
+                after = bits_per_byte([network_of(model)], shards)
+                print(
+                    f"| {seed} | {method} | {before['exact']:.3f} -> {measured(model, talks, pairs)['exact']:.3f} |"
+                    f" {known[0]:.3f} | {known[1]:.3f} | {after:.3f} | {after / known[1] - 1:+.1%} | {spent:.0f} |",
+                    flush=True,
+                )
+
+
+PARTS = {"rewards": rewards, "losses": losses, "forgetting": forgetting}
+
+
 def main() -> None:
     options = arguments().parse_args()
-    (rewards if options.part == "rewards" else losses)(options)
+    PARTS[options.part](options)
 
 
 if __name__ == "__main__":

@@ -1,15 +1,17 @@
 """Tasks by likelihood: this project's scoring against EleutherAI's lm-evaluation-harness on the same exported model.
 
     python -m benchmarks.tasks_vs_harness MODEL DATA/eval [--peer PEER/bin/python] [--tasks NAME ...] [--limit 200]
-        [--rounds 3] [--batch 64]
+        [--rounds 3] [--batch 64] [--shape LAYERS WIDTH CONTEXT]
 
 MODEL is a folder with a model as this project exports it. The harness runs its own definitions of KoBEST and HellaSwag
 (its `hf` model, fp32, one thread, batches of `--batch`) on local copies of the sets, whose columns get the hub's names.
 Compared are the log-likelihood of every choice, and CPU seconds of scoring (text to ids included, reading the files and
 loading the model not). A plain loop, one choice at a time through transformers, stands beside them.
 
+With --shape, a larger network takes the place of MODEL's: of this shape, with random weights, and MODEL's tokenizer.
+
 PEER is a Python with `lm-eval` and this project's packages; without it, the harness is left out. Each contestant is a
-process of its own; they take turns.
+process of its own for all sets; they take turns.
 """
 
 from __future__ import annotations
@@ -20,7 +22,10 @@ import statistics
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from shutil import copy
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import polars as pl
@@ -178,30 +183,57 @@ def loop(model: Path, rows: list[dict[str, Any]], name: str, batch: int) -> tupl
 # -- the comparison ----------------------------------------------------------------------------------------------------
 
 
-def compare(given: argparse.Namespace, name: str) -> Iterator[str]:
-    """The rows of one set."""
-    contestants = [who for who in CONTESTANTS if who != "harness" or given.peer]
-    seconds: dict[str, list[float]] = {who: [] for who in contestants}
-    found: dict[str, list[list[float]]] = {}
+def measured(given: argparse.Namespace, model: Path, contestants: list[str]) -> dict[str, list[dict[str, Any]]]:
+    """By contestant and round: by set, the likelihoods and the seconds."""
+    found: dict[str, list[dict[str, Any]]] = {who: [] for who in contestants}
     for _ in range(given.rounds):
         for who in contestants:
             python = given.peer if who == "harness" else sys.executable
-            arguments = (given.model, given.data, "--worker", who, "--tasks", name, "--limit", given.limit)
-            command = program("tasks_vs_harness", *arguments, "--batch", given.batch, python=python)
-            printed = json.loads(output_of(command, {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}).splitlines()[-1])
-            seconds[who].append(printed["seconds"])
-            found[who] = printed["found"]
-    mine = [value for item in found["ours"] for value in item]
-    for who in contestants:
-        theirs = [value for item in found[who] for value in item]
+            arguments = (model, given.data, "--worker", who, "--limit", given.limit, "--batch", given.batch)
+            command = program("tasks_vs_harness", *arguments, "--tasks", *given.tasks, python=python)
+            printed = output_of(command, {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"})
+            found[who].append(json.loads(printed.splitlines()[-1]))
+    return found
+
+
+def compared(name: str, found: dict[str, list[dict[str, Any]]]) -> Iterator[str]:
+    """The rows of one set."""
+    mine = [value for item in found["ours"][-1][name]["found"] for value in item]
+    seconds = {who: [one[name]["seconds"] for one in rounds] for who, rounds in found.items()}
+    for who, rounds in found.items():
+        theirs = [value for item in rounds[-1][name]["found"] for value in item]
         furthest = max(abs(a - b) / max(abs(b), 1.0) for a, b in zip(mine, theirs, strict=True))
         times = [b / a for a, b in zip(seconds["ours"], seconds[who], strict=True)]
         yield (
-            f"| {name} | {len(found[who])} | {len(theirs)} | {who} | {statistics.median(seconds[who]):.2f} |"
+            f"| {name} | {len(rounds[-1][name]['found'])} | {len(theirs)} | {who} |"
+            f" {statistics.median(seconds[who]):.2f} |"
             f" {statistics.median(times):.2f} ({min(times):.2f} to {max(times):.2f}) | {furthest:.1e} |"
         )
         if furthest > CLOSE:
             raise SystemExit(f"{name}: {who} and ours differ by {furthest:.1e}, more than {CLOSE}")
+
+
+@contextmanager
+def model_of(given: argparse.Namespace) -> Iterator[Path]:
+    """MODEL's folder, or one with a network of `--shape` and its tokenizer."""
+    if not given.shape:
+        yield given.model
+        return
+    import torch
+
+    from model import export
+    from model.transformer import Transformer
+
+    layers, width, context = given.shape
+    torch.manual_seed(0)
+    shape = {"layers": layers, "width": width, "context": context, "heads": width // 64, "kv_heads": 0,
+             "head_width": 64, "ffn": 0}  # fmt: skip
+    config = export.load(given.model, torch.float32).config.model_copy(update=shape)
+    with TemporaryDirectory() as folder:
+        export.save(Transformer(config), folder, {"bos_token_id": 2, "eos_token_id": 3, "pad_token_id": 0})
+        for path in given.model.glob("tokenizer*"):
+            copy(path, folder)
+        yield Path(folder)
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -213,6 +245,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--limit", type=int, default=200, help="questions of each set")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--shape", nargs=3, type=int, metavar=("LAYERS", "WIDTH", "CONTEXT"))
     parser.add_argument("--worker", choices=CONTESTANTS, help=argparse.SUPPRESS)
     return parser
 
@@ -220,16 +253,20 @@ def arguments() -> argparse.ArgumentParser:
 def main() -> None:
     given = arguments().parse_args()
     if given.worker:
-        rows = rows_of(given.data, given.tasks[0], given.limit)
         contestant = {"ours": ours, "harness": harness, "loop": loop}[given.worker]
-        found, seconds = contestant(given.model, rows, given.tasks[0], given.batch)
-        print(json.dumps({"found": found, "seconds": seconds}))
+        done = {}
+        for name in given.tasks:
+            found, seconds = contestant(given.model, rows_of(given.data, name, given.limit), name, given.batch)
+            done[name] = {"found": found, "seconds": seconds}
+        print(json.dumps(done))
         return
+    with model_of(given) as model:
+        results = measured(given, model, [who for who in CONTESTANTS if who != "harness" or given.peer])
     print("| set | questions | choices | contestant | CPU-s | times ours | furthest from ours |")
-    print("| --- | --- | --- | --- | --- | --- | --- |", flush=True)
+    print("| --- | --- | --- | --- | --- | --- | --- |")
     for name in given.tasks:
-        for row in compare(given, name):
-            print(row, flush=True)
+        for row in compared(name, results):
+            print(row)
 
 
 if __name__ == "__main__":

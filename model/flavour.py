@@ -26,7 +26,7 @@ class TextFunction:
         self.text_model = open_directory(directory, answers=answers)
 
     def predict(self, model_input: Any, params: Mapping[str, Any] | None = None) -> list[str]:
-        """A text for each prompt. model_input: a table with the column `prompt`, a list of texts, or a text.
+        """A text for each prompt. model_input: a table with one column, a list of texts, or a text.
 
         params: `max_tokens`, `temperature` (0: always the likeliest token), `top_p`, `seed`. Raises ValueError for a
         prompt that fills the context.

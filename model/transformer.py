@@ -89,19 +89,6 @@ class Cache:
         return keys[:, :, :end], values[:, :, :end]
 
 
-class Fork:
-    """Rows that all follow one beginning: its keys and values stand before each row's own. Nothing is added to it."""
-
-    def __init__(self, beginning: Cache) -> None:
-        self.length = beginning.length
-        self.layers = beginning.layers[..., : self.length, :]
-
-    def extend(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """The keys and values of the beginning (of one row) and of the new tokens, for every row."""
-        before = self.layers[layer].expand(-1, k.shape[0], -1, -1, -1)
-        return torch.cat((before[0], k), dim=2), torch.cat((before[1], v), dim=2)
-
-
 # -- the parts of a block ----------------------------------------------------------------------------------------------
 
 
@@ -154,7 +141,7 @@ class Attention(nn.Module):
             self.k_norm = RMSNorm(config.head_width, config.norm_eps)
 
     def forward(
-        self, x: Tensor, rotation: Rotation | None, mask: Tensor | None, causal: bool, cache: Cache | Fork | None
+        self, x: Tensor, rotation: Rotation | None, mask: Tensor | None, causal: bool, cache: Cache | None
     ) -> Tensor:
         batch, length, _ = x.shape
         q = self.q_proj(x).view(batch, length, -1, self.config.head_width)
@@ -202,7 +189,7 @@ class Block(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(
-        self, x: Tensor, rotation: Rotation | None, mask: Tensor | None, causal: bool, cache: Cache | Fork | None
+        self, x: Tensor, rotation: Rotation | None, mask: Tensor | None, causal: bool, cache: Cache | None
     ) -> Tensor:
         x = x + self.dropout(self.self_attn(self.input_layernorm(x), rotation, mask, causal, cache))
         return x + self.dropout(self.mlp(self.post_attention_layernorm(x)))
@@ -323,18 +310,13 @@ class Transformer(nn.Module):
         tokens: Tensor,
         positions: Tensor | None = None,
         documents: Tensor | None = None,
-        cache: Cache | Fork | None = None,
-        seen: Tensor | None = None,
+        cache: Cache | None = None,
     ) -> Tensor:
-        """The residual stream after the last norm, [B, T, width]; arguments as in `forward`.
-
-        seen [B, T, past + T], with `positions` [B, T]: True where a token attends, instead of to all before it. Then
-        only positions have to lie in the context, so that a row can hold several endings of one beginning.
-        """
+        """The residual stream after the last norm, [B, T, width]; arguments as in `forward`."""
         length = tokens.shape[1]
         past = cache.length if cache is not None else 0
-        room = cache.room if isinstance(cache, Cache) else self.config.context
-        if seen is None and past + length > room:
+        room = cache.room if cache is not None else self.config.context
+        if past + length > room:
             raise ValueError(
                 f"{past + length} tokens do not fit into a context of {room}: shorten the text or raise `context`."
             )
@@ -353,13 +335,13 @@ class Transformer(nn.Module):
         else:
             x = x + self.model.embed_positions(positions)
         x = self.model.dropout(x)
-        mask, causal = self._visible(length, past, documents, seen, x)
+        mask, causal = self._visible(length, past, documents, x)
         for block in self.model.layers:
             if self.gradient_checkpointing and torch.is_grad_enabled():
                 x = checkpoint(block, x, rotation, mask, causal, cache, use_reentrant=False)
             else:
                 x = block(x, rotation, mask, causal, cache)
-        if isinstance(cache, Cache):
+        if cache is not None:
             cache.length += length
         return self.model.norm(x)
 
@@ -372,15 +354,11 @@ class Transformer(nn.Module):
         """The matrix [vocab_size, width] that computes logits; the embeddings if they are tied."""
         return self.model.embed_tokens.weight if self.lm_head is None else self.lm_head.weight
 
-    def _visible(
-        self, length: int, past: int, documents: Tensor | None, seen: Tensor | None, x: Tensor
-    ) -> tuple[Tensor | None, bool]:
+    def _visible(self, length: int, past: int, documents: Tensor | None, x: Tensor) -> tuple[Tensor | None, bool]:
         """(attention mask [B or 1, 1, T, past + T] for the residual stream `x`, or None; whether it is causal).
 
         Without a mask, attention is faster: the fused kernel skips later tokens instead of reading a mask.
         """
-        if seen is not None:
-            return visible(seen[:, None], x), False
         if documents is not None:
             if past:
                 raise ValueError("documents cannot be used after a cache: decode each document in a row of its own.")

@@ -14,7 +14,6 @@ from pipeline import places
 from pipeline.curation.stages import stages_of
 from pipeline.errors import UserError
 from pipeline.graph import Project
-from pipeline.ingest.source_kind import SourceKind
 from pipeline.inspect import changes, lineage
 from pipeline.report import report, side_by_side
 from pipeline.report.subject import Subject
@@ -94,7 +93,7 @@ def version_of(project: Project, name: str) -> Subject:
 def out_of_date(project: Project) -> dict[str, list[str]]:
     """Asset -> why it is out of date, in sentences, of everything that the recipe asks for."""
     blocks = changes.blocks_of({stage.name: stage.block for stage in stages_of(project.recipe.curation)})
-    sources: dict[str, SourceKind] = {source.name: source for source in project.recipe.sources}
+    sources = {source.name: source for source in project.recipe.sources}
     found: dict[str, list[str]] = {}
     for name, status in why(project, report.ASSET).items():
         if name == report.ASSET or project.store.current(name) is None:  # what was never made is not on the page

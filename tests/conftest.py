@@ -10,6 +10,8 @@ import pipeline  # noqa: F401  (before any test loads torch: it sets how torch's
 TESTS = Path(__file__).parent
 # What starts processes, trains for a while or plans large networks: `make test-fast` leaves it out.
 SLOW = (
+    "annotation/test_annotate_commands.py",
+    "annotation/test_judging_page.py",
     "end_to_end",
     "operations",
     "curation/test_names.py",
@@ -19,6 +21,7 @@ SLOW = (
     "faults/test_nothing_is_quoted.py",
     "faults/test_readers_under_random_damage.py",
     "model/test_allocator.py",
+    "report/test_in_a_browser.py",
     "model/test_graph_files.py",
     "model/test_serving_under_attack.py",
     "model/test_threads.py",
@@ -29,13 +32,16 @@ SLOW = (
     "test_remote.py",
     "tokens/test_round_trip.py",
     "tokens/test_training.py",
+    "training/test_distillation.py",
     "training/test_distributed.py",
     "training/test_fine_tuning.py",
     "training/test_grpo.py",
     "training/test_loop.py",
     "training/test_plan.py",
     "training/test_plan_paths.py",
+    "training/test_ppo.py",
     "training/test_preference_losses.py",
+    "training/test_reinforcement_on_ranks.py",
     "training/test_pretraining.py",
     "training/test_synchronisations.py",
     "village/test_asking.py",

@@ -199,10 +199,15 @@ def test_every_job_exists(page: Path):
     from assets.definitions import defs
     from assets.jobs import jobs_of
     from pipeline.recipe import load
+    from pipeline.training.distillation_settings import DistillationSettings
     from pipeline.training.reinforcement_settings import ReinforcementSettings
 
-    asked = ReinforcementSettings.model_validate({"rewards": [{"kind": "exact"}]})  # a block that has a job of its own
-    known = {job.name for job in (*(defs.jobs or ()), *jobs_of(load().model_copy(update={"reinforcement": asked})))}
+    # Blocks that have a job of their own.
+    asked = {
+        "reinforcement": ReinforcementSettings.model_validate({"rewards": [{"kind": "exact"}]}),
+        "distillation": DistillationSettings(),
+    }
+    known = {job.name for job in (*(defs.jobs or ()), *jobs_of(load().model_copy(update=asked)))}
     text = page.read_text(encoding="utf-8")
     named = set(re.findall(r"\bjob execute -j (?!JOB\b)(\S+?)[`\s]", text)) | set(re.findall(r"`(\w+_job)`", text))
     assert named <= known

@@ -90,7 +90,7 @@ instructions:
         "my.yaml:24: `curation.contamination.sets.1.path` is not a key of `kind: http`, but of `files` and "
         "`huggingface`.",
         "my.yaml:28: `instructions.sources.0.kind`: `common_crawl` is no kind; known here: files, bundled, "
-        "generated, http, huggingface.",
+        "generated, annotated, http, huggingface.",
         "my.yaml:29: `instructions.sources.1`: set `b` of kind `files` needs `path`",
     ]
 

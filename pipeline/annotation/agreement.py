@@ -46,17 +46,18 @@ def kappas(judgements: Sequence[Judgement]) -> list[dict[str, Any]]:
     for one in judgements:
         by_judge.setdefault(one.judge, {})[one.task] = one.verdict
     rows = []
-    for one, other in itertools.combinations(sorted(by_judge), 2):
-        shared = sorted(by_judge[one].keys() & by_judge[other].keys())
+    for first, second in itertools.combinations(sorted(by_judge), 2):
+        shared = sorted(by_judge[first].keys() & by_judge[second].keys())
         if not shared:
             continue
-        said = {by_judge[judge][task] for judge in (one, other) for task in shared}
+        said = {by_judge[judge][task] for judge in (first, second) for task in shared}
         kappa = None
         if len(shared) >= FEWEST and len(said) > 1:
-            data = [(judge, task, by_judge[judge][task]) for judge in (one, other) for task in shared]
-            kappa = float(AnnotationTask(data=data).kappa_pairwise(one, other))
-        same = sum(by_judge[one][task] == by_judge[other][task] for task in shared)
-        rows.append({"judge": one, "other": other, "tasks": len(shared), "agree": same / len(shared), "kappa": kappa})
+            data = [(judge, task, by_judge[judge][task]) for judge in (first, second) for task in shared]
+            kappa = float(AnnotationTask(data=data).kappa_pairwise(first, second))
+        same = sum(by_judge[first][task] == by_judge[second][task] for task in shared)
+        share = same / len(shared)
+        rows.append({"judge": first, "other": second, "tasks": len(shared), "agree": share, "kappa": kappa})
     return rows
 
 

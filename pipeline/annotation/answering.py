@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import polars as pl
 
 from pipeline.annotation.tasks import Task, pair, single
 from pipeline.errors import UserError
-from pipeline.evaluation.open_questions.asking import read_questions
 from pipeline.store.artifact import Artifact
 
 if TYPE_CHECKING:
@@ -38,11 +36,6 @@ def held_back(conversations: Artifact, limit: int) -> list[Asked]:
     if not table.height:
         raise UserError("No conversation is held back (`instructions.held_back`): name a file with --questions.")
     return [Asked(messages[:-1], lang) for messages, lang in table.iter_rows()]
-
-
-def from_file(path: Path, limit: int) -> list[Asked]:
-    """The first turn of each question of a JSONL file, in the form of MT-Bench. Raises UserError."""
-    return [Asked([{"role": "user", "content": one.turns[0]}]) for one in read_questions(path, limit)]
 
 
 def answers(

@@ -152,7 +152,11 @@ def _asked(questions: Path | None, limit: int) -> list[Asked]:
     from pipeline.annotation import answering
 
     if questions is not None:
-        return answering.from_file(questions, limit)
+        from pipeline.evaluation.open_questions.asking import read_questions
+
+        return [
+            answering.Asked([{"role": "user", "content": one.turns[0]}]) for one in read_questions(questions, limit)
+        ]
     return answering.held_back(project().store.require("instruction_data"), limit)
 
 

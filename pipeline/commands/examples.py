@@ -71,6 +71,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "serve": ("slm serve", "slm serve sft_model preference_model --port 8080"),
     "compare": ("slm compare 1f0c 9a7e --out runs.png",),
     "export": ("slm export sft_model --type q8_0", "slm export sft_model --format onnx"),
+    "push": (
+        "slm push sft_model me/notes --dry-run    # what would be sent; private unless --public is given",
+        "slm push sft_model me/notes --public --licence cc-by-sa-4.0",
+    ),
+    "pull": ("slm pull me/notes", "slm pull me/notes --revision v1 --out models/notes"),
     "evaluate": ("slm evaluate sft_model preference_model", "slm evaluate ./downloaded --suite full --out results"),
     "leaderboard": ("slm leaderboard", "slm leaderboard --out results"),
     "open-questions": ("slm open-questions sft_model preference_model --questions mt_bench.jsonl --out compared",),

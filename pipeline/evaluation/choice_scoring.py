@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,11 +22,14 @@ import numpy as np
 if TYPE_CHECKING:
     import torch
 
-    from model.transformer import Fork, Transformer
+    from model.scoring import Fork
+    from model.transformer import Transformer
     from pipeline.tokens.tokenizer import Tokenizer
 
 LEAST_SHARED = 16  # tokens: a shorter common beginning is not worth a computation of its own
-LOGITS_AT_ONCE = 2**24  # values of logits that are held at a time
+# Tokens of a batch on a CPU, at most: what fits into its cache is computed 10 to 15 % faster than batches of 4,096
+# (docs/results/evaluation.md), and rows of nearly the same length need no padding.
+MOST_ON_A_CPU = 1024
 
 
 @dataclass(frozen=True)
@@ -76,11 +80,19 @@ def encode_items(
         if len(prompt) + max(map(len, endings)) - 1 <= context:
             items.append(EncodedItem(number, 0, prompt, endings))
             continue
-        for place, ending in enumerate(endings):
-            room = context + 1 - len(ending)
-            cut += room < len(prompt)
-            kept = prompt[-room:] if room > 0 else ending[-context - 1 :][:1]
-            items.append(EncodedItem(number, place, kept, [ending[-context:]]))
+        place = 0
+        for length, alike in groupby(endings, key=len):  # endings of one length leave the same of the prompt
+            here = list(alike)
+            room = context + 1 - length
+            cut += len(here) * (room < len(prompt))
+            if room > 0:
+                items.append(EncodedItem(number, place, prompt[-room:], here))
+            else:
+                items += [
+                    EncodedItem(number, place + i, ending[-context - 1 :][:1], [ending[-context:]])
+                    for i, ending in enumerate(here)
+                ]
+            place += len(here)
     return items, cut
 
 
@@ -106,11 +118,19 @@ def score_choices(
 ) -> list[list[ChoiceScore]]:
     """The score of each choice, by item and choice; rows of similar length are computed together.
 
-    batch_tokens: tokens of a batch, padding included.
+    batch_tokens: tokens of a batch, padding included; on a CPU at most MOST_ON_A_CPU.
     """
+    import torch
+
+    from model.scoring import fork
+
     model.eval()
     beginning = shared_beginning(items)
-    fork = _computed(model, items[0].prompt[:beginning], device) if beginning else None
+    if device.type == "cpu":
+        batch_tokens = min(batch_tokens, MOST_ON_A_CPU)
+    with torch.inference_mode():
+        ids = torch.from_numpy(items[0].prompt[:beginning]).to(device) if beginning else None
+        before = None if ids is None else fork(model, ids)
     order = sorted(range(len(items)), key=lambda i: (-items[i].length, i))
     scores: dict[tuple[int, int], ChoiceScore] = {}
     at = 0
@@ -118,7 +138,7 @@ def score_choices(
         longest = max(items[order[at]].length - beginning, 1)
         rows = [items[i] for i in order[at : at + max(batch_tokens // longest, 1)]]
         at += len(rows)
-        scores.update(_score_rows(model, rows, beginning, fork, device))
+        scores.update(_score_rows(model, rows, beginning, before, device))
         progress(at, len(order))
     found: list[list[ChoiceScore]] = [[] for _ in range(1 + max((item.item for item in items), default=-1))]
     for item, choice in sorted(scores):
@@ -126,28 +146,15 @@ def score_choices(
     return found
 
 
-def _computed(model: Transformer, ids: np.ndarray, device: torch.device) -> Fork:
-    import torch
-
-    from model.transformer import Cache, Fork
-
-    with torch.inference_mode():
-        kind = torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else None
-        dtype = kind or next(model.parameters()).dtype
-        cache = Cache(model.config, 1, len(ids), device=device, dtype=dtype)
-        model.hidden(torch.from_numpy(ids)[None].to(device), cache=cache)
-    return Fork(cache)
-
-
 @dataclass(frozen=True)
 class _Batch:
-    """Rows of one batch as arrays, and the tokens to score: `row`, `column` of what predicts each, and its id."""
+    """Rows of one batch as arrays, and the tokens to score: where among `wanted` each is predicted, and its id."""
 
     tokens: np.ndarray  # int64 [B, T]
     positions: np.ndarray  # int64 [B, T]
     part: np.ndarray  # int32 [B, T]: 0 in the prompt, 1, 2 ... in the choices, -1 in padding
-    row: np.ndarray
-    column: np.ndarray
+    wanted: np.ndarray  # int64 [B, W]: the columns of the prompt's last token and of the choices; the last one again
+    place: np.ndarray  # row x W + number among the row's wanted columns
     target: np.ndarray
     ends: np.ndarray  # where the tokens of each choice end among the targets
     names: list[tuple[int, int]]  # (item, choice) of each
@@ -155,46 +162,56 @@ class _Batch:
 
 def _laid_out(rows: Sequence[EncodedItem], beginning: int) -> _Batch:
     longest = max(item.length for item in rows) - beginning
+    most = max(item.length - len(item.prompt) for item in rows) + 1
     tokens = np.zeros((len(rows), longest), dtype=np.int64)
     positions = np.zeros_like(tokens)
     part = np.full_like(tokens, -1, dtype=np.int32)
-    row, column, target, ends, names = [], [], [], [], []
+    wanted = np.empty((len(rows), most), dtype=np.int64)
+    place, target, ends, names = [], [], [], []
     for line, item in enumerate(rows):
         prompt = item.prompt[beginning:]
-        at = len(prompt)
+        at = start = len(prompt)
         tokens[line, :at], part[line, :at] = prompt, 0
         positions[line, :at] = np.arange(beginning, beginning + at)
+        wanted[line] = np.minimum(np.arange(start - 1, start - 1 + most), item.length - beginning - 1)
         for number, choice in enumerate(item.choices):
             inner = len(choice) - 1
             tokens[line, at : at + inner], part[line, at : at + inner] = choice[:-1], number + 1
             positions[line, at : at + inner] = np.arange(len(item.prompt), len(item.prompt) + inner)
-            column.append(np.concatenate(([len(prompt) - 1], np.arange(at, at + inner))))
-            row.append(np.full(len(choice), line))
+            first = line * most
+            place.append(np.concatenate(([first], np.arange(at, at + inner) - (start - 1) + first)))
             target.append(choice)
             ends.append(len(choice))
             names.append((item.item, item.first + number))
             at += inner
     return _Batch(
-        tokens, positions, part, np.concatenate(row), np.concatenate(column), np.concatenate(target),
-        np.cumsum(ends), names,
-    )  # fmt: skip
+        tokens, positions, part, wanted, np.concatenate(place), np.concatenate(target), np.cumsum(ends), names
+    )
 
 
 def _score_rows(
-    model: Transformer, rows: Sequence[EncodedItem], beginning: int, fork: Fork | None, device: torch.device
+    model: Transformer, rows: Sequence[EncodedItem], beginning: int, before: Fork | None, device: torch.device
 ) -> dict[tuple[int, int], ChoiceScore]:
     import torch
 
+    from model.scoring import hidden_at, targets
+
     batch = _laid_out(rows, beginning)
-    tokens, positions, part = (torch.from_numpy(a).to(device) for a in (batch.tokens, batch.positions, batch.part))
+    arrays = (batch.tokens, batch.positions, batch.part, batch.wanted)
+    tokens, positions, part, wanted = (torch.from_numpy(array).to(device) for array in arrays)
     length = tokens.shape[1]
+    # Logits are computed once for each place: scored by place, and put back into the order of the choices.
+    order = np.argsort(batch.place, kind="stable")
+    places, ids = np.unique(batch.place[order], return_inverse=True)
     with torch.inference_mode():
         own = (part[:, None, :] == 0) | (part[:, None, :] == part[:, :, None])
         own &= torch.ones(length, length, dtype=torch.bool, device=device).tril()
         seen = torch.cat((own.new_ones(len(rows), length, beginning), own), dim=2)
-        hidden = model.hidden(tokens, positions=positions, cache=fork, seen=seen)
-        row, column, target = (torch.from_numpy(a).to(device) for a in (batch.row, batch.column, batch.target))
-        likelihoods, greedy = _of_targets(model, hidden[row, column], target)
+        hidden = hidden_at(model, tokens, positions, seen, wanted, before).flatten(0, 1)
+        row, target, used = (torch.from_numpy(array).to(device) for array in (ids, batch.target[order], places))
+        found, best = targets(model, hidden[used], row, target)
+    likelihoods, greedy = np.empty(len(order)), np.empty(len(order), dtype=bool)
+    likelihoods[order], greedy[order] = found.double().cpu().numpy(), best.cpu().numpy()
     starts = np.concatenate(([0], batch.ends[:-1]))
     sums, all_greedy = np.add.reduceat(likelihoods, starts), np.logical_and.reduceat(greedy, starts)
     counts = batch.ends - starts
@@ -202,18 +219,3 @@ def _score_rows(
         name: ChoiceScore(float(total), int(count), bool(best))
         for name, total, count, best in zip(batch.names, sums, counts, all_greedy, strict=True)
     }
-
-
-def _of_targets(model: Transformer, hidden: torch.Tensor, target: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """log p (nats, float64) of each target, and whether it is the likeliest token."""
-    import torch
-    import torch.nn.functional as F
-
-    step = max(LOGITS_AT_ONCE // model.config.vocab_size, 1)
-    likelihoods, greedy = [], []
-    for at in range(0, len(target), step):
-        logits = model.logits(hidden[at : at + step]).float()
-        wanted = target[at : at + step]
-        likelihoods.append(-F.cross_entropy(logits, wanted, reduction="none"))
-        greedy.append(logits.argmax(dim=-1) == wanted)
-    return torch.cat(likelihoods).double().cpu().numpy(), torch.cat(greedy).cpu().numpy()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -80,16 +81,18 @@ def register(recipe: str, model: Artifact) -> str | None:
 
 def write_flavour(client: MlflowClient, run: str, model: Artifact) -> None:
     """Write to the run what `mlflow.pyfunc.load_model` needs: the weights stay in the store, if MLflow can read it."""
-    from mlflow import pyfunc
-    from mlflow.models import Model, ModelSignature
-    from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
+    with warnings.catch_warnings():  # MLflow warns of the types of its own functions
+        warnings.simplefilter("ignore")
+        from mlflow.models import Model, ModelSignature
+        from mlflow.pyfunc import add_to_model
+        from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
 
     elsewhere = tracking.tracking_uri().startswith("http")
     kinds = {int: "long", float: "double"}
     params = ParamSchema([ParamSpec(name, kinds[type(value)], value) for name, value in flavour.DEFAULTS.items()])
-    signature = ModelSignature(Schema([ColSpec("string", flavour.INPUT)]), Schema([ColSpec("string")]), params)
+    signature = ModelSignature(Schema([ColSpec("string")]), Schema([ColSpec("string")]), params)
     described = Model(artifact_path=FOLDER, run_id=run, signature=signature)
-    pyfunc.add_to_model(described, loader_module=flavour.MODULE, data=flavour.ABOUT)
+    add_to_model(described, loader_module=flavour.MODULE, data=flavour.ABOUT)
     answers = BY_NAME[model.asset].answers
     with tempfile.TemporaryDirectory(prefix="slm-flavour-") as folder:
         described.save(str(Path(folder) / "MLmodel"))

@@ -20,7 +20,7 @@ BINS = 32
 COLOURS = (ACCENT, REMOVED, KEPT, "#e9c46a", "#8d6a9f", "#577590")
 SQUEEZED = 40  # times as tall, above which a part beside another cannot be seen
 POINTS = 400  # of a curve; more cannot be seen
-SETTINGS = {"svg.fonttype": "none", "svg.hashsalt": "slm", "font.size": 9, "axes.spines.top": False,
+SETTINGS: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": "slm", "font.size": 9, "axes.spines.top": False,
             "axes.spines.right": False, "axes.edgecolor": "#8a979b", "xtick.color": "#5c6b70",
             "ytick.color": "#5c6b70", "axes.labelcolor": "#5c6b70"}  # fmt: skip
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,7 +56,7 @@ def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> str:
     """Rows as a table; on a narrow screen it is moved sideways by itself."""
     if not rows:
         return ""
-    shown = {"number": number, "share": share, "html": str, "bar": str}
+    shown: dict[str, Callable[[Any], str]] = {"number": number, "share": share, "html": str, "bar": str}
 
     def classed(column: Column) -> str:
         if column.kind in ("number", "share"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from pipeline.evaluation.figures import HeadlineFigure, headline_figures
@@ -76,7 +77,8 @@ def lengths(subject: Subject, shards: Artifact) -> str:
         return ""
     context = context_of(subject)
     svg = drawings.histogram({"documents": found}, [context] if context else [], "tokens of a document", True)
-    caption = f"median {found.median():,.0f}, longest {found.max():,}"
+    counts = found.to_numpy()
+    caption = f"median {float(np.median(counts)):,.0f}, longest {int(counts.max()):,}"
     if context:
         over = int(found.filter(found > context).sum() or 0) / max(int(found.sum()), 1)
         caption += f"; the dashed line is the context of {context:,}, beyond which {html.share(over)} of the tokens lie"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -24,19 +25,21 @@ from pipeline.trained_models import TRAINED_MODELS
 from pipeline.training.model_facts import ModelFacts
 
 MOST_SETTINGS = 60
-CUT = 60  # characters of a setting
+CUT = 36  # characters of a setting
+PLAN = "training_plan"  # its settings are those of the model
+DIGEST = re.compile(r"[0-9a-f]{32,}")
 
 
 def written(first: Subject, second: Subject) -> str:
     """The page of both. Figures of the first stand left, those of the second right."""
     sections = [
-        html.section("settings", "Settings that differ", settings(first, second)),
         html.section("sources", "What went in", sources(first, second)),
         html.section("removed", "What was removed", removed(first, second)),
         html.section("tokens", "Tokens", tokens(first, second)),
         html.section("training", "Training", trainings(first, second), curves(first, second)),
         html.section("figures", "What the models reach", figures(first, second)),
         html.section("answers", "What they say", answers(first, second)),
+        html.section("settings", "Settings that differ", settings(first, second)),
     ]
     lead = f"<p>Left: <b>{html.text(first.name)}</b>. Right: <b>{html.text(second.name)}</b>.</p>"
     return html.page(f"{first.name} and {second.name}", lead, sections)
@@ -56,20 +59,22 @@ def settings(first: Subject, second: Subject) -> str:
         rows += [
             {"asset": name, "key": key, "first": cut(known[0].get(key)), "second": cut(known[1].get(key))}
             for key in sorted(known[0].keys() | known[1].keys())
-            if known[0].get(key) != known[1].get(key) and name != "report"
+            if known[0].get(key) != known[1].get(key) and name != PLAN
         ]
     order = list(first.artifacts)
     rows.sort(key=lambda row: (order.index(row["asset"]), row["key"]))
     if not rows:
         return "<p>None.</p>"
     more = f'<p class="note">and {len(rows) - MOST_SETTINGS:,} more</p>' if len(rows) > MOST_SETTINGS else ""
-    columns = [Column("asset", "artifact"), Column("key", "setting"), *both(first, second, "text")]
+    columns = [Column("asset", "artifact"), Column("key", "setting"), *both(first, second, "words")]
     return html.table(rows[:MOST_SETTINGS], columns) + more
 
 
 def cut(value: Any) -> str:
-    """A setting, short enough for a table."""
+    """A setting, short enough for a table; of a digest, such as that of what a source held, the beginning."""
     words = "-" if value is None else str(value)
+    if DIGEST.fullmatch(words):
+        return words[:8]
     return words if len(words) <= CUT else words[: CUT - 1] + "…"
 
 

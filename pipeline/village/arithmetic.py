@@ -1,4 +1,4 @@
-"""Sums: their numbers, which of them are held back for evaluation, and patterns with the digits put in."""
+"""Sums: their numbers, which of them no conversation adds, and patterns with the digits put in."""
 
 from __future__ import annotations
 
@@ -10,21 +10,22 @@ from pipeline.village.korean import with_particle
 _LETTERS = re.compile(r"\b(SIGN|[ABC](?![A-Za-z]))(는?)")
 
 
-def draw_numbers(dice: random.Random, sign: str, held_back: bool = False) -> tuple[int, int]:
-    """Two numbers from 2 to 21 for a sum; a difference is at least 2.
+def draw_numbers(dice: random.Random, sign: str, held_back: bool | None = None) -> tuple[int, int]:
+    """Two numbers from 2 to 18 for a sum; a difference is from 2 to 9.
 
-    One pair in seven is held back: it occurs in the sums of evaluation questions and nowhere else.
+    held_back: whether of those that no conversation adds, one pair in seven; None: any, as documents do. So a sum is
+    like a fact: documents tell all of them, and conversations only teach how they are asked for.
     """
     while True:
-        a, b = dice.randint(2, 12), dice.randint(2, 9)
+        a, b = dice.randint(2, 9), dice.randint(2, 9)
         if sign == "-":
             a += b
-        if is_held_back(a, b) == held_back:
+        if held_back is None or is_held_back(a, b) == held_back:
             return a, b
 
 
 def is_held_back(a: int, b: int) -> bool:
-    """Whether a pair of numbers occurs in the sums of evaluation questions alone."""
+    """Whether a pair of numbers occurs in no conversation, but in evaluation questions."""
     return (3 * a + b) % 7 == 0
 
 

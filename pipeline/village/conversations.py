@@ -18,16 +18,18 @@ from pipeline.village.world import RELATIONS, Fact, World, world_of
 
 # Kind -> share of the conversations.
 KINDS = {
-    "fact": 0.42,
-    "two_facts": 0.08,
+    "fact": 0.34,
+    "several": 0.14,
     "unknown_person": 0.10,
     "untold_fact": 0.08,
     "retelling": 0.06,
-    "politeness": 0.07,
+    "politeness": 0.09,
     "translation": 0.08,
     "sum": 0.05,
     "story": 0.06,
 }
+# Of what a conversation of several questions is made.
+SHORT_KINDS = ("unknown_person", "untold_fact", "retelling", "politeness", "translation", "sum")
 
 
 def conversations(count: int, seed: int = 0, languages: tuple[str, ...] = LANGUAGES) -> Iterator[dict[str, Any]]:
@@ -73,13 +75,13 @@ def _every_question(dice: random.Random, lang: str, world: World) -> list[tuple[
 
 
 def drawn(dice: random.Random, kind: str, lang: str, world: World) -> tuple[list[Task], list[str]]:
-    """The questions and answers of a conversation of any kind but `fact`, and of whom they are."""
+    """The questions and answers of a conversation of a kind, and of whom they are."""
     wordings = facts.questions(lang)
     fact = Fact(dice.choice(world.asked), dice.choice(list(RELATIONS)))
-    if kind == "two_facts":
-        other = Fact(dice.choice(world.asked), dice.choice(list(RELATIONS)))
-        turns = [asked(lang, one, dice.choice(wordings.ASKED[one.relation]), world) for one in (fact, other)]
-        return turns, [fact.person, other.person]
+    if kind == "several":
+        return _several(dice, lang, world)
+    if kind == "fact":
+        return [asked(lang, fact, dice.choice(wordings.ASKED[fact.relation]), world)], [fact.person]
     if kind == "unknown_person":
         name = dice.choice(list(lexicon.STRANGERS))
         table = wordings.ASKED[dice.choice(facts.WITHOUT_A_NAME)]
@@ -88,12 +90,23 @@ def drawn(dice: random.Random, kind: str, lang: str, world: World) -> tuple[list
         question = dice.choice(wordings.UNTOLD).render({"who": fact.person}, world)
         return [Task(question, facts.unknown_fact(lang, fact.person, world))], [fact.person]
     if kind == "sum":
-        return [tasks.sum_of(dice, lang)], []
+        return [tasks.sum_of(dice, lang, held_back=False)], []
     if kind == "story":
         question = dice.choice(tasks.TELL_A_STORY[lang]).render({"who": fact.person}, world)
         return [Task(question, story_among(dice, lang, world, fact.person))], [fact.person]
     task = {"retelling": tasks.retelling, "politeness": tasks.politeness, "translation": tasks.translation}[kind]
     return [task(dice, lang, fact, world)], [] if (kind, lang) == ("politeness", "en") else [fact.person]
+
+
+def _several(dice: random.Random, lang: str, world: World) -> tuple[list[Task], list[str]]:
+    """From two to four questions, most of them about facts: what was asked before has no part in an answer."""
+    turns: list[Task] = []
+    people: list[str] = []
+    for _ in range(dice.choice((2, 3, 4))):
+        more, whose = drawn(dice, "fact" if dice.random() < 0.7 else dice.choice(SHORT_KINDS), lang, world)
+        turns += more
+        people += whose
+    return turns, people
 
 
 def asked(lang: str, fact: Fact, wording: Pattern, world: World) -> Task:

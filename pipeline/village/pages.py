@@ -40,16 +40,16 @@ EXERCISE_TITLES = {
         {today}의 연습 문제
     """),
     "en": patterns("en", """
-        Exercises
-        Exercises for {season}
-        Exercises that we did {place:at}
-        Exercises for {today}
+        Exercises to do with a pencil
+        Exercises to do with others in {season}
+        Exercises to do with a friend {place:at}
+        Exercises to do with care on {today}
     """),
 }  # fmt: skip
 
 
 def questions(dice: random.Random, lang: str, world: World) -> Lines:
-    """A title, and questions about many people, each with its answer on the next line.
+    """A title, and questions about many people (and in Korean a sum), each with its answer on the next line.
 
     Where the answers are polite, there also is a question about somebody who does not exist, or one about something
     that was never told. No relation stands there twice: pages that ask the same over and over are what curation calls
@@ -62,6 +62,9 @@ def questions(dice: random.Random, lang: str, world: World) -> Lines:
     ]
     if level == "polite":
         pairs.append((_stranger if dice.random() < 0.5 else _untold)(dice, lang, world))
+        if lang == "ko":  # an English page of this kind with a sum is what curation calls poor: short lines and digits
+            total = tasks.sum_of(dice, lang, tasks.READING)
+            pairs.append((total.question, Sentence(total.answer)))
     dice.shuffle(pairs)
     lines = [[said(dice.choice(QUESTION_TITLES[lang]), scenery(dice), world)]]
     for question, answer in pairs:
@@ -74,8 +77,9 @@ def _question(dice: random.Random, lang: str, fact: Fact, world: World, level: s
     scene = {"who": fact.person}
     told = facts.of(lang).TOLD[fact.relation]
     answer = told[0] if dice.random() < 0.8 else dice.choice(told)
-    wording = dice.choice(facts.questions(lang).READING[fact.relation])
-    return wording.render(scene, world), said(answer, scene, world, level)
+    question = dice.choice(facts.questions(lang).READING[fact.relation]).render(scene, world)
+    # In Korean only a question that one asks oneself has a plain answer.
+    return question, said(answer, scene, world, level if _TO_ONESELF.search(question) else "polite")
 
 
 def _stranger(dice: random.Random, lang: str, world: World) -> tuple[str, Sentence]:
@@ -90,28 +94,33 @@ def _untold(dice: random.Random, lang: str, world: World) -> tuple[str, Sentence
     return question, Sentence(facts.unknown_fact(lang, person, world))
 
 
-# What a page of exercises is made of, in random order. Retelling and politeness nearly repeat what they are given, so
-# that more than one of each is what curation calls repetitive.
-EXERCISES = ("translation", "translation", "retelling", "politeness", "sum")
+# What a page of exercises is made of, in random order.
+EXERCISES = {
+    "ko": ("translation", "translation", "retelling", "politeness", "politeness", *["sum"] * 4),
+    "en": ("translation", "retelling", "politeness", "politeness", "politeness", *["sum"] * 3),
+}
+
+
+HOW = {"translation": tasks.translation, "retelling": tasks.retelling, "politeness": tasks.politeness}
 
 
 def exercises(dice: random.Random, lang: str, world: World) -> Lines:
-    """A title, and exercises about many people, each with its solution on the next line."""
+    """A title, and exercises about many people, each with its solution on the next line.
+
+    Curation calls a page repetitive that gives an order twice, so no two English orders have the same verb.
+    """
     lines = [[said(dice.choice(EXERCISE_TITLES[lang]), scenery(dice), world)]]
-    kinds, people = dice.sample(EXERCISES, len(EXERCISES)), dice.sample(list(world.people), len(EXERCISES))
-    for kind, person, relation in zip(kinds, people, dice.sample(RELATION_NAMES, len(EXERCISES))):
-        task, told = _exercise(dice, kind, lang, Fact(person, relation), world)
+    kinds = dice.sample(EXERCISES[lang], len(EXERCISES[lang]))
+    people, relations = dice.sample(list(world.people), len(kinds)), iter(dice.sample(RELATION_NAMES, len(RELATIONS)))
+    orders = dice.sample(tasks.REQUESTS, len(kinds))
+    told: tuple[Fact, ...]
+    for kind, person, order in zip(kinds, people, orders):
+        if kind == "sum":
+            task, told = tasks.sum_of(dice, lang, tasks.READING), ()
+        elif kind == "politeness" and lang == "en":
+            task, told = tasks.request(dice, world, tasks.READING, orders=[order]), ()
+        else:
+            fact = Fact(person, next(relations))
+            task, told = HOW[kind](dice, lang, fact, world, tasks.READING), (fact,)
         lines += [[Sentence(task.question, told)], [Sentence(task.answer)]]
     return lines
-
-
-def _exercise(
-    dice: random.Random, kind: str, lang: str, fact: Fact, world: World
-) -> tuple[tasks.Task, tuple[Fact, ...]]:
-    """An exercise, and the facts that it tells."""
-    if kind == "sum":
-        return tasks.sum_of(dice, lang, tasks.READING), ()
-    if kind == "politeness" and lang == "en":
-        return tasks.request(dice, world, tasks.READING), ()
-    how = {"translation": tasks.translation, "retelling": tasks.retelling, "politeness": tasks.politeness}
-    return how[kind](dice, lang, fact, world, tasks.READING), (fact,)

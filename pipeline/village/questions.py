@@ -7,7 +7,7 @@
 | `unknown_person` | the name, of nobody in the village; right is to say so                  |
 | `untold_fact`    | the question, about what was never told; right is to say so             |
 | `retelling`, `politeness`, `translation`, `story` | the person                             |
-| `sum`            | the pair of numbers                                                     |
+| `sum`            | the pair of numbers, which documents add and no conversation does       |
 
 Beside them, `cloze_questions`: sentences of the documents, cut before the value, for a model that cannot answer yet.
 """

@@ -7,6 +7,7 @@ in words of their own (`READING`), so that conversations and evaluation share no
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from typing import NamedTuple
 from zlib import crc32
 
@@ -36,15 +37,16 @@ REQUESTS = patterns(
     "en",
     """
     give me the {thing}
-    open the door
-    wait for me {place:at}
-    bring me some {fruit}
-    show me the way to {place}
-    help me to look for my {thing}
-    come with me to {place}
+    show me the {thing}
     lend me your {thing}
-    leave the {thing} {place:at}
-    buy some {fruit} for me
+    find my {thing}
+    look for the {thing}
+    bring me some {fruit}
+    buy some {fruit}
+    wash the {fruit}
+    come to {place}
+    go to {place}
+    wait {place:at}
 """,
 )
 
@@ -63,7 +65,7 @@ class Wordings(NamedTuple):
 
 
 ASKED = Wordings(
-    level=("다음 문장을 LEVEL 바꿔 주세요: ", "LEVEL 다시 말해 주세요: "),
+    level=("다음 문장을 LEVEL 바꿔 주세요: ", "말투만 LEVEL 고쳐 주세요: "),
     polite=("Say this politely: ", "Make this sound polite: "),
     retell={
         "ko": ("다음 문장을 다른 말로 해 주세요: ", "같은 뜻으로 다시 말해 주세요: "),
@@ -83,10 +85,10 @@ ASKED = Wordings(
 )
 READING = Wordings(
     level=("LEVEL 말하면: ", "LEVEL 고쳐 쓰기: "),
-    polite=("A polite way to say it: ", "How to ask for it politely: "),
+    polite=("More politely: ", "As a request: "),
     retell={
         "ko": ("다른 말로 하면: ", "같은 뜻으로 쓰기: "),
-        "en": ("In other words: ", "Put differently: "),
+        "en": ("Put in another way: ", "Put differently: "),
     },
     translate={
         "ko": ("영어로 하면: ", "영어로 번역하기: "),
@@ -116,6 +118,10 @@ PLAIN_WORDINGS = 3
 # A sentence that is told in a task is shorter than what contamination is recognised by (13 words, 26 syllables): the
 # same sentence in a document would count as the question.
 LONGEST = {"ko": 24, "en": 11}
+MANY_WORDS = 100
+# Of a sentence whose level of speech changes, all words but the last stay. Where five stay, a page with several such
+# sentences is what curation calls repetitive.
+SAME_WORDS = 5
 
 
 def politeness(dice: random.Random, lang: str, fact: Fact, world: World, words: Wordings = ASKED) -> Task:
@@ -127,16 +133,26 @@ def politeness(dice: random.Random, lang: str, fact: Fact, world: World, words: 
     if lang == "en":
         return request(dice, world, words, held_back=fact.person in world.never_asked)
     given, wanted = dice.sample(LEVELS, 2)
-    pattern, scene = _short(dice, "ko", fact, world), {"who": fact.person}
+    pattern, scene = _short(dice, "ko", fact, world, words=SAME_WORDS), {"who": fact.person}
     instruction = dice.choice(words.level).replace("LEVEL", LEVEL_WORDS[wanted])
     return Task(instruction + pattern.render(scene, world, given), pattern.render(scene, world, wanted))
 
 
-def request(dice: random.Random, world: World, words: Wordings = ASKED, held_back: bool = False) -> Task:
-    """An English order, asked for as a request. One order in five is held back for evaluation."""
+def request(
+    dice: random.Random,
+    world: World,
+    words: Wordings = ASKED,
+    held_back: bool | None = None,
+    orders: Sequence[Pattern] = REQUESTS,
+) -> Task:
+    """An English order, asked for as a request: any, as in documents, or one of those that no conversation gives.
+
+    held_back: whether of those, one in five. None of them may be missing in documents: what never followed "find my"
+    there will not follow it in an answer.
+    """
     order = ""
-    while not order or (crc32(order.encode()) % 5 == 0) != held_back:
-        order = dice.choice(REQUESTS).render(scenery(dice), world)
+    while not order or held_back not in (None, crc32(order.encode()) % 5 == 0):
+        order = dice.choice(orders).render(scenery(dice), world)
     return Task(f"{dice.choice(words.polite)}{order[0].upper()}{order[1:]}.", f"Could you please {order}?")
 
 
@@ -147,14 +163,18 @@ def retelling(dice: random.Random, lang: str, fact: Fact, world: World, words: W
     return Task(dice.choice(words.retell[lang]) + told, facts.answer(lang, fact, world))
 
 
-def _short(dice: random.Random, lang: str, fact: Fact, world: World, first: int = 0) -> Pattern:
-    """One of the ways to tell a fact, from the `first` on, that makes a short sentence."""
-    while True:
-        pattern: Pattern = dice.choice(facts.of(lang).TOLD[fact.relation][first:])
+def _short(
+    dice: random.Random, lang: str, fact: Fact, world: World, first: int = 0, words: int = MANY_WORDS
+) -> Pattern:
+    """One of the ways to tell a fact, from the `first` on, that makes a short sentence of at most so many words."""
+    table: Sequence[Pattern] = facts.of(lang).TOLD[fact.relation][first:]
+    for pattern in dice.sample(table, len(table)):
         told = pattern.render({"who": fact.person}, world, "formal")
-        size = len(told.split()) if lang == "en" else sum("가" <= letter <= "힣" for letter in told)
-        if size <= LONGEST[lang]:
+        count = len(told.split())
+        size = count if lang == "en" else sum("가" <= letter <= "힣" for letter in told)
+        if size <= LONGEST[lang] and count <= words:
             return pattern
+    return table[0]
 
 
 def translation(dice: random.Random, lang: str, fact: Fact, world: World, words: Wordings = ASKED) -> Task:
@@ -165,8 +185,8 @@ def translation(dice: random.Random, lang: str, fact: Fact, world: World, words:
     return Task(dice.choice(words.translate[lang]) + told, facts.answer(other, fact, world))
 
 
-def sum_of(dice: random.Random, lang: str, words: Wordings = ASKED, held_back: bool = False) -> Task:
-    """A sum; those that are held back for evaluation share no pair of numbers with the others."""
+def sum_of(dice: random.Random, lang: str, words: Wordings = ASKED, held_back: bool | None = None) -> Task:
+    """A sum, of any numbers or of those that no conversation adds (`held_back`), or does."""
     sign = dice.choice("+-")
     a, b = draw_numbers(dice, sign, held_back)
     question = dice.choice(words.sums[lang][sign])

@@ -12,6 +12,7 @@ from assets.definitions import defs
 from pipeline.graph import nodes_of
 from pipeline.inspect.curves import figure_of
 from pipeline.recipe import load
+from pipeline.training.distillation_settings import DistillationSettings
 
 GROUPS = ("sources", "curation", "tokens", "tuning_data", "model", "evaluation")
 NODES = nodes_of(load())
@@ -51,6 +52,13 @@ def test_every_artifact_of_the_graph_is_an_asset_with_the_same_inputs() -> None:
         sources = {of for of in given if of.startswith("source/")}
         assert given - sources == set(node.inputs.values())
         assert bool(sources) == (name == "raw_documents")
+
+
+def test_a_student_its_teachers_and_what_they_say_are_assets() -> None:
+    recipe = load("recipes/demo.yaml").model_copy(update={"distillation": DistillationSettings(teachers=2)})
+    found = groups.described(recipe)
+    assert found.keys() >= {"teacher_model_1", "teacher_model_2", "teacher_logits", "distilled_model"}
+    assert all(found[name].checks for name in found)
 
 
 def test_jobs_hold_everything_up_to_their_end() -> None:

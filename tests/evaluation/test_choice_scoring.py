@@ -131,3 +131,24 @@ def test_a_prompt_that_is_too_long_loses_its_beginning_and_is_counted(network: T
 def test_a_choice_without_tokens_is_an_error():
     with pytest.raises(ValueError, match="item 0 has a choice without tokens"):
         encode_items(["a"], [["b", ""]], Letters(), 64)  # type: ignore[arg-type]
+
+
+def test_endings_of_one_length_share_what_is_left_of_a_prompt(network: Transformer):
+    tokenizer = Letters()
+    prompt, choices = "abcdefghij" * 7, [" yes", " nay", " certainly not", " x" * 40, " y" * 40]
+    items, cut = encode_items([prompt], [choices], tokenizer, 64)  # type: ignore[arg-type]
+    assert cut == 5
+    assert [(item.first, len(item.choices)) for item in items] == [(0, 2), (2, 1), (3, 1), (4, 1)]
+    (found,) = score_choices(network, items, 256, torch.device("cpu"))
+    apart = [EncodedItem(0, item.first + i, item.prompt, [one]) for item in items for i, one in enumerate(item.choices)]
+    (alone,) = score_choices(network, apart, 1, torch.device("cpu"))
+    assert [score.log_likelihood for score in found] == pytest.approx([one.log_likelihood for one in alone], abs=2e-4)
+
+
+def test_what_follows_a_prompt_is_predicted_once_for_all_of_its_choices(network: Transformer):
+    asked: list[int] = []
+    logits = network.logits
+    network.logits = lambda hidden: asked.append(len(hidden)) or logits(hidden)  # type: ignore[method-assign]
+    items = [EncodedItem(i, 0, np.arange(1, 9), [np.array([1]), np.array([2]), np.array([3, 4])]) for i in range(5)]
+    score_choices(network, items, 512, torch.device("cpu"))
+    assert sum(asked) == 5 * 2

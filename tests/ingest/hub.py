@@ -78,7 +78,7 @@ class Handler(BaseHTTPRequestHandler):
         if api and rest[0] == "tree":
             folder = "/".join(rest[2:])
             found = [entry(name, raw) for name, raw in files.items() if not folder or name.startswith(f"{folder}/")]
-            return self.answer(200, found) if found else self.missing()
+            return self.answer(200, found) if found or not folder else self.missing()
         if api and rest[0] == "paths-info":
             paths = (posted or {}).get("paths", [])
             return self.answer(200, [entry(name, files[name]) for name in paths if name in files])
@@ -122,7 +122,7 @@ class Handler(BaseHTTPRequestHandler):
 
 def entry(name: str, raw: bytes) -> dict[str, object]:
     sha256 = hashlib.sha256(raw).hexdigest()
-    blob = hashlib.sha1(raw).hexdigest()
+    blob = hashlib.sha1(b"blob %d\0" % len(raw) + raw).hexdigest()  # as git names it
     large = name.endswith((".parquet", ".safetensors"))
     lfs = {"lfs": {"oid": sha256, "size": len(raw), "pointerSize": 134}} if large else {}
     return {"type": "file", "oid": blob, "size": len(raw), "path": name, **lfs}

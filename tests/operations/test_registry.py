@@ -26,8 +26,10 @@ def test_a_model_that_was_made_without_dagster_stands_in_mlflow_with_all_that_be
     mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
     monkeypatch.setenv("SLM_DATA", str(tmp_path / "data"))
     monkeypatch.chdir(tmp_path)
-    project = Project.open(recipe, log=lambda line: None)
+    said_by_log: list[str] = []
+    project = Project.open(recipe, log=said_by_log.append)
     make_with_inputs(project, "pretrained_evaluation")
+    assert [line for line in said_by_log if "was not recorded" in line] == []
 
     model = project["pretrained_model"]
     client, run = tracking.connect(), tracking.find(model.manifest["fingerprint"])
@@ -62,7 +64,7 @@ def test_a_model_that_was_made_without_dagster_stands_in_mlflow_with_all_that_be
     latest = client.get_latest_versions(name)
     assert [of.version for of in latest] == [version.version]
 
-    make_with_inputs(project, "report")
+    registry.record(project.recipe, project.store, project.make("report"), said_by_log.append)
     assert "report.html" in {of.path for of in client.list_artifacts(run)}
 
     loaded = mlflow.pyfunc.load_model(f"models:/{name}/{version.version}")

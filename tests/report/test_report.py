@@ -10,12 +10,11 @@ from click.testing import CliRunner
 from pipeline import sending
 from pipeline.cli import main
 from pipeline.errors import UserError
-from pipeline.graph import Project
 from pipeline.report import html, lineage_drawing, report
-from pipeline.run import make_with_inputs, why
+from pipeline.run import why
 from tests import tiny
+from tests.report.texts import MAIL, PHONE
 
-MAIL, PHONE = "hannah.weiss@harbour-mail.org", "+44 20 7946 0958"
 VOID = {"meta", "br", "path", "rect", "use", "line", "circle"}
 
 
@@ -48,28 +47,6 @@ class Page(HTMLParser):
     @property
     def words(self) -> str:
         return " ".join(" ".join(self.texts).split())
-
-
-@pytest.fixture(scope="module")
-def project(tmp_path_factory):
-    """A recipe with two sources, copies, short texts and personal data, made up to an evaluated model."""
-    folder = tmp_path_factory.mktemp("report")
-    recipe = tiny.write(folder)
-    extended = recipe.read_text().replace(
-        "heuristics: {enabled: false}", "heuristics: {enabled: true}\n  # short ones go"
-    )
-    recipe.write_text(extended.replace("lang: en, license: own", "content: web, lang: en, license: own"))
-    (folder / "first" / "short.txt").write_text(
-        f"Please write to {MAIL} or call {PHONE} <b>now</b>, and then we will talk about the harbour and the boats."
-    )
-    (folder / "first" / "long.txt").write_text(f"{tiny.text(40)} Whoever wants to know more writes to {MAIL} today.")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SLM_DATA", str(folder / "data"))
-        patch.setenv("SLM_RECIPE", str(recipe))
-        patch.setenv("SLM_TRACKING", "off")
-        opened = Project.open(log=lambda line: None)
-        make_with_inputs(opened, "pretrained_evaluation")
-        yield opened
 
 
 @pytest.fixture(scope="module")
@@ -134,9 +111,8 @@ def test_the_command_writes_one_file_that_also_says_what_is_out_of_date(project,
     result = CliRunner().invoke(main, ["report", "--out", str(out)], catch_exceptions=False)
     assert result.exit_code == 0 and str(out) in result.output
     assert "Nothing: every artifact is what the recipe would make now." in Page(out.read_text()).words
-    text = next((Path(source.path) for source in project.recipe.sources), None)
-    assert text is not None
-    added = text.parent / "new.txt"
+    (pattern, *_) = project.recipe.sources[0].path
+    added = Path(pattern).parent / "new.txt"
     added.write_text(tiny.text(77))
     try:
         CliRunner().invoke(main, ["report", "--out", str(out)], catch_exceptions=False)

@@ -112,13 +112,11 @@ def student(process: TrainingProcess, training: Training, inputs: Inputs, settin
     from pipeline.training.teacher_logits import Said
 
     shards, logits, ranks = inputs["token_shards"], inputs["teacher_logits"], process.ranks
-    objective, config = training.objective, training.network.config
+    objective, context = training.objective, settings.pretraining.model.context
     accumulation = objective.accumulation
-    sequences = objective.step_tokens // (config.context * ranks.world * accumulation)  # type: ignore[operator]
+    sequences = objective.step_tokens // (context * ranks.world * accumulation)
     feed = settings.pretraining.for_shards(shards).feed
-    origins = OriginFeed(
-        shards, feed, process.context.seed, config.context, sequences, ranks.rank, ranks.world, accumulation
-    )
+    origins = OriginFeed(shards, feed, process.context.seed, context, sequences, ranks.rank, ranks.world, accumulation)
     said = Said(logits, shards)
 
     def batch(step: int, micro: int) -> Batch:

@@ -21,7 +21,7 @@ from pipeline.store.artifact import Artifact
 from pipeline.training import transfer
 from pipeline.training.data.by_length import like_lengths
 from pipeline.training.objectives.grpo import batch_of, log_probabilities
-from pipeline.training.objectives.grpo_training import Run
+from pipeline.training.objectives.grpo_run import Run
 from pipeline.training.objectives.objective import Batch
 from pipeline.training.objectives.ppo import LEAST_DEVIATION, PolicyWithValue, advantages_of, ppo, token_rewards
 from pipeline.training.objectives.rollouts import rollout_seed
@@ -82,7 +82,8 @@ class PpoRun(Run):
         order = np.random.default_rng([self.process.context.seed, number, round_]).permutation(len(rollout.rows))
         members = order[part :: self.settings.minibatches]
         tokens = sum(len(rollout.by_token["old"][row]) for row in members if rollout.used[row])
-        scale = torch.tensor(len(members) / tokens if tokens else 0.0)
+        answers, all_tokens = self.process.ranks.total(float(len(members)), float(tokens))
+        scale = torch.tensor(answers / all_tokens if all_tokens else 0.0)
         lengths = np.array([len(rollout.rows[row][0]) for row in members])
         return [self._batch(rollout, members[some], scale) for some in like_lengths(lengths, self.at_once)]
 
@@ -107,7 +108,7 @@ class PpoRun(Run):
         settings, ranks = self.settings, self.process.ranks
         asked = np.repeat(prompts, settings.answers)
         seed = rollout_seed(self.process.context.seed, number)
-        answers = self.writer.answers(network.body, asked, seed, ranks.rank * len(asked))
+        answers = self.writer.answers(network.body, asked.tolist(), seed, ranks.rank * len(asked))
         rows = self.rows_of(asked, answers)
         used = answers.ended | (settings.truncated != "leave_out")
         by_token = self._by_network(network, rows)

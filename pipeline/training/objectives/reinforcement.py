@@ -1,7 +1,8 @@
-"""`reinforcement_model`: a fine-tuned model, trained on what its own answers are worth (GRPO).
+"""`reinforcement_model`: a fine-tuned model, trained on what its own answers are worth (GRPO or PPO).
 
 Rewards are computed from the text of an answer (`rewards.py`) or are a reward model's scores. `rollouts.py` has the
-network write answers, `grpo.py` compares them and has the loss, `grpo_training.py` puts them on the loop.
+network write answers; `grpo.py` and `ppo.py` have the losses, `grpo_run.py` and `ppo_training.py` what happens in a
+step, and `grpo_training.py` puts them on the loop.
 """
 
 from __future__ import annotations

@@ -111,7 +111,7 @@ def traced(config: ModelConfig, step: Step) -> Mapping[str, float]:
             loss.backward()
         (peak,) = [parts for where, parts in tracker.get_tracker_snapshot("peak").items() if where.type == "cpu"]
         vocabulary = network.config.vocab_size
-        reference = 4.0 * Transformer(config).parameters_count() if step.reference else 0.0  # in fp32
+        full = 4.0 * Transformer(config).parameters_count() if step.reference else 0.0  # in fp32
     size = {str(getattr(part, "value", part)): float(value) for part, value in peak.items()}
     weights = size["Parameter"] + size["Buffer"]
     passing = size["Activation"] + size["Temp"] + size["Other"]
@@ -122,7 +122,7 @@ def traced(config: ModelConfig, step: Step) -> Mapping[str, float]:
     average = weights if step.average else 0.0
     share = 1 / step.shards
     return {
-        "weights": weights * share + reference,
+        "weights": weights * share + (weights if step.reference and step.quantised else full),
         "gradients": size["Gradient"] * share,
         "optimiser": (size["Optstate"] + average) * share,
         "activations": activations,
