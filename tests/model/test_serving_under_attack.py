@@ -379,7 +379,7 @@ def test_sigterm_lets_the_answer_finish_and_refuses_others(process):
         status, _, body = answer(link)
         assert status == 200 and body.count('"content"') > 50 and "data: [DONE]" in body
         assert '"finish_reason": "length"' in body
-    assert running.wait(10) == 0
+    assert running.wait(25) == 0
     errors = running.stderr.read()
     assert "Traceback" not in errors and errors.count(" 503 ") >= 2 and KEY not in errors
 
@@ -388,7 +388,7 @@ def test_ctrl_c_stops_it_too(process):
     running, port = process
     assert health(port)[0] == 200
     running.send_signal(signal.SIGINT)
-    assert running.wait(10) == 0
+    assert running.wait(25) == 0
     assert "Traceback" not in running.stderr.read()
 
 
