@@ -59,11 +59,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         name = item.path.relative_to(TESTS).as_posix()
         if name.startswith(SLOW):
             item.add_marker(pytest.mark.slow)
-        if config.pluginmanager.hasplugin("xdist"):
+        if os.environ.get("PYTEST_XDIST_WORKER"):
             folder = name.partition("/")[0]
             item.add_marker(pytest.mark.xdist_group(folder if folder in TOGETHER else name))

@@ -22,7 +22,7 @@ ANSWERED = [
     Answered(OpenQuestion("82", "math", ("1 + 1?",)), {"a": [EVIL], "b": ["2"]}),
     Answered(OpenQuestion("83", "", ("Who?",)), {"a": ["me"], "b": ["you"]}),
 ]
-JUDGED = "document.getElementById('done').textContent"
+JUDGED = "document.getElementById('done')?.textContent"
 
 
 def button(section: int, number: int) -> str:

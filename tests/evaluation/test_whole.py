@@ -45,7 +45,7 @@ def project(tmp_path_factory):
 
 @pytest.mark.usefixtures("no_tracking")
 def test_one_recipe_asks_all_and_the_leaderboard_is_its_end(project):
-    assert enabled_assets(project.recipe)[-1] == "leaderboard"
+    assert enabled_assets(project.recipe)[-2:] == ["leaderboard", "report"]
     make_with_inputs(project, "leaderboard")
     found = report.read(project["pretrained_evaluation"])
     assert found.keys() >= {"tasks", "tasks_over_steps", "free_answers", "bias", "toxicity", "samples"}

@@ -29,7 +29,7 @@ def test_what_yaml_has_for_people_is_still_read() -> None:
 
 
 def test_a_recipe_that_is_a_folder_or_no_text_is_refused(tmp_path) -> None:
-    with pytest.raises(UserError, match="cannot be read"):
+    with pytest.raises(UserError, match="is a folder"):
         load(tmp_path)
     (tmp_path / "r.yaml").write_bytes(GOOD.encode("utf-16"))
     with pytest.raises(UserError, match="cannot be read"):

@@ -467,4 +467,5 @@ def test_the_kinds_of_tuning_data_and_evaluation_sets_are_kinds_of_sources() -> 
 
     kinds = set(blocks_of(Source))
     assert set(blocks_of(contamination.Settings.model_fields["sets"].annotation)) < kinds
-    assert set(blocks_of(instruction_data.Settings.model_fields["sources"].annotation)) < kinds
+    tuning = set(blocks_of(instruction_data.Settings.model_fields["sources"].annotation))
+    assert tuning - kinds == {"annotated"}, "what people judged is no text to train on"
