@@ -122,12 +122,18 @@ def _run(page: Page, action: list[str], milliseconds: int) -> str:
         return subprocess.run([*command, page.address], capture_output=True, text=True, timeout=180, check=False).stdout
 
 
-QUESTIONS = ("What is the name of Boram's cat?", "민수의 고양이 이름은 뭐예요?", "Tell me a story about Minsu.")
+QUESTIONS = (
+    "Tell me a story about Minsu.",
+    "What is the name of Boram's cat?",
+    "Put this into Korean: The husband of Boram is Minsu.",
+    "How much is 8 plus 7?",
+    "What does Santa do for work?",
+)
 ANSWERED = "!document.querySelector('.busy') && document.getElementById('stop').hidden"
 
 
-def take_conversation(address: str, questions: Sequence[str], path: Path, width: int = 1200, height: int = 860) -> Path:
-    """Ask the first model of `slm serve`, each question in a conversation of its own, and show the last."""
+def take_conversation(address: str, questions: Sequence[str], path: Path, width: int = 1200, height: int = 960) -> Path:
+    """Ask the first model of `slm serve` the questions, in one conversation."""
     with tab(address, width, height) as page:
         page.wait("document.body?.dataset.ready", 60)
         page.size(width, height)
@@ -135,8 +141,8 @@ def take_conversation(address: str, questions: Sequence[str], path: Path, width:
         page.value("localStorage.setItem('slm.language', '\"en\"'); document.body.dataset.ready = ''")
         page.ask("Page.reload")
         page.wait("document.body?.dataset.ready", 60)
+        page.click("#new")
         for question in questions:
-            page.click("#new")
             page.click("#prompt")
             page.write(question)
             page.press("Enter")
