@@ -94,8 +94,9 @@ def drawn(dice: random.Random, kind: str, lang: str, world: World) -> tuple[list
     if kind == "story":
         question = dice.choice(tasks.TELL_A_STORY[lang]).render({"who": fact.person}, world)
         return [Task(question, story_among(dice, lang, world, fact.person))], [fact.person]
-    task = {"retelling": tasks.retelling, "politeness": tasks.politeness, "translation": tasks.translation}[kind]
-    return [task(dice, lang, fact, world)], [] if (kind, lang) == ("politeness", "en") else [fact.person]
+    return [tasks.ABOUT_A_FACT[kind](dice, lang, fact, world)], [] if (kind, lang) == ("politeness", "en") else [
+        fact.person
+    ]
 
 
 def _several(dice: random.Random, lang: str, world: World) -> tuple[list[Task], list[str]]:

@@ -101,9 +101,6 @@ EXERCISES = {
 }
 
 
-HOW = {"translation": tasks.translation, "retelling": tasks.retelling, "politeness": tasks.politeness}
-
-
 def exercises(dice: random.Random, lang: str, world: World) -> Lines:
     """A title, and exercises about many people, each with its solution on the next line.
 
@@ -121,6 +118,6 @@ def exercises(dice: random.Random, lang: str, world: World) -> Lines:
             task, told = tasks.request(dice, world, tasks.READING, orders=[order]), ()
         else:
             fact = Fact(person, next(relations))
-            task, told = HOW[kind](dice, lang, fact, world, tasks.READING), (fact,)
+            task, told = tasks.ABOUT_A_FACT[kind](dice, lang, fact, world, tasks.READING), (fact,)
         lines += [[Sentence(task.question, told)], [Sentence(task.answer)]]
     return lines

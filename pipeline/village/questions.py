@@ -96,11 +96,7 @@ def _questions(dice: random.Random, lang: str, world: World) -> Iterator[dict[st
 
 
 def _tasks(dice: random.Random, lang: str, world: World) -> Iterator[dict[str, Any]]:
-    for kind, task in (
-        ("retelling", tasks.retelling),
-        ("politeness", tasks.politeness),
-        ("translation", tasks.translation),
-    ):
+    for kind, task in tasks.ABOUT_A_FACT.items():
         for _ in range(TASKS_OF_EACH):
             fact = Fact(dice.choice(world.never_asked), dice.choice(list(RELATIONS)))
             drawn = task(dice, lang, fact, world)

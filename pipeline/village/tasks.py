@@ -185,6 +185,10 @@ def translation(dice: random.Random, lang: str, fact: Fact, world: World, words:
     return Task(dice.choice(words.translate[lang]) + told, facts.answer(other, fact, world))
 
 
+# Kind -> what makes a task of it about a fact.
+ABOUT_A_FACT = {"retelling": retelling, "politeness": politeness, "translation": translation}
+
+
 def sum_of(dice: random.Random, lang: str, words: Wordings = ASKED, held_back: bool | None = None) -> Task:
     """A sum, of any numbers or of those that no conversation adds (`held_back`), or does."""
     sign = dice.choice("+-")

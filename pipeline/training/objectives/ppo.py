@@ -11,34 +11,22 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from model.config import IGNORED, ModelConfig
+from model.config import IGNORED
 from model.operations import linear_log_probabilities
 from model.transformer import Transformer
+from pipeline.training.objectives.body_with_head import BodyWithHead
 from pipeline.training.objectives.objective import Batch
 from pipeline.training.reinforcement_settings import ReinforcementSettings
 
 LEAST_DEVIATION = 1e-8  # added to the deviation of advantages
 
 
-class PolicyWithValue(nn.Module):
+class PolicyWithValue(BodyWithHead):
     """A network and the vector that reads off each hidden state what is still to come. The value starts at 0."""
 
     def __init__(self, body: Transformer) -> None:
-        super().__init__()
-        self.body = body
+        super().__init__(body)
         self.value = nn.Parameter(torch.zeros(body.config.width))
-
-    @property
-    def config(self) -> ModelConfig:
-        return self.body.config
-
-    @property
-    def gradient_checkpointing(self) -> bool:
-        return self.body.gradient_checkpointing
-
-    @gradient_checkpointing.setter
-    def gradient_checkpointing(self, on: bool) -> None:
-        self.body.gradient_checkpointing = on
 
     def forward(self, tokens: Tensor, targets: Tensor, chunk: int | None = None) -> tuple[Tensor, Tensor]:
         """(log p of each target, 0 where it is ignored; the value before it), [B, T] in fp32 each."""

@@ -17,7 +17,6 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from model import conversation, export
-from model.config import ModelConfig
 from model.files import whole
 from model.transformer import Transformer
 from pipeline.store.artifact import Artifact
@@ -25,6 +24,7 @@ from pipeline.training.data.by_length import ROUND_TO, like_lengths
 from pipeline.training.data.pairs import Pairs, exclusions
 from pipeline.training.model_facts import ModelFacts
 from pipeline.training.objectives import preference, tuning
+from pipeline.training.objectives.body_with_head import BodyWithHead
 from pipeline.training.objectives.objective import Batch, Objective
 from pipeline.training.planning import budget as budgets
 from pipeline.training.reinforcement_settings import RewardModelSettings
@@ -38,29 +38,16 @@ HEAD = "reward_head.safetensors"
 AT_ONCE = 64  # answers that are scored together
 
 
-class RewardNetwork(nn.Module):
+class RewardNetwork(BodyWithHead):
     """A network and the vector that reads a score off its last hidden state."""
 
     def __init__(self, body: Transformer, seed: int = 0) -> None:
-        super().__init__()
-        self.body = body
+        super().__init__(body)
         width = body.config.width
         start = torch.randn(width, generator=torch.Generator().manual_seed(seed)) / math.sqrt(width + 1)
         self.reward = nn.Parameter(start)  # as in Stiennon et al. 2020, appendix B.1
         if body.lm_head is not None:  # no token is predicted
             body.lm_head.requires_grad_(False)
-
-    @property
-    def config(self) -> ModelConfig:
-        return self.body.config
-
-    @property
-    def gradient_checkpointing(self) -> bool:
-        return self.body.gradient_checkpointing
-
-    @gradient_checkpointing.setter
-    def gradient_checkpointing(self, on: bool) -> None:
-        self.body.gradient_checkpointing = on
 
     def forward(self, tokens: Tensor, last: Tensor) -> Tensor:
         """Scores [B] of rows of `tokens` [B, T], each read at the position `last` [B] of its last token."""
