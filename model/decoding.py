@@ -82,16 +82,9 @@ class Decoding:
         x = arranged.embeddings[token : token + 1].float()
         if arranged.positions is not None:
             x = x + arranged.positions[at]
-        activation = ACTIVATIONS[arranged.config.activation]
         for layer, keys, values in zip(arranged.layers, self.keys, self.values):
             x = x + layer.out(self._attended(layer, layer.norm_of_attention(x), keys, values))
-            inner = layer.gate_and_up(layer.norm_of_feed_forward(x))
-            if arranged.config.gated:
-                gate, up = inner.chunk(2, dim=-1)
-                inner = activation(gate).mul_(up)
-            else:
-                inner = activation(inner)
-            x = x + layer.down(inner)
+            x = x + fed_forward(arranged, layer, x)
         self.length += 1
         return arranged.output(arranged.norm(x))[0]
 
@@ -123,6 +116,16 @@ class Decoding:
 
 _ARRANGED: WeakKeyDictionary[Transformer, Arranged] = WeakKeyDictionary()
 _FOR_MANY: WeakKeyDictionary[Transformer, Arranged] = WeakKeyDictionary()
+
+
+def fed_forward(arranged: Arranged, layer: Layer, x: Tensor) -> Tensor:
+    """What a layer's feed-forward network adds to x, [width] or [texts, width]."""
+    activation = ACTIVATIONS[arranged.config.activation]
+    inner = layer.gate_and_up(layer.norm_of_feed_forward(x))
+    if not arranged.config.gated:
+        return layer.down(activation(inner))
+    gate, up = inner.chunk(2, dim=-1)
+    return layer.down(activation(gate).mul_(up))
 
 
 def arrange(network: Transformer, int8: bool = False) -> Transformer:

@@ -15,8 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model.decoding import Arranged, Decoding, Layer
-from model.transformer import ACTIVATIONS
+from model.decoding import Arranged, Decoding, Layer, fed_forward
 
 LEAST = 2  # rows of a product, for the same bits in any company
 MOST = 64  # rows for which that was measured (docs/results/training-speed.md); more texts take several rounds
@@ -39,20 +38,13 @@ def step(texts: Sequence[Decoding], runs: Sequence[Sequence[int]]) -> Tensor:
     x = arranged.embeddings[torch.tensor([token for _, _, token in filled])].float()
     if arranged.positions is not None:
         x = x + arranged.positions[at]
-    activation = ACTIVATIONS[arranged.config.activation]
     turned = None
     if arranged.config.positions == "rotary":
         turned = arranged.cos[at], arranged.sin[at]
     for number, layer in enumerate(arranged.layers):
         caches = [(text.keys[number], text.values[number], place) for text, place, _ in rows]
         x = x + layer.out(_attended(arranged, layer, layer.norm_of_attention(x), turned, caches))
-        inner = layer.gate_and_up(layer.norm_of_feed_forward(x))
-        if arranged.config.gated:
-            gate, up = inner.chunk(2, dim=-1)
-            inner = activation(gate).mul_(up)
-        else:
-            inner = activation(inner)
-        x = x + layer.down(inner)
+        x = x + fed_forward(arranged, layer, x)
     for text, run in zip(texts, runs, strict=True):
         text.length += len(run)
     return arranged.output(arranged.norm(x))[: len(rows)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,11 +9,10 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from model.serve import connection
 from model.serve.limits import Limits, Turns
 from pipeline.annotation import page, tasks
 from tests.annotation.test_annotation import MODELS, asked, pairs
-from tests.model.serving import until
+from tests.model.serving import listening_to
 
 
 @pytest.fixture
@@ -89,16 +87,8 @@ def test_what_the_page_is_told_holds_no_model(folder):
 @contextmanager
 def served(at: page.Desk) -> Iterator[int]:
     turns = Turns(Limits())
-    with connection.listening("127.0.0.1", 0) as listener:
-        running = connection.server(page.application(at, turns), turns)
-        thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]}, daemon=True)
-        thread.start()
-        until(lambda: running.started)
-        try:
-            yield listener.getsockname()[1]
-        finally:
-            running.should_exit = True
-            thread.join(20)
+    with listening_to(page.application(at, turns), turns) as port:
+        yield port
 
 
 def test_a_person_judges_by_keys_alone_stops_and_goes_on(folder):

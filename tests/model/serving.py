@@ -18,8 +18,15 @@ from model.serve.server import application
 def served(models, turns: Turns, keys=None, judgements=None) -> Iterator[int]:
     """The port of a server of a model, or of several by name."""
     models = models if isinstance(models, dict) else {"tiny": models}
+    with listening_to(application(models, keys=keys, turns=turns, judgements=judgements), turns) as port:
+        yield port
+
+
+@contextmanager
+def listening_to(application, turns: Turns) -> Iterator[int]:
+    """The port of a server of an application, which has to stop at the end."""
     with connection.listening("127.0.0.1", 0) as listener:
-        running = connection.server(application(models, keys=keys, turns=turns, judgements=judgements), turns)
+        running = connection.server(application, turns)
         thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
         until(lambda: running.started)
