@@ -192,9 +192,9 @@ def _without_groups(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal
 def visible(mask: Tensor, x: Tensor) -> Tensor:
     """A mask [B or 1, 1, T, S], True where a token may attend, in the form in which all layers can share it.
 
-    A mask is added to the scores, also in the plain formula on a CPU. On a card torch makes a copy of one of truth values,
-    in the type of the scores, in each layer: so that is done once, with rows that start where `efficient` wants them.
-    x: the residual stream.
+    A mask is added to the scores, in the plain formula on a CPU, too. On a card torch makes a copy of one of truth
+    values, in the type of the scores, in each layer: so that is done once, with rows that start where `efficient` wants
+    them. x: the residual stream.
     """
     length = mask.shape[-1]
     if capability(x.device) is None and not by_formula(x, mask.shape[-2], length):
