@@ -58,7 +58,9 @@ def write_part(
     """
     count = len(tokens) + len(lengths)
     if count > MOST_TOKENS:
-        raise UserError(f"{path.name} would have {count:,} tokens, and a part of the index has at most {MOST_TOKENS:,}.")
+        raise UserError(
+            f"{path.name} would have {count:,} tokens, and a part of the index has at most {MOST_TOKENS:,}."
+        )
     largest = max(int(tokens.max(initial=0)), end)
     if largest > LARGEST_ID:
         raise UserError(f"The token id {largest:,} is too large for the index: it holds ids up to {LARGEST_ID:,}.")

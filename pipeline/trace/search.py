@@ -27,15 +27,17 @@ class Span:
     count: int  # times that it stands there
 
 
-def spans(parts: Sequence[Part], query: np.ndarray, least: int = 1) -> list[Span]:
+def spans(parts: Sequence[Part], query: np.ndarray, least: int = 1, first: int | None = None) -> list[Span]:
     """The longest passages of `query` (ids, int64) of at least `least` tokens that stand in documents of the parts.
 
-    None lies within another. A passage never goes across the end of a document.
+    None lies within another. A passage never goes across the end of a document. first: only those that begin at one of
+    so many first tokens.
     """
-    if not len(query) or not parts:
+    begins = np.arange(len(query) if first is None else min(first, len(query)))
+    if not len(begins) or not parts:
         return []
     asked = cleaned(parts, query)
-    by_part = np.stack([longest(part, asked) for part in parts])
+    by_part = np.stack([longest(part, asked, begins) for part in parts])
     length = by_part.max(0)
     kept = length >= max(1, least)
     kept[1:] &= length[1:] >= length[:-1]  # else it is the rest of the passage that begins one token earlier
@@ -45,9 +47,7 @@ def spans(parts: Sequence[Part], query: np.ndarray, least: int = 1) -> list[Span
         here = np.flatnonzero(own[starts] == length[starts])
         low, high = ranges(part, asked, starts[here], length[starts[here]])
         counts[here] += high - low
-    return [
-        Span(start, start + int(length[start]), count) for start, count in zip(starts.tolist(), counts.tolist())
-    ]
+    return [Span(start, start + int(length[start]), count) for start, count in zip(starts.tolist(), counts.tolist())]
 
 
 def places(part: Part, query: np.ndarray, span: Span, most: int) -> np.ndarray:
@@ -63,19 +63,18 @@ def cleaned(parts: Sequence[Part], query: np.ndarray) -> np.ndarray:
     return np.where(np.isin(query, ends) | (query < 0), BEFORE_ALL, query.astype(np.int64))
 
 
-def longest(part: Part, query: np.ndarray) -> np.ndarray:
-    """For each place of the query, how many tokens from there on stand somewhere in the part, int64."""
-    starts = np.arange(len(query))
+def longest(part: Part, query: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """For each of some places of the query, how many tokens from there on stand somewhere in the part, int64."""
     limits = len(query) - starts
     if not len(part.suffixes):
-        return np.zeros(len(query), np.int64)
+        return np.zeros(len(starts), np.int64)
     at, before, after = insertion(part, query, starts, limits, BEFORE_ALL)
     # What the search last compared on each side are the neighbours, unless it never moved to that side.
     return np.maximum(np.where(at > 0, before, 0), np.where(at < len(part.suffixes), after, 0))
 
 
 def ranges(part: Part, query: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where in the order of suffixes those lie that begin with `query[start : start + length]`: (first, behind last)."""
+    """Where in the order of suffixes those lie that begin with `query[start : start + length]`: first, behind last."""
     low, _, _ = insertion(part, query, starts, lengths, BEFORE_ALL)
     high, _, _ = insertion(part, query, starts, lengths, AFTER_ALL)
     return low, high

@@ -1,8 +1,9 @@
 """The suffix array of token ids: the places of a text in the order of what follows them.
 
-`pydivsufsort` (libdivsufsort, Mori 2006; MIT licence) sorts them where it is installed. Where it is not, prefix doubling
-does (Manber and Myers 1993), with the refinement that only groups which are not in order yet are sorted again (Larsson
-and Sadakane 1999). There is one right order, so both give the same bytes; docs/results/scale.md has their speeds.
+`pydivsufsort` (libdivsufsort, Mori 2006; MIT licence) sorts them where it is installed. Where it is not, prefix
+doubling does (Manber and Myers 1993), with the refinement that only groups which are not in order yet are sorted again
+(Larsson and Sadakane 1999). There is one right order, so both give the same bytes; docs/results/scale.md has their
+speeds.
 """
 
 from __future__ import annotations
@@ -45,7 +46,9 @@ def sorted_by_doubling(tokens: np.ndarray) -> np.ndarray:
         key[: count - offset] |= (tokens[offset:].astype(np.uint64) + np.uint64(1)) << shift
     order = np.argsort(key)
     first = _firsts(key[order])
-    rank = np.zeros(count + 1, np.uint64)  # the place in `order` of the first of its group, plus 1; the end of the text: 0
+    rank = np.zeros(
+        count + 1, np.uint64
+    )  # the place in `order` of the first of its group, plus 1; the end of the text: 0
     places = np.arange(count)
     while True:
         rank[order[places]] = places[np.maximum.accumulate(np.where(first, np.arange(len(places)), 0))] + 1

@@ -37,7 +37,9 @@ def documents_of(shards):
 
 
 @pytest.mark.parametrize("packing", ["cut", "best_fit"])
-@pytest.mark.parametrize("more", [{}, {"source_weights": {"b": 5.0}, "curriculum": [{"step": 20, "source_weights": {}}]}])
+@pytest.mark.parametrize(
+    "more", [{}, {"source_weights": {"b": 5.0}, "curriculum": [{"step": 20, "source_weights": {}}]}]
+)
 def test_the_steps_of_a_passage_are_those_whose_batches_hold_its_tokens(shards, packing, more):
     settings = FeedSettings(packing=packing, window_tokens=700, **more)
     given = (settings, 5, CONTEXT, SEQUENCES)

@@ -59,9 +59,7 @@ class TracedFeed(Feed):
         }
         return sorted({self._number(component, nth) // self.step_sequences for nth in sequences})
 
-    def _sequences(
-        self, stream: Stream, number: int, window: int, document: int, part: tuple[int, int]
-    ) -> list[int]:
+    def _sequences(self, stream: Stream, number: int, window: int, document: int, part: tuple[int, int]) -> list[int]:
         """Numbers within the component of the sequences that have the tokens on pass `number`."""
         layout, at = self._layout(stream.name, number, window)
         begin = int(layout.start[at[document]]) + 1  # behind the token that begins a document
