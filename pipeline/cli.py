@@ -29,6 +29,7 @@ from pipeline.commands import (
     quality,
     report,
     start,
+    trace,
     vectors,
 )
 from pipeline.commands.examples import add_examples
@@ -71,6 +72,7 @@ for group in (
     names,
     vectors,
     lineage,
+    trace,
     forget,
     report,
     operating,
