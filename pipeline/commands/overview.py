@@ -40,6 +40,7 @@ SECTIONS: Mapping[str, Mapping[str, str]] = {
     "Trace and forget": {
         "why": "why an artifact is or is not up to date",
         "lineage": "from a model to its documents, and back",
+        "trace": "where an answer stands in what the model was taught",
         "forget": "take documents out for good, after a preview",
     },
     "Ask people, teach filters": {
