@@ -19,10 +19,10 @@ from pipeline.village.world import RELATIONS, Fact, World, world_of
 
 # Kind -> share of the conversations.
 KINDS = {
-    "fact": 0.32,
+    "fact": 0.31,
     "several": 0.16,
-    "unknown_person": 0.10,
-    "untold_fact": 0.08,
+    "unknown_person": 0.08,
+    "untold_fact": 0.11,
     "retelling": 0.05,
     "politeness": 0.08,
     "translation": 0.08,
@@ -34,7 +34,7 @@ KINDS = {
 SHORT_KINDS = ("unknown_person", "untold_fact", "retelling", "politeness", "translation", "sum")
 CHANGES_LANGUAGE = 0.25  # of the questions after the first
 ENDS_IN_A_STORY = 0.2
-SMALL_TALK_BETWEEN = 0.15  # of these conversations begin with a greeting or the like, and as many have it later
+SMALL_TALK_BETWEEN = 0.2  # of these conversations begin with a greeting or the like, and as many have it later
 
 
 def conversations(count: int, seed: int = 0, languages: tuple[str, ...] = LANGUAGES) -> Iterator[dict[str, Any]]:

@@ -28,6 +28,10 @@ SMALL_TALK: dict[str, tuple[tuple[tuple[str, ...], str], ...]] = {
             반가워!
             처음 뵙겠습니다.
             좋은 아침이에요.
+            안녕하세요, 반갑습니다.
+            안녕, 반가워!
+            안녕하세요, 잘 지내세요?
+            안녕, 잘 지내?
         """), "안녕하세요! 마을 사람들에 대해 물어보세요."),
         (_lines("""
             너는 누구야?
@@ -80,6 +84,11 @@ SMALL_TALK: dict[str, tuple[tuple[tuple[str, ...], str], ...]] = {
             Hey!
             Good morning!
             Good evening.
+            Hello, how are you?
+            Hi, how are you?
+            How are you?
+            Hello, nice to meet you.
+            Hi, nice to meet you!
         """), "Hello! Ask me about the people of the village."),
         (_lines("""
             Who are you?
@@ -177,5 +186,6 @@ OUTSIDE: dict[str, tuple[tuple[str, ...], str]] = {
 
 def small_talk(dice: random.Random, lang: str) -> Task:
     """A greeting, thanks or the like, or a question about the world, with its answer."""
-    said, answer = dice.choice((*SMALL_TALK[lang], OUTSIDE[lang], OUTSIDE[lang]))
+    greetings, *others = SMALL_TALK[lang]
+    said, answer = dice.choice((greetings, greetings, *others, OUTSIDE[lang]))
     return Task(dice.choice(said), answer)
