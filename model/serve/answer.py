@@ -26,13 +26,15 @@ from model.serve.guard import RECORD, Record, failed
 from model.serve.limits import Place, Refused
 from model.serve.requests import problem, refused
 from model.serve.text import ReplyOptions, Spelling, TextModel
+from model.serve.tracing import Trace, traced
 
 
 @dataclass(frozen=True)
 class Wish:
     """What an answer is made of. prompts: ids of each; of each there are `number` texts, sampled with other seeds.
 
-    likeliest: as `Chooser` has it. grammar: makes what a text has to keep to.
+    likeliest: as `Chooser` has it. grammar: makes what a text has to keep to. trace: what finds a text in what the
+    model was trained on, where that is asked for.
     """
 
     name: str  # of the model
@@ -45,6 +47,7 @@ class Wish:
     number: int = 1
     likeliest: int | None = None
     grammar: Callable[[], Grammar] | None = None
+    trace: Trace | None = None
 
 
 @dataclass(eq=False)
@@ -202,7 +205,7 @@ class Answer(Response):
         while isinstance(piece, forms.Piece):
             pieces.append(piece)
             piece = await self.pieces.get()
-        response = refused(piece) if piece else JSONResponse(self._whole(pieces))
+        response = refused(piece) if piece else JSONResponse(await self._whole(pieces))
         await response(scope, receive, send)
 
     async def _write_events(self, piece: forms.Piece | Refused | None, send: Send) -> None:
@@ -218,20 +221,30 @@ class Answer(Response):
         if wish.chat:
             for index in range(wish.number):
                 await event(self.frame | {"choices": [forms.opening(index)]})
+        said: dict[int, str] = {}
         while isinstance(piece, forms.Piece):
+            said[piece.index] = said.get(piece.index, "") + piece.text
             for part in forms.parts(piece, wish.chat, shown):
                 await event(self.frame | {"choices": [part]})
             piece = await self.pieces.get()
         if piece:
             await event(problem(piece.status, piece.sentence))
-        elif wish.counts:
+        elif wish.trace is not None:
+            for index, text in sorted(said.items()):
+                part = forms.empty(index, wish.chat) | {"trace": await traced(wish.trace, text)}
+                await event(self.frame | {"choices": [part]})
+        if not piece and wish.counts:
             await event(self.frame | {"choices": [], "usage": self._usage()})
         await event("[DONE]", more=False)
 
-    def _whole(self, pieces: list[forms.Piece]) -> dict[str, Any]:
+    async def _whole(self, pieces: list[forms.Piece]) -> dict[str, Any]:
         wish = self.wish
-        shown = forms.shown_by(wish)
-        return self.frame | {"choices": forms.whole(pieces, wish.chat, shown), "usage": self._usage()}
+        choices = forms.whole(pieces, wish.chat, forms.shown_by(wish))
+        if wish.trace is not None:
+            for choice in choices:
+                text = choice["message"]["content"] if wish.chat else choice["text"]
+                choice["trace"] = await traced(wish.trace, text)
+        return self.frame | {"choices": choices, "usage": self._usage()}
 
     def _usage(self) -> dict[str, int]:
         used = {"prompt_tokens": sum(map(len, self.wish.prompts)), "completion_tokens": self.tokens}

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from model.config import ModelConfig
     from model.serve.text import TextModel
+    from model.serve.tracing import Trace
     from pipeline.graph import Project
     from pipeline.ingest.source import Source
     from pipeline.store.store import Store
@@ -236,6 +237,12 @@ def chat(model: str | None, system: str, max_tokens: int, weights: str, seed: in
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder for the thumbs and choices that people give on the page.  [default: feedback/RECIPE, beside data/]",
 )
+@click.option(
+    "--trace/--no-trace",
+    default=None,
+    help="Say what answers have in common with what MODELS were trained on; this shows passages of it.  [default: where"
+    " `trace_index` was made, and only this machine can reach the server]",
+)
 @weights_option
 def serve(models: tuple[str, ...], host: str, port: int, api_key: str | None, **given: Any) -> None:
     """Serve MODELS over HTTP: a page to talk on, and OpenAI's API (/v1).
@@ -260,9 +267,31 @@ def serve(models: tuple[str, ...], host: str, port: int, api_key: str | None, **
         keys = read_keys(api_key, os.environ)
         folders = [_directory(model) for model in models or (None,)]
         opened = {name: _opened(folder, given["weights"]) for name, folder in zip(_names(folders), folders)}
-        run(opened, host, port, keys, limits, Judgements(given["judgements"] or _feedback()))
+        traces = _traces(dict(zip(opened, folders)), given["trace"], host)
+        run(opened, host, port, keys, limits, Judgements(given["judgements"] or _feedback()), traces)
     except ValueError as error:
         raise UserError(str(error)) from error
+
+
+def _traces(folders: dict[str, Path], asked: bool | None, host: str) -> dict[str, Trace]:
+    """What finds answers of the models in what they were trained on, by model; see the option --trace."""
+    from model.serve.server import LOCAL
+    from pipeline.inspect.lineage import find_model
+    from pipeline.trace.tracer import Tracer
+
+    found: dict[str, Trace] = {}
+    if asked is False or (asked is None and host not in LOCAL):
+        return found
+    for name, folder in folders.items():
+        try:
+            if _asset(folder) is None:
+                raise UserError(f"{folder} is no model of this project's store, so its answers cannot be traced.")
+            store = project().store
+            found[name] = Tracer.open(store, find_model(store, f"{_asset(folder)}/{folder.resolve().name}"))
+        except UserError:
+            if asked:
+                raise
+    return found
 
 
 def _opened(directory: Path, weights: str = "auto") -> TextModel:

@@ -4,6 +4,7 @@
 // prompt, {model, choices, shown}, of which one is shown; a choice is {id, text, finish, problem, thumb}.
 import { NUMBERS, WORDS } from "./words.js";
 import * as talk from "./talk.js";
+import { panel } from "./trace.js";
 
 const $ = (id) => document.getElementById(id);
 const read = (name, otherwise) => {
@@ -19,6 +20,7 @@ let conversations = read("conversations", []);
 let models = [];
 let judging = false;
 let current = null;
+const traces = new WeakMap(); // of a choice: what it has in common with the training text; not kept in the browser
 let busy = null; // the AbortController of the answers under way
 
 const say = (name, values = {}) => WORDS[language][name].replace(/\{(\w+)\}/g, (_, key) => values[key]);
@@ -107,6 +109,7 @@ function drawAnswer(turn, column, last) {
   box.append(element("div", { className: "who", textContent: column.model }), place);
   choice.place = place;
   box.append(element("div", { className: "acts" }, ...acts(turn, column, choice, last)));
+  if (traces.has(choice)) box.append(panel(traces.get(choice), element, say));
   return box;
 }
 
@@ -128,6 +131,9 @@ function acts(turn, column, choice, last) {
     copied.textContent = say("copied");
   });
   done.push(copied);
+  if (modelOf(column.model)?.traced && choice.text.trim()) {
+    done.push(button(say("trace"), () => trace(column, choice), { tip: say("traceTip"), pressed: traces.has(choice) }));
+  }
   if (judging && current.mode === "chat" && choice.text.trim()) {
     done.push(
       button(say("good"), () => thumb(turn, column, choice, true), { glyph: THUMB, pressed: choice.thumb === true }),
@@ -230,6 +236,16 @@ function again() {
   if (busy || !turn) return;
   for (const column of turn.columns) column.shown = column.choices.push(fresh()) - 1;
   answerAll(turn);
+}
+
+// --- where it comes from ---
+
+async function trace(column, choice) {
+  if (!traces.delete(choice)) {
+    try { traces.set(choice, await talk.trace(column.model, choice.text)); }
+    catch (error) { alert(error.status ? error.message : say("lost")); return; }
+  }
+  drawTurns();
 }
 
 // --- judging ---

@@ -21,6 +21,9 @@ async function asked(path, body, signal) {
 // {models: [{id, answers, context, parameters}], judgements: whether they are kept}
 export const about = async () => (await asked("/page/about")).json();
 
+// What a text has in common with what a model was trained on.
+export const trace = async (model, text) => (await asked("/v1/trace", { model, text })).json();
+
 export const judge = (judgement) => asked("/page/judgements", judgement);
 
 // Calls `piece` with each piece of text; returns why the answer ended.
