@@ -34,14 +34,20 @@ HEADERS = {
 }
 
 
-def add_page(app: FastAPI, models: Mapping[str, TextModel], judgements: Judgements | None) -> None:
-    """Add the page to a server's application. judgements: where they are kept; None: the page does not ask for them."""
+def add_page(
+    app: FastAPI, models: Mapping[str, TextModel], judgements: Judgements | None, documents: bool = False
+) -> None:
+    """Add the page to a server's application. judgements: where they are kept; None: the page does not ask for them.
+
+    documents: whether answers can be taken from documents.
+    """
     for path, (name, kind) in FILES.items():
         app.add_api_route(path, _file(FOLDER / name, kind), methods=["GET"], include_in_schema=False)
 
     @app.get("/page/about")
     async def about() -> dict[str, Any]:
-        return {"models": [described(name, model) for name, model in models.items()], "judgements": bool(judgements)}
+        known = [described(name, model) for name, model in models.items()]
+        return {"models": known, "judgements": bool(judgements), "documents": documents}
 
     @app.post("/page/judgements")
     async def judge(request: Request, judgement: Judgement) -> JSONResponse:
