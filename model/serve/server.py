@@ -173,7 +173,7 @@ def wished(asked: ChatRequest | CompletionRequest, name: str, model: TextModel, 
     grammar = json_of(model, schema) if schema is not None else None
     return Wish(
         name, model, prompts, asked.options(), chat, asked.stream, asked.counts, asked.n, asked.likeliest, grammar,
-        grounds,
+        grounds=grounds,
     )  # fmt: skip
 
 
