@@ -19,16 +19,16 @@ from pipeline.village.world import RELATIONS, Fact, World, world_of
 
 # Kind -> share of the conversations.
 KINDS = {
-    "fact": 0.31,
+    "fact": 0.33,
     "several": 0.16,
-    "unknown_person": 0.08,
-    "untold_fact": 0.11,
+    "unknown_person": 0.07,
+    "untold_fact": 0.09,
     "retelling": 0.05,
     "politeness": 0.08,
     "translation": 0.08,
     "sum": 0.05,
     "story": 0.06,
-    "small_talk": 0.02,
+    "small_talk": 0.03,
 }
 # Of what a conversation of several questions is made.
 SHORT_KINDS = ("unknown_person", "untold_fact", "retelling", "politeness", "translation", "sum")
