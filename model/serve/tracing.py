@@ -15,17 +15,18 @@ from starlette.concurrency import run_in_threadpool
 
 from model.serve.guard import RECORD
 from model.serve.limits import Turns
-from model.serve.requests import MAX_BYTES, Strict
+from model.serve.requests import Strict
 
 Trace = Callable[[str, int, int], dict[str, Any]]
 LEAST, DOCUMENTS = 6, 3
+MOST_CHARACTERS = 20_000  # of a text: longer than the answers of small models, and done in a second
 
 
 class TraceRequest(Strict):
     """A text to trace: passages of at least `least` tokens, each with up to `documents` documents of each kind."""
 
     model: str | None = None
-    text: str = Field(max_length=MAX_BYTES)
+    text: str = Field(max_length=MOST_CHARACTERS)
     least: int = Field(LEAST, ge=1, le=1000)
     documents: int = Field(DOCUMENTS, ge=0, le=20)
 

@@ -109,6 +109,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "slm forget --grep '홍길동'                            # shows the passages, removes nothing",
         "slm forget --grep '홍길동' --reason 'asked to' --yes",
         "slm forget 3f2a9c --reason 'asked to' --make",
+        "slm forget --source old_wiki                         # or --ids withdrawn.txt, --url 'example.org/'",
         "slm forget --list",
         "slm forget --undo",
     ),

@@ -98,7 +98,8 @@ def croissant(subject: Subject, asset: str) -> dict[str, Any]:
         about["publisher"] = {"@type": "sc:Organization", "name": told.publisher}
     if told.date:
         about["datePublished"] = told.date
-    languages = sorted({language for source in sources for language in source.languages if language != "code"})
+    spoken = {language for source in sources for language in source.languages}
+    languages = sorted(language for language in spoken if len(language) in (2, 3) and language.isalpha())
     if languages:
         about["inLanguage"] = languages
     about |= responsible(subject, sources)

@@ -21,7 +21,6 @@ from pipeline.inspect.lineage import ancestry, inputs_of
 from pipeline.store.artifact import Artifact
 from pipeline.store.store import Store
 from pipeline.tokens.tokenizer import Tokenizer, load
-from pipeline.trace import search
 from pipeline.trace.index import ASSET, CONVERSATIONS, PREFERENCES, RATED_TRAIN, SHARDS, parts_in
 from pipeline.trace.learned import Learned
 from pipeline.trace.part import Part
@@ -107,13 +106,14 @@ class Tracer:
                 "documents": [self._told(one) for one in self._documents(passage, documents)],
             })  # fmt: skip
         nowhere = uncovered(text, [(one["start"], one["end"]) for one in told])
+        letters = _letters(text, [(0, len(text))])
         return {
             "model": f"{self.model.asset}/{self.model.version}",
             "index": self.index.version,
             "text": text,
             "least": least,
             "loose": self.loose,
-            "share": round(1 - _letters(text, nowhere) / max(1, _letters(text, [(0, len(text))])), 4),
+            "share": round(1 - _letters(text, nowhere) / letters, 4) if letters else 0.0,
             "passages": told,
             "nowhere": [{"start": start, "end": end, "text": text[start:end]} for start, end in nowhere],
         }
@@ -123,12 +123,14 @@ class Tracer:
     def _documents(self, passage: Passage, most: int) -> list[Found]:
         """Up to `most` documents of each kind that hold a passage."""
         found: list[Found] = []
+        names = list(self.parts.items())
         for role in self.learned:
             own: list[Found] = []
-            for name, (of, part) in self.parts.items():
+            for number, first_place, behind in passage.span.found:
+                name, (of, part) = names[number]
                 if of != role or len(own) >= most:
                     continue
-                places = search.places(part, passage.query, passage.span, LOOKED_AT)
+                places = part.suffixes[first_place : min(behind, first_place + LOOKED_AT)].astype(np.int64)
                 numbers = part.documents_at(places)
                 for at in np.sort(np.unique(numbers, return_index=True)[1]).tolist()[: most - len(own)]:
                     first = int(places[at]) - int(part.starts[numbers[at]])

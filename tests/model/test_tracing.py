@@ -67,7 +67,8 @@ def test_the_page_learns_which_answers_can_be_traced(client):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{}, {"text": "가", "least": 0}, {"text": "가", "documents": 99}, {"text": "가", "x": 1}]
+    "wrong",
+    [{}, {"text": "가", "least": 0}, {"text": "가", "documents": 99}, {"text": "가", "x": 1}, {"text": "가" * 20_001}],
 )
 def test_what_cannot_be_meant_is_refused(client, wrong):
     assert client.post("/v1/trace", json=wrong).status_code == 400
