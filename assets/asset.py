@@ -27,7 +27,7 @@ from dagster import (
 )
 
 from assets import console, display, reaper
-from assets.keys import key, prefix
+from assets.keys import RECIPE_TAG, key, prefix, recipe_tag
 from assets.overrides import overridden, overrides_of
 from assets.training_process import run_in_own_process
 from pipeline.errors import UserError
@@ -37,7 +37,6 @@ from pipeline.store import leases
 from pipeline.store.artifact import Artifact
 from pipeline.store.store import NotMade
 
-RECIPE_TAG = "slm/recipe"  # of every run, so that runs of several recipes can be told apart
 OWNERS = ["team:slm"]
 DEVICE_POOL = "gpu"  # one slot, set by scripts/prepare_instance.py: two trainings never share a device
 
@@ -69,8 +68,8 @@ class AssetDescription:
     measures: str = ""  # the model that this evaluates; without that model, the asset is skipped
 
 
-def build(described: AssetDescription, node: Node, sources: Sequence[AssetKey] = ()) -> AssetsDefinition:
-    """The Dagster asset of an artifact; `sources` are further inputs besides artifacts."""
+def build(described: AssetDescription, node: Node, recipe: str, sources: Sequence[AssetKey] = ()) -> AssetsDefinition:
+    """The Dagster asset of an artifact of a recipe; `sources` are further inputs besides artifacts."""
     config_type = overrides_of(described.settings) if described.settings else Config
 
     @asset(
@@ -81,6 +80,7 @@ def build(described: AssetDescription, node: Node, sources: Sequence[AssetKey] =
         description=described.description,
         kinds=set(described.kinds),
         owners=OWNERS,
+        tags=recipe_tag(recipe),
         code_version=described.version,
         metadata={"dagster/code_references": code_reference(described)},
         check_specs=[

@@ -142,6 +142,14 @@ def ids_within_vocabulary(project: Project, artifact: Artifact) -> Answer:
     return problem, {"smallest id": low, "largest id": high, "vocabulary": vocabulary}
 
 
+def suffixes_in_order(project: Project, artifact: Artifact) -> Answer:
+    """In a sample of each part, every suffix comes before the next, and every training token has one."""
+    from pipeline.trace.index import problem_in
+
+    wrong = [problem for name in artifact.facts["parts"] if (problem := problem_in(artifact, name))]
+    return "; ".join(wrong[:5]), {"parts": len(artifact.facts["parts"])}
+
+
 def tables(artifact: Artifact) -> list[str]:
     """Names of all Parquet files with tokens, in all subfolders."""
     names = [name for name in artifact.manifest["files"] if name.endswith(".parquet")]
@@ -225,6 +233,7 @@ NO_PERSONAL_DATA = Check(
 ROUND_TRIP = Check("round_trip", "Encoding and decoding a text reproduces it", round_trip)
 NO_SHARD_EMPTY = Check("no_shard_empty", "Every shard has documents", no_shard_empty)
 IDS = Check("ids_within_vocabulary", "Every token id is one of the tokenizer's", ids_within_vocabulary)
+IN_ORDER = Check("suffixes_in_order", "A sample of each part of the index is in order", suffixes_in_order)
 LEARNED = Check("learned", "The loss is finite, and lower at the end than at the start", learned)
 FINITE = Check("finite", "The loss is finite at every step", finite)
 NUMBERS = Check("figures_are_numbers", "Every figure of the report is finite", figures_are_numbers)

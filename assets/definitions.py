@@ -29,7 +29,7 @@ defs = Definitions(
         *sources.assets_of(recipe),
         *groups.assets_of(recipe),
     ],
-    jobs=[*jobs.jobs_of(recipe), *([sources.OBSERVE_JOB] if recipe.sources else [])],
+    jobs=[*jobs.jobs_of(recipe), *([sources.observe_job(recipe)] if recipe.sources else [])],
     sensors=sensors.sensors_of(recipe),
     schedules=sensors.SCHEDULES if recipe.sources else [],
     loggers={"console": console.console},

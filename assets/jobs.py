@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from dagster import AssetSelection, define_asset_job, in_process_executor
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from assets.asset import RECIPE_TAG
-from assets.keys import key
+from assets.keys import RECIPE_TAG, key
 from assets.sources import key_of
 from pipeline.evaluation.tasks import covered_questions, task_items
 from pipeline.evaluation.toxicity import classifier

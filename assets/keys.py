@@ -4,11 +4,13 @@ Dagster takes assets of the same key for the same asset, in whatever code locati
 recipes would share one graph and one history (assets/several.py).
 """
 
+import hashlib
 import os
 import re
 
 from dagster import AssetKey
 
+RECIPE_TAG = "slm/recipe"  # of every run and asset, so that those of several recipes can be told apart
 PREFIX = "SLM_ASSET_PREFIX"  # set by the module of a recipe's code location; inherited by the processes that it starts
 
 
@@ -28,6 +30,17 @@ def op_name(asset: str) -> str:
     return "__".join([*prefix(), asset])
 
 
-def as_name(recipe: str) -> str:
-    """The name of a recipe with only the characters that Dagster's names may have."""
-    return re.sub(r"[^A-Za-z0-9_]", "_", recipe)
+def as_name(name: str) -> str:
+    """The name of a recipe or source with only the characters that Dagster's names may have.
+
+    Letters that are none of these, such as Hangul, would all become the same: a digest of the name tells them apart.
+    """
+    plain = re.sub(r"[^A-Za-z0-9_]", "_", name)
+    if name.isascii():
+        return plain
+    return "_".join(filter(None, (plain.strip("_"), "u" + hashlib.sha256(name.encode()).hexdigest()[:6])))
+
+
+def recipe_tag(recipe: str) -> dict[str, str]:
+    """The tag of assets that says which recipe they are of; Dagster takes fewer characters in it than in a run's."""
+    return {RECIPE_TAG: recipe if re.fullmatch(r"[A-Za-z0-9_.-]{1,63}", recipe) else as_name(recipe)[:63]}

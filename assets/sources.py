@@ -4,8 +4,6 @@ An observation records a digest of the source's current contents. If it differs 
 made from, Dagster shows everything downstream as out of date, and the sensor `sources_changed` can start a run.
 """
 
-import re
-
 from dagster import (
     AssetExecutionContext,
     AssetKey,
@@ -20,10 +18,11 @@ from dagster import (
     in_process_executor,
     multi_observable_source_asset,
 )
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from assets import console
 from assets.asset import OWNERS
-from assets.keys import key
+from assets.keys import RECIPE_TAG, as_name, key, recipe_tag
 from pipeline.errors import UserError
 from pipeline.graph import Project
 from pipeline.ingest import raw_documents
@@ -34,22 +33,24 @@ GROUP = "sources"
 
 
 def key_of(source: Source) -> AssetKey:
-    return key("source", source.name)
+    """Its name; of one in other letters, what stands for it in Dagster's names (its page says the name)."""
+    return key("source", source.name if source.name.isascii() else as_name(source.name))
 
 
 def assets_of(recipe: Recipe) -> list[AssetsDefinition]:
-    return [observed(source) for source in recipe.sources]
+    return [observed(source, recipe.name) for source in recipe.sources]
 
 
-def observed(source: Source) -> AssetsDefinition:
-    """The node of a source."""
+def observed(source: Source, recipe: str) -> AssetsDefinition:
+    """The node of a source of a recipe."""
 
     spec = AssetSpec(
         key_of(source),
         group_name=GROUP,
-        description=f"Text from {source.describe()}. It is read again only if it has changed.",
+        description=f"Source `{source.name}`: text from {source.describe()}. It is read again only if it has changed.",
         owners=OWNERS,
         kinds={source.icon},
+        tags=recipe_tag(recipe),
         metadata={
             "kind": source.kind,
             "language": source.lang or "as declared by its records",
@@ -59,7 +60,7 @@ def observed(source: Source) -> AssetsDefinition:
         },
     )
 
-    @multi_observable_source_asset(name=f"observe_{re.sub('[^A-Za-z0-9]', '_', source.name)}", specs=[spec])
+    @multi_observable_source_asset(name=f"observe_{as_name(source.name)}", specs=[spec])
     def source_asset(context: AssetExecutionContext):  # type: ignore[no-untyped-def]  # Dagster would read it
         try:
             project = Project.open(log=context.log.info)
@@ -81,10 +82,13 @@ def data_version(digest: str) -> str:
     return digest[:16]
 
 
-OBSERVE_JOB = define_asset_job(
-    "observe_job",
-    selection=AssetSelection.groups(GROUP, include_sources=True),
-    description="Observes each source, and records a digest of its contents",
-    executor_def=in_process_executor,
-    config={"loggers": {"console": {}}},  # as in assets/jobs.py
-)
+def observe_job(recipe: Recipe) -> UnresolvedAssetJobDefinition:
+    """The job that only looks at the sources."""
+    return define_asset_job(
+        "observe_job",
+        selection=AssetSelection.groups(GROUP, include_sources=True),
+        description="Observes each source, and records a digest of its contents",
+        executor_def=in_process_executor,
+        tags={RECIPE_TAG: recipe.name},
+        config={"loggers": {"console": {}}},  # as in assets/jobs.py
+    )

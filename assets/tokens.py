@@ -11,6 +11,7 @@ from pipeline.store.artifact import Artifact
 from pipeline.tokens import shards as token_shards
 from pipeline.tokens import training as tokenizer
 from pipeline.tokens.near_validation import NEAR_VALIDATION
+from pipeline.trace import index as trace_index
 
 
 def show_tokenizer(project: Project, artifact: Artifact) -> Mapping[str, Any]:
@@ -39,6 +40,15 @@ def show_shards(project: Project, artifact: Artifact) -> Mapping[str, Any]:
     return shown
 
 
+def show_index(project: Project, artifact: Artifact) -> Mapping[str, Any]:
+    facts = {name: value for name, value in artifact.facts.items() if name != "parts"}
+    parts = [
+        {"part": name.removesuffix(".index"), "documents": part["documents"], "tokens": part["tokens"]}
+        for name, part in artifact.facts["parts"].items()
+    ]
+    return {**facts, **artifact.counts, "parts": display.table(parts)}
+
+
 DESCRIBED = (
     AssetDescription(
         name="tokenizer",
@@ -63,6 +73,19 @@ DESCRIBED = (
         made_by=token_shards.make,
         show=show_shards,
         checks=(checks.NO_SHARD_EMPTY, checks.IDS),
+    ),
+    AssetDescription(
+        name=trace_index.ASSET,
+        description=(
+            "What models learn from, as suffix arrays: finds in milliseconds where a passage of an answer stands in it "
+            "word for word (`slm trace`, and under each answer on the chat page)."
+        ),
+        kinds=("python", "numpy"),
+        version=trace_index.VERSION,
+        made_by=trace_index.make,
+        show=show_index,
+        checks=(checks.IN_ORDER,),
+        settings="trace",
     ),
 )
 

@@ -21,6 +21,8 @@ from typing import Any
 
 SECONDS_TO_STOP = 30.0
 SECONDS_BETWEEN_CHECKS = 15.0
+PORTS = ("port", "mlflow_port", "report_port")  # the options, and in capitals the variables of `make ui`
+EVERYWHERE = ("0.0.0.0", "::")  # listened on, but no address of a link
 
 
 class CannotStart(Exception):
@@ -33,8 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
     home.mkdir(parents=True, exist_ok=True)
     try:
         lock = acquire(home)
-        for port in (options.port, options.mlflow_port, options.report_port):
-            require_free_port(options.host, port)
+        require_free_ports(options)
     except CannotStart as problem:
         print(problem, file=sys.stderr)
         return 1
@@ -49,8 +50,6 @@ def main(arguments: list[str] | None = None) -> int:
     with DagsterInstance.get() as instance:
         for run_id in reaper.reap(instance):
             print(f"the process of run {run_id[:8]} is gone; the run is marked as failed")
-    os.environ["SLM_MLFLOW_UI"] = f"http://{options.host}:{options.mlflow_port}"
-    os.environ["SLM_REPORT_UI"] = f"http://{options.host}:{options.report_port}"
     try:
         folder = several.chosen()
         workspace = several.write_workspace(home, several.recipes_in(folder)) if folder is not None else None
@@ -61,6 +60,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     # A local database needs an MLflow server of our own; a remote tracking server has one already.
     with_mlflow = not tracking.tracking_uri().startswith("http")
+    os.environ.update(links(options, with_mlflow))
     servers = commands(options, tracking.tracking_uri() if with_mlflow else None, workspace)
     return serve(servers, home, lock, options)
 
@@ -74,6 +74,18 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--mlflow-port", type=int, default=5000, help="MLflow's port")
     parser.add_argument("--report-port", type=int, default=3001, help="the port of the reports")
     return parser.parse_args(arguments)
+
+
+def links(options: argparse.Namespace, with_mlflow: bool) -> dict[str, str]:
+    """The addresses for Dagster's links to the other servers, but those that the environment names.
+
+    with_mlflow: MLflow is one of ours. Of another tracking server, its own address is the link.
+    """
+    host = socket.gethostname() if options.host in EVERYWHERE else options.host
+    found = {"SLM_REPORT_UI": f"http://{host}:{options.report_port}"}
+    if with_mlflow:
+        found["SLM_MLFLOW_UI"] = f"http://{host}:{options.mlflow_port}"
+    return {name: address for name, address in found.items() if not os.environ.get(name)}
 
 
 def commands(
@@ -254,16 +266,29 @@ def group_alive(group: int) -> bool:
         return False
 
 
-def require_free_port(host: str, port: int) -> None:
+def require_free_ports(options: argparse.Namespace) -> None:
+    """Raises CannotStart with the option to change if a port is taken, or chosen for two servers."""
+    chosen: set[int] = set()
+    for option in PORTS:
+        port = getattr(options, option)
+        why = "another server of this command has it" if port in chosen else taken(options.host, port)
+        if why:
+            raise CannotStart(
+                f"Port {port} cannot be used ({why}); choose another: make ui {option.upper()}=…"
+                f" (or slm ui --{option.replace('_', '-')} …)"
+            )
+        chosen.add(port)
+
+
+def taken(host: str, port: int) -> str:
+    """Why nothing can listen there; "" if it can."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
         except OSError as error:
-            raise CannotStart(
-                f"Port {port} cannot be used ({error.strerror}); choose another: make ui"
-                " PORT=… MLFLOW_PORT=… REPORT_PORT=…"
-            ) from None
+            return error.strerror or str(error)
+    return ""
 
 
 if __name__ == "__main__":

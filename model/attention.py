@@ -1,6 +1,7 @@
 """Attention of queries to keys and values, in the form in which a kernel takes it that keeps no scores.
 
-On a CPU one kernel of torch takes everything. On NVIDIA's cards `scaled_dot_product_attention` chooses by what it is
+On a CPU one kernel of torch takes everything, and short rows in bf16 train faster by the plain formula (`by_formula`).
+On NVIDIA's cards `scaled_dot_product_attention` chooses by what it is
 given, and takes the plain formula where nothing else fits: that keeps the scores [B, heads, T, T] of every layer. The
 two kernels that do not are `flash` (fp16 and bf16 from compute capability 8.0 on, grouped heads, no mask) and
 `efficient` (older cards, fp32 and masks too, but no grouped heads). So keys and values are repeated where only
@@ -25,6 +26,7 @@ Capability = tuple[int, int]  # of a card, as (major, minor)
 OLDEST, NEWEST = (5, 0), (12, 1)  # cards that torch has either kernel for
 AMPERE = (8, 0)  # the first with bf16, and with flash attention
 FLASH_WIDTH = 256  # of a head, at most
+SHORT = 512  # tokens: the plain formula takes .4 to .8 of the time of torch's kernel (docs/results/training-speed.md)
 ALIGNED = 16  # elements: `efficient` copies a mask whose rows start elsewhere, in each layer
 HALF = (torch.float16, torch.bfloat16)
 
@@ -144,8 +146,36 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool) -
         formed = form(request)
         if formed != request:
             return _without_groups(q, k, v, mask, causal, formed.head_width)
+    elif by_formula(q, q.shape[2], k.shape[2]):
+        return _formula(q, k, v, mask, causal)
     grouped = q.shape[1] != k.shape[1]
     return _attention(q, k, v, attn_mask=mask, is_causal=causal, enable_gqa=grouped)
+
+
+def by_formula(x: Tensor, length: int, keys: int) -> bool:
+    """Whether attention of `length` queries to so many keys, of the type of `x`, is computed by the plain formula.
+
+    On a CPU the backward pass of torch's kernel in bf16 converts each block of scores; for short rows it is faster to
+    keep the probabilities, [B, heads, T, S] in each layer. Only for training: a long prompt is read by the kernel.
+    """
+    on_cpu = x.device.type == "cpu" and capability(x.device) is None
+    return on_cpu and torch.is_grad_enabled() and computed_in(x) == torch.bfloat16 and length == keys <= SHORT
+
+
+def _formula(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
+    """softmax(q k^T / sqrt(head_width)) v with scores and probabilities in the type of computation; shapes of `attend`.
+
+    mask: added to the scores, as `visible` returns it for these rows.
+    """
+    groups, dtype = q.shape[1] // k.shape[1], computed_in(q)
+    if groups > 1:
+        k, v = k.repeat_interleave(groups, 1), v.repeat_interleave(groups, 1)
+    if causal:
+        mask = torch.full((q.shape[2], k.shape[2]), -math.inf, dtype=dtype, device=q.device).triu(1)
+    with torch.autocast("cpu", enabled=False):  # it would compute the softmax in fp32
+        q, k, v = q.to(dtype) * (1 / math.sqrt(q.shape[-1])), k.to(dtype), v.to(dtype)
+        scores = q @ k.mT
+        return (scores if mask is None else scores + mask).softmax(-1) @ v
 
 
 def _without_groups(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool, width: int) -> Tensor:
@@ -162,12 +192,13 @@ def _without_groups(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal
 def visible(mask: Tensor, x: Tensor) -> Tensor:
     """A mask [B or 1, 1, T, S], True where a token may attend, in the form in which all layers can share it.
 
-    On a card torch adds a mask to the scores, and makes a copy in their type of one of truth values, in each layer: so
-    that is done once, with rows that start where `efficient` wants them. x: the residual stream.
+    A mask is added to the scores, in the plain formula on a CPU, too. On a card torch makes a copy of one of truth
+    values, in the type of the scores, in each layer: so that is done once, with rows that start where `efficient` wants
+    them. x: the residual stream.
     """
-    if capability(x.device) is None:
-        return mask
     length = mask.shape[-1]
+    if capability(x.device) is None and not by_formula(x, mask.shape[-2], length):
+        return mask
     room = -(-length // ALIGNED) * ALIGNED
     added = torch.zeros(*mask.shape[:-1], room, dtype=computed_in(x), device=x.device)[..., :length]
     return added.masked_fill_(mask.logical_not_(), -math.inf)

@@ -30,15 +30,20 @@ from pipeline.commands import (
     quality,
     report,
     start,
+    trace,
     vectors,
 )
 from pipeline.commands.examples import add_examples
+from pipeline.commands.overview import write_sections
 from pipeline.errors import UserError
 from pipeline.training.stopping import Stopped
 
 
 class Commands(click.Group):
-    """A group of commands that prints a `UserError` as a sentence, without a traceback."""
+    """The commands by what they are for. A `UserError` is printed as a sentence, without a traceback."""
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        write_sections(self, formatter)
 
     def invoke(self, context: click.Context) -> Any:
         try:
@@ -52,7 +57,12 @@ class Commands(click.Group):
 @click.option("--recipe", metavar="FILE", help="The recipe; default: $SLM_RECIPE, else recipes/demo.yaml.")
 @click.pass_context
 def main(context: click.Context, recipe: str | None) -> None:
-    """From raw text to a small language model of your own: inspect, chat and maintain."""
+    """From raw text to a small language model of your own: inspect, chat and maintain.
+
+    \b
+    Trainings are jobs of Dagster:
+      SLM_RECIPE=notes.yaml dagster job execute -j pretrain_job
+    """
     context.obj = recipe
 
 
@@ -73,6 +83,7 @@ for group in (
     names,
     vectors,
     lineage,
+    trace,
     forget,
     report,
     operating,

@@ -32,6 +32,7 @@ from pipeline.store.remote import open_store
 from pipeline.store.store import Store
 from pipeline.tokens import shards as token_shards
 from pipeline.tokens import training as tokenizer
+from pipeline.trace import index as trace_index
 from pipeline.trained_models import (
     BY_NAME,
     EVALUATIONS,
@@ -59,6 +60,7 @@ class Node:
     settings: Any
     enabled: bool = True  # whether the recipe requests it
     any_inputs: bool = False  # whether it is made of those inputs that there are, and needs none
+    reported: bool = True  # whether the report tells of it
 
 
 @dataclass(frozen=True)
@@ -136,6 +138,7 @@ def nodes_of(recipe: Recipe) -> dict[str, Node]:
         nodes[IMPORTED] = train_node(recipe, models[0])
     if recipe.sources:
         nodes |= curation_nodes(recipe) | token_nodes(recipe)
+    nodes |= trace_nodes(recipe)
     if asked(recipe).sets:
         texts = texts_learned_from(recipe)
         if texts:
@@ -166,7 +169,7 @@ def report_node(recipe: Recipe, nodes: Mapping[str, Node]) -> Node:
     In the graph it follows the ends of all jobs and whatever nothing else is made of; an edge from every artifact would
     hide the others.
     """
-    requested = [name for name, node in nodes.items() if node.enabled]
+    requested = [name for name, node in nodes.items() if node.enabled and node.reported]
     used = {given for name in requested for given in nodes[name].inputs.values()}
     ends = {CURATED, "token_shards", *EVALUATIONS}
     stages = [(stage, recipe.curation.of(stage)) for stage in stages_of(recipe.curation)] if recipe.sources else []
@@ -223,6 +226,24 @@ def token_nodes(recipe: Recipe) -> dict[str, Node]:
         "tokenizer": Node("tokens", named(CURATED), tokenizer.make, recipe.tokenizer),
         "token_shards": Node("tokens", named(CURATED, "tokenizer"), token_shards.make, recipe.shards),
         "training_plan": Node("model", named("token_shards", "tokenizer"), plan.make, pretraining_of(recipe)),
+    }
+
+
+def trace_nodes(recipe: Recipe) -> dict[str, Node]:
+    """The node of the index of what models learn from, if they learn from anything."""
+    inputs = {"tokenizer": IMPORTED if recipe.base is not None else "tokenizer"}
+    if recipe.base is None:
+        inputs |= named(trace_index.SHARDS)
+    if enabled(recipe, BY_NAME["sft_model"]):
+        conversations = tuning_data.ASSET if recipe.instructions.stages else trace_index.CONVERSATIONS
+        inputs[trace_index.CONVERSATIONS] = conversations
+    if enabled(recipe, BY_NAME["preference_model"]):
+        inputs |= named(trace_index.PREFERENCES)
+    if len(inputs) == 1:
+        return {}
+    settings = recipe.trace
+    return {
+        trace_index.ASSET: Node("tokens", inputs, trace_index.make, settings, settings.enabled, reported=False),
     }
 
 

@@ -29,6 +29,7 @@ from pipeline.ingest.source_kind import OWN_WRITING, Origin, safe_name
 from pipeline.recipe_text import load_yaml
 from pipeline.settings import Settings, blocks_of, unknown_key
 from pipeline.tokens.token_settings import ShardSettings, TokenizerSettings
+from pipeline.trace.trace_settings import TraceSettings
 from pipeline.training.distillation_settings import DistillationSettings
 from pipeline.training.reinforcement_settings import ReinforcementSettings, RewardModelSettings
 from pipeline.training.training_settings import PreferenceSettings, PretrainingSettings, SftSettings
@@ -60,6 +61,7 @@ class Recipe(Settings):
     reward_model: RewardModelSettings | None = None
     reinforcement: ReinforcementSettings | None = None
     evaluation: EvaluationSettings = EvaluationSettings()
+    trace: TraceSettings = TraceSettings()
     execution: ExecutionSettings = ExecutionSettings()
     seed: int = Field(1, ge=0, lt=2**63, description="Seed of everything that is random")
 

@@ -43,7 +43,8 @@ def told_apart(first: Subject, second: Subject) -> tuple[Subject, Subject]:
 def subject_of(project: Project) -> Subject:
     """What the recipe asks for and was made. Raises UserError if that is nothing."""
     nodes = project.nodes
-    made = {name: project.store.current(name) for name, node in nodes.items() if node.enabled and name != report.ASSET}
+    shown = [name for name, node in nodes.items() if node.enabled and node.reported and name != report.ASSET]
+    made = {name: project.store.current(name) for name in shown}
     found = {name: artifact for name, artifact in made.items() if artifact is not None}
     if not found:
         raise UserError(

@@ -203,13 +203,13 @@ def prepare() -> None:
 
 
 def link(run_id: str) -> str:
-    """URL of a run's page: on the tracking server, or where `mlflow ui` and `make ui` serve it."""
+    """URL of a run's page: where SLM_MLFLOW_UI says that a browser finds MLflow, else on the tracking server.
+
+    `make ui` sets that variable, and so do deployments, in which only other containers know the server by its name.
+    """
     uri = tracking_uri()
-    site = (
-        redacted(uri).rstrip("/")
-        if uri.startswith("http")
-        else os.environ.get("SLM_MLFLOW_UI", "http://127.0.0.1:5000")
-    )
+    there = redacted(uri).rstrip("/") if uri.startswith("http") else "http://127.0.0.1:5000"
+    site = os.environ.get("SLM_MLFLOW_UI", "").rstrip("/") or there
     return f"{site}/#/experiments/{connect().get_run(run_id).info.experiment_id}/runs/{run_id}"
 
 

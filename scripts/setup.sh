@@ -3,7 +3,7 @@
 # `dagster` commands find the project, and the instance's databases. If the lock file, pyproject.toml and this script are
 # unchanged, another run finishes at once.
 #
-#   PYTHON       the Python to use (3.11 or newer; default python3.11, else python3)
+#   PYTHON       the Python to use (3.11 to 3.13; default: the first of python3.11, python3.12, python3.13 and python3)
 #   VENV         the folder of the environment (default .venv)
 #   TORCH_INDEX  URL of PyTorch's index of CPU wheels, for a machine without a GPU whose package index has no `+cpu`
 #                builds of torch
@@ -13,7 +13,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 VENV=${VENV:-.venv}
-PYTHON=${PYTHON:-$(command -v python3.11 || command -v python3)}
+PYTHON=${PYTHON:-$(command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3 || echo python3)}
 STAMP="$VENV/.slm-setup"
 DIGEST=$(cat requirements.lock pyproject.toml scripts/setup.sh scripts/environment.pth | sha256sum | cut -d' ' -f1)
 STATE="$DIGEST $(pwd)"
@@ -74,9 +74,15 @@ with_uv() {
   [ -x "$UV" ] || attempt "${PIP[@]}" uv
 }
 
-if [ ! -x "$VENV/bin/python" ]; then
-  "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null ||
-    { say "Python 3.11 or newer is required: set PYTHON=/path/to/python3.11"; exit 1; }
+# An environment without pip is what is left where Debian's python3-venv was missing: it is made again.
+usable() { [ -x "$VENV/bin/python" ] && { [ -f "$STAMP" ] || "$VENV/bin/python" -m pip --version >/dev/null 2>&1; }; }
+if ! usable; then
+  # As `requires-python` in pyproject.toml has it: for a newer one, not all of the pinned packages have builds.
+  FOUND=$("$PYTHON" -c 'import sys; print(*sys.version_info[:2], sep=".")' 2>/dev/null || echo none)
+  case "$FOUND" in
+    3.11 | 3.12 | 3.13) ;;
+    *) say "Python 3.11, 3.12 or 3.13 is required ($PYTHON: $FOUND): set PYTHON=/path/to/python3.11"; exit 1 ;;
+  esac
   say "creating $VENV with $("$PYTHON" --version)"
   "$PYTHON" -m venv "$VENV"
 fi

@@ -234,6 +234,39 @@ def test_every_variable_of_the_environment_is_read_somewhere(page: Path):
     } == set()
 
 
+def outputs(page: Path) -> Iterator[str]:
+    """The lines below commands that are shown with a prompt (`$ `): what these print."""
+    for _, _, block in FENCE.findall(page.read_text(encoding="utf-8")):
+        if block.startswith("$ "):
+            yield from (line for line in block.splitlines() if line.strip() and not line.startswith("$ "))
+
+
+def is_said(line: str, code: str) -> bool:
+    """Whether the code says it: the keys of a JSON line, else the longest words between names, numbers and values."""
+    if line.startswith("{"):
+        keys = re.findall(r'"(\w+)":', line)
+        return bool(keys) and all(f'"{key}"' in code for key in keys)
+    pieces = re.split(r"\S*[\d/`\"{}:]\S*|\.\.\.", line)
+    return max((piece.strip() for piece in pieces), key=len) in code
+
+
+@each_instruction
+def test_what_a_command_is_shown_to_print_is_what_the_code_says(page: Path):
+    code = "".join(
+        path.read_text(encoding="utf-8") for folder in ("model", "pipeline") for path in (ROOT / folder).rglob("*.py")
+    )
+    assert [line for line in outputs(page) if not is_said(line, code)] == []
+
+
+def test_outputs_are_found_and_mistakes_in_them(tmp_path: Path):
+    page = tmp_path / "page.md"
+    page.write_text('```\n$ slm why a\na/12 learned from 9 of them, and so on\n{"text": "x"}\n```\n```\nslm b\n```\n')
+    line, row = outputs(page)
+    code = 'f"{name} learned from {count} of them, and so on"; {"text": 1}'
+    assert is_said(line, code) and not is_said(line, code.replace("and so", "or so"))
+    assert is_said(row, code) and not is_said(row, code.replace("text", "output"))
+
+
 def test_commands_are_found_and_mistakes_in_them(tmp_path: Path):
     from pipeline.cli import main
 

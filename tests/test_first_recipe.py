@@ -1,5 +1,6 @@
 """`slm init`: what is in a folder, a recipe that can be run as it is, sized for the machine."""
 
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -116,3 +117,6 @@ def test_more_text_and_a_faster_machine_get_a_larger_model(quick):
 def test_the_name_of_a_recipe_follows_from_the_folder(tmp_path):
     assert start.recipe_name(tmp_path / "My notes (2024)") == "My-notes-2024"
     assert start.recipe_name(Path("/")) == "mine"
+    assert start.recipe_name(tmp_path / unicodedata.normalize("NFD", "공부 노트")) == "공부-노트", (
+        "as macOS names folders"
+    )

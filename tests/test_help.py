@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from pipeline.cli import main
 from pipeline.commands.examples import EXAMPLES, commands_below
+from pipeline.commands.overview import SECTIONS
 
 COMMANDS = dict(commands_below(main))
 LINES = [(words, line) for words, lines in EXAMPLES.items() for line in lines]
@@ -19,6 +20,16 @@ LINES = [(words, line) for words, lines in EXAMPLES.items() for line in lines]
 
 def test_every_command_has_an_example_and_every_example_a_command():
     assert COMMANDS.keys() == EXAMPLES.keys()
+
+
+def test_the_help_names_every_command_once_by_what_it_is_for_in_a_line_of_80_columns():
+    named = [name for section in SECTIONS.values() for name in section]
+    assert sorted(named) == sorted(main.commands)
+    shown = CliRunner().invoke(main, ["--help"], terminal_width=80).output
+    for section in SECTIONS.values():
+        for name, words in section.items():
+            (line,) = [line for line in shown.splitlines() if line.split()[:1] == [name]]
+            assert line.endswith(words) and len(line) <= 80
 
 
 @pytest.mark.parametrize("words", sorted(COMMANDS))

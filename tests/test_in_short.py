@@ -17,13 +17,13 @@ def artifact(asset, counts=None, facts=None, files=(), **seconds):
     [
         (
             artifact("heuristic_decisions", {"in": 12079, "kept": 12004, "removed": {"short": 20, "markup": 55}}),
-            "12,004 documents of 1 source(s) stay; 75 of 12,079 (0.6%) are removed, most as markup (55)",
+            "12,004 documents of 1 source stay; 75 of 12,079 (0.6%) are removed, most as markup (55)",
         ),
         (
             artifact("personal_data_edits", {
                 "in": 9, "kept": 9, "removed": {}, "edits": {"EMAIL": 3, "PHONE": 1}, "by_source": {"a": {}, "b": {}},
             }),
-            "9 documents of 2 source(s) stay; none is removed; 4 passages are edited",
+            "9 documents of 2 sources stay; none is removed; 4 passages are edited",
         ),
         (
             artifact("tokenizer", facts={
@@ -45,9 +45,9 @@ def artifact(asset, counts=None, facts=None, files=(), **seconds):
         ),
         (
             artifact("sft_evaluation", facts={
-                "bits_per_byte": 0.228123, "perplexity": 3.2, "rougeL": 55.5, "ended": 1.0,
+                "bits_per_byte": 0.228123, "village.facts.ko": 0.99991, "rougeL": 55.5, "ended": 1.0,
             }),
-            "bits per byte 0.2281, perplexity 3.2, rougeL 55.5",
+            "bits per byte 0.2281, village facts (Korean) 0.9999, rougeL 55.5",
         ),
         (
             artifact("pretrained_model", facts={

@@ -24,12 +24,13 @@ def chat(
     system: str = "",
     read: Callable[[str], str] = input,
     out: TextIO | None = None,
+    after: Callable[[str], None] | None = None,
 ) -> None:
     """Chat with a model, or the one in a directory, until the input ends.
 
     system: the system's turn, before the conversation. A model that was not taught to answer continues the input. Each
-    reply uses the next seed, so that the same first seed and questions give the same answers. Raises ValueError if
-    there is no model.
+    reply uses the next seed, so that the same first seed and questions give the same answers. after: called with each
+    reply once it is complete. Raises ValueError if there is no model.
     """
     out = out or sys.stdout
     text_model = model if isinstance(model, TextModel) else open_directory(model)
@@ -43,6 +44,7 @@ def chat(
         except (EOFError, KeyboardInterrupt):
             print(file=out)
             return
+        answer = None
         if not line:
             continue
         if line in ("/exit", "/quit"):
@@ -54,11 +56,13 @@ def chat(
         elif line.startswith("/"):
             print(HELP, file=out)
         elif plain:
-            _show(partial(text_model.continue_text, line, options), out)
+            answer = _show(partial(text_model.continue_text, line, options), out)
         else:
             messages = text_model.newest_turns([*messages, {"role": "user", "content": line}])
             answer = _show(partial(text_model.answer, messages, options), out)
             messages = [*messages, {"role": "assistant", "content": answer}] if answer is not None else messages[:-1]
+        if after is not None and answer:
+            after(answer)
         options = replace(options, sampling=replace(options.sampling, seed=(options.sampling.seed + 1) % 2**63))
 
 

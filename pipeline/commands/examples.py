@@ -96,6 +96,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "lineage model": ("slm lineage model", "slm lineage model sft_model --documents learned.parquet"),
     "lineage document": ("slm lineage document 3f2a9c", "slm lineage document --grep '홍길동'"),
     "lineage step": ("slm lineage step 1200 --model sft_model",),
+    "trace": (
+        "slm trace sft_model --text '민수는 바다에 갔다.'",
+        "slm trace sft_model --chat                            # traces each answer",
+        "slm trace pretrained_model --file story.txt --least 10 --json",
+    ),
     "forget": (
         "slm forget --grep '홍길동'                            # shows the passages, removes nothing",
         "slm forget --grep '홍길동' --reason 'asked to' --yes",

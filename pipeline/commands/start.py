@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,8 +66,9 @@ def sized(text_bytes: int, hours: float, name: str) -> tuple[int, Size]:
 
 
 def recipe_name(folder: Path) -> str:
-    """A name for the recipe, from that of the folder."""
-    plain = re.sub(r"[^\w-]+", "-", folder.resolve().name).strip("-")[:40]
+    """A name for the recipe, from that of the folder. What macOS writes as single letters (NFD) becomes syllables."""
+    composed = unicodedata.normalize("NFC", folder.resolve().name)
+    plain = re.sub(r"[^\w-]+", "-", composed).strip("-")[:40]
     return plain or "mine"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from pipeline.inspect.tuning import LANGUAGES
 from pipeline.printing import duration
 from pipeline.store.artifact import Artifact
 from pipeline.training.model_facts import ModelFacts
@@ -30,7 +31,8 @@ def in_short(artifact: Artifact) -> str:
 def _documents(artifact: Artifact) -> str:
     counts = artifact.counts
     removed, of = counts["in"] - counts["kept"], counts["in"]
-    text = f"{counts['kept']:,} documents of {len(counts.get('by_source', {})) or 1} source(s) stay"
+    sources = len(counts.get("by_source", {})) or 1
+    text = f"{counts['kept']:,} documents of {sources} source{'s' if sources > 1 else ''} stay"
     if removed:
         reason, number = max(counts["removed"].items(), key=lambda pair: (pair[1], pair[0]), default=("", 0))
         most = f", most as {reason} ({number:,})" if reason else ""
@@ -69,7 +71,14 @@ def _model(artifact: Artifact) -> str:
 
 def _figures(facts: dict[str, Any]) -> str:
     found = [(name, value) for name, value in facts.items() if isinstance(value, int | float)]
-    return ", ".join(f"{name.replace('_', ' ')} {rounded(value):,}" for name, value in found[:3])
+    return ", ".join(f"{in_words(name)} {rounded(value):,}" for name, value in found[:3])
+
+
+def in_words(name: str) -> str:
+    """The short name of a figure as words: `village.facts.en` is `village facts (English)`."""
+    words, _, last = name.replace("_", " ").rpartition(".")
+    language = LANGUAGES.get(last)
+    return f"{words.replace('.', ' ')} ({language})" if words and language else name.replace("_", " ").replace(".", " ")
 
 
 def figure(number: float) -> str:

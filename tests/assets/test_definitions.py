@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 from dagster import AssetKey, AssetSpec, Definitions
 
-from assets import display, groups
-from assets.asset import RECIPE_TAG
+from assets import display, groups, sources
 from assets.definitions import defs
+from assets.jobs import jobs_of
+from assets.keys import RECIPE_TAG
 from pipeline.graph import nodes_of
 from pipeline.inspect.curves import figure_of
-from pipeline.recipe import load
+from pipeline.recipe import load, parse
 from pipeline.training.distillation_settings import DistillationSettings
 
 GROUPS = ("sources", "curation", "tokens", "tuning_data", "model", "evaluation")
@@ -81,8 +82,23 @@ def test_jobs_hold_everything_up_to_their_end() -> None:
     assert assets_in("observe_job") == sources
 
 
-def test_the_runs_of_a_job_carry_its_recipe() -> None:
-    assert defs.resolve_job_def("pretrain_job").tags[RECIPE_TAG] == load().name
+def test_the_runs_of_a_job_and_the_assets_carry_their_recipe() -> None:
+    for job in ("pretrain_job", "observe_job"):
+        assert defs.resolve_job_def(job).tags[RECIPE_TAG] == load().name
+    assert {spec.tags.get(RECIPE_TAG) for spec in specs().values()} == {load().name}
+
+
+def test_names_in_korean_are_those_of_definitions() -> None:
+    recipe = parse(
+        "name: 공부-노트\nsources:\n"
+        + "".join(f"  - {{name: {name}, kind: bundled, dataset: sotu}}\n" for name in ("일기", "편지", "a-b"))
+    )
+    made = Definitions(
+        assets=[*sources.assets_of(recipe), *groups.assets_of(recipe)],
+        jobs=[*jobs_of(recipe), sources.observe_job(recipe)],
+    )
+    Definitions.validate_loadable(made)
+    assert len({spec.tags[RECIPE_TAG] for spec in made.resolve_all_asset_specs()}) == 1
 
 
 @pytest.mark.parametrize(

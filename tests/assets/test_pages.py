@@ -8,7 +8,7 @@ import pytest
 from dagster import DagsterInstance, materialize
 
 from assets import display, groups
-from assets.asset import RECIPE_TAG
+from assets.keys import RECIPE_TAG
 from pipeline.graph import nodes_of
 from pipeline.recipe import load
 from pipeline.run import inputs_in_order
@@ -76,9 +76,7 @@ def test_a_page_begins_with_a_sentence_and_pictures_and_ends_with_what_identifie
     names = [name for name in page if not name.startswith("dagster/")]
     assert names[:3] == [display.REPORT, display.SHORT, display.PICTURE]
     assert page[display.REPORT].value.endswith("/pages")
-    assert (
-        "documents of 1 source(s) stay" in page[display.SHORT].value and "near_duplicate" in page[display.SHORT].value
-    )
+    assert "documents of 1 source stay" in page[display.SHORT].value and "near_duplicate" in page[display.SHORT].value
     samples = [name for name in names if name.startswith("sample")]
     assert samples and names[3 : 3 + len(samples)] == samples
     assert next(iter(page[samples[0]].records[0].data)) == "text", "what a person wants to see of a sample"

@@ -37,6 +37,13 @@ def test_keys_begin_with_the_name_of_a_recipe_only_where_there_are_several(monke
     assert keys.op_name("tokenizer") == "first__tokenizer"
 
 
+def test_names_in_other_letters_are_told_apart() -> None:
+    assert keys.as_name("second-one") == "second_one"
+    assert keys.as_name("일기") != keys.as_name("편지") and keys.as_name("일기").isidentifier()
+    assert keys.recipe_tag("second-one") == {keys.RECIPE_TAG: "second-one"}
+    assert keys.recipe_tag("일기") == {keys.RECIPE_TAG: keys.as_name("일기")}
+
+
 def test_each_recipe_of_a_folder_is_a_location_whose_graph_is_its_own(folder: Path, tmp_path: Path) -> None:
     assert several.chosen() == folder
     recipes = several.recipes_in(folder)

@@ -64,8 +64,8 @@ def project_of(recipe: Path, tmp_path: Path) -> Project:
 def test_the_graph_needs_no_sources(tmp_path, saved):
     recipe = load(write(tmp_path, saved("llama")))
     assert enabled_assets(recipe) == [
-        "instruction_data", "preference_data", "base_model", "base_evaluation", "sft_model", "sft_evaluation",
-        "preference_model", "preference_evaluation", "leaderboard", "report",
+        "instruction_data", "preference_data", "base_model", "trace_index", "base_evaluation", "sft_model",
+        "sft_evaluation", "preference_model", "preference_evaluation", "leaderboard", "report",
     ]  # fmt: skip
     nodes = nodes_of(recipe)
     assert inputs_in_order(nodes, "sft_model") == ["instruction_data", "base_model", "sft_model"]

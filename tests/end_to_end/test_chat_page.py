@@ -17,7 +17,8 @@ from types import ModuleType
 
 import pytest
 
-import model.serve.text
+import model.serve.engine
+from model.batch import Batch
 from model.serve.judgements import Judgements
 from model.serve.keys import Keys, digest_of
 from model.serve.limits import Limits, Turns
@@ -48,21 +49,21 @@ DONE = "!document.querySelector('.busy') && document.getElementById('stop').hidd
 
 
 @pytest.fixture
-def page(directory, tmp_path, monkeypatch) -> Iterator:  # noqa: F811
+def pace() -> dict[str, float]:
+    """Seconds a token. A test that acts during an answer makes it so slow that it cannot end before."""
+    return {"seconds": 0.01}
+
+
+@pytest.fixture
+def page(directory, tmp_path, monkeypatch, pace) -> Iterator:  # noqa: F811
     """The page of three models: one that was taught an answer, one that never ends, one that only continues text."""
-    generate = model.serve.text.generate
 
-    def slowly(*given):
-        tokens = generate(*given)  # which refuses at once what it cannot do
+    class Slow(Batch):
+        def advance(self) -> None:
+            time.sleep(pace["seconds"])
+            super().advance()
 
-        def one_by_one():
-            for token in tokens:
-                time.sleep(0.01)
-                yield token
-
-        return one_by_one()
-
-    monkeypatch.setattr(model.serve.text, "generate", slowly)
+    monkeypatch.setattr(model.serve.engine, "Batch", Slow)
     endless = open_directory(directory)
     endless.stop_ids = frozenset()
     models = {"taught": open_directory(directory), "endless": endless, "text": open_directory(directory, answers=False)}
@@ -130,7 +131,8 @@ def test_a_conversation_by_clicks(page, tmp_path) -> None:
     assert page.value("document.querySelectorAll('[aria-pressed=true]').length") == 1
 
 
-def test_an_answer_is_stopped_and_answered_again(page) -> None:
+def test_an_answer_is_stopped_and_answered_again(page, pace) -> None:
+    pace["seconds"] = 0.5
     choose(page, "first", "endless")
     ask(page, "안녕", wait=False)
     page.wait(f"{ANSWERS}[0].length > 3")

@@ -53,7 +53,8 @@ def test_every_measure_is_registered_and_its_headlines_are_figures(made):
     assert [module.__name__.rpartition(".")[2] for module in modules] == [module.MEASURE.name for module in modules]
     asked = SETTINGS.model_copy(update={"village": VillageSettings(stories=2)})
     given = ("instruction_data", "preference_data")
-    found = report.read(made.report("e1", *given, settings=asked, base=made.second_model))
+    tuned = report.read(made.report("e1", *given, settings=asked, base=made.second_model))
+    found = tuned | {"village": report.read(made.report("e0", settings=asked))["village"]}  # stories: of no tuned model
     for measure in measures.MEASURES:
         assert set(measure.needs) <= set(ROLES), measure.name
         if measure.name in TO_BE_NAMED:

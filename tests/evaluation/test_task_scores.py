@@ -37,6 +37,17 @@ def test_guessing_is_called_that_and_knowing_is_not():
     assert found["chance"] == 0.5 and found["items"] == 40
 
 
+@pytest.mark.parametrize("habit", [1.0, 0.9])
+def test_one_answer_to_everything_is_guessing_however_often_it_is_right(habit):
+    """Answers are "yes" in 70 % of the questions; a model says it always, or in 90 % of the cases, drawn."""
+    questions = [Question(f"{i}?", ("no", "yes"), int(i % 10 < 7)) for i in range(1000)]
+    said = np.random.default_rng(1).random(1000) < habit
+    guessed = [[ChoiceScore(-float(yes), 1, False), ChoiceScore(-float(not yes), 1, False)] for yes in said]
+    found = figures(scored(questions, guessed), 1)
+    assert found["plain"]["low"] > 0.55 and found["at_chance"]
+    assert found["chance"] == pytest.approx(0.7 * habit + 0.3 * (1 - habit), abs=0.02)
+
+
 def test_an_interval_holds_the_mean_as_often_as_it_says():
     rng = np.random.default_rng(7)
     inside = 0

@@ -139,8 +139,19 @@ def test_the_village_is_asked_about_only_where_the_recipe_asks_for_it(made):
     assert "village" not in plain.manifest["made_of"]["settings"], "a key that came later is no part of what is made"
 
 
+def test_a_tuned_model_is_asked_for_stories_in_conversations_only(made):
+    tuned = made.report("v6", "instruction_data", settings=ASKED, base=made.second_model)
+    found = report.read(tuned)
+    assert set(found["village"]) == {"facts"} and "story" in found["village_answers"]
+    assert "story" not in set(pl.read_parquet(tuned.table("samples"))["kind"])
+
+
 def test_every_goal_is_a_figure_of_a_report(made):
-    found = report.read(made.report("v5", "instruction_data", "preference_data", settings=ASKED))
+    asked = report.read(made.report("v5", settings=ASKED))
+    answering = report.read(
+        made.report("v7", "instruction_data", "preference_data", settings=ASKED, base=made.second_model)
+    )
     for model in GOALS:
+        found = asked if model == "pretrained" else answering
         assert [one.goal.name for one in outcomes(model, found) if one.value is None] == []
         assert len({goal.name for goal in GOALS[model]}) == len(GOALS[model])

@@ -22,20 +22,20 @@ def request(capability=AMPERE, dtype=torch.bfloat16, head_width=64, masked=False
 
 
 class Recorder:
-    """The kernels that a card would take for each call of torch's attention, and the masks that it was given."""
+    """The kernels that a card (None: a CPU) takes for each call of torch's attention, and the masks it was given."""
 
     def __init__(self, card):
         self.card, self.kernels, self.masks = card, [], []
 
     def __call__(self, q, k, v, attn_mask, **given):
-        self.kernels.append(kernel(attention.request_of(self.card, q, k, attn_mask)))
+        self.kernels.append(kernel(attention.request_of(self.card, q, k, attn_mask)) if self.card else "cpu")
         self.masks.append(attn_mask)
         return F.scaled_dot_product_attention(q, k, v, attn_mask=attn_mask, **given)
 
 
 @contextmanager
 def on(card):
-    """Attention as on this card, recorded."""
+    """Attention as on this card (None: on a CPU), recorded."""
     recorder = Recorder(card)
     with pretending(card, recorder):
         yield recorder
@@ -138,6 +138,34 @@ def test_every_form_is_the_same_attention(card, masked, changes):
         other = results()
     for one, two in zip(plain, other, strict=True):
         assert (one - two).abs().max() < 2e-6 * one.abs().max()
+
+
+@pytest.mark.parametrize("changes", [{}, {"kv_heads": 6}, {"causal": False}])
+@pytest.mark.parametrize("masked", [False, True])
+def test_short_rows_train_by_the_plain_formula_in_bf16_as_exactly_as_by_the_kernel(masked, changes, monkeypatch):
+    tokens, documents = batch()
+    given = {"documents": documents} if masked else {}
+
+    def gradients(low, short):
+        monkeypatch.setattr(attention, "SHORT", short)
+        model = network(**changes)
+        with on(None) as found, torch.autocast("cpu", torch.bfloat16, enabled=low):
+            model(tokens, tokens, **given)[0].backward()
+        return len(found.masks), torch.cat([p.grad.flatten() for p in model.parameters()])
+
+    (_, exact), (kernels, fused), (none, plain) = gradients(False, 0), gradients(True, 39), gradients(True, 40)
+    assert (kernels, none) == (SHAPE.layers, 0)
+    assert 0 < (plain - exact).norm() < 1.3 * (fused - exact).norm() < 0.05 * exact.norm()
+
+
+@pytest.mark.parametrize("grad", [False, True])
+@pytest.mark.parametrize("low", [False, True])
+def test_the_kernel_reads_what_is_not_trained_and_what_is_fp32(low, grad):
+    tokens, documents = batch()
+    with on(None) as found, torch.autocast("cpu", torch.bfloat16, enabled=low), torch.set_grad_enabled(grad):
+        network()(tokens, documents=documents)
+    assert len(found.masks) == (0 if low and grad else SHAPE.layers)
+    assert all(mask.dtype == torch.bool for mask in found.masks)
 
 
 @pytest.mark.parametrize("card", [TURING, AMPERE])

@@ -101,6 +101,23 @@ def test_what_the_instance_asks_of_the_environment_is_set_everywhere() -> None:
     assert asked <= literals | secret["stringData"].keys()
 
 
+def test_the_three_pages_are_served_and_linked_as_make_ui_does() -> None:
+    """Dagster, MLflow and the reports; the links on Dagster's pages lead to the ports that a browser reaches."""
+    compose = yaml.safe_load((ROOT / "docker" / "compose.yaml").read_text())
+    (kustomization,) = documents(ROOT / "kubernetes" / "base" / "kustomization.yaml")
+    literals = dict(line.split("=", 1) for line in kustomization["configMapGenerator"][0]["literals"])
+    for service, variable, port in (("mlflow", "SLM_MLFLOW_UI", 5000), ("reports", "SLM_REPORT_UI", 3001)):
+        (published,) = compose["services"][service]["ports"]
+        there = published.rpartition(":")
+        assert (there[0].removeprefix("127.0.0.1:"), there[2]) == (
+            compose["services"]["worker"]["environment"][variable].removeprefix("http://127.0.0.1:"), str(port)
+        )  # fmt: skip
+        assert literals[variable] == f"http://127.0.0.1:{port}"
+        assert {"port": port} in named("Service", service)["spec"]["ports"]
+    container = named("Deployment", "reports")["spec"]["template"]["spec"]["containers"][0]
+    assert container["args"] == compose["services"]["reports"]["command"]
+
+
 def test_the_image_copies_files_that_are_there() -> None:
     copied = re.findall(r"^COPY (?:--\S+ )*(.+) \S+$", (ROOT / "docker" / "Dockerfile").read_text(), re.MULTILINE)
     ignored = {line for line in (ROOT / ".dockerignore").read_text().split() if line}

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -117,6 +118,42 @@ def test_ctrl_c_stops_it_and_nothing_else_is_installed(setup: Setup) -> None:
     said, _ = process.communicate(timeout=20)
     assert process.returncode == 130 and "stopped; the same command continues" in said
     assert time.monotonic() - began < 5 and len(setup.calls.read_text().splitlines()) == 1
+
+
+def test_an_environment_without_pip_is_made_again(setup: Setup) -> None:
+    """As it is left where Debian's python3-venv was missing at the first attempt."""
+    setup.tool(setup.folder / ".venv" / "bin" / "python", "#!/bin/sh\nexit 1\n")
+    chosen = setup.folder / "chosen"
+    setup.tool(
+        chosen, '#!/bin/sh\ncase "$*" in *version_info*) echo 3.12 ;; *venv*) echo "$*" >> "$CALLS"; exit 1 ;; esac\n'
+    )
+    code, _, calls = setup.run(PYTHON=str(chosen))
+    assert code == 1 and calls == ["-m venv .venv"]
+
+
+@pytest.mark.parametrize(("version", "taken"), [("3.10", False), ("3.11", True), ("3.13", True), ("3.14", False)])
+def test_python_is_one_that_the_packages_are_made_for(setup: Setup, version: str, taken: bool) -> None:
+    """`$PYTHON -m venv` is seen where the version is accepted; otherwise nothing is made."""
+    shutil.rmtree(setup.folder / ".venv")
+    chosen = setup.folder / "chosen"
+    setup.tool(
+        chosen,
+        f"""#!/usr/bin/env bash
+case "$*" in
+  *version_info*) echo {version} ;;
+  *--version*) echo Python {version} ;;
+  *) echo "chosen $*" >> "$CALLS"; exit 1 ;;
+esac
+""",
+    )
+    code, said, calls = setup.run(PYTHON=str(chosen))
+    assert code == 1
+    if taken:
+        assert calls == ["chosen -m venv .venv"]
+    else:
+        assert calls == [] and f"Python 3.11, 3.12 or 3.13 is required ({chosen}: {version})" in said
+        bounds = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"]
+        assert bounds == ">=3.11,<3.14", "setup.sh names the versions, too"
 
 
 def test_dagster_in_another_folder_names_the_projects_folder(setup: Setup) -> None:

@@ -112,7 +112,8 @@ def test_only_the_plain_formula_keeps_scores():
     (TURING, "fp16", False, "_scaled_dot_product_efficient_attention"),
     (TURING, "fp16", True, "_scaled_dot_product_efficient_attention"),
     (TURING, "bf16", True, "bmm"),
-    (None, "bf16", True, "_scaled_dot_product_flash_attention_for_cpu"),
+    (None, "bf16", True, "bmm"),  # the plain formula: rows are short
+    (None, None, True, "_scaled_dot_product_flash_attention_for_cpu"),
 ])  # fmt: skip
 def test_the_trace_runs_the_kernel_of_the_card(gpu, precision, masked, operation):
     from torch._subclasses.fake_tensor import FakeTensorMode

@@ -1,4 +1,7 @@
-"""What a model knows of the made-up village, and whether it tells stories: for every model, by continuing text.
+"""What a model knows of the made-up village, and whether it tells stories, by continuing text.
+
+A tuned model is asked for facts only: it tells a story when asked for one, in the form of a conversation
+(`village_answers.py`), and ends no plain text any more.
 
 Facts are asked for in cloze form: the beginning of an entry, up to the value; right is what begins with the value, by
 greedy decoding. Stories continue a title, and are read by the grammar that wrote those of the training text
@@ -37,9 +40,13 @@ def run(subject: Subject, settings: MeasureSettings) -> Result:
     asked = settings.village
     assert asked is not None
     known = facts_known(subject.generating, subject.tokenizer, list(cloze_questions(asked.seed)))
+    facts = {"facts": by_language(known, ("right",))}
+    if "base" in subject.inputs:
+        subject.log(f"asked for {known.height:,} facts of the village")
+        return Result(facts, tables={TABLE: known})
     subject.log(f"asked for {known.height:,} facts of the village; telling {2 * asked.stories:,} stories")
     told = stories_told(subject, asked)
-    figures = {"facts": by_language(known, ("right",)), "stories": by_language(told, tuple(STORY_FIGURES))}
+    figures = {**facts, "stories": by_language(told, tuple(STORY_FIGURES))}
     samples = told.group_by("lang", maintain_order=True).head(SHOWN).select(
         pl.lit("story").alias("kind"), pl.lit("village").alias("source"), "lang", "prompt", "output",
         pl.lit(None, pl.String).alias("reference"), "ended",
@@ -120,6 +127,7 @@ MEASURE: Measure[MeasureSettings] = Measure(
     description="facts of the made-up village in cloze form, and stories about it, by language",
     run=run,
     needs=("token_shards",),
+    reads=("base",),
     enabled=lambda settings: settings.village is not None,
     headlines=(
         Headline("facts.*.right", "village.facts.*", higher_is_better=True, words="facts known, {key} ({count} asked)"),

@@ -67,9 +67,12 @@ def scored(questions: Sequence[Question], scores: Sequence[Sequence[ChoiceScore]
 def figures(items: pl.DataFrame, seed: int) -> dict[str, Any]:
     """The figures of one task: shares (0-1) of right answers by rule, bits per byte, margin, each with its interval.
 
-    `at_chance` says whether the interval of the plain share contains the share of guessing.
+    `at_chance` says whether the interval of the plain share contains `chance`: the share of guessing evenly or, if that
+    is more, of guessing with this model's habits, whatever the question (Cohen 1960, expected agreement). One that
+    answers yes to everything is right as often as yes is.
     """
-    chance = float((1 / items["choices"].list.len()).mean())  # type: ignore[arg-type]
+    even = float((1 / items["choices"].list.len()).mean())  # type: ignore[arg-type]
+    chance = max(even, _by_habit(items))
     found: dict[str, Any] = {"items": items.height, "chance": round(chance, 4)}
     for rule in RULES:
         column = "right" if rule == "plain" else f"right_{rule}"
@@ -77,8 +80,15 @@ def figures(items: pl.DataFrame, seed: int) -> dict[str, Any]:
     for name in ("bits_per_byte", "margin"):
         found[name] = with_interval(items[name].to_numpy(), seed)
     low, high = found["plain"]["low"], found["plain"]["high"]
-    found["at_chance"] = low <= chance <= high
+    found["at_chance"] = low <= chance and even <= high
     return found
+
+
+def _by_habit(items: pl.DataFrame) -> float:
+    """The share that would be right if the choices had nothing to do with the questions: sum of p(chosen) p(answer)."""
+    chosen, answers = (items.group_by(place=name).len("n") for name in ("chosen", "answer"))
+    both = chosen.join(answers, on="place")
+    return float((both["n"].cast(pl.Float64) * both["n_right"]).sum()) / items.height**2
 
 
 def with_interval(values: np.ndarray, seed: int) -> dict[str, float]:

@@ -30,11 +30,15 @@ REASONS = {
 
 @dataclass(frozen=True)
 class Pair:
-    """The token ids of a prompt with each of its two answers, and the index at which the answers start."""
+    """The token ids of a prompt with each of its two answers, and the index at which the answers start.
+
+    row: of the table that it was read from; -1 where it is of none.
+    """
 
     chosen: np.ndarray
     rejected: np.ndarray
     start: int
+    row: int = -1
 
 
 @dataclass
@@ -99,7 +103,7 @@ def encode_pairs(rows: pl.DataFrame, tokenizer: Tokenizer, context: int) -> Pair
             if start >= context or np.array_equal(good, bad):
                 left_out["same_tokens"] += 1
                 continue
-        pairs.append(Pair(good, bad, start))
+        pairs.append(Pair(good, bad, start, number))
     return Pairs(pairs, left_out, cut, np.full((len(pairs), 2), np.nan, np.float32))
 
 
