@@ -34,6 +34,7 @@ CARRIERS = {
 }
 
 
+@functools.cache
 def path_of(module: str) -> Path | None:
     base = ROOT / module.replace(".", "/")
     for path in (base.with_suffix(".py"), base / "__init__.py"):
