@@ -104,7 +104,7 @@ def drawn(
     if kind == "sum":
         return [tasks.sum_of(dice, lang, held_back=False)], []
     if kind == "story":
-        question = dice.choice(tasks.TELL_A_STORY[lang]).render({"who": fact.person}, world)
+        question = dice.choice(tasks.ASK_FOR_A_STORY[lang]).render({"who": fact.person}, world)
         return [Task(question, story_among(dice, lang, world, fact.person))], [fact.person]
     return [tasks.ABOUT_A_FACT[kind](dice, lang, fact, world)], [] if (kind, lang) == ("politeness", "en") else [
         fact.person
@@ -114,11 +114,11 @@ def drawn(
 def _several(dice: random.Random, lang: str, world: World, languages: tuple[str, ...]) -> tuple[list[Task], list[str]]:
     """From two to four questions, most of them about facts: what was asked before has no part in an answer.
 
-    Each is answered in its own language. Some of these conversations end in a story.
+    Each is answered in its own language. Some of these conversations end in a story, or in thanks for one.
     """
     kinds = [dice.choice(SHORT_KINDS) if dice.random() < 0.3 else "fact" for _ in range(dice.choice((2, 3, 4)))]
     if dice.random() < ENDS_IN_A_STORY:
-        kinds = [*kinds[:2], "story"]
+        kinds = [*kinds[:2], "story"] if dice.random() < 0.5 else [*kinds[:1], "story", "small_talk"]
     for at in (0, dice.randrange(1, len(kinds))):
         if dice.random() < SMALL_TALK_BETWEEN:
             kinds[at] = "small_talk"

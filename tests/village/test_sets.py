@@ -129,7 +129,8 @@ def test_greetings_begin_conversations_and_stand_within_them_and_stories_end_som
     greetings = {said for groups in SMALL_TALK.values() for said, _ in groups for said in said}
     assert sum(texts[0] in greetings for texts in several) > 30
     assert sum(bool(greetings & set(texts[2::2])) for texts in several) > 30
-    assert sum(len(texts[-1]) > 150 for texts in several) > 50
+    assert sum(len(texts[-1]) > 150 for texts in several) > 20
+    assert sum(len(texts[-3]) > 150 for texts in several) > 20
     assert not {m["content"] for row in talks for m in row["messages"]} & {None, ""}
 
 
