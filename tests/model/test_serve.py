@@ -121,7 +121,7 @@ def test_streaming_gives_the_same_in_whole_characters(client, monkeypatch):
     assert response.headers["content-type"].startswith("text/event-stream")
     parts = events(response)
     pieces = [part["choices"][0]["delta"].get("content", "") for part in parts]
-    assert "".join(pieces) == ANSWER and len([piece for piece in pieces if piece]) > 8
+    assert "".join(pieces) == ANSWER and len([piece for piece in pieces if piece]) > 2
     assert not any("\ufffd" in piece for piece in pieces)
     assert parts[0]["choices"][0]["delta"]["role"] == "assistant"
     assert parts[-1]["choices"][0]["finish_reason"] == "stop" and parts[0]["object"] == "chat.completion.chunk"
