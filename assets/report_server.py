@@ -2,6 +2,7 @@
 
 import argparse
 import html
+import os
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import quote, unquote, urlsplit
@@ -15,6 +16,7 @@ PAGE = (
     "<title>Reports</title><style>body{{font:17px/1.6 system-ui,sans-serif;max-width:40em;"
     "margin:3em auto;padding:0 1em}}</style><h1>Reports</h1>{}</html>"
 )
+CHAT_ADDRESS, CHAT_DEFAULT = "SLM_CHAT_UI", "http://127.0.0.1:8000"  # where `slm serve` has its page
 
 
 def names() -> list[str]:
@@ -32,7 +34,9 @@ def page_of(path: str) -> bytes | None:
         return None
     links = "".join(f'<li><a href="/{quote(name)}">{html.escape(name)}</a></li>' for name in known)
     content = f"<ul>{links}</ul>" if known else "<p>No recipe has a report yet: every job makes one at its end.</p>"
-    return PAGE.format(content).encode()
+    chat = html.escape(os.environ.get(CHAT_ADDRESS) or CHAT_DEFAULT)
+    talk = f'<p>To talk to a model, run <code>slm serve</code>: <a href="{chat}">{chat}</a></p>'
+    return PAGE.format(content + talk).encode()
 
 
 class Handler(BaseHTTPRequestHandler):

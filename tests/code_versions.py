@@ -8,6 +8,7 @@ digests after a change that does not alter the result; otherwise raise the versi
 from __future__ import annotations
 
 import ast
+import functools
 import hashlib
 import json
 from pathlib import Path
@@ -33,6 +34,7 @@ CARRIERS = {
 }
 
 
+@functools.cache
 def path_of(module: str) -> Path | None:
     base = ROOT / module.replace(".", "/")
     for path in (base.with_suffix(".py"), base / "__init__.py"):
@@ -41,6 +43,7 @@ def path_of(module: str) -> Path | None:
     return None
 
 
+@functools.cache
 def imports_of(path: Path) -> set[str]:
     """Modules of this project that a file imports, anywhere in it."""
     found = set()
@@ -54,6 +57,7 @@ def imports_of(path: Path) -> set[str]:
     return found
 
 
+@functools.cache
 def bare_code(path: Path) -> str:
     """The code of a file without comments, docstrings and layout."""
     tree = ast.parse(path.read_text(encoding="utf-8"))

@@ -22,17 +22,24 @@ from model.batch import Text
 from model.choosing import Choice, Chooser, Grammar
 from model.serve import forms
 from model.serve.engine import Engine
+from model.serve.grounding import Grounds, citations
 from model.serve.guard import RECORD, Record, failed
 from model.serve.limits import Place, Refused
 from model.serve.requests import problem, refused
 from model.serve.text import ReplyOptions, Spelling, TextModel
+from model.serve.tracing import Trace, traced
+
+FEW = 4  # texts that are made at once, up to which each of their tokens is sent as soon as it is there
+MOMENT = 0.03  # seconds for which those of more texts are gathered
 
 
 @dataclass(frozen=True)
 class Wish:
     """What an answer is made of. prompts: ids of each; of each there are `number` texts, sampled with other seeds.
 
-    likeliest: as `Chooser` has it. grammar: makes what a text has to keep to.
+    likeliest: as `Chooser` has it. grammar: makes what a text has to keep to. trace: what finds a text in what the
+    model was trained on, where that is asked for. grounds: what of documents the prompt holds, if the answer is to be
+    taken from them.
     """
 
     name: str  # of the model
@@ -45,6 +52,8 @@ class Wish:
     number: int = 1
     likeliest: int | None = None
     grammar: Callable[[], Grammar] | None = None
+    trace: Trace | None = None
+    grounds: Grounds | None = None
 
 
 @dataclass(eq=False)
@@ -152,6 +161,10 @@ class Answer(Response):
     async def _all_texts(self, loop: asyncio.AbstractEventLoop) -> None:
         """Have all texts generated. Raises what went wrong in the first that did."""
         wish = self.wish
+        if wish.grounds and wish.grounds.said is not None:  # there is nothing to generate from
+            for index in range(wish.number):
+                self._piece(forms.Piece(index, wish.grounds.said, (), "stop"))
+            return
         texts: list[asyncio.Future[None]] = []
         for number, prompt in enumerate(wish.prompts):
             made = [self._text(loop, prompt, number * wish.number + i, texts) for i in range(wish.number)]
@@ -202,7 +215,7 @@ class Answer(Response):
         while isinstance(piece, forms.Piece):
             pieces.append(piece)
             piece = await self.pieces.get()
-        response = refused(piece) if piece else JSONResponse(self._whole(pieces))
+        response = refused(piece) if piece else JSONResponse(await self._whole(pieces))
         await response(scope, receive, send)
 
     async def _write_events(self, piece: forms.Piece | Refused | None, send: Send) -> None:
@@ -210,28 +223,74 @@ class Answer(Response):
         headers = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
 
-        async def event(content: Any, more: bool = True) -> None:
-            text = content if isinstance(content, str) else json.dumps(content, ensure_ascii=False)
-            await send({"type": "http.response.body", "body": f"data: {text}\n\n".encode(), "more_body": more})
+        async def events(*contents: Any, more: bool = True) -> None:
+            texts = (text if isinstance(text, str) else json.dumps(text, ensure_ascii=False) for text in contents)
+            body = "".join(f"data: {text}\n\n" for text in texts)
+            await send({"type": "http.response.body", "body": body.encode(), "more_body": more})
 
         wish, shown = self.wish, forms.shown_by(self.wish)
         if wish.chat:
             for index in range(wish.number):
-                await event(self.frame | {"choices": [forms.opening(index)]})
+                await events(self.frame | {"choices": [forms.opening(index)]} | (self._sources() if not index else {}))
+        said: dict[int, str] = {}
         while isinstance(piece, forms.Piece):
-            for part in forms.parts(piece, wish.chat, shown):
-                await event(self.frame | {"choices": [part]})
-            piece = await self.pieces.get()
+            pieces, following = await self._gathered(piece)
+            for one in pieces:
+                said[one.index] = said.get(one.index, "") + one.text
+            parts = [(one.index, part) for one in pieces for part in forms.parts(one, wish.chat, shown)]
+            if parts:
+                await events(*(self.frame | {"choices": [self._cited(part, said[of])]} for of, part in parts))
+            piece = following[0] if following else await self.pieces.get()
         if piece:
-            await event(problem(piece.status, piece.sentence))
-        elif wish.counts:
-            await event(self.frame | {"choices": [], "usage": self._usage()})
-        await event("[DONE]", more=False)
+            await events(problem(piece.status, piece.sentence))
+        elif wish.trace is not None:
+            for index, text in sorted(said.items()):
+                part = forms.empty(index, wish.chat) | {"trace": await traced(wish.trace, text)}
+                await events(self.frame | {"choices": [part]})
+        if not piece and wish.counts:
+            await events(self.frame | {"choices": [], "usage": self._usage()})
+        await events("[DONE]", more=False)
 
-    def _whole(self, pieces: list[forms.Piece]) -> dict[str, Any]:
+    async def _gathered(self, piece: forms.Piece) -> tuple[list[forms.Piece], list[Refused | None]]:
+        """(a piece with those that are there by now, the end of the answer if that is there).
+
+        Where many texts are made at once, an event for each token of each costs more than the network: those of a
+        moment become one.
+        """
+        if self.engine.rows > FEW:
+            await asyncio.sleep(MOMENT)
+        pieces: list[forms.Piece] = [piece]
+        ended: list[Refused | None] = []
+        while not self.pieces.empty():
+            following = self.pieces.get_nowait()
+            if isinstance(following, forms.Piece):
+                pieces.append(following)
+            else:
+                ended.append(following)
+        return forms.joined(pieces), ended
+
+    async def _whole(self, pieces: list[forms.Piece]) -> dict[str, Any]:
         wish = self.wish
         shown = forms.shown_by(wish)
-        return self.frame | {"choices": forms.whole(pieces, wish.chat, shown), "usage": self._usage()}
+        choices = forms.whole(pieces, wish.chat, shown)
+        if wish.grounds:
+            choices = [self._cited(choice, choice["message"]["content"]) for choice in choices]
+        if wish.trace is not None:
+            for choice in choices:
+                text = choice["message"]["content"] if wish.chat else choice["text"]
+                choice["trace"] = await traced(wish.trace, text)
+        return self.frame | {"choices": choices, "usage": self._usage()} | self._sources()
+
+    def _sources(self) -> dict[str, Any]:
+        """The passages that an answer was made from, and how certain it is that they answer the question."""
+        grounds = self.wish.grounds
+        return {"sources": grounds.sources(), "certainty": grounds.certainty} if grounds else {}
+
+    def _cited(self, choice: dict[str, Any], said: str) -> dict[str, Any]:
+        """A choice that is complete, with what its sentences are taken from."""
+        if self.wish.grounds is None or choice["finish_reason"] is None:
+            return choice
+        return choice | {"citations": citations(said, self.wish.grounds.passages)}
 
     def _usage(self) -> dict[str, int]:
         used = {"prompt_tokens": sum(map(len, self.wish.prompts)), "completion_tokens": self.tokens}

@@ -24,6 +24,15 @@ class Piece:
     finish: str | None = None
 
 
+def joined(pieces: Iterable[Piece]) -> list[Piece]:
+    """Pieces that follow one another, as one for each text."""
+    found: dict[int, Piece] = {}
+    for piece in pieces:
+        before = found.get(piece.index, Piece(piece.index, ""))
+        found[piece.index] = Piece(piece.index, before.text + piece.text, before.choices + piece.choices, piece.finish)
+    return list(found.values())
+
+
 def shown_by(wish: Wish) -> Shown:
     """How log probabilities are shown for a request: not at all, or as `chat_log_probabilities` and its like do."""
     spelt = wish.model.bytes_of
@@ -67,6 +76,11 @@ def completion_log_probabilities(choices: Sequence[Choice], bytes_of: Sequence[b
 def opening(index: int) -> dict[str, Any]:
     """The first event of a text of a chat."""
     return _choice(index, {"delta": {"role": "assistant", "content": ""}}, None, None)
+
+
+def empty(index: int, chat: bool) -> dict[str, Any]:
+    """A choice of an event that adds no text."""
+    return _choice(index, {"delta": {}} if chat else {"text": ""}, None, None)
 
 
 def parts(piece: Piece, chat: bool, shown: Shown) -> Iterable[dict[str, Any]]:

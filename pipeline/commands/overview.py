@@ -27,6 +27,7 @@ SECTIONS: Mapping[str, Mapping[str, str]] = {
     "Use and measure a model": {
         "chat": "talk to it in the terminal",
         "serve": "a page to talk on, and OpenAI's API",
+        "ground": "index documents that `slm serve` answers from",
         "generate": "texts for a prompt, or for a file of prompts",
         "evaluate": "models side by side on the recipe's tasks",
         "open-questions": "two models' answers side by side on a page",
@@ -36,6 +37,7 @@ SECTIONS: Mapping[str, Mapping[str, str]] = {
         "export": "a file for llama.cpp, onnxruntime or torch",
         "push": "send it to the Hugging Face hub",
         "pull": "fetch one from the Hugging Face hub",
+        "publish": "its cards, licences and bill of materials",
     },
     "Trace and forget": {
         "why": "why an artifact is or is not up to date",

@@ -34,7 +34,10 @@ def test_the_page_of_each_recipe_is_served_and_nothing_else(project):
 
 def test_before_there_is_a_report_the_list_says_what_makes_one(tmp_path, monkeypatch):
     monkeypatch.setenv("SLM_DATA", str(tmp_path / "empty"))
-    assert b"every job makes one" in (report_server.page_of("/") or b"")
+    page = report_server.page_of("/") or b""
+    assert b"every job makes one" in page and b'href="http://127.0.0.1:8000"' in page, "and where one talks to a model"
+    monkeypatch.setenv(report_server.CHAT_ADDRESS, "http://chat.example:80")
+    assert b'href="http://chat.example:80"' in (report_server.page_of("/") or b"")
 
 
 def test_recipes_are_named_wherever_the_store_is(tmp_path):
