@@ -14,15 +14,16 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from model.choosing import Choice, Chooser
-from model.decoding import Arranged, Decoding, arranged_for_many
-from model.decoding_together import step
+from model.decoding_together import Together
 from model.generate import PIECE, check_prompt
-from model.transformer import Cache, Transformer
+from model.llama import attached
+from model.transformer import Transformer
 
 SAME = 3  # tokens that have to be the same as before for a guess
 GUESSES = 4  # tokens in a step, beside the next one
@@ -44,19 +45,44 @@ class Text:
     stopped: Callable[[], bool] = lambda: False
 
 
+class InMemory(Protocol):
+    """The tokens of a text that were computed. `length` may be set back."""
+
+    length: int
+
+
+class Computes(Protocol):
+    """What computes logits for a batch: torch (`Together`) or llama.cpp (`llama.Llama`)."""
+
+    def fits(self, texts: int) -> bool:
+        """Whether there is room for so many more texts. Raises ValueError where there never is."""
+
+    def begin(self, tokens: int) -> Any:
+        """A prompt of so many tokens, of which none is read."""
+
+    def read(self, prompt: Any, piece: Sequence[int]) -> Tensor:
+        """Logits [vocab_size] of what follows a prompt that is extended by a piece of it."""
+
+    def continued(self, prompt: Any, room: int) -> Any:
+        """A text that goes on from a prompt. room: for how many tokens in all."""
+
+    def step(self, texts: Sequence[Any], runs: Sequence[Sequence[int]]) -> Tensor:
+        """Logits [tokens, vocab_size] of what follows each token of each text's run; each is extended by its run."""
+
+
 @dataclass(eq=False)
 class _Reading:
     """A prompt that is being read, for all texts that continue it."""
 
     prompt: list[int]
     texts: list[Text]
-    cache: Cache
+    cache: InMemory | None = None  # once it has room
 
 
 class _Row:
     """A text whose prompt is read."""
 
-    def __init__(self, text: Text, decoding: Decoding, prompt: Sequence[int], left: int) -> None:
+    def __init__(self, text: Text, decoding: InMemory, prompt: Sequence[int], left: int) -> None:
         self.text, self.decoding = text, decoding
         self.left = left  # tokens that may still come
         self.ids: list[int] = []
@@ -87,18 +113,18 @@ class Batch:
     """
 
     network: Transformer
-    arranged: Arranged = field(init=False)
+    computes: Computes = field(init=False)
     reading: deque[_Reading] = field(default_factory=deque)
     rows: list[_Row] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.arranged = arranged_for_many(self.network.eval())
+        self.computes = attached(self.network) or Together(self.network)
 
     def add(self, prompt: Sequence[int], texts: Sequence[Text]) -> None:
         """Texts that continue a prompt. Raises ValueError as `check_prompt` does."""
         check_prompt(self.network.config, len(prompt))
-        cache = Cache(self.network.config, 1, len(prompt), dtype=self.network.output_weight.dtype)
-        self.reading.append(_Reading(list(map(int, prompt)), list(texts), cache))
+        self.computes.fits(len(texts) + 1)
+        self.reading.append(_Reading(list(map(int, prompt)), list(texts)))
 
     @property
     def busy(self) -> bool:
@@ -113,7 +139,8 @@ class Batch:
         if self.rows:
             guesses = GUESSES if len(self.rows) <= FEW else 0
             runs = [row.run(guesses) for row in self.rows]
-            logits = step([row.decoding for row in self.rows], runs).split([len(run) for run in runs])
+            found = self.computes.step([row.decoding for row in self.rows], runs)
+            logits = found.split([len(run) for run in runs])
             self.rows = [row for row, *found in zip(self.rows, runs, logits, strict=True) if self._goes_on(row, *found)]
 
     def fail(self, error: Exception) -> None:
@@ -139,16 +166,18 @@ class Batch:
 
     def _read(self) -> None:
         reading = self.reading[0]
-        piece = reading.prompt[reading.cache.length :][:PIECE]
-        with torch.autocast("cpu", enabled=False):
-            hidden = self.network.hidden(torch.tensor([piece]), cache=reading.cache)
+        if reading.cache is None:
+            if not self.computes.fits(len(reading.texts) + 1):
+                return  # until other texts have come to their end
+            reading.cache = self.computes.begin(len(reading.prompt))
+        logits = self.computes.read(reading.cache, reading.prompt[reading.cache.length :][:PIECE])
         if reading.cache.length < len(reading.prompt):
             return
         self.reading.popleft()
-        logits = self.network.logits(hidden[0, -1]).float()
         for text in reading.texts:
             room = min(self.network.config.context, len(reading.prompt) + text.most)
-            row = _Row(text, Decoding(self.arranged, reading.cache, room), reading.prompt, room - len(reading.prompt))
+            decoding = self.computes.continued(reading.cache, room)
+            row = _Row(text, decoding, reading.prompt, room - len(reading.prompt))
             if self._chosen(row, logits):
                 self.rows.append(row)
 

@@ -15,10 +15,38 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model.decoding import Arranged, Decoding, Layer, fed_forward
+from model.decoding import Arranged, Decoding, Layer, arranged_for_many, fed_forward
+from model.transformer import Cache, Transformer
 
 LEAST = 2  # rows of a product, for the same bits in any company
 MOST = 64  # rows for which that was measured (docs/results/training-speed.md); more texts take several rounds
+
+
+class Together:
+    """torch as what computes for a batch (`batch.Computes`).
+
+    Raises ValueError for a network that is not a finished one in fp32 or bf16 on a CPU.
+    """
+
+    def __init__(self, network: Transformer) -> None:
+        self.network, self.arranged = network.eval(), arranged_for_many(network.eval())
+
+    def fits(self, texts: int) -> bool:
+        return True
+
+    def begin(self, tokens: int) -> Cache:
+        return Cache(self.network.config, 1, tokens, dtype=self.network.output_weight.dtype)
+
+    def read(self, prompt: Cache, piece: Sequence[int]) -> Tensor:
+        with torch.autocast("cpu", enabled=False):
+            hidden = self.network.hidden(torch.tensor([list(piece)]), cache=prompt)
+            return self.network.logits(hidden[0, -1]).float()
+
+    def continued(self, prompt: Cache, room: int) -> Decoding:
+        return Decoding(self.arranged, prompt, room)
+
+    def step(self, texts: Sequence[Decoding], runs: Sequence[Sequence[int]]) -> Tensor:
+        return step(texts, runs)
 
 
 def step(texts: Sequence[Decoding], runs: Sequence[Sequence[int]]) -> Tensor:

@@ -13,6 +13,7 @@ from torch import Tensor
 from model.choosing import Chooser
 from model.config import ModelConfig
 from model.decoding import Decoding, arranged
+from model.llama import attached
 from model.sampling import GREEDY, Sampling
 from model.transformer import Cache, Transformer
 
@@ -85,6 +86,10 @@ def _forward(model: Transformer, prompt: int, room: int) -> Callable[[list[int]]
 
     prompt: the number of its tokens; room: for how many tokens in all.
     """
+    llama = attached(model)
+    if llama is not None:
+        text = llama.begin(prompt)
+        return lambda tokens: llama.read(text, tokens)
     device, fast = model.output_weight.device, arranged(model)
     cache = Cache(model.config, 1, prompt if fast else room, device, model.output_weight.dtype)
     decoding: Decoding | None = None

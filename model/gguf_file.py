@@ -44,12 +44,20 @@ BLOCKS = {
 OUTSIDE = {"model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output"}
 
 
-def write(directory: str | Path, file: str | Path, form: str = "f16", name: str = "", answers: bool = True) -> Path:
+def write(
+    directory: str | Path,
+    file: str | Path,
+    form: str = "f16",
+    name: str = "",
+    answers: bool = True,
+    with_tokenizer: bool = True,
+) -> Path:
     """Write the model in `directory` to `file`, and `Modelfile` for Ollama beside it; returns the file.
 
     form: one of FORMATS, of the matrices. name: the model's name in the file; default: the folder's. answers: whether
-    it was taught to, so that Ollama puts what one says into the form of a conversation. Raises ValueError
-    for a network or a tokenizer that llama.cpp does not have, and ImportError without the package gguf.
+    it was taught to, so that Ollama puts what one says into the form of a conversation. with_tokenizer: False for a
+    program that has ids. Raises ValueError for a network or a tokenizer that llama.cpp does not have, and ImportError
+    without the package gguf.
     """
     from gguf import GGUFWriter
 
@@ -61,8 +69,11 @@ def write(directory: str | Path, file: str | Path, form: str = "f16", name: str 
     with whole(file) as unfinished:
         writer = GGUFWriter(unfinished, architecture)
         _describe(writer, model.config, name or directory.resolve().name, form)
-        about = json.loads((directory / "config.json").read_text(encoding="utf-8"))
-        _add_tokenizer(writer, directory, about)
+        if with_tokenizer:
+            about = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+            _add_tokenizer(writer, directory, about)
+        else:
+            writer.add_tokenizer_model("no_vocab")
         for theirs, tensor in _tensors(model.state_dict(), model.config, architecture):
             _add(writer, theirs, tensor, form)
         writer.write_header_to_file()

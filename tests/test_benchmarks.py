@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 # What the programs share.
-SHARED = {"__init__", "contestants", "documents", "making", "measuring", "phrasings", "rows_of_filters"}
+SHARED = {"__init__", "contestants", "documents", "making", "measuring", "phrasings", "rows_of_filters", "search_peers"}
 PROGRAMS = sorted(path.stem for path in (ROOT / "benchmarks").glob("*.py") if path.stem not in SHARED)
 PAGES = sorted((ROOT / "docs" / "results").glob("*.md"))
 COMMAND = re.compile(r"`(?:nice )?python -m benchmarks\.(\w+)([^`]*)`")

@@ -22,6 +22,7 @@ from model.batch import Text
 from model.choosing import Choice, Chooser, Grammar
 from model.serve import forms
 from model.serve.engine import Engine
+from model.serve.grounding import Grounds, citations
 from model.serve.guard import RECORD, Record, failed
 from model.serve.limits import Place, Refused
 from model.serve.requests import problem, refused
@@ -34,7 +35,8 @@ class Wish:
     """What an answer is made of. prompts: ids of each; of each there are `number` texts, sampled with other seeds.
 
     likeliest: as `Chooser` has it. grammar: makes what a text has to keep to. trace: what finds a text in what the
-    model was trained on, where that is asked for.
+    model was trained on, where that is asked for. grounds: what of documents the prompt holds, if the answer is to be
+    taken from them.
     """
 
     name: str  # of the model
@@ -48,6 +50,7 @@ class Wish:
     likeliest: int | None = None
     grammar: Callable[[], Grammar] | None = None
     trace: Trace | None = None
+    grounds: Grounds | None = None
 
 
 @dataclass(eq=False)
@@ -155,6 +158,10 @@ class Answer(Response):
     async def _all_texts(self, loop: asyncio.AbstractEventLoop) -> None:
         """Have all texts generated. Raises what went wrong in the first that did."""
         wish = self.wish
+        if wish.grounds and wish.grounds.said is not None:  # there is nothing to generate from
+            for index in range(wish.number):
+                self._piece(forms.Piece(index, wish.grounds.said, (), "stop"))
+            return
         texts: list[asyncio.Future[None]] = []
         for number, prompt in enumerate(wish.prompts):
             made = [self._text(loop, prompt, number * wish.number + i, texts) for i in range(wish.number)]
@@ -220,12 +227,12 @@ class Answer(Response):
         wish, shown = self.wish, forms.shown_by(self.wish)
         if wish.chat:
             for index in range(wish.number):
-                await event(self.frame | {"choices": [forms.opening(index)]})
+                await event(self.frame | {"choices": [forms.opening(index)]} | (self._sources() if not index else {}))
         said: dict[int, str] = {}
         while isinstance(piece, forms.Piece):
             said[piece.index] = said.get(piece.index, "") + piece.text
             for part in forms.parts(piece, wish.chat, shown):
-                await event(self.frame | {"choices": [part]})
+                await event(self.frame | {"choices": [self._cited(part, said[piece.index])]})
             piece = await self.pieces.get()
         if piece:
             await event(problem(piece.status, piece.sentence))
@@ -239,12 +246,26 @@ class Answer(Response):
 
     async def _whole(self, pieces: list[forms.Piece]) -> dict[str, Any]:
         wish = self.wish
-        choices = forms.whole(pieces, wish.chat, forms.shown_by(wish))
+        shown = forms.shown_by(wish)
+        choices = forms.whole(pieces, wish.chat, shown)
+        if wish.grounds:
+            choices = [self._cited(choice, choice["message"]["content"]) for choice in choices]
         if wish.trace is not None:
             for choice in choices:
                 text = choice["message"]["content"] if wish.chat else choice["text"]
                 choice["trace"] = await traced(wish.trace, text)
-        return self.frame | {"choices": choices, "usage": self._usage()}
+        return self.frame | {"choices": choices, "usage": self._usage()} | self._sources()
+
+    def _sources(self) -> dict[str, Any]:
+        """The passages that an answer was made from, and how certain it is that they answer the question."""
+        grounds = self.wish.grounds
+        return {"sources": grounds.sources(), "certainty": grounds.certainty} if grounds else {}
+
+    def _cited(self, choice: dict[str, Any], said: str) -> dict[str, Any]:
+        """A choice that is complete, with what its sentences are taken from."""
+        if self.wish.grounds is None or choice["finish_reason"] is None:
+            return choice
+        return choice | {"citations": citations(said, self.wish.grounds.passages)}
 
     def _usage(self) -> dict[str, int]:
         used = {"prompt_tokens": sum(map(len, self.wish.prompts)), "completion_tokens": self.tokens}

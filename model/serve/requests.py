@@ -147,11 +147,26 @@ class Turn(Strict):
         return content if isinstance(content, str) else "".join(part.text for part in content)
 
 
+class Rag(Strict):
+    """How an answer is taken from the server's documents."""
+
+    passages: int = Field(3, ge=1, le=20)  # at most; as many as fit are given to the model
+    threshold: float | None = Field(None, ge=0, le=1)  # of certainty, in place of the server's own
+
+
 class ChatRequest(SamplingRequest):
     messages: list[Turn] = Field(min_length=1, max_length=1000)
     leave_out_oldest: bool = False  # turns, until a quarter of the context is free for the answer
+    rag: bool | Rag = False  # whether to answer from the server's documents
     logprobs: bool | None = None
     top_logprobs: int | None = Field(None, ge=0, le=20)
+
+    @property
+    def from_documents(self) -> Rag | None:
+        """How to answer from documents; None if that is not asked for. Raises ValueError where nobody asks anything."""
+        if self.rag is not False and self.messages[-1].role != "user":
+            raise ValueError("`rag` answers a question: the last of `messages` has to be a user's.")
+        return Rag() if self.rag is True else self.rag or None
 
     @property
     def likeliest(self) -> int | None:

@@ -20,10 +20,12 @@ from starlette.concurrency import run_in_threadpool
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from model.generate import check_prompt
+from model.llama import attached
 from model.serve.answer import Answer, Wish
 from model.serve.embeddings import embeddings, listed
 from model.serve.engine import Engine
 from model.serve.grammar import json_of
+from model.serve.grounding import Grounds, Look, grounded
 from model.serve.guard import LOG, RECORD, Guard
 from model.serve.judgements import Judgements
 from model.serve.keys import Keys
@@ -51,11 +53,13 @@ def application(
     turns: Turns | None = None,
     judgements: Judgements | None = None,
     traces: Mapping[str, Trace] | None = None,
+    look: Look | None = None,
 ) -> FastAPI:
     """The server's application, for `connection.run` or a test.
 
     models: by their names in requests and responses; the first answers requests that name none. judgements: where
     those that people give on the page are kept. traces: by model, what finds its answers in what it was trained on.
+    look: finds passages for questions that are to be answered from documents (`rag`).
     """
     traces = traces or {}
     name = next(iter(models))
@@ -67,8 +71,8 @@ def application(
     app.add_middleware(Guard, keys=keys or Keys({}), limits=turns.limits, turns=turns, metrics=metrics)
     _explain_errors(app)
     _describe(app)
-    add_page(app, models, judgements, traces)
-    _add_answers(app, models, turns, engine, traces)
+    add_page(app, models, judgements, traces, look is not None)
+    _add_answers(app, models, turns, engine, traces, look)
 
     @app.get("/health")
     async def health() -> JSONResponse:
@@ -97,7 +101,12 @@ def application(
 
 
 def _add_answers(
-    app: FastAPI, models: Mapping[str, TextModel], turns: Turns, engine: Engine, traces: Mapping[str, Trace]
+    app: FastAPI,
+    models: Mapping[str, TextModel],
+    turns: Turns,
+    engine: Engine,
+    traces: Mapping[str, Trace],
+    look: Look | None,
 ) -> None:
     """Add what generates or computes."""
     first = next(iter(models))
@@ -115,7 +124,7 @@ def _add_answers(
         trace = tracer_of(traces, name) if asked.trace else None
         place = turns.enter(request.scope[RECORD].key)
         try:
-            wish = replace(await run_in_threadpool(wished, asked, name, models[name]), trace=trace)
+            wish = replace(await run_in_threadpool(wished, asked, name, models[name], look), trace=trace)
         except BaseException:
             place.leave()
             raise
@@ -144,23 +153,41 @@ def _add_answers(
     add_traces(app, traces, turns, chosen)
 
 
-def wished(asked: ChatRequest | CompletionRequest, name: str, model: TextModel) -> Wish:
+def wished(asked: ChatRequest | CompletionRequest, name: str, model: TextModel, look: Look | None = None) -> Wish:
     """What a request asks for, with its prompts as ids. Raises ValueError for what this model cannot do."""
-    chat = isinstance(asked, ChatRequest)
+    chat, grounds = isinstance(asked, ChatRequest), None
     if isinstance(asked, ChatRequest):
         messages: Sequence[Mapping[str, str]] = [
             {"role": turn.role, "content": str(turn.content)} for turn in asked.messages
         ]
+        messages, grounds = _from_documents(asked, messages, model, look)
         prompts = [model.chat_ids(model.newest_turns(messages) if asked.leave_out_oldest else messages)]
     else:
         prompts = [model.document_ids(p) if isinstance(p, str) else model.checked_ids(p) for p in asked.prompts]
     for prompt in prompts:
         check_prompt(model.network.config, len(prompt))
+    held = attached(model.network)
+    if held is not None:
+        held.fits(asked.n + 1)
     schema = asked.response_format.schema_of_answer if asked.response_format else None
     grammar = json_of(model, schema) if schema is not None else None
     return Wish(
-        name, model, prompts, asked.options(), chat, asked.stream, asked.counts, asked.n, asked.likeliest, grammar
-    )
+        name, model, prompts, asked.options(), chat, asked.stream, asked.counts, asked.n, asked.likeliest, grammar,
+        grounds=grounds,
+    )  # fmt: skip
+
+
+def _from_documents(
+    asked: ChatRequest, messages: Sequence[Mapping[str, str]], model: TextModel, look: Look | None
+) -> tuple[Sequence[Mapping[str, str]], Grounds | None]:
+    """The conversation with the passages that answer its last question, if that is asked for."""
+    rag = asked.from_documents
+    if rag is None:
+        return messages, None
+    if look is None:
+        raise ValueError("this server has no documents to answer from: start it with `--ground`, or leave out `rag`.")
+    found = look(messages[-1]["content"], rag.passages)
+    return grounded(model, messages, found, rag.threshold, asked.leave_out_oldest)
 
 
 def _about(model: str) -> dict[str, Any]:
@@ -220,6 +247,7 @@ def serve(
     limits: Limits | None = None,
     judgements: Judgements | None = None,
     traces: Mapping[str, Trace] | None = None,
+    look: Look | None = None,
 ) -> None:
     """Serve the models until SIGTERM or Ctrl-C; prints the address, and logs requests on stderr.
 
@@ -240,7 +268,7 @@ def serve(
         print(f"{' and '.join(models)}: talk on {address}, or use OpenAI's API on {address}/v1", flush=True)
         asked = line_to_try(f"{address}/v1", next(iter(models.values())).answers, bool(keys and keys.digests))
         print(f"try it (Ctrl-C here stops the server):\n  {asked}", flush=True)
-        run(application(models, host, keys, turns, judgements, traces), turns, listener)
+        run(application(models, host, keys, turns, judgements, traces, look), turns, listener)
 
 
 def line_to_try(address: str, answers: bool, with_key: bool) -> str:

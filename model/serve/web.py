@@ -36,11 +36,15 @@ HEADERS = {
 
 
 def add_page(
-    app: FastAPI, models: Mapping[str, TextModel], judgements: Judgements | None, traced: Container[str] = ()
+    app: FastAPI,
+    models: Mapping[str, TextModel],
+    judgements: Judgements | None,
+    traced: Container[str] = (),
+    documents: bool = False,
 ) -> None:
-    """Add the page to a server's application.
+    """Add the page to a server's application. judgements: where they are kept; None: the page does not ask for them.
 
-    judgements: where they are kept; None: the page does not ask for them. traced: the models whose answers can be.
+    traced: the models whose answers can be. documents: whether answers can be taken from documents.
     """
     for path, (name, kind) in FILES.items():
         app.add_api_route(path, _file(FOLDER / name, kind), methods=["GET"], include_in_schema=False)
@@ -48,7 +52,7 @@ def add_page(
     @app.get("/page/about")
     async def about() -> dict[str, Any]:
         known = [described(name, model) | {"traced": name in traced} for name, model in models.items()]
-        return {"models": known, "judgements": bool(judgements)}
+        return {"models": known, "judgements": bool(judgements), "documents": documents}
 
     @app.post("/page/judgements")
     async def judge(request: Request, judgement: Judgement) -> JSONResponse:

@@ -68,7 +68,16 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "slm generate 'Once upon a time' --text --beams 4",
     ),
     "benchmark": ("slm benchmark", "slm benchmark sft_model --threads 1 --tokens 128"),
-    "serve": ("slm serve", "slm serve sft_model preference_model --port 8080"),
+    "serve": (
+        "slm serve",
+        "slm serve sft_model preference_model --port 8080",
+        "slm serve sft_model --ground notes        # answers from documents, see `slm ground`",
+    ),
+    "ground": (
+        "slm ground                                # the recipe's curated documents",
+        "slm ground ~/문서/일기 --name 일기",
+        "slm ground --ask '배는 언제 떠나나요?'",
+    ),
     "compare": ("slm compare 1f0c 9a7e --out runs.png",),
     "export": ("slm export sft_model --type q8_0", "slm export sft_model --format onnx"),
     "push": (
@@ -77,7 +86,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "pull": ("slm pull me/notes", "slm pull me/notes --revision v1 --out models/notes"),
     "publish": (
-        "slm publish sft_model published --licence cc-by-sa-4.0 --publisher 'Mina Kim' --date 2026-11-26",
+        "slm publish sft_model published --licence cc-by-sa-4.0 --publisher 'Mina Kim' --date \"$(date +%F)\"",
         "slm publish curated_documents published --force",
     ),
     "evaluate": ("slm evaluate sft_model preference_model", "slm evaluate ./downloaded --suite full --out results"),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline.commands.models import _directory, _opened, sampling_options, weights_option
+from pipeline.commands.models import _directory, _opened, backend_option, sampling_options, weights_option
 from pipeline.errors import UserError
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 @click.option("--max-tokens", type=click.IntRange(1), default=256, show_default=True, help="Most tokens of a text.")
 @click.option("--together", type=click.IntRange(1), default=16, show_default=True, help="Texts in the making at once.")
 @click.option("--beams", type=click.IntRange(1), help="Search for the likeliest text, following so many at once.")
+@backend_option
 @weights_option
 @sampling_options
 def generate(prompts: tuple[str, ...], model: str | None, file: Path | None, out: Path | None, **given: Any) -> None:
@@ -45,7 +46,7 @@ def generate(prompts: tuple[str, ...], model: str | None, file: Path | None, out
     if not asked:
         raise UserError("There is no prompt: give one, such as `slm generate 'Once upon a time'`, or a --file of them.")
     try:
-        opened = _opened(_directory(model), given["weights"])
+        opened = _opened(_directory(model), given["weights"], given["backend"], given["together"])
         answers = opened.answers and not given["text"]
         made = _made(opened, [_as_prompt(one, answers) for one in asked], given)
     except ValueError as error:
@@ -129,8 +130,9 @@ def _turns(found: object) -> bool:
 @click.option("--together", type=click.IntRange(1), default=16, show_default=True, help="Texts at once.")
 @click.option("--rounds", type=click.IntRange(1), default=3, show_default=True)
 @click.option("--threads", type=click.IntRange(1), help="Of torch.  [default: one for each core]")
+@backend_option
 @weights_option
-def benchmark(model: str | None, threads: int | None, weights: str, **given: int) -> None:
+def benchmark(model: str | None, threads: int | None, weights: str, backend: str, **given: int) -> None:
     """Measure how fast MODEL (an asset, a version or a folder; default: the newest) generates on this machine.
 
     A step of one text reads every weight once, so the memory's bandwidth, measured in the same rounds, is the limit.
@@ -138,20 +140,22 @@ def benchmark(model: str | None, threads: int | None, weights: str, **given: int
     import psutil
     import torch
 
+    from model.llama import attached
     from model.speed import measure
 
     if threads:
         torch.set_num_threads(threads)
     try:
-        opened = _opened(_directory(model), weights)
+        opened = _opened(_directory(model), weights, backend, given["together"])
         speed = measure(opened.network, **given)
     except ValueError as error:
         raise UserError(str(error)) from error
     network = opened.network
     dtype = "int8" if weights == "int8" else str(network.output_weight.dtype).removeprefix("torch.")
+    by = "llama.cpp" if attached(network) else "torch"
     used = psutil.Process().memory_info().rss / 1e6
     click.echo(
-        f"{network.parameters_count() / 1e6:.1f} M parameters in {dtype}, {torch.get_num_threads()} threads,"
+        f"{network.parameters_count() / 1e6:.1f} M parameters in {dtype} by {by}, {torch.get_num_threads()} threads,"
         f" medians of {given['rounds']} rounds\n"
         f"prompt of {given['prompt']} tokens   {speed.prompt:>10,.0f} tokens/s\n"
         f"answer of {given['tokens']} tokens   {speed.answer:>10,.1f} tokens/s\n"

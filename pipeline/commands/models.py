@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import torch
 
     from model.config import ModelConfig
+    from model.serve.grounding import Look
     from model.serve.text import TextModel
     from model.serve.tracing import Trace
     from pipeline.graph import Project
@@ -186,6 +187,15 @@ weights_option = click.option(
 )
 
 
+backend_option = click.option(
+    "--backend",
+    type=click.Choice(["auto", "torch", "llama.cpp"]),
+    default="auto",
+    show_default=True,
+    help="What computes. auto: llama.cpp, which is faster, where it is installed and knows the network.",
+)
+
+
 def sampling_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that say how tokens are sampled."""
     for option in reversed(SAMPLING):
@@ -197,16 +207,19 @@ def sampling_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.argument("model", required=False)
 @click.option("--system", default="", help="The system's turn: how to answer. It is never dropped.")
 @click.option("--max-tokens", type=click.IntRange(1), default=512, show_default=True, help="Most tokens of an answer.")
+@backend_option
 @weights_option
 @sampling_options
-def chat(model: str | None, system: str, max_tokens: int, weights: str, seed: int | None, **sampling: Any) -> None:
+def chat(
+    model: str | None, system: str, max_tokens: int, backend: str, weights: str, seed: int | None, **sampling: Any
+) -> None:
     """Chat with MODEL in the terminal: an asset, a version or a folder; default: the newest model."""
     from model.sampling import Sampling
     from model.serve.chat import chat as run_chat
     from model.serve.text import ReplyOptions
 
     try:
-        opened = _opened(_directory(model), weights)
+        opened = _opened(_directory(model), weights, backend)
     except ValueError as error:
         raise UserError(str(error)) from error
     seed = secrets.randbits(31) if seed is None else seed
@@ -243,6 +256,9 @@ def chat(model: str | None, system: str, max_tokens: int, weights: str, seed: in
     help="Say what answers have in common with what MODELS were trained on; this shows passages of it.  [default: where"
     " `trace_index` was made, and only this machine can reach the server]",
 )
+@click.option("--ground", metavar="NAME", help="Answer from the documents of this recipe or name (`slm ground`).")
+@click.option("--vectors", type=click.Path(path_type=Path), help="The vectors that `slm ground` was given.")
+@backend_option
 @weights_option
 def serve(models: tuple[str, ...], host: str, port: int, api_key: str | None, **given: Any) -> None:
     """Serve MODELS over HTTP: a page to talk on, and OpenAI's API (/v1).
@@ -266,9 +282,11 @@ def serve(models: tuple[str, ...], host: str, port: int, api_key: str | None, **
     try:
         keys = read_keys(api_key, os.environ)
         folders = [_directory(model) for model in models or (None,)]
-        opened = {name: _opened(folder, given["weights"]) for name, folder in zip(_names(folders), folders)}
+        how = given["weights"], given["backend"], given["together"]
+        opened = {name: _opened(folder, *how) for name, folder in zip(_names(folders), folders)}
         traces = _traces(dict(zip(opened, folders)), given["trace"], host)
-        run(opened, host, port, keys, limits, Judgements(given["judgements"] or _feedback()), traces)
+        look = _look(given["ground"], given["vectors"])
+        run(opened, host, port, keys, limits, Judgements(given["judgements"] or _feedback()), traces, look)
     except ValueError as error:
         raise UserError(str(error)) from error
 
@@ -294,15 +312,44 @@ def _traces(folders: dict[str, Path], asked: bool | None, host: str) -> dict[str
     return found
 
 
-def _opened(directory: Path, weights: str = "auto") -> TextModel:
-    """The model of a folder. weights: as the option says; auto: what is fastest here. Raises ValueError."""
+def _look(name: str | None, vectors: Path | None) -> Look | None:
+    """What finds passages in the documents that `slm ground` indexed under a name."""
+    from pipeline.commands.ground import index_of
+
+    return index_of(name, vectors).found if name else None
+
+
+def _opened(directory: Path, weights: str = "auto", backend: str = "auto", together: int = 1) -> TextModel:
+    """The model of a folder. weights, backend: as the options say; together: texts at once. Raises ValueError."""
     import torch
 
+    from model.llama import installed
     from model.serve.text import open_directory
 
     chosen = {"fp32": torch.float32, "bf16": torch.bfloat16}.get(weights) or _generating_format(directory)
     answers = not _only_continues_text(directory)
+    if backend == "llama.cpp" or (backend == "auto" and installed()):
+        form = "q8_0" if weights == "int8" else "f32" if chosen == torch.float32 else "bf16"
+        try:
+            return _with_llama(open_directory(directory, chosen, answers), directory, form, together)
+        except (UserError, ValueError):
+            if backend == "llama.cpp":
+                raise
     return open_directory(directory, chosen, answers, int8=weights == "int8")
+
+
+def _with_llama(opened: TextModel, directory: Path, form: str, together: int) -> TextModel:
+    """The model with its logits computed by llama.cpp. Raises ValueError for a network that it does not have."""
+    from model.llama import attach
+
+    try:
+        attach(opened.network, directory, form, together + 1)  # a prompt that is being read has a place of its own
+    except ImportError as error:
+        raise UserError(
+            f"`--backend llama.cpp` needs the package {error.name}: `pip install -e '.[llama]'`, or take"
+            " `--backend torch`."
+        ) from error
+    return opened
 
 
 def _names(folders: list[Path]) -> list[str]:

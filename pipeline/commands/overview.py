@@ -27,6 +27,7 @@ SECTIONS: Mapping[str, Mapping[str, str]] = {
     "Use and measure a model": {
         "chat": "talk to it in the terminal",
         "serve": "a page to talk on, and OpenAI's API",
+        "ground": "an index of your documents, to answer from",
         "generate": "texts for a prompt, or for a file of prompts",
         "evaluate": "models side by side on the recipe's tasks",
         "open-questions": "two models' answers side by side on a page",

@@ -124,9 +124,9 @@ def test_a_file_of_vectors_that_is_none_is_named(tmp_path, name):
 
 def test_the_index_finds_nearly_all_pairs_at_the_threshold():
     draw = np.random.default_rng(0)
-    one = vectors._of_length_one(draw.standard_normal((2000, 50)).astype(np.float32))
+    one = vectors.of_length_one(draw.standard_normal((2000, 50)).astype(np.float32))
     side = draw.standard_normal((2000, 50)).astype(np.float32)
-    side = vectors._of_length_one(side - (side * one).sum(1, keepdims=True) * one)
+    side = vectors.of_length_one(side - (side * one).sum(1, keepdims=True) * one)
     angle = np.arccos(0.9)
     other = (np.cos(angle) * one + np.sin(angle) * side).astype(np.float32)
     together = np.zeros(2000, bool)
@@ -142,7 +142,7 @@ def test_the_index_stays_within_its_bounds(documents):
 
 
 def test_a_twin_stays_where_a_copy_that_went_for_it_is_too_far_from_its_own_twin():
-    table = vectors._of_length_one(np.array([[1, 0], [0.95, 0.3], [0.6, 0.8]], np.float32))
+    table = vectors.of_length_one(np.array([[1, 0], [0.95, 0.3], [0.6, 0.8]], np.float32))
     before = np.array([-1, -1, 1])  # the third was removed for the second
     twins = semantic.Twins(np.array([-1, 0, -1]), np.array([np.nan, 0.95, np.nan]))
     assert semantic.settled(twins, table, 0.9, before).tolist() == []
@@ -169,11 +169,11 @@ def test_what_all_texts_have_in_common_makes_no_twins():
     draw = np.random.default_rng(2)
     frame = 4 * draw.standard_normal(50)
     own = draw.standard_normal((400, 50))
-    given = vectors._of_length_one(
+    given = vectors.of_length_one(
         np.vstack([own + frame, own[:40] + 0.1 * draw.standard_normal((40, 50)) + frame]).astype(np.float32)
     )
     given[7] = 0
-    left = vectors._of_length_one(vectors._without_common(given))
+    left = vectors.of_length_one(vectors._without_common(given))
     before, after = (np.abs(table[:39] @ table[50:90].T).mean() for table in (given, left))
     assert before > 0.8 and after < 0.2
     assert (semantic.cosines(left, np.arange(8, 40), np.arange(408, 440)) > 0.9).all()

@@ -24,6 +24,8 @@ from model.serve.keys import Keys, digest_of
 from model.serve.limits import Limits, Turns
 from model.serve.text import open_directory
 from tests.model.serving import served
+from tests.model.test_grounding import ANSWER as GROUNDED
+from tests.model.test_grounding import QUESTION, look, taught  # noqa: F401  the fixture
 from tests.model.test_serve import ANSWER, directory  # noqa: F401  the fixture
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -283,3 +285,29 @@ def test_an_answer_shows_where_it_comes_from(directory) -> None:  # noqa: F811
         ask(page, "안녕")
         labels = page.value("[...document.querySelectorAll('.acts')].map(one => one.innerText)")
         assert "Where from?" in labels[0] and "Where from?" not in labels[1]
+
+
+def test_an_answer_from_documents_shows_its_sources_and_marks_what_is_taken_from_them(taught) -> None:  # noqa: F811
+    with opened({"taught": taught}, look=look) as page:
+        page.wait("document.body?.dataset.ready")
+        prepare(page)
+        assert page.value("document.getElementById('grounded').checked")
+        ask(page, QUESTION)
+        assert page.value("document.querySelector('.said').textContent") == f"{GROUNDED}[1]"
+        shown = "[...document.querySelectorAll('.sources summary')].map(one => one.innerText)"
+        assert page.value(shown) == ["[1] market.txt", "[2] harbour.txt"]
+        assert page.value("document.querySelectorAll('.sources a[rel=noreferrer]').length") == 1, "the one with a url"
+        page.click(".sources summary")
+        page.wait("document.querySelector('.sources details').open")
+        assert "Boram sells apples" in page.value("document.querySelector('.sources blockquote').innerText")
+        keep_picture(page, "chat_sources")
+        reload(page)
+        page.click("#list li button")
+        assert len(page.value(shown)) == 2, "kept with the conversation"
+        ask(page, "누가 그렸나요?")
+        assert page.value(ANSWERS)[-1] == "문서에 없는 내용입니다."
+        page.click("#grounded")
+        ask(page, QUESTION)
+        assert page.value("document.querySelector('article:last-child .sources')") is None
+        page.size(390, 844, phone=True)
+        assert page.value("document.documentElement.scrollWidth") <= 390

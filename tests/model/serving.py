@@ -15,11 +15,11 @@ from model.serve.server import application
 
 
 @contextmanager
-def served(models, turns: Turns, keys=None, judgements=None, traces=None) -> Iterator[int]:
+def served(models, turns: Turns, keys=None, judgements=None, traces=None, look=None) -> Iterator[int]:
     """The port of a server of a model, or of several by name."""
     models = models if isinstance(models, dict) else {"tiny": models}
-    app = application(models, keys=keys, turns=turns, judgements=judgements, traces=traces)
-    with listening_to(app, turns) as port:
+    made = application(models, keys=keys, turns=turns, judgements=judgements, traces=traces, look=look)
+    with listening_to(made, turns) as port:
         yield port
 
 

@@ -125,7 +125,7 @@ def test_guesses_save_steps_and_change_no_token(monkeypatch, sampling):
         steps.append(max(map(len, runs)))
         return step(texts, runs)
 
-    monkeypatch.setattr("model.batch.step", counted)
+    monkeypatch.setattr("model.decoding_together.step", counted)
     found = alone(model, prompt, sampling=sampling, most=70)
     guessed = len(steps)
     assert max(steps) == 5

@@ -1,7 +1,8 @@
 // The page: conversations are kept in the browser, answers come from the server as they are generated.
 //
 // A conversation is {id, mode, system, turns}; a turn is {prompt, columns}; a column is one model's answers to the
-// prompt, {model, choices, shown}, of which one is shown; a choice is {id, text, finish, problem, thumb}.
+// prompt, {model, choices, shown}, of which one is shown; a choice is {id, text, finish, problem, thumb}, and of an
+// answer from documents {sources, citations}, too.
 import { NUMBERS, WORDS } from "./words.js";
 import * as talk from "./talk.js";
 import { panel } from "./trace.js";
@@ -19,6 +20,7 @@ let settings = { ...DEFAULTS, ...read("settings", {}) };
 let conversations = read("conversations", []);
 let models = [];
 let judging = false;
+let documents = false; // whether answers can be taken from documents
 let current = null;
 const traces = new WeakMap(); // of a choice: what it has in common with the training text; not kept in the browser
 let busy = null; // the AbortController of the answers under way
@@ -55,7 +57,8 @@ function thumbIcon(down) {
 // --- conversations ---
 
 function begin() {
-  current = { id: newId(), mode: modelOf($("first").value)?.answers ? "chat" : "text", system: "", turns: [] };
+  const mode = modelOf($("first").value)?.answers ? "chat" : "text";
+  current = { id: newId(), mode, system: "", turns: [], grounded: documents && read("grounded", true) };
   drawAll();
   $("prompt").focus();
 }
@@ -94,10 +97,32 @@ function formatted(text) {
     index % 2 ? element("pre", {}, part.replace(/\n$/, "")) : document.createTextNode(part));
 }
 
+// The text of an answer with a mark after each sentence that is taken from a source.
+function cited(choice) {
+  if (!choice.citations?.length || choice.text.includes("```")) return formatted(choice.text);
+  const letters = [...choice.text]; // citations count characters
+  const nodes = [];
+  let at = 0;
+  for (const { end, source } of choice.citations) {
+    nodes.push(letters.slice(at, end).join(""), element("sup", { textContent: `[${source}]` }));
+    at = end;
+  }
+  return [...nodes, letters.slice(at).join("")];
+}
+
+function drawSources(choice) {
+  if (!choice.sources?.length) return null;
+  const items = choice.sources.map(({ number, name, url, text }) => {
+    const place = /^https?:/.test(url || "") ? element("a", { href: url, textContent: name, rel: "noreferrer", target: "_blank" }) : name;
+    return element("details", {}, element("summary", {}, `[${number}] `, place), element("blockquote", { textContent: text }));
+  });
+  return element("div", { className: "sources" }, element("span", { textContent: say("sources") }), ...items);
+}
+
 function fill(place, turn, choice) {
   place.replaceChildren();
   if (current.mode === "text") place.append(element("span", { className: "given", textContent: turn.prompt }), choice.text);
-  else place.append(...formatted(choice.text));
+  else place.append(...cited(choice));
   if (choice.problem) place.append(element("span", { className: "problem", textContent: ` ${choice.problem}` }));
 }
 
@@ -108,6 +133,8 @@ function drawAnswer(turn, column, last) {
   const box = element("div", { className: `answer${choice.finish || choice.problem ? "" : " busy"}` });
   box.append(element("div", { className: "who", textContent: column.model }), place);
   choice.place = place;
+  const sources = drawSources(choice);
+  if (sources) box.append(sources);
   box.append(element("div", { className: "acts" }, ...acts(turn, column, choice, last)));
   if (traces.has(choice)) box.append(panel(traces.get(choice), element, say));
   return box;
@@ -188,7 +215,7 @@ async function generate(turn, column, index, signal) {
   const choice = shown(column);
   const body = { model: column.model, ...sampling() };
   const [path, more] = current.mode === "chat"
-    ? ["/v1/chat/completions", { messages: history(turn, index), leave_out_oldest: true }]
+    ? ["/v1/chat/completions", { messages: history(turn, index), leave_out_oldest: true, rag: !!current.grounded && documents }]
     : ["/v1/completions", { prompt: turn.prompt }];
   const scroll = $("turns");
   try {
@@ -197,7 +224,7 @@ async function generate(turn, column, index, signal) {
       choice.text += piece;
       fill(choice.place, turn, choice);
       if (low) scroll.scrollTop = scroll.scrollHeight;
-    }) || "stop";
+    }, (learnt) => Object.assign(choice, learnt)) || "stop";
   } catch (error) {
     if (error.name === "AbortError") choice.finish = "stopped";
     else if (error instanceof talk.Problem) choice.problem = error.message;
@@ -289,6 +316,8 @@ function drawAll() {
   $("second").options[0].textContent = say("none");
   $("system").value = current.system;
   $("system-label").hidden = current.mode !== "chat";
+  $("documents").hidden = !documents || current.mode !== "chat";
+  $("grounded").checked = !!current.grounded;
   for (const radio of document.querySelectorAll("[name=mode]")) {
     radio.checked = radio.value === current.mode;
     radio.disabled = radio.value === "chat" && !modelOf($("first").value)?.chats;
@@ -364,6 +393,7 @@ function listen() {
   };
   $("settings").onsubmit = (event) => event.preventDefault();
   $("defaults").onclick = () => { settings = { ...DEFAULTS }; keep("settings", settings); drawNumbers(); };
+  $("grounded").onchange = () => { current.grounded = $("grounded").checked; keep("grounded", current.grounded); save(); };
   $("system").onchange = () => { current.system = $("system").value; save(); };
   for (const radio of document.querySelectorAll("[name=mode]")) {
     radio.onchange = () => {
@@ -385,6 +415,7 @@ async function start() {
       const known = await talk.about();
       models = known.models;
       judging = known.judgements;
+      documents = known.documents;
       break;
     } catch (error) {
       if (error.status !== 401) { $("turns").textContent = error.status ? error.message : say("lost"); return; }

@@ -18,7 +18,7 @@ async function asked(path, body, signal) {
   return response;
 }
 
-// {models: [{id, answers, context, parameters}], judgements: whether they are kept}
+// {models: [{id, answers, context, parameters}], judgements: whether they are kept, documents: whether there are any}
 export const about = async () => (await asked("/page/about")).json();
 
 // What a text has in common with what a model was trained on.
@@ -26,8 +26,8 @@ export const trace = async (model, text) => (await asked("/v1/trace", { model, t
 
 export const judge = (judgement) => asked("/page/judgements", judgement);
 
-// Calls `piece` with each piece of text; returns why the answer ended.
-export async function answer(path, body, signal, piece) {
+// Calls `piece` with each piece of text, and `learn` with {sources} and {citations}; returns why the answer ended.
+export async function answer(path, body, signal, piece, learn) {
   const response = await asked(path, { ...body, stream: true }, signal);
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let held = "", finish = "";
@@ -41,9 +41,11 @@ export async function answer(path, body, signal, piece) {
       if (data === "[DONE]") return finish;
       const said = JSON.parse(data);
       if (said.error) throw new Problem(500, said.error.message);
+      if (said.sources) learn({ sources: said.sources });
       const [choice] = said.choices;
       if (!choice) continue;
       finish = choice.finish_reason || finish;
+      if (choice.citations) learn({ citations: choice.citations });
       const text = choice.delta ? choice.delta.content : choice.text;
       if (text) piece(text);
     }

@@ -3,6 +3,7 @@ export const WORDS = {
   en: {
     conversations: "Conversations", new: "New", newTip: "Alt+N", kept: "Kept in this browser only.", clear: "Delete all",
     model: "Model", beside: "beside", none: "no other", mode: "Mode", chat: "Chat", text: "Text", settings: "Settings",
+    documents: "from the documents", sources: "Sources",
     system: "System prompt: how to answer", defaults: "Defaults", prompt: "Message", send: "Send", stop: "Stop",
     stopTip: "Esc", key: "API key", ok: "OK", other: "한국어", untitled: "New conversation", remove: "Delete",
     again: "Regenerate", againTip: "Alt+R", copy: "Copy", copied: "Copied", good: "Good answer", bad: "Bad answer",
@@ -26,6 +27,7 @@ export const WORDS = {
   ko: {
     conversations: "대화", new: "새 대화", newTip: "Alt+N", kept: "이 브라우저에만 저장됩니다.", clear: "모두 지우기",
     model: "모델", beside: "비교 대상", none: "없음", mode: "방식", chat: "대화", text: "이어 쓰기", settings: "설정",
+    documents: "문서에서 찾아 대답", sources: "출처",
     system: "시스템 프롬프트: 어떻게 대답할지", defaults: "기본값", prompt: "메시지", send: "보내기", stop: "멈춤",
     stopTip: "Esc", key: "API 키", ok: "확인", other: "English", untitled: "새 대화", remove: "지우기",
     again: "다시 대답", againTip: "Alt+R", copy: "복사", copied: "복사했습니다", good: "좋은 대답", bad: "나쁜 대답",

@@ -11,7 +11,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -63,25 +63,48 @@ def vectors_of(parts: Sequence[tuple[NDArray[np.int64], pl.DataFrame]], total: i
         at = (placed["row"].to_numpy(), placed["place"].to_numpy())
         matrix = csr_matrix((placed["count"].to_numpy(), at), shape=(len(numbers), len(weighted)), dtype=np.float32)
         result[numbers] = matrix @ weighted
-    return _of_length_one(_without_common(_of_length_one(result)))
+    return of_length_one(_without_common(of_length_one(result)))
 
 
-def _without_common(vectors: Matrix) -> Matrix:
-    """The vectors without their mean and the few directions in which they differ most; zeros stay zeros."""
+class Common(NamedTuple):
+    """What all vectors have in common: their mean, and the directions [dimensions, few] in which they differ most."""
+
+    mean: Matrix
+    directions: Matrix
+
+    def without(self, vectors: Matrix) -> Matrix:
+        """The vectors [n, dimensions] without it."""
+        return self.without_directions(vectors - self.mean)
+
+    def without_directions(self, left: Matrix) -> Matrix:
+        return np.asarray(left - (left @ self.directions) @ self.directions.T, np.float32)
+
+
+def common_of(vectors: Matrix) -> Common | None:
+    """What the vectors, none of which is zeros, have in common; None if they are too few to say."""
     components = round(vectors.shape[1] / COMMON)
-    known = np.flatnonzero(np.any(vectors, axis=1))
-    sample = vectors[known[:: -(-len(known) // SAMPLED) or 1]].astype(np.float64)
+    sample = vectors[:: -(-len(vectors) // SAMPLED) or 1].astype(np.float64)
     if len(sample) <= 2 * (components + 1):
-        return vectors
+        return None
     mean = sample.mean(axis=0)
     _, directions = np.linalg.eigh((sample - mean).T @ (sample - mean))
     common = directions[:, directions.shape[1] - components :].astype(np.float32)
+    return Common(mean.astype(np.float32), common)
+
+
+def _without_common(vectors: Matrix) -> Matrix:
+    """The vectors without what all of them have in common; zeros stay zeros."""
+    known = np.flatnonzero(np.any(vectors, axis=1))
+    common = common_of(vectors[known])
+    if common is None:
+        return vectors
     left = np.zeros_like(vectors)
-    left[known] = vectors[known] - mean.astype(np.float32)
-    return np.asarray(left - (left @ common) @ common.T, np.float32)
+    left[known] = vectors[known] - common.mean
+    return common.without_directions(left)
 
 
-def _of_length_one(vectors: Matrix) -> Matrix:
+def of_length_one(vectors: Matrix) -> Matrix:
+    """The vectors [n, dimensions] scaled to length 1; zeros stay zeros."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     return np.where(lengths > 1e-6, vectors / np.maximum(lengths, 1e-6), 0).astype(np.float32)
 

@@ -1,0 +1,1 @@
+"""Documents to answer from: cut into chunks, indexed by fragment, and searched by words and by vectors."""
