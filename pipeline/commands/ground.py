@@ -88,7 +88,9 @@ def index_of(name: str, vectors: Path | None) -> Index:
     made = open_store(places.data(), name).current(index.ASSET)
     if made is None:
         raise UserError(f"There are no documents called `{name}` to answer from: run `slm ground` for them first.")
-    return search.opened(made, embedder_of(vectors) if vectors else None)
+    opened = search.opened(made, embedder_of(vectors) if vectors else None)
+    opened.search("A first question loads what the others need.")
+    return opened
 
 
 COMMANDS = (ground,)
