@@ -22,6 +22,13 @@ from typing import Any
 SECONDS_TO_STOP = 30.0
 SECONDS_BETWEEN_CHECKS = 15.0
 PORTS = ("port", "mlflow_port", "report_port")  # the options, and in capitals the variables of `make ui`
+FOR_SERVERS = {
+    # MLflow's server would start eight more processes (2 GB) for jobs, which are not used here.
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    # While a model trains on all cores, starting a run takes long; after 60 s Dagster would call the run failed.
+    "DAGSTER_GRPC_TIMEOUT_SECONDS": "600",
+    "DAGSTER_GRPC_SHUTDOWN_GRACE_PERIOD": "60",
+}
 EVERYWHERE = ("0.0.0.0", "::")  # listened on, but no address of a link
 
 
@@ -124,8 +131,7 @@ def serve(servers: dict[str, list[str]], home: Path, lock: int, options: argpars
     signal.signal(signal.SIGINT, request_stop)
     signal.signal(signal.SIGTERM, request_stop)
     # Each in its own process group: a server's children end with it, and Ctrl-C reaches them only through this process.
-    # MLflow's server would start eight more processes (2 GB) for jobs, which are not used here.
-    environment = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", **os.environ}
+    environment = {**FOR_SERVERS, **os.environ}
     processes = {
         name: subprocess.Popen(command, start_new_session=True, pass_fds=(lock,), env=environment)
         for name, command in servers.items()

@@ -25,6 +25,11 @@ PATIENCE = 240  # seconds, for a machine with much else to do
 DRAWN = (
     "[...document.images].filter(one => one.src.startsWith('data:image/svg') && one.naturalWidth && one.offsetWidth)"
 )
+NEWEST_RUN = (
+    "fetch('/graphql', {method: 'POST', headers: {'Content-Type': 'application/json'}, body: JSON.stringify("
+    "{query: '{ runsOrError(limit: 1) { ... on Runs { results { runId } } } }'})})"
+    ".then(answer => answer.json()).then(answer => answer.data.runsOrError.results[0].runId)"
+)
 
 
 @pytest.fixture(scope="module")
@@ -83,23 +88,17 @@ def test_an_asset_shows_a_picture_without_a_click_on_it(page: Any, ui: UI) -> No
 
 
 def test_a_run_that_a_click_starts_trains(page: Any, ui: UI, retrained: str) -> None:
-    address = f"{ui.dagster}/assets/{retrained}?view=events"
-    go(page, address)
-    runs = "[...document.querySelectorAll('a[href*=\"/runs/\"]')].map(one => one.pathname)"
-    page.wait(f"{runs}.length > 0", PATIENCE)
-    before = page.value(runs)[0]
+    events = f"{ui.dagster}/assets/{retrained}?view=events"
+    go(page, events)
+    shows(page, "Materialized in run")
+    before = page.value(NEWEST_RUN)
     page.click_text("Materialize", seconds=PATIENCE)
-    shows(page, also="!document.querySelector('[disabled] [class*=spinner], button [class*=spinner]')")
-
-    def another() -> str:
-        go(page, address)
-        page.wait(f"document.body && {runs}.length > 0", PATIENCE)
-        found: str = page.value(runs)[0]
-        return found if found != before else ""
-
-    chromium.wait(lambda: bool(another()), "new run in the events", PATIENCE)
-    go(page, f"{ui.dagster}{another()}")
-    shows(page, "Success")
+    page.wait(f"{NEWEST_RUN}.then(one => one !== {json.dumps(before)})", PATIENCE)
+    run = page.value(NEWEST_RUN)
+    go(page, f"{ui.dagster}/runs/{run}")
+    shows(page, "Success", retrained)
+    go(page, events)
+    shows(page, f"Materialized in run {run[:8]}", "in short", also=f"{DRAWN}.length > 0")
 
 
 def test_two_trainings_are_compared_in_mlflow(page: Any, ui: UI) -> None:
