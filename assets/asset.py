@@ -77,7 +77,7 @@ def build(described: AssetDescription, node: Node, recipe: str, sources: Sequenc
         key_prefix=prefix() or None,
         group_name=node.group,
         deps=[*sources, *(key(name) for name in dict.fromkeys(node.inputs.values()))],
-        description=described.description,
+        description=f"{described.description}\n\n{where_to_look(recipe)}",
         kinds=set(described.kinds),
         owners=OWNERS,
         tags=recipe_tag(recipe),
@@ -112,6 +112,12 @@ def build(described: AssetDescription, node: Node, recipe: str, sources: Sequenc
             raise Failure(description=str(error), allow_retries=False) from None
 
     return artifact_asset
+
+
+def where_to_look(recipe: str) -> str:
+    """The last line of each description: Dagster opens an asset on its tab *Overview*, which shows no pictures."""
+    report = f"[the report]({display.report_address(recipe)})"
+    return f"Pictures, figures and samples: *Events*. Everything on one page: {report}."
 
 
 def nothing_to_measure(context: AssetExecutionContext, described: AssetDescription) -> Iterator[AssetCheckResult]:

@@ -30,7 +30,6 @@ from dagster import (
     TableRecord,
     TableSchema,
     TextMetadataValue,
-    UrlMetadataValue,
 )
 
 from assets import columns, small_pictures
@@ -48,6 +47,7 @@ from pipeline.store.artifact import Artifact
 LARGEST_PICTURE = 200_000  # bytes; the event log keeps every picture of every run
 EXCERPT = 160  # characters of a sample
 SAMPLES = 5
+CELL = 60  # characters of a nested value in a table
 ID = 12  # characters of an id; `slm documents` and `slm lineage` take the beginning of one
 FRAGMENTS_READ = 4  # for samples and histograms
 
@@ -139,7 +139,7 @@ def arranged(artifact: Artifact, shown: Mapping[str, Any]) -> dict[str, Any]:
     order of `shown`, the large pictures, JSON, what identifies the artifact.
     """
     said, small = in_short(artifact), small_pictures.of_artifact(artifact)
-    first: dict[str, Any] = {REPORT: report_link(artifact.manifest["recipe"])}
+    first: dict[str, Any] = {REPORT: MetadataValue.url(report_address(artifact.manifest["recipe"]))}
     first |= {SHORT: MetadataValue.text(said)} if said else {}
     first |= {PICTURE: small} if small is not None else {}
     own = {name: value for name, value in shown.items() if not name.startswith("dagster/") and name not in IDENTITY}
@@ -157,9 +157,9 @@ def _place(name: str, value: Any) -> int:
     return 2 if is_picture(value) else 3 if isinstance(value, JsonMetadataValue) else 1
 
 
-def report_link(recipe: str) -> UrlMetadataValue:
-    """The link to the report of a recipe, as `make ui` serves it (assets/report_server.py)."""
-    return MetadataValue.url(f"{os.environ.get(REPORT_ADDRESS, REPORT_DEFAULT)}/{quote(recipe)}")
+def report_address(recipe: str) -> str:
+    """Where `make ui` serves the report of a recipe (assets/report_server.py)."""
+    return f"{os.environ.get(REPORT_ADDRESS, REPORT_DEFAULT)}/{quote(recipe)}"
 
 
 def is_picture(value: Any) -> bool:
@@ -322,10 +322,18 @@ def _head(artifact: Artifact, fragment: str, columns: Sequence[str], rows: int) 
 
 
 def _row(counts: Mapping[str, Any]) -> dict[str, Any]:
-    """A table row of `counts`, with nested values as JSON."""
-    return {
-        name: value if isinstance(value, int | float | str) else json.dumps(value) for name, value in counts.items()
-    }
+    """A table row of `counts`: what is nested in words, long texts (digests, mostly) by their beginning."""
+    return {name: value if isinstance(value, int | float) else _in_words(value) for name, value in counts.items()}
+
+
+def _in_words(value: Any) -> str:
+    """`gopher_short 3, markup 20`; `a, b`; nothing for what is empty."""
+    if isinstance(value, Mapping):
+        value = ", ".join(f"{name} {_in_words(inner)}" for name, inner in value.items())
+    elif isinstance(value, list | tuple):
+        value = ", ".join(map(_in_words, value))
+    text = "" if value is None else f"{rounded(value):,}" if isinstance(value, int | float) else str(value)
+    return text if len(text) <= CELL else text[: CELL - 1] + "…"
 
 
 # -- tokens, models, evaluation ---------------------------------------------------------------------------------------

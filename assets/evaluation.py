@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
-from dagster import MetadataValue
+from dagster import MetadataValue, TableMetadataValue
 
 from assets import checks, display
 from assets.asset import AssetDescription, Check
@@ -23,7 +23,12 @@ from pipeline.trained_models import TrainedModel, models_of
 MOST_FIGURES = 200
 MOST_ROWS = 20  # shown of a measure's table
 # Titles of tables that are not shown under their own name.
-TITLES = {"covered_items": "evaluation items in the training text"}
+TITLES = {
+    "covered_items": "evaluation items in the training text",
+    "before_after": "sample answers, before and after",  # a name in `sample` stands near the head of the page
+}
+KINDS = ("answer", "story", "sampled", "greedy")  # of samples, what a person wants to read first
+OF_A_KIND = 3
 
 
 def show_report(project: Project, artifact: Artifact) -> Mapping[str, Any]:
@@ -41,10 +46,7 @@ def show_report(project: Project, artifact: Artifact) -> Mapping[str, Any]:
     ]
     shown: dict[str, Any] = {"figures": display.table(rows, ("figure", "value", "before", "change"))}
     if "samples.parquet" in artifact.manifest["files"]:
-        samples = pl.read_parquet(artifact.file("samples.parquet"), n_rows=8).to_dicts()
-        shown["samples"] = display.table(
-            [{name: display.excerpt(str(value), 400) for name, value in row.items()} for row in samples]
-        )
+        shown["samples"] = samples(pl.read_parquet(artifact.file("samples.parquet")))
     known = village_pictures.facts_known(artifact)
     if known is not None:
         shown["facts of the village"] = display.picture(known)
@@ -60,6 +62,14 @@ def show_report(project: Project, artifact: Artifact) -> Mapping[str, Any]:
     if run:
         shown["MLflow run"] = MetadataValue.url(tracking.link(run))
     return shown
+
+
+def samples(generated: pl.DataFrame) -> TableMetadataValue:
+    """A few texts of each kind that a model generated, the text first."""
+    order = pl.col("kind").replace_strict({kind: place for place, kind in enumerate(KINDS)}, default=len(KINDS))
+    chosen = generated.group_by("kind", maintain_order=True).head(OF_A_KIND).sort(order, maintain_order=True)
+    rows = chosen.select("prompt", "output", "reference", "kind", "lang").fill_null("").to_dicts()
+    return display.table([{name: display.excerpt(value, 400) for name, value in row.items()} for row in rows])
 
 
 def previous_figures(project: Project, artifact: Artifact) -> dict[str, float]:

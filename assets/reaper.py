@@ -20,7 +20,8 @@ from pipeline.process_identity import identity, is_still
 
 UNFINISHED = [DagsterRunStatus.STARTING, DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING]
 SECONDS_TO_START = 120  # a run without a process in its log may still be starting
-PROCESS_TAG = "slm/process"  # of a run: "<process id>:<identity>"
+# Of a run: "<process id>:<identity>". Tags that begin so are not shown by Dagster's pages.
+PROCESS_TAG = ".dagster/slm_process"
 CLOCK_TOLERANCE = 5  # seconds by which the clocks of the log and of the kernel may differ
 
 

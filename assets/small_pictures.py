@@ -7,13 +7,15 @@ So these are SVG drawings of a few hundred bytes, embedded in a line of Markdown
 import base64
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 from xml.sax.saxutils import escape
 
 import polars as pl
 from dagster import MarkdownMetadataValue, MetadataValue
 
+from pipeline.graph import RAW
 from pipeline.inspect.curves import ACCENT, KEPT, REMOVED, VALIDATION
-from pipeline.inspect.in_short import figure, rounded
+from pipeline.inspect.in_short import figure, in_words, rounded
 from pipeline.inspect.tuning import LANGUAGES
 from pipeline.store.artifact import Artifact
 
@@ -31,6 +33,8 @@ def of_artifact(artifact: Artifact) -> MarkdownMetadataValue | None:
         return curve(*losses(artifact))
     counts, facts = artifact.counts, artifact.facts
     removed, edits = counts.get("removed"), counts.get("edits") or {}
+    if artifact.asset == RAW:  # what went in; empty documents are of no interest
+        return bars({name: found["kept"] for name, found in counts.get("by_source", {}).items()})
     if isinstance(removed, dict) and (removed or edits) and "kept" in counts:
         taken = sorted({**removed, **edits}.items(), key=lambda pair: (-pair[1], pair[0]))
         return bars(dict(taken), {name: REMOVED for name, _ in taken})  # beside what is kept, none could be seen
@@ -40,15 +44,25 @@ def of_artifact(artifact: Artifact) -> MarkdownMetadataValue | None:
         facts.get("tokens_by_source", {}),
         {LANGUAGES.get(name, name): number for name, number in counts.get("languages", {}).items()},
         {name: found["kept"] for name, found in counts.get("by_source", {}).items()},
-        {name: value for name, value in facts.items() if _is_share(artifact, value)},
+        shares(facts) if artifact.asset.endswith("_evaluation") else {},
     ):
         if values:
             return bars(values)
     return None
 
 
-def _is_share(artifact: Artifact, value: object) -> bool:
-    return artifact.asset.endswith("_evaluation") and isinstance(value, float) and 0 <= value <= 1
+def shares(facts: Mapping[str, Any]) -> dict[str, float]:
+    """The figures of an evaluation that are shares, by their names in words, those by language first.
+
+    Bits per byte and perplexity are none, though they may lie between 0 and 1.
+    """
+    found = {
+        name: value
+        for name, value in facts.items()
+        if isinstance(value, float) and 0 <= value <= 1 and name not in ("bits_per_byte", "perplexity")
+    }
+    by_language = sorted(found, key=lambda name: name.rpartition(".")[2] not in LANGUAGES)
+    return {in_words(name).removeprefix("village "): found[name] for name in by_language}
 
 
 def losses(model: Artifact) -> tuple[list[float], list[float], str]:

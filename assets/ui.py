@@ -45,6 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
     from assets import reaper, several
     from pipeline import tracking
     from pipeline.errors import UserError
+    from pipeline.recipe import load
 
     os.environ["DAGSTER_HOME"] = str(home)
     with DagsterInstance.get() as instance:
@@ -55,6 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
         workspace = several.write_workspace(home, several.recipes_in(folder)) if folder is not None else None
         if workspace is None:
             several.forget_workspace(home)
+        recipe = load().name if folder is None else None
     except UserError as problem:
         print(problem, file=sys.stderr)
         return 1
@@ -62,7 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
     with_mlflow = not tracking.tracking_uri().startswith("http")
     os.environ.update(links(options, with_mlflow))
     servers = commands(options, tracking.tracking_uri() if with_mlflow else None, workspace)
-    return serve(servers, home, lock, options)
+    return serve(servers, home, lock, options, tracking.curves(recipe) if with_mlflow else "")
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
@@ -108,8 +110,11 @@ def commands(
     return servers
 
 
-def serve(servers: dict[str, list[str]], home: Path, lock: int, options: argparse.Namespace) -> int:
-    """Start the servers, wait for a signal or for one of them to end, and end all of them."""
+def serve(servers: dict[str, list[str]], home: Path, lock: int, options: argparse.Namespace, curves: str = "") -> int:
+    """Start the servers, wait for a signal or for one of them to end, and end all of them.
+
+    curves: what follows MLflow's address where it shows curves.
+    """
     stop = False
 
     def request_stop(number: int, frame: Any) -> None:
@@ -129,11 +134,9 @@ def serve(servers: dict[str, list[str]], home: Path, lock: int, options: argpars
         json.dumps({"supervisor": os.getpid(), "groups": [p.pid for p in processes.values()]})
     )
     site = f"http://{options.host}"
-    print(
-        f"Dagster: {site}:{options.port}   MLflow: {site}:{options.mlflow_port}   "
-        f"reports: {site}:{options.report_port}   (Ctrl-C ends all)",
-        flush=True,
-    )
+    print(f"Dagster: {site}:{options.port}   reports: {site}:{options.report_port}   (Ctrl-C ends all)")
+    if "mlflow" in servers:
+        print(f"MLflow:  {site}:{options.mlflow_port}{curves}")
     print("Once there is a model, `slm serve` opens a page to talk to it: http://127.0.0.1:8000", flush=True)
     ended = ""
     last_check = time.monotonic()

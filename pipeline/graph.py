@@ -117,9 +117,10 @@ class Project:
 
 def nodes_of(recipe: Recipe) -> dict[str, Node]:
     """All artifacts, each after its inputs."""
+    taught = enabled(recipe, BY_NAME["sft_model"]) or (bool(recipe.sources) and searches_held_back(recipe))
     preferred = enabled(recipe, BY_NAME["preference_model"]) or recipe.reward_model is not None
     nodes = {
-        "instruction_data": Node("tuning_data", {}, instruction_data.make, recipe.instructions),
+        "instruction_data": Node("tuning_data", {}, instruction_data.make, recipe.instructions, taught),
         "preference_data": Node("tuning_data", {}, preference_data.make, recipe.preferences, preferred),
     }
     if recipe.instructions.stages:
@@ -214,7 +215,8 @@ def searches_held_back(recipe: Recipe) -> bool:
     assert isinstance(settings, contamination.Settings)
     if settings.held_back is not None:
         return settings.held_back
-    return any(block != type(block)() for block in (recipe.instructions, recipe.sft))
+    chosen = recipe.instructions != type(recipe.instructions)()
+    return chosen or (recipe.sft.enabled and recipe.sft != type(recipe.sft)())
 
 
 def token_nodes(recipe: Recipe) -> dict[str, Node]:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 EXPERIMENT = "slm"  # of runs without a recipe
+# Asks MLflow's pages for the view of trainings; without it they open on one of agents, of which there are none here.
+OF_TRAININGS = "workflowType=machine_learning"
 BATCH = 500  # figures per call; MLflow's limit is 1,000
 FLUSH_SECONDS = 10.0
 SYSTEM_SECONDS = 15.0
@@ -189,6 +191,7 @@ def connect() -> MlflowClient:
     # By default MLflow retries an unreachable server for minutes; a training run should fail fast.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "15")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # a bar for each small file
     logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
     from mlflow import MlflowClient
@@ -210,7 +213,15 @@ def link(run_id: str) -> str:
     uri = tracking_uri()
     there = redacted(uri).rstrip("/") if uri.startswith("http") else "http://127.0.0.1:5000"
     site = os.environ.get("SLM_MLFLOW_UI", "").rstrip("/") or there
-    return f"{site}/#/experiments/{connect().get_run(run_id).info.experiment_id}/runs/{run_id}"
+    return f"{site}/#/experiments/{connect().get_run(run_id).info.experiment_id}/runs/{run_id}?{OF_TRAININGS}"
+
+
+def curves(recipe: str | None) -> str:
+    """What follows the address of MLflow's server where it shows the curves of a recipe; of several, their list."""
+    found = connect().get_experiment_by_name(recipe) if recipe and enabled() else None
+    if found is None:
+        return f"/#/experiments?{OF_TRAININGS}"
+    return f"/#/experiments/{found.experiment_id}/runs?{OF_TRAININGS}&compareRunsMode=CHART"
 
 
 def find(fingerprint: str) -> str | None:

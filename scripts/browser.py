@@ -89,15 +89,29 @@ class Tab:
 
     def click(self, selector: str) -> None:
         """A click of the mouse in the middle of an element, which has to be in sight."""
+        if not self.click_on(f"document.querySelector({json.dumps(selector)})"):
+            raise ValueError(f"there is no {selector} to click on")
+
+    def click_text(self, text: str, among: str = "a, button, [role=tab], [role=button]", seconds: float = 60) -> None:
+        """A click on the last element whose first line is this text, once there is one. Raises TimeoutError."""
+        found = (
+            f"[...document.querySelectorAll({json.dumps(among)})].filter(one => one.offsetWidth && !one.disabled"
+            f" && one.innerText?.trim().split('\\n')[0] === {json.dumps(text)}).pop()"
+        )
+        wait(lambda: self.click_on(found), f"`{text}` to click on", seconds)
+
+    def click_on(self, element: str) -> bool:
+        """A click in the middle of the element that a JavaScript expression gives; whether there is one."""
         box = self.value(
-            f"(() => {{ const found = document.querySelector({json.dumps(selector)}); if (!found) return null;"
+            f"(() => {{ const found = {element}; if (!found) return null;"
             " found.scrollIntoView({block: 'nearest'}); const box = found.getBoundingClientRect();"
             " return [box.x + box.width / 2, box.y + box.height / 2, box.width]; })()"
         )
         if not box or not box[2]:
-            raise ValueError(f"there is no {selector} to click on")
+            return False
         for kind in ("mousePressed", "mouseReleased"):
             self.ask("Input.dispatchMouseEvent", type=kind, x=box[0], y=box[1], button="left", clickCount=1)
+        return True
 
     def size(self, width: int, height: int, phone: bool = False) -> None:
         self.ask("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=phone)

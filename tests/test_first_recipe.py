@@ -9,8 +9,10 @@ from click.testing import CliRunner
 from pipeline.cli import main
 from pipeline.commands import start
 from pipeline.errors import UserError
+from pipeline.graph import enabled_assets, nodes_of
 from pipeline.inspect import first_recipe
 from pipeline.recipe import load
+from pipeline.run import inputs_in_order
 from pipeline.training.planning import budget, first_size
 from tests.curation.study_notes import ENGLISH, KOREAN
 
@@ -71,6 +73,10 @@ def test_the_recipe_can_be_loaded_and_names_what_was_found(folder, quick, monkey
     assert [(source.name, source.judged_as) for source in recipe.sources] == [("notes", "notes"), ("code", "code")]
     assert len(recipe.sources[0].matching()) == len(KOREAN) + len(ENGLISH)
     assert recipe.shards.validation == 0.05 and not recipe.sft.enabled and not recipe.preference.enabled
+    nodes = nodes_of(recipe)
+    assert "instruction_data" not in [*enabled_assets(recipe), *inputs_in_order(nodes, "pretrained_evaluation")], (
+        "conversations of the demonstration are nothing to somebody's notes"
+    )
     text = target.read_text(encoding="utf-8")
     assert "# - {name: jsonl_tables" in text and "has no column `text`" in text and "passed over: 1 .png" in text
     assert "- {name: notes, kind: files, path: [내 노트/**/*.md, 내 노트/**/*.txt]" in text, (

@@ -84,6 +84,25 @@ def test_a_model_that_is_not_there_names_those_that_are(project):
         lineage.find_model(project.store, "nosuch")
 
 
+def test_documents_to_forget_are_named_by_source_address_or_a_file_of_ids(project, tmp_path):
+    of_second = lineage.ids_of_source(project.store, "second")
+    assert len(of_second) == 10 and lineage.not_there(project.store, [*of_second, "0" * 32]) == ["0" * 32]
+    assert "10 documents would be removed" in slm("forget", "--source", "second")
+    listed = tmp_path / "ids.txt"
+    listed.write_text("\n".join(of_second[:3]))
+    output = slm("forget", "--ids", str(listed))
+    assert "3 documents would be removed" in output and "pretrained_model/" in output
+    listed.write_text("\n".join([*of_second[:3], "f" * 32, "no id"]))
+    for given, said in (
+        (("--ids", str(listed)), "3 of the 6 ids in"),
+        (("--source", "third"), "There is no source `third`: use one of first, second"),
+        (("--url", "nowhere"), "No document matches"),
+        ((), "--source NAME or --ids FILE"),
+    ):
+        result = CliRunner().invoke(main, ["forget", *given])
+        assert result.exit_code == 1 and said in result.output, result.output
+
+
 def test_what_is_forgotten_is_out_of_everything_that_is_made_anew(project):
     before = project["pretrained_model"]
     doc_id = lineage.documents_of_step(project.store, before, 1)[0]["doc_id"]

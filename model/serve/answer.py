@@ -27,6 +27,7 @@ from model.serve.guard import RECORD, Record, failed
 from model.serve.limits import Place, Refused
 from model.serve.requests import problem, refused
 from model.serve.text import ReplyOptions, Spelling, TextModel
+from model.serve.tracing import Trace, traced
 
 FEW = 4  # texts that are made at once, up to which each of their tokens is sent as soon as it is there
 MOMENT = 0.03  # seconds for which those of more texts are gathered
@@ -36,8 +37,9 @@ MOMENT = 0.03  # seconds for which those of more texts are gathered
 class Wish:
     """What an answer is made of. prompts: ids of each; of each there are `number` texts, sampled with other seeds.
 
-    likeliest: as `Chooser` has it. grammar: makes what a text has to keep to. grounds: what of documents the prompt
-    holds, if the answer is to be taken from them.
+    likeliest: as `Chooser` has it. grammar: makes what a text has to keep to. trace: what finds a text in what the
+    model was trained on, where that is asked for. grounds: what of documents the prompt holds, if the answer is to be
+    taken from them.
     """
 
     name: str  # of the model
@@ -50,6 +52,7 @@ class Wish:
     number: int = 1
     likeliest: int | None = None
     grammar: Callable[[], Grammar] | None = None
+    trace: Trace | None = None
     grounds: Grounds | None = None
 
 
@@ -212,7 +215,7 @@ class Answer(Response):
         while isinstance(piece, forms.Piece):
             pieces.append(piece)
             piece = await self.pieces.get()
-        response = refused(piece) if piece else JSONResponse(self._whole(pieces))
+        response = refused(piece) if piece else JSONResponse(await self._whole(pieces))
         await response(scope, receive, send)
 
     async def _write_events(self, piece: forms.Piece | Refused | None, send: Send) -> None:
@@ -240,7 +243,11 @@ class Answer(Response):
             piece = following[0] if following else await self.pieces.get()
         if piece:
             await events(problem(piece.status, piece.sentence))
-        elif wish.counts:
+        elif wish.trace is not None:
+            for index, text in sorted(said.items()):
+                part = forms.empty(index, wish.chat) | {"trace": await traced(wish.trace, text)}
+                await events(self.frame | {"choices": [part]})
+        if not piece and wish.counts:
             await events(self.frame | {"choices": [], "usage": self._usage()})
         await events("[DONE]", more=False)
 
@@ -262,12 +269,16 @@ class Answer(Response):
                 ended.append(following)
         return forms.joined(pieces), ended
 
-    def _whole(self, pieces: list[forms.Piece]) -> dict[str, Any]:
+    async def _whole(self, pieces: list[forms.Piece]) -> dict[str, Any]:
         wish = self.wish
         shown = forms.shown_by(wish)
         choices = forms.whole(pieces, wish.chat, shown)
         if wish.grounds:
             choices = [self._cited(choice, choice["message"]["content"]) for choice in choices]
+        if wish.trace is not None:
+            for choice in choices:
+                text = choice["message"]["content"] if wish.chat else choice["text"]
+                choice["trace"] = await traced(wish.trace, text)
         return self.frame | {"choices": choices, "usage": self._usage()} | self._sources()
 
     def _sources(self) -> dict[str, Any]:

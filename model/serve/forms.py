@@ -78,6 +78,11 @@ def opening(index: int) -> dict[str, Any]:
     return _choice(index, {"delta": {"role": "assistant", "content": ""}}, None, None)
 
 
+def empty(index: int, chat: bool) -> dict[str, Any]:
+    """A choice of an event that adds no text."""
+    return _choice(index, {"delta": {}} if chat else {"text": ""}, None, None)
+
+
 def parts(piece: Piece, chat: bool, shown: Shown) -> Iterable[dict[str, Any]]:
     """The choices of the events that a piece becomes: its text, and why it was the last one."""
     log_probabilities = shown(piece.choices)

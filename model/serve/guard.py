@@ -27,7 +27,7 @@ RECORD = "slm.record"  # where a request's record is in its scope
 PUBLIC = ("/health", "/openapi.json", *FILES)  # need no key, and are answered while the server stops
 PATHS = (
     *PUBLIC, "/metrics", "/page/about", "/page/judgements", "/v1/models", "/v1/completions", "/v1/chat/completions",
-    "/v1/embeddings",
+    "/v1/embeddings", "/v1/trace",
 )  # fmt: skip
 METHODS = ("GET", "HEAD", "POST", "OPTIONS", "PUT", "DELETE")
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")

@@ -76,6 +76,7 @@ class SamplingRequest(Strict):
     stream: bool = False
     n: int = Field(1, ge=1, le=MOST_TEXTS)
     response_format: ResponseFormat | None = None
+    trace: bool = False  # also say what the answer has in common with what the model was trained on
     presence_penalty: float = Field(0.0, ge=-2, le=2)
     frequency_penalty: float = Field(0.0, ge=-2, le=2)
     stream_options: StreamOptions | None = None

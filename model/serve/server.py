@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from fastapi import FastAPI, HTTPException, Request
@@ -32,6 +33,7 @@ from model.serve.limits import Limits, Refused, Turns
 from model.serve.metrics import Metrics
 from model.serve.requests import ChatRequest, CompletionRequest, EmbeddingRequest, Problem, invalid, refusal, refused
 from model.serve.text import TextModel
+from model.serve.tracing import Trace, add_traces, tracer_of
 from model.serve.web import add_page
 
 REFUSALS: dict[int | str, dict[str, Any]] = {
@@ -50,14 +52,16 @@ def application(
     keys: Keys | None = None,
     turns: Turns | None = None,
     judgements: Judgements | None = None,
+    traces: Mapping[str, Trace] | None = None,
     look: Look | None = None,
 ) -> FastAPI:
     """The server's application, for `connection.run` or a test.
 
     models: by their names in requests and responses; the first answers requests that name none. judgements: where
-    those that people give on the page are kept. look: finds passages for questions that are to be answered from
-    documents (`rag`).
+    those that people give on the page are kept. traces: by model, what finds its answers in what it was trained on.
+    look: finds passages for questions that are to be answered from documents (`rag`).
     """
+    traces = traces or {}
     name = next(iter(models))
     app = FastAPI(title=name, docs_url=None, redoc_url=None, responses=REFUSALS)
     turns, engine = turns or Turns(Limits()), Engine()
@@ -67,8 +71,8 @@ def application(
     app.add_middleware(Guard, keys=keys or Keys({}), limits=turns.limits, turns=turns, metrics=metrics)
     _explain_errors(app)
     _describe(app)
-    add_page(app, models, judgements, look is not None)
-    _add_answers(app, models, turns, engine, look)
+    add_page(app, models, judgements, traces, look is not None)
+    _add_answers(app, models, turns, engine, traces, look)
 
     @app.get("/health")
     async def health() -> JSONResponse:
@@ -97,7 +101,12 @@ def application(
 
 
 def _add_answers(
-    app: FastAPI, models: Mapping[str, TextModel], turns: Turns, engine: Engine, look: Look | None
+    app: FastAPI,
+    models: Mapping[str, TextModel],
+    turns: Turns,
+    engine: Engine,
+    traces: Mapping[str, Trace],
+    look: Look | None,
 ) -> None:
     """Add what generates or computes."""
     first = next(iter(models))
@@ -112,9 +121,10 @@ def _add_answers(
 
     async def answer(request: Request, asked: ChatRequest | CompletionRequest) -> Answer:
         name = chosen(asked.model)
+        trace = tracer_of(traces, name) if asked.trace else None
         place = turns.enter(request.scope[RECORD].key)
         try:
-            wish = await run_in_threadpool(wished, asked, name, models[name], look)
+            wish = replace(await run_in_threadpool(wished, asked, name, models[name], look), trace=trace)
         except BaseException:
             place.leave()
             raise
@@ -140,6 +150,8 @@ def _add_answers(
         record.prompt_tokens = tokens
         return listed(found, asked.encoding_format, name, tokens)
 
+    add_traces(app, traces, turns, chosen)
+
 
 def wished(asked: ChatRequest | CompletionRequest, name: str, model: TextModel, look: Look | None = None) -> Wish:
     """What a request asks for, with its prompts as ids. Raises ValueError for what this model cannot do."""
@@ -161,7 +173,7 @@ def wished(asked: ChatRequest | CompletionRequest, name: str, model: TextModel, 
     grammar = json_of(model, schema) if schema is not None else None
     return Wish(
         name, model, prompts, asked.options(), chat, asked.stream, asked.counts, asked.n, asked.likeliest, grammar,
-        grounds,
+        grounds=grounds,
     )  # fmt: skip
 
 
@@ -234,6 +246,7 @@ def serve(
     keys: Keys | None = None,
     limits: Limits | None = None,
     judgements: Judgements | None = None,
+    traces: Mapping[str, Trace] | None = None,
     look: Look | None = None,
 ) -> None:
     """Serve the models until SIGTERM or Ctrl-C; prints the address, and logs requests on stderr.
@@ -255,7 +268,7 @@ def serve(
         print(f"{' and '.join(models)}: talk on {address}, or use OpenAI's API on {address}/v1", flush=True)
         asked = line_to_try(f"{address}/v1", next(iter(models.values())).answers, bool(keys and keys.digests))
         print(f"try it (Ctrl-C here stops the server):\n  {asked}", flush=True)
-        run(application(models, host, keys, turns, judgements, look), turns, listener)
+        run(application(models, host, keys, turns, judgements, traces, look), turns, listener)
 
 
 def line_to_try(address: str, answers: bool, with_key: bool) -> str:

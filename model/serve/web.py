@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,6 +22,7 @@ FILES = {
     "/page/page.css": ("page.css", STYLE),
     "/page/page.js": ("page.js", SCRIPT),
     "/page/talk.js": ("talk.js", SCRIPT),
+    "/page/trace.js": ("trace.js", SCRIPT),
     "/page/words.js": ("words.js", SCRIPT),
 }
 HEADERS = {
@@ -35,18 +36,22 @@ HEADERS = {
 
 
 def add_page(
-    app: FastAPI, models: Mapping[str, TextModel], judgements: Judgements | None, documents: bool = False
+    app: FastAPI,
+    models: Mapping[str, TextModel],
+    judgements: Judgements | None,
+    traced: Container[str] = (),
+    documents: bool = False,
 ) -> None:
     """Add the page to a server's application. judgements: where they are kept; None: the page does not ask for them.
 
-    documents: whether answers can be taken from documents.
+    traced: the models whose answers can be. documents: whether answers can be taken from documents.
     """
     for path, (name, kind) in FILES.items():
         app.add_api_route(path, _file(FOLDER / name, kind), methods=["GET"], include_in_schema=False)
 
     @app.get("/page/about")
     async def about() -> dict[str, Any]:
-        known = [described(name, model) for name, model in models.items()]
+        known = [described(name, model) | {"traced": name in traced} for name, model in models.items()]
         return {"models": known, "judgements": bool(judgements), "documents": documents}
 
     @app.post("/page/judgements")

@@ -179,6 +179,7 @@ def sources(context: click.Context) -> None:
 @click.option("--most", default=1000, show_default=True, help="Number of documents to read from each source.")
 def sources_check(names: tuple[str, ...], most: int) -> None:
     """Preview each source (or NAMES): sizes, languages and sample documents."""
+    from pipeline.curation.filters import language
     from pipeline.ingest.preview import check, described
 
     opened = project()
@@ -188,7 +189,7 @@ def sources_check(names: tuple[str, ...], most: int) -> None:
         raise UserError(f"The recipe has no source called {', '.join(sorted(unknown))}: use one of {known}.")
     for source in opened.recipe.sources:
         if not names or source.name in names:
-            for line in described(check(source, opened.store, opened.log, most)):
+            for line in described(check(source, opened.store, opened.log, most, language.labels)):
                 click.echo(line)
 
 

@@ -85,6 +85,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "slm push sft_model me/notes --public --licence cc-by-sa-4.0",
     ),
     "pull": ("slm pull me/notes", "slm pull me/notes --revision v1 --out models/notes"),
+    "publish": (
+        "slm publish sft_model published --licence cc-by-sa-4.0 --publisher 'Mina Kim' --date \"$(date +%F)\"",
+        "slm publish curated_documents published --force",
+    ),
     "evaluate": ("slm evaluate sft_model preference_model", "slm evaluate ./downloaded --suite full --out results"),
     "leaderboard": ("slm leaderboard", "slm leaderboard --out results"),
     "open-questions": ("slm open-questions sft_model preference_model --questions mt_bench.jsonl --out compared",),
@@ -105,6 +109,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "slm forget --grep '홍길동'                            # shows the passages, removes nothing",
         "slm forget --grep '홍길동' --reason 'asked to' --yes",
         "slm forget 3f2a9c --reason 'asked to' --make",
+        "slm forget --source old_wiki                         # or --ids withdrawn.txt, --url 'example.org/'",
         "slm forget --list",
         "slm forget --undo",
     ),

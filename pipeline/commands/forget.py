@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -24,20 +25,28 @@ WIDTH = 160  # characters of a document in it
 @click.argument("doc_ids", nargs=-1)
 @click.option("--grep", "pattern", help="Documents whose text matches this regular expression.")
 @click.option("--meta", help="Documents whose `meta` matches it, such as those of the village that tell a fact.")
+@click.option("--url", help="Documents whose address matches this regular expression.")
+@click.option("--source", help="All documents of this source, and their copies in others.")
+@click.option(
+    "--ids", "ids_file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="File of ids, one a line."
+)
 @click.option("--reason", help="Why; stored in the removal list, so do not name people.")
-@click.option("--yes", is_flag=True, help="Remove what --grep or --meta found, which is only shown otherwise.")
+@click.option(
+    "--yes",
+    is_flag=True,
+    help="Remove what --grep, --meta, --url, --source or --ids found, which is only shown otherwise.",
+)
 @click.option("--make", "make_again", is_flag=True, help="Also make the affected artifacts again, up to token shards.")
 @click.option("--list", "listed", is_flag=True, help="Show the removal list.")
 @click.option("--undo", is_flag=True, help="Take DOC_IDS, or all, off the list again, until the next run obeys it.")
 def forget(
     doc_ids: tuple[str, ...],
-    pattern: str | None,
-    meta: str | None,
     reason: str | None,
     yes: bool,
     make_again: bool,
     listed: bool,
     undo: bool,
+    **chosen: Any,
 ) -> None:
     """Remove documents permanently: ingest skips them from now on, and artifacts with them are out of date."""
     opened = project()
@@ -47,17 +56,48 @@ def forget(
     if undo:
         take_back(opened.store, doc_ids)
         return
-    if not doc_ids and pattern is None and meta is None:
-        raise UserError("Name documents: DOC_ID ..., --grep PATTERN, or --meta PATTERN.")
-    ids = [ids_of(opened.store, doc_id, None, None)[0] for doc_id in doc_ids]
-    ids += matching(opened.store, pattern, "text") if pattern is not None else []
-    ids += matching(opened.store, meta, "meta") if meta is not None else []
-    if not yes and (pattern is not None or meta is not None):
-        preview(opened.store, list(dict.fromkeys(ids)), pattern)
+    searched = any(value is not None for value in chosen.values())
+    if not doc_ids and not searched:
+        raise UserError(
+            "Name documents: DOC_ID ..., --grep PATTERN, --meta PATTERN, --url PATTERN, --source NAME or --ids FILE."
+        )
+    ids = [ids_of(opened.store, doc_id, None, None)[0] for doc_id in doc_ids] + found_by(opened.store, **chosen)
+    if not yes and searched:
+        preview(opened.store, list(dict.fromkeys(ids)), chosen["pattern"])
         return
     if not reason:
         raise UserError('Say why, for the removal list: `--reason "withdrawn by its author"`.')
     remove(opened, ids, reason, make_again)
+
+
+def found_by(
+    store: Store,
+    pattern: str | None,
+    meta: str | None,
+    url: str | None,
+    source: str | None,
+    ids_file: Path | None,
+) -> list[str]:
+    """Ids of the documents that the options name. Raises UserError where one of them names none."""
+    from pipeline.inspect import lineage as provenance
+
+    found = matching(store, pattern, "text") if pattern is not None else []
+    found += matching(store, meta, "meta") if meta is not None else []
+    found += matching(store, url, "url") if url is not None else []
+    found += provenance.ids_of_source(store, source) if source is not None else []
+    if ids_file is not None:
+        try:
+            lines = ids_file.read_text(encoding="utf-8").split()
+        except UnicodeDecodeError as error:
+            raise UserError(f"{ids_file} is not UTF-8 text: {error}.") from error
+        missing = provenance.not_there(store, lines)
+        if missing or not lines:
+            first = f", the first is `{missing[0][:40]}`" if missing else ""
+            raise UserError(
+                f"{len(missing)} of the {len(lines)} ids in {ids_file} are of no document{first}: correct it."
+            )
+        found += lines
+    return found
 
 
 def preview(store: Store, ids: list[str], pattern: str | None) -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from model.config import ModelConfig
     from model.serve.grounding import Look
     from model.serve.text import TextModel
+    from model.serve.tracing import Trace
     from pipeline.graph import Project
     from pipeline.ingest.source import Source
     from pipeline.store.store import Store
@@ -249,6 +250,12 @@ def chat(
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder for the thumbs and choices that people give on the page.  [default: feedback/RECIPE, beside data/]",
 )
+@click.option(
+    "--trace/--no-trace",
+    default=None,
+    help="Say what answers have in common with what MODELS were trained on; this shows passages of it.  [default: where"
+    " `trace_index` was made, and only this machine can reach the server]",
+)
 @click.option("--ground", metavar="NAME", help="Answer from the documents of this recipe or name (`slm ground`).")
 @click.option("--vectors", type=click.Path(path_type=Path), help="The vectors that `slm ground` was given.")
 @backend_option
@@ -277,10 +284,32 @@ def serve(models: tuple[str, ...], host: str, port: int, api_key: str | None, **
         folders = [_directory(model) for model in models or (None,)]
         how = given["weights"], given["backend"], given["together"]
         opened = {name: _opened(folder, *how) for name, folder in zip(_names(folders), folders)}
+        traces = _traces(dict(zip(opened, folders)), given["trace"], host)
         look = _look(given["ground"], given["vectors"])
-        run(opened, host, port, keys, limits, Judgements(given["judgements"] or _feedback()), look)
+        run(opened, host, port, keys, limits, Judgements(given["judgements"] or _feedback()), traces, look)
     except ValueError as error:
         raise UserError(str(error)) from error
+
+
+def _traces(folders: dict[str, Path], asked: bool | None, host: str) -> dict[str, Trace]:
+    """What finds answers of the models in what they were trained on, by model; see the option --trace."""
+    from model.serve.server import LOCAL
+    from pipeline.inspect.lineage import find_model
+    from pipeline.trace.tracer import Tracer
+
+    found: dict[str, Trace] = {}
+    if asked is False or (asked is None and host not in LOCAL):
+        return found
+    for name, folder in folders.items():
+        try:
+            if _asset(folder) is None:
+                raise UserError(f"{folder} is no model of this project's store, so its answers cannot be traced.")
+            store = project().store
+            found[name] = Tracer.open(store, find_model(store, f"{_asset(folder)}/{folder.resolve().name}"))
+        except UserError:
+            if asked:
+                raise
+    return found
 
 
 def _look(name: str | None, vectors: Path | None) -> Look | None:

@@ -37,6 +37,7 @@ SECTIONS: Mapping[str, Mapping[str, str]] = {
         "export": "a file for llama.cpp, onnxruntime or torch",
         "push": "send it to the Hugging Face hub",
         "pull": "fetch one from the Hugging Face hub",
+        "publish": "its cards, licences and bill of materials",
     },
     "Trace and forget": {
         "why": "why an artifact is or is not up to date",

@@ -73,7 +73,7 @@ class Settings(StageSettings):
     held_back: bool | None = Field(
         None,
         description="Also search for the conversations held back from fine-tuning; default: if the recipe says "
-        "something in `instructions` or `sft`",
+        "something in `instructions`, or in `sft` without switching it off",
     )
     min_share: float = Field(
         0.0, ge=0, le=1, description="Least share of an item's n-grams that is contamination; 0: any n-gram (GPT-3)"

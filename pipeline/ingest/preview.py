@@ -44,7 +44,7 @@ class Checked:
     documents: int
     bytes: int
     whole: bool  # whether these are all of its documents
-    languages: dict[str, int]
+    languages: dict[str, int]  # as declared; of documents that declare none, as found
     licenses: dict[str, int]
     lengths: dict[str, int]  # characters: shortest, median, longest
     skipped: dict[str, int]
@@ -67,12 +67,23 @@ def listing(sources: Sequence[Source], store: Store, log: Callable[[str], None] 
         yield Seen(source, observed, None, documents, changed)
 
 
-def check(source: Source, store: Store, log: Callable[[str], None] = print, most: int = LOOKED_AT) -> Checked:
-    """Read the first `most` documents of a source; UserError where it cannot be read or holds none."""
+def check(
+    source: Source,
+    store: Store,
+    log: Callable[[str], None] = print,
+    most: int = LOOKED_AT,
+    find: Callable[[pl.DataFrame], pl.Series] | None = None,
+) -> Checked:
+    """Read the first `most` documents of a source; UserError where it cannot be read or holds none.
+
+    find: the languages of documents that declare none.
+    """
     observed = raw_documents.observe(source, store, log)
     tally = Tally()
     found, whole = first_records(source, observed, Reading(raw_documents.cache_of(store), tally, log), most)
-    lengths = found["text"].str.len_chars()
+    lengths, declared = found["text"].str.len_chars(), found["lang"]
+    if find is not None and declared.null_count():
+        declared = declared.fill_null(find(found).cast(pl.String))
     middle = found.gather_every(max(1, found.height // SHOWN)).head(SHOWN)
     return Checked(
         source=source,
@@ -80,7 +91,7 @@ def check(source: Source, store: Store, log: Callable[[str], None] = print, most
         documents=found.height,
         bytes=int(found["text"].str.len_bytes().sum()),
         whole=whole,
-        languages=counts_of(found["lang"]),
+        languages=counts_of(declared),
         licenses=counts_of(found["license"]),
         lengths={"shortest": lengths.min(), "median": int(lengths.sort()[found.height // 2]), "longest": lengths.max()},  # type: ignore[dict-item]
         skipped=dict(tally.skipped),

@@ -134,14 +134,13 @@ def examined(folder: Path, name: str, paths: Sequence[Path]) -> Group:
             found, whole = first_records(source, {}, reading, LOOKED_AT)  # no digest: that would read all files
         except UserError as error:
             return Group(name, endings, content, len(paths), total, problem=str(error))
-    labels = language.signals(found, language.Settings(), {})["label"].alias("lang")
     texts = found["text"]
     if name == "notes":
         content = "dialogue" if is_dialogue(texts) else "notes"
     return Group(
         name, endings, content, len(paths),
         int(texts.str.len_bytes().sum()) if whole else total,
-        found.height, counts_of(labels),
+        found.height, counts_of(language.labels(found)),
     )  # fmt: skip
 
 
@@ -219,7 +218,7 @@ def described(looked: Looked) -> Iterator[str]:
     for group in looked.groups:
         head = f"{group.name}: {group.files:,} file{'s' if group.files > 1 else ''} ({' '.join(group.endings)})"
         if group.problem:
-            yield f"{head}: cannot be read"
+            yield f"{head}: cannot be read as it is, see the remark at this source"
             continue
         listed = ", ".join(f"{name} {count:,}" for name, count in group.languages.items())
         of = "" if group.documents < LOOKED_AT else f" of the first {LOOKED_AT:,} documents"

@@ -21,6 +21,11 @@ def in_short(artifact: Artifact) -> str:
         return _plan(artifact)
     if isinstance(facts.get("tokens"), dict):
         return _tokens(facts)
+    if "bytes_per_token" in facts:
+        return (
+            f"{figure(counts['tokens'])} tokens of {counts['documents']:,} documents can be searched,"
+            f" {facts['bytes_per_token']:.2f} bytes each"
+        )
     if "vocab_size" in facts:
         return _tokenizer(facts)
     if isinstance(counts.get("removed"), dict) and "in" in counts and "kept" in counts:

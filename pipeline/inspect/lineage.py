@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from pipeline.documents import browse
+from pipeline.documents.document import source_of
 from pipeline.errors import UserError
 from pipeline.store.artifact import Artifact
 from pipeline.store.store import Store
@@ -269,6 +270,25 @@ def _training_documents(shards: Artifact, doc_ids: set[str]) -> int:
         doc_ids = doc_ids - set(pl.read_parquet(near_validation)["doc_id"])
     selected = pl.col("doc_id").is_in(sorted(doc_ids)) & (pl.col("split") == "train")
     return int(pl.scan_parquet(tables).filter(selected).select(pl.col("doc_id").n_unique()).collect().item())
+
+
+def ids_of_source(store: Store, source: str) -> list[str]:
+    """Ids of all raw documents of a source, sorted. Raises UserError if there is no such source."""
+    raw = store.require("raw_documents")
+    tables = [raw.table(fragment) for fragment in raw.fragments if source_of(fragment) == source]
+    if not tables:
+        known = ", ".join(sorted({source_of(fragment) for fragment in raw.fragments}))
+        raise UserError(f"There is no source `{source}`: use one of {known}.")
+    found: list[str] = pl.scan_parquet(tables).select(pl.col("doc_id").unique().sort()).collect()["doc_id"].to_list()
+    return found
+
+
+def not_there(store: Store, doc_ids: Sequence[str]) -> list[str]:
+    """Those of some whole ids that no raw document has, in their order."""
+    raw = store.require("raw_documents")
+    tables = pl.scan_parquet([raw.table(fragment) for fragment in raw.fragments]).select("doc_id")
+    known = set(tables.filter(pl.col("doc_id").is_in(list(doc_ids))).collect()["doc_id"])
+    return [doc_id for doc_id in doc_ids if doc_id not in known]
 
 
 def grep(store: Store, pattern: str, limit: int | None = 1000, column: str = "text") -> pl.DataFrame:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from model import flavour
-from pipeline import tracking
+from pipeline import openlineage, tracking
 from pipeline.store.artifact import Artifact
 from pipeline.store.store import Store
 from pipeline.trained_models import BY_NAME, EVALUATIONS, MODELS
@@ -37,10 +37,12 @@ def name_of(recipe: str, model: Artifact) -> str:
 
 
 def record(recipe: Recipe, store: Store, artifact: Artifact, log: Callable[[str], None]) -> None:
-    """Record a model or evaluation that was just made: register its version, attach its documents, update `best`.
+    """Record an artifact that was just made as an event of OpenLineage; models and evaluations in MLflow's registry.
 
-    An error does not affect the artifact, which already exists; it is only logged.
+    There a model's version is registered, its documents are attached, and `best` is updated. An error does not affect
+    the artifact, which already exists; it is only logged.
     """
+    openlineage.record(store, artifact, log)
     if not tracking.enabled():
         return
     try:

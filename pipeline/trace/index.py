@@ -178,8 +178,7 @@ def problem_in(index: Artifact, file: str) -> str:
     """What is wrong with a part of an index, in words; "" if a sample of its suffixes is in order."""
     part = open_part(index.file(file), index.facts["parts"][file])
     count = len(part.suffixes)
-    sample = np.unique(np.linspace(0, max(0, count - 2), SAMPLED).astype(np.int64)) if count > 1 else []
-    for at in map(int, sample):
+    for at in np.unique(np.linspace(0, count - 2, SAMPLED).astype(np.int64)).tolist() if count > 1 else ():
         one, other = (part.tokens(slice(int(place), int(place) + COMPARED)) for place in part.suffixes[at : at + 2])
         if one.tolist() > other.tolist() and part.end not in one:
             return f"{file} is out of order at {at:,}"

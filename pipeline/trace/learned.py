@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-import threading
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -26,7 +25,6 @@ class Learned:
     def __init__(self, store: Store, model: Artifact, learned: dict[str, Artifact]) -> None:
         self._made_of = ancestry(store, model)
         self._learned = learned
-        self._lock = threading.Lock()
 
     def steps(self, role: str, fragment: str, row: int, first: int, end: int) -> dict[str, Any] | None:
         """The steps (from 1) whose batch held some of the tokens: {of: the model, steps: [...], last: its last step}.
@@ -34,16 +32,15 @@ class Learned:
         None where this is not known: where what it follows from is no longer in the store, and for answers that were
         rated by themselves. Of conversations and preferences the steps are those of the whole of it.
         """
-        with self._lock:
-            if role == "token_shards" and self._pretraining is not None:
-                feed, last, name = self._pretraining
-                steps = feed.steps_with(fragment, row, first, end, last)
-                return {"of": name, "steps": [step + 1 for step in steps], "last": last}
-            if role == "instruction_data" and self._fine_tuning is not None:
-                return self._fine_tuning.told(row)
-            if role == "preference_data" and self._preferences is not None:
-                return self._preferences.told(row // 2)  # two documents of each pair (index.py)
-            return None
+        if role == "token_shards" and self._pretraining is not None:
+            feed, last, name = self._pretraining
+            steps = feed.steps_with(fragment, row, first, end, last)
+            return {"of": name, "steps": [step + 1 for step in steps], "last": last}
+        if role == "instruction_data" and self._fine_tuning is not None:
+            return self._fine_tuning.told(row)
+        if role == "preference_data" and self._preferences is not None:
+            return self._preferences.told(row // 2)  # two documents of each pair (index.py)
+        return None
 
     @cached_property
     def _pretraining(self) -> tuple[Any, int, str] | None:

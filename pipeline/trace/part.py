@@ -54,7 +54,8 @@ def write_part(
     """Write the part of some documents; returns its counts, which `open_part` needs.
 
     tokens: of all documents, one after another. lengths: how many each has. rows: where each stands in its table. end:
-    an id that occurs in no document. Takes some 10 bytes of memory a token, 20 where ids need more than 16 bits.
+    an id that occurs in no document. Takes some 40 bytes of memory a token, twice as many where ids need more than 16
+    bits.
     """
     count = len(tokens) + len(lengths)
     if count > MOST_TOKENS:
@@ -89,9 +90,11 @@ def open_part(path: Path, counts: dict[str, Any]) -> Part:
     kinds += [("u1", tokens + documents)] if counts["wide"] else []
     size = sum(np.dtype(kind).itemsize * length for kind, length in kinds)
     content = np.memmap(path, np.uint8, "r", shape=(size,)) if size else np.zeros(0, np.uint8)
-    arrays, at = [], 0
+    arrays: list[np.ndarray] = []
+    at = 0
     for kind, length in kinds:
         taken = np.dtype(kind).itemsize * length
         arrays.append(np.asarray(content[at : at + taken]).view(kind))
         at += taken
-    return Part(*arrays[:4], arrays[4] if counts["wide"] else None, counts["end"])
+    suffixes, starts, rows, low = arrays[:4]
+    return Part(suffixes, starts, rows, low, arrays[4] if counts["wide"] else None, counts["end"])

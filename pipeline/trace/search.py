@@ -24,7 +24,12 @@ class Span:
 
     start: int
     end: int  # exclusive
-    count: int  # times that it stands there
+    found: tuple[tuple[int, int, int], ...]  # of each part that has it: (part, first, behind last) in its suffixes
+
+    @property
+    def count(self) -> int:
+        """How many times it stands there."""
+        return sum(behind - first for _, first, behind in self.found)
 
 
 def spans(parts: Sequence[Part], query: np.ndarray, least: int = 1, first: int | None = None) -> list[Span]:
@@ -42,19 +47,16 @@ def spans(parts: Sequence[Part], query: np.ndarray, least: int = 1, first: int |
     kept = length >= max(1, least)
     kept[1:] &= length[1:] >= length[:-1]  # else it is the rest of the passage that begins one token earlier
     starts = np.flatnonzero(kept)
-    counts = np.zeros(len(starts), np.int64)
-    for part, own in zip(parts, by_part, strict=True):
+    found: list[list[tuple[int, int, int]]] = [[] for _ in starts]
+    for number, (part, own) in enumerate(zip(parts, by_part, strict=True)):
         here = np.flatnonzero(own[starts] == length[starts])
         low, high = ranges(part, asked, starts[here], length[starts[here]])
-        counts[here] += high - low
-    return [Span(start, start + int(length[start]), count) for start, count in zip(starts.tolist(), counts.tolist())]
-
-
-def places(part: Part, query: np.ndarray, span: Span, most: int) -> np.ndarray:
-    """Where a passage of the query stands in a part, int64: of all places the first `most` in the order of suffixes."""
-    asked = cleaned([part], query)
-    low, high = ranges(part, asked, np.array([span.start]), np.array([span.end - span.start]))
-    return part.suffixes[int(low[0]) : min(int(high[0]), int(low[0]) + most)].astype(np.int64)
+        for at, first_place, behind in zip(here.tolist(), low.tolist(), high.tolist(), strict=True):
+            found[at].append((number, first_place, behind))
+    return [
+        Span(start, start + int(length[start]), tuple(where))
+        for start, where in zip(starts.tolist(), found, strict=True)
+    ]
 
 
 def cleaned(parts: Sequence[Part], query: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -19,15 +20,14 @@ from pipeline.errors import UserError
 from pipeline.inspect.lineage import ancestry, inputs_of
 from pipeline.store.artifact import Artifact
 from pipeline.store.store import Store
-from pipeline.tokens.tokenizer import load
-from pipeline.trace import search
+from pipeline.tokens.tokenizer import Tokenizer, load
 from pipeline.trace.index import ASSET, CONVERSATIONS, PREFERENCES, RATED_TRAIN, SHARDS, parts_in
 from pipeline.trace.learned import Learned
 from pipeline.trace.part import Part
 from pipeline.trace.passages import Passage, folded_places, passages, readable, uncovered
 from pipeline.trained_models import MODELS
 
-KINDS = {SHARDS: "text", CONVERSATIONS: "conversation", PREFERENCES: "preference"}
+KINDS = {SHARDS: "document", CONVERSATIONS: "conversation", PREFERENCES: "preference"}
 ROLES = {"curated_instructions": CONVERSATIONS}  # assets that are read as others
 LEAST_TOKENS = 6
 MOST_DOCUMENTS = 3  # shown of each passage, of each kind
@@ -58,7 +58,8 @@ class Tracer:
     loose: bool
     when: Learned
     curated: Artifact | None
-    _tokenizer: Any = field(repr=False, default=None)
+    _tokenizer: Tokenizer = field(repr=False)
+    _lock: Lock = field(default_factory=Lock, repr=False)  # a tokenizer remembers words, a feed windows
 
     @staticmethod
     def open(store: Store, model: Artifact, loose: bool = False) -> Tracer:
@@ -70,7 +71,8 @@ class Tracer:
                 "The index holds the text only as it is written: set `trace.loose: true` in the recipe, then run"
                 f" `slm make {ASSET}`."
             )
-        parts, exact = {}, {}
+        parts: dict[str, tuple[str, Part]] = {}
+        exact: dict[str, Part] = {}
         for role in learned:
             for name, part in parts_in(index, role, loose).items():
                 parts[name] = role, part
@@ -87,11 +89,15 @@ class Tracer:
         Places in the text are counted in characters, steps from 1. `share`: of the text's letters and digits, those
         that stand in a passage.
         """
+        with self._lock:
+            return self._traced(text, least, documents)
+
+    def _traced(self, text: str, least: int, documents: int) -> dict[str, Any]:
         text = readable(self._tokenizer, text)
         asked, at = folded_places(text) if self.loose else (text, list(range(len(text))))
         asked = readable(self._tokenizer, asked)
         found = passages([part for _, part in self.parts.values()], self._tokenizer, asked, least)
-        told = []
+        told: list[dict[str, Any]] = []
         for passage in found:
             start, end = at[passage.start], at[passage.end - 1] + 1
             told.append({
@@ -100,13 +106,14 @@ class Tracer:
                 "documents": [self._told(one) for one in self._documents(passage, documents)],
             })  # fmt: skip
         nowhere = uncovered(text, [(one["start"], one["end"]) for one in told])
+        letters = _letters(text, [(0, len(text))])
         return {
             "model": f"{self.model.asset}/{self.model.version}",
             "index": self.index.version,
             "text": text,
             "least": least,
             "loose": self.loose,
-            "share": round(1 - _letters(text, nowhere) / max(1, _letters(text, [(0, len(text))])), 4),
+            "share": round(1 - _letters(text, nowhere) / letters, 4) if letters else 0.0,
             "passages": told,
             "nowhere": [{"start": start, "end": end, "text": text[start:end]} for start, end in nowhere],
         }
@@ -116,12 +123,14 @@ class Tracer:
     def _documents(self, passage: Passage, most: int) -> list[Found]:
         """Up to `most` documents of each kind that hold a passage."""
         found: list[Found] = []
+        names = list(self.parts.items())
         for role in self.learned:
             own: list[Found] = []
-            for name, (of, part) in self.parts.items():
+            for number, first_place, behind in passage.span.found:
+                name, (of, part) = names[number]
                 if of != role or len(own) >= most:
                     continue
-                places = search.places(part, passage.query, passage.span, LOOKED_AT)
+                places = part.suffixes[first_place : min(behind, first_place + LOOKED_AT)].astype(np.int64)
                 numbers = part.documents_at(places)
                 for at in np.sort(np.unique(numbers, return_index=True)[1]).tolist()[: most - len(own)]:
                     first = int(places[at]) - int(part.starts[numbers[at]])

@@ -66,6 +66,12 @@ def unknown_person(lang: str, name: str) -> str:
     return pattern.render({"stranger": name}, world_of(0))
 
 
+def nobody(lang: str) -> str:
+    """The same without the name, which a small network seldom repeats rightly."""
+    pattern: Pattern = questions(lang).NOBODY
+    return pattern.text
+
+
 def unknown_fact(lang: str, person: str, world: World) -> str:
     """The answer to a question about what was never told."""
     pattern: Pattern = questions(lang).UNKNOWN_FACT

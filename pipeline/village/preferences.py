@@ -83,7 +83,7 @@ def _honest(dice: random.Random, lang: str, world: World) -> tuple[Task, str]:
     """To say that one does not know somebody, against making something up."""
     name, relation = dice.choice(list(lexicon.STRANGERS)), dice.choice(facts.WITHOUT_A_NAME)
     question = facts.asked_of_stranger(dice, lang, facts.questions(lang).ASKED[relation], name)
-    chosen = facts.unknown_person(lang, name)
+    chosen = facts.nobody(lang)
     pattern = facts.of(lang).TOLD[relation][0]
     made_up = type(pattern)(lang, pattern.text.replace("{who", "{stranger"))
     value = dice.choice(RELATIONS[relation])

@@ -296,4 +296,5 @@ UNTOLD_HELD_BACK = patterns(
 """,
 )
 UNKNOWN_PERSON = Pattern("en", "I do not know anybody called {stranger}.")
+NOBODY = Pattern("en", "I do not know anybody of that name.")  # in conversations: nothing to repeat wrongly
 UNKNOWN_FACT = Pattern("en", "I do not know that about {who}.")

@@ -300,4 +300,5 @@ UNTOLD_HELD_BACK = patterns(
 """,
 )
 UNKNOWN_PERSON = Pattern("ko", "{stranger:이라는} 사람은 몰라요.")
+NOBODY = Pattern("ko", "그런 이름을 가진 사람은 몰라요.")  # in conversations: nothing to repeat wrongly
 UNKNOWN_FACT = Pattern("ko", "{who}의 그런 일까지는 몰라요.")

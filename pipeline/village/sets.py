@@ -20,9 +20,11 @@ from pipeline.village.questions import evaluation_questions
 # friend; entries name nobody else; strangers have names of another kind
 VERSION = "4"
 # Raised whenever they would give other conversations or preferences about the same village.
+# 3: an answer about a stranger repeats no name; one conversation may change its language, and may end in a story;
+# greetings, and questions of the world outside the village
 # 2: conversations of up to four questions of any kind; sums of numbers up to nine
 # 1: a version of their own; twelve wordings of each question, more that was never told, hundreds of strangers
-TUNING_VERSION = "2"
+TUNING_VERSION = "3"
 
 # Documents: name -> their languages.
 DOCUMENTS = {"village": ("ko", "en"), "village-ko": ("ko",), "village-en": ("en",)}

@@ -113,6 +113,24 @@ TELL_A_STORY = {
         Please tell me a little story about {who}.
     """),
 }  # fmt: skip
+# The same in conversations, where people also ask for one in a word.
+ASK_FOR_A_STORY = {
+    lang: (*TELL_A_STORY[lang], *more)
+    for lang, more in {
+        "ko": patterns("ko", """
+            {who}의 이야기 해 줘.
+            {who} 이야기 해줘
+            {who}에 대한 이야기를 들려줘.
+            {who}에 대해 이야기해 주세요.
+        """),
+        "en": patterns("en", """
+            Write a story about {who}.
+            Can you tell me a story about {who}?
+            A story about {who}, please.
+            tell me about {who}
+        """),
+    }.items()
+}  # fmt: skip
 # Wordings of facts that can be translated word by word.
 PLAIN_WORDINGS = 3
 # A sentence that is told in a task is shorter than what contamination is recognised by (13 words, 26 syllables): the

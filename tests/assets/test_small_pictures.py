@@ -4,7 +4,10 @@ import base64
 import math
 import xml.etree.ElementTree as ElementTree
 
-from assets import columns, progress, small_pictures
+import polars as pl
+
+from assets import columns, display, evaluation, progress, small_pictures
+from pipeline.evaluation.measure import SAMPLE
 
 LIMIT = 1000  # of Dagster's page (`expandSmallValues`)
 
@@ -40,6 +43,42 @@ def test_bars_name_what_they_show_in_any_script():
     svg = svg_of(small_pictures.bars(values))
     assert "이름이 아주 길고" in words_of(svg) and "10,000" in words_of(svg)
     assert small_pictures.bars({}) is None
+
+
+def test_an_evaluation_is_drawn_by_its_shares_those_by_language_first():
+    facts = {
+        "bits_per_byte": 0.26, "bleu.ko": 63.4, "ended": 0.97, "perplexity": 1.0,
+        "village.facts.en": 0.998, "village.facts.ko": 1.0,
+    }  # fmt: skip
+    drawn = small_pictures.shares(facts)
+    assert list(drawn) == ["facts (English)", "facts (Korean)", "ended"] and drawn["ended"] == 0.97
+
+
+def test_samples_of_an_evaluation_begin_with_text_and_with_answers():
+    rows = [
+        {
+            "kind": kind,
+            "source": None,
+            "lang": lang,
+            "prompt": f"{kind}?",
+            "output": "x",
+            "reference": None,
+            "ended": True,
+        }
+        for kind, lang in [("sampled", None)] * 5 + [("answer", "ko")]
+    ]
+    shown = evaluation.samples(pl.DataFrame(rows, schema=SAMPLE))
+    assert [column.name for column in shown.schema.columns] == ["prompt", "output", "reference", "kind", "lang"]
+    assert [record.data["prompt"] for record in shown.records] == ["answer?"] + ["sampled?"] * evaluation.OF_A_KIND
+    assert "None" not in {value for record in shown.records for value in record.data.values()}
+
+
+def test_what_is_nested_is_shown_in_words():
+    row = display._row(
+        {"kept": 120, "removed": {"empty": 3, "bad": 1}, "lists": ["a", "b"], "none": {}, "id": "x" * 99}
+    )
+    assert row["removed"] == "empty 3, bad 1" and row["lists"] == "a, b" and row["none"] == "" and row["kept"] == 120
+    assert len(row["id"]) == display.CELL
 
 
 def test_a_live_training_says_how_long_it_still_takes_and_draws_its_curve():

@@ -69,4 +69,16 @@ def test_the_link_to_a_run_leads_where_a_browser_finds_it(server, seen, site, mo
         monkeypatch.setenv("SLM_MLFLOW_UI", seen)
     else:
         monkeypatch.delenv("SLM_MLFLOW_UI", raising=False)
-    assert tracking.link("ab") == f"{site}/#/experiments/7/runs/ab"
+    assert tracking.link("ab") == f"{site}/#/experiments/7/runs/ab?workflowType=machine_learning"
+
+
+def test_mlflow_opens_on_the_curves_of_the_recipe(tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    monkeypatch.delenv("SLM_TRACKING", raising=False)
+    assert tracking.curves("mine") == tracking.curves(None) == "/#/experiments?workflowType=machine_learning"
+    with tracking.run("pretrained_model", "mine · pretrained", {tracking.RECIPE: "mine"}, {}):
+        pass
+    where = tracking.curves("mine")
+    assert "compareRunsMode=CHART" in where and "workflowType=machine_learning" in where
+    experiment = tracking.connect().get_experiment_by_name("mine").experiment_id
+    assert where.startswith(f"/#/experiments/{experiment}/runs?")

@@ -1,11 +1,17 @@
 """A fresh copy of the repository with a small recipe, and commands that run in it as a person would run them."""
 
+import importlib.util
 import os
 import shutil
+import signal
+import socket
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -84,3 +90,58 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Copy:
     copy = copied(tmp_path_factory.mktemp("checkout"))
     copy.run("python", "scripts/prepare_instance.py")
     return copy
+
+
+def script(name: str) -> ModuleType:
+    """A module of scripts/."""
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@dataclass(frozen=True)
+class UI:
+    """The addresses of the servers, and what `make ui` printed."""
+
+    dagster: str
+    mlflow: str
+    printed: str
+
+
+@pytest.fixture(scope="session")
+def ui(checkout: Copy) -> Iterator[UI]:
+    """`make ui` in the copy, after a pretraining."""
+    if not (checkout.folder / "data" / "demo" / "pretrained_evaluation").exists():
+        checkout.run("dagster", "job", "execute", "-j", "pretrain_job")
+    ports = [free_port(), free_port(), free_port()]
+    plain = {"HOME": os.environ.get("HOME", "/"), "PATH": f"{BIN}:/usr/bin:/bin"}
+    command = [str(BIN / "python"), "-m", "assets.ui", "--port", str(ports[0]), "--mlflow-port", str(ports[1])]
+    command += ["--report-port", str(ports[2])]
+    printed = checkout.folder / "ui.log"
+    with open(printed, "w") as log:
+        server = subprocess.Popen(command, cwd=checkout.folder, env=plain, stdout=log, stderr=log)
+        try:
+            deadline = time.monotonic() + 180
+            while not all(listens(port) for port in ports):
+                assert server.poll() is None and time.monotonic() < deadline, printed.read_text()
+                time.sleep(0.5)
+            yield UI(f"http://127.0.0.1:{ports[0]}", f"http://127.0.0.1:{ports[1]}", printed.read_text())
+        finally:
+            server.send_signal(signal.SIGTERM)
+            server.wait(90)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -247,6 +247,46 @@ def test_a_key_is_asked_for_where_the_server_wants_one(directory) -> None:  # no
         assert page.value(ANSWERS) == [ANSWER]
 
 
+def test_an_answer_shows_where_it_comes_from(directory) -> None:  # noqa: F811
+    def trace(text: str, least: int, documents: int) -> dict:
+        """The end of the text stands in a document that holds what looks like HTML."""
+        document = {
+            "kind": "document", "source": "notes", "id": "7.txt", "doc_id": "ab", "licence": "own", "url": None,
+            "before": "<b>before</b> ", "passage": text[2:], "after": " after",
+            "steps": {"of": "pretrained_model", "steps": [3, 1200], "last": 2000},
+        }  # fmt: skip
+        passage = {"start": 2, "end": len(text), "text": text[2:], "tokens": 7, "count": 3, "documents": [document]}
+        nowhere = [{"start": 0, "end": 2, "text": text[:2]}]
+        return {"text": text, "least": least, "share": 0.75, "passages": [passage], "nowhere": nowhere}
+
+    models = {"taught": open_directory(directory), "other": open_directory(directory)}
+    with opened(models, traces={"taught": trace}) as page:
+        page.wait("document.body?.dataset.ready")
+        prepare(page)
+        ask(page, "안녕")
+        page.value(
+            "[...document.querySelectorAll('.acts button')].find(one => one.innerText === 'Where from?').click()"
+        )
+        page.wait("!!document.querySelector('.traced')")
+        said = page.value("document.querySelector('.traced').innerText")
+        assert "75 % of it stands in passages of at least 6 tokens" in said and "found 3 times" in said
+        assert page.value("document.querySelector('.traced .passages').innerText") == ANSWER
+        assert page.value("document.querySelector('.traced .passages mark').innerText") == ANSWER[2:]
+        page.value("document.querySelector('.traced details').open = true")
+        quoted = page.value("document.querySelector('.traced blockquote').innerText")
+        assert "<b>before</b>" in quoted and "notes: 7.txt · own" in quoted
+        assert "Learned at steps 3, 1,200 of 2,000 of pretrained_model." in quoted
+        keep_picture(page, "chat_traced")
+        page.value(
+            "[...document.querySelectorAll('.acts button')].find(one => one.innerText === 'Where from?').click()"
+        )
+        page.wait("!document.querySelector('.traced')")
+        choose(page, "first", "other")
+        ask(page, "안녕")
+        labels = page.value("[...document.querySelectorAll('.acts')].map(one => one.innerText)")
+        assert "Where from?" in labels[0] and "Where from?" not in labels[1]
+
+
 def test_an_answer_from_documents_shows_its_sources_and_marks_what_is_taken_from_them(taught) -> None:  # noqa: F811
     with opened({"taught": taught}, look=look) as page:
         page.wait("document.body?.dataset.ready")

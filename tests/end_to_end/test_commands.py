@@ -74,9 +74,8 @@ def test_the_run_is_seen_afterwards(pretrained: Copy) -> None:
     status, link, size = pretrained.run("python", "-c", program).stdout.split()
     assert status == "SUCCESS"
     assert int(size) < 300_000, "a picture of 200 kB in base64"
-    program = (
-        f"from pipeline import tracking; print(tracking.connect().get_run('{link.rpartition('/')[2]}').data.metrics)"
-    )
+    run_id = link.rpartition("/")[2].partition("?")[0]
+    program = f"from pipeline import tracking; print(tracking.connect().get_run('{run_id}').data.metrics)"
     assert "loss" in pretrained.run("python", "-c", program).stdout
 
 

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from pipeline.curation.filters import language
 from pipeline.errors import UserError
 from pipeline.ingest import preview as look
 from pipeline.ingest.files import FileSource
@@ -32,6 +33,16 @@ def test_a_check_shows_sizes_languages_and_samples(notes, store) -> None:
     assert lines[0].startswith("notes (files): 30 documents, 0.0 MB, all of it")
     assert any("left out: 1 empty (no text" in line for line in lines)
     assert store.current("raw_documents") is None
+
+
+def test_a_check_finds_the_languages_that_nothing_declares(tmp_path, store) -> None:
+    texts = ["러스트에서 값은 언제나 한 소유자가 있고, 소유자가 사라지면 값도 사라진다.", "Each value has one owner."]
+    (tmp_path / "a.jsonl").write_text(
+        "".join(json.dumps(row) + "\n" for row in [{"text": texts[0]}, {"text": texts[1], "lang": "fr"}])
+    )
+    source = FileSource(name="notes", path=[str(tmp_path / "a.jsonl")])
+    assert look.check(source, store, silent).languages == {"unknown": 1, "fr": 1}
+    assert look.check(source, store, silent, find=language.labels).languages == {"ko": 1, "fr": 1}
 
 
 def test_a_check_reads_the_first_documents_only(notes, store) -> None:

@@ -15,10 +15,10 @@ from model.serve.server import application
 
 
 @contextmanager
-def served(models, turns: Turns, keys=None, judgements=None, look=None) -> Iterator[int]:
+def served(models, turns: Turns, keys=None, judgements=None, traces=None, look=None) -> Iterator[int]:
     """The port of a server of a model, or of several by name."""
     models = models if isinstance(models, dict) else {"tiny": models}
-    made = application(models, keys=keys, turns=turns, judgements=judgements, look=look)
+    made = application(models, keys=keys, turns=turns, judgements=judgements, traces=traces, look=look)
     with listening_to(made, turns) as port:
         yield port
 

@@ -69,7 +69,7 @@ def test_the_page_learns_what_the_models_can(client, directory):  # noqa: F811
 
     about = client.get("/page/about").json()
     assert about["judgements"] and about["models"][0] | {"parameters": 0} == {
-        "id": "tiny", "chats": True, "answers": True, "context": 128, "parameters": 0,
+        "id": "tiny", "chats": True, "answers": True, "context": 128, "parameters": 0, "traced": False,
     }  # fmt: skip
     assert about["models"][0]["parameters"] > 10_000
     assert not open_directory(directory, answers=False).answers

@@ -76,7 +76,7 @@ def test_a_passage_names_its_documents_and_the_steps_whose_batches_held_it(proje
     assert longest["text"] == told["text"][longest["start"] : longest["end"]]
     (one,) = [one for one in longest["documents"] if one["doc_id"] == document["doc_id"]]
     assert (one["kind"], one["source"], one["id"], one["licence"]) == (
-        "text", document["source"], document["source_id"], document["license"],
+        "document", document["source"], document["source_id"], document["license"],
     )  # fmt: skip
     assert one["passage"] == longest["text"] and one["before"] + one["passage"] + one["after"] in document["text"]
     feed, steps = lineage.feed_of(project.store, project["pretrained_model"])

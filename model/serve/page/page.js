@@ -5,6 +5,7 @@
 // answer from documents {sources, citations}, too.
 import { NUMBERS, WORDS } from "./words.js";
 import * as talk from "./talk.js";
+import { panel } from "./trace.js";
 
 const $ = (id) => document.getElementById(id);
 const read = (name, otherwise) => {
@@ -21,6 +22,7 @@ let models = [];
 let judging = false;
 let documents = false; // whether answers can be taken from documents
 let current = null;
+const traces = new WeakMap(); // of a choice: what it has in common with the training text; not kept in the browser
 let busy = null; // the AbortController of the answers under way
 
 const say = (name, values = {}) => WORDS[language][name].replace(/\{(\w+)\}/g, (_, key) => values[key]);
@@ -134,6 +136,7 @@ function drawAnswer(turn, column, last) {
   const sources = drawSources(choice);
   if (sources) box.append(sources);
   box.append(element("div", { className: "acts" }, ...acts(turn, column, choice, last)));
+  if (traces.has(choice)) box.append(panel(traces.get(choice), element, say));
   return box;
 }
 
@@ -155,6 +158,9 @@ function acts(turn, column, choice, last) {
     copied.textContent = say("copied");
   });
   done.push(copied);
+  if (modelOf(column.model)?.traced && choice.text.trim()) {
+    done.push(button(say("trace"), () => trace(column, choice), { tip: say("traceTip"), pressed: traces.has(choice) }));
+  }
   if (judging && current.mode === "chat" && choice.text.trim()) {
     done.push(
       button(say("good"), () => thumb(turn, column, choice, true), { glyph: THUMB, pressed: choice.thumb === true }),
@@ -257,6 +263,16 @@ function again() {
   if (busy || !turn) return;
   for (const column of turn.columns) column.shown = column.choices.push(fresh()) - 1;
   answerAll(turn);
+}
+
+// --- where it comes from ---
+
+async function trace(column, choice) {
+  if (!traces.delete(choice)) {
+    try { traces.set(choice, await talk.trace(column.model, choice.text)); }
+    catch (error) { alert(error.status ? error.message : say("lost")); return; }
+  }
+  drawTurns();
 }
 
 // --- judging ---

@@ -21,6 +21,9 @@ async function asked(path, body, signal) {
 // {models: [{id, answers, context, parameters}], judgements: whether they are kept, documents: whether there are any}
 export const about = async () => (await asked("/page/about")).json();
 
+// What a text has in common with what a model was trained on.
+export const trace = async (model, text) => (await asked("/v1/trace", { model, text })).json();
+
 export const judge = (judgement) => asked("/page/judgements", judgement);
 
 // Calls `piece` with each piece of text, and `learn` with {sources} and {citations}; returns why the answer ended.

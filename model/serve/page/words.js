@@ -17,6 +17,12 @@ export const WORDS = {
     lost: "The server cannot be reached: is `slm serve` still running?", confirm: "Delete all conversations in this browser?",
     temperature: "Temperature", top_p: "Top p", top_k: "Top k", min_p: "Min p", repetition_penalty: "Repetition penalty",
     max_tokens: "Most tokens", seed: "Seed (empty: random)",
+    trace: "Where from?", traceTip: "What of this answer stands word for word in what the model was trained on",
+    share: "{share} % of it stands in passages of at least {least} tokens in what the model was trained on.",
+    times: "{tokens} tokens, found {count} times", nowhere: "No passage of it stands in what the model was trained on.",
+    document: "Document", conversation: "Conversation", preference: "Preference", betterAnswer: "the better answer",
+    worseAnswer: "the worse answer", ratedAnswer: "a rated answer", noLicence: "licence not stated",
+    learned: "Learned at steps {steps} of {last} of {model}.", notLearned: "Learned at none of the {last} steps of {model}.",
   },
   ko: {
     conversations: "대화", new: "새 대화", newTip: "Alt+N", kept: "이 브라우저에만 저장됩니다.", clear: "모두 지우기",
@@ -35,6 +41,13 @@ export const WORDS = {
     lost: "서버에 연결할 수 없습니다. `slm serve`가 실행 중인지 확인하세요.", confirm: "이 브라우저의 대화를 모두 지울까요?",
     temperature: "온도", top_p: "Top p", top_k: "Top k", min_p: "Min p", repetition_penalty: "반복 벌점",
     max_tokens: "최대 토큰 수", seed: "시드 (비우면 임의)",
+    trace: "출처", traceTip: "이 대답에서 학습한 글에 그대로 있는 부분",
+    share: "이 대답의 {share}%는 학습한 글에 토큰 {least}개 이상 이어진 구절로 그대로 있습니다.",
+    times: "토큰 {tokens}개, {count}번 나옴", nowhere: "학습한 글에 그대로 있는 부분이 없습니다.",
+    document: "문서", conversation: "대화 데이터", preference: "선호 데이터", betterAnswer: "더 나은 대답",
+    worseAnswer: "더 못한 대답", ratedAnswer: "평가받은 대답", noLicence: "라이선스 표시 없음",
+    learned: "{model}의 {last}단계 가운데 {steps}단계에서 학습했습니다.",
+    notLearned: "{model}의 {last}단계 어디에서도 학습하지 않았습니다.",
   },
 };
 

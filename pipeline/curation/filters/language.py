@@ -108,6 +108,11 @@ RULES = (
 REASONS = meanings_of(RULES)
 
 
+def labels(documents: pl.DataFrame) -> pl.Series:
+    """The language of each document, by the defaults of this stage."""
+    return signals(documents, Settings(), {})["label"].alias("lang")
+
+
 def signals(documents: pl.DataFrame, settings: Settings, models: dict[str, Path]) -> pl.DataFrame:
     """`label` (ISO 639-1, `code` or `und`), `confidence`, `guessed`, `second` and `second_share`, `hangul`, `code`.
 

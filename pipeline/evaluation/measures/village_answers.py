@@ -79,7 +79,7 @@ def judged(question: Question, answer: str, world: World) -> dict[str, bool | No
 def says_unknown(answer: str, lang: str) -> bool:
     """Whether an answer, as a whole, says that one does not know the person, or does not know that of a person."""
     tables = facts.questions(lang)
-    for pattern in (tables.UNKNOWN_PERSON, tables.UNKNOWN_FACT):
+    for pattern in (tables.UNKNOWN_PERSON, tables.NOBODY, tables.UNKNOWN_FACT):
         found = pattern.match(answer, level="plain")
         if found is not None and found[1] == len(answer):
             return True

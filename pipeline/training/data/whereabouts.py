@@ -67,7 +67,7 @@ class TracedFeed(Feed):
         order, first_unit = stream._order(number)
         offset = number * stream.pass_units + int(first_unit[np.flatnonzero(order == window)[0]])
         if layout.place is None:
-            sequences = range((offset + low) // stream.context, (offset + high - 1) // stream.context + 1)
+            sequences = list(range((offset + low) // stream.context, (offset + high - 1) // stream.context + 1))
         else:
             rows = np.flatnonzero(((layout.place >= low) & (layout.place < high)).any(axis=1))
             sequences = [offset + row for row in rows.tolist()]
