@@ -133,7 +133,7 @@ def learned(text: pl.DataFrame, seconds: float) -> Embedder:
         look_up = vectors.learned(kept, Path(scratch))
     counts = vectors.word_counts(pl.Series(kept)).group_by("word").agg(pl.col("count").sum())
     total = float(counts["count"].sum())
-    share = {word: count / total for word, count in counts.iter_rows()}
+    share = {str(word): float(count) / total for word, count in counts.iter_rows()}
 
     def weighted(words: Sequence[str]) -> vectors.Matrix:
         weights = np.array([vectors.RARE / (vectors.RARE + share.get(word, 0.0)) for word in words], np.float32)
