@@ -1,6 +1,7 @@
 """Questions and the passages that answer them: recall and time by words, by vectors and by both; what is not there.
 
-    python -m benchmarks.grounding DATA [--vectors FOLDER_OR_FILE] [--learn 60] [--chunks 100000] [--peers]
+    python -m benchmarks.grounding DATA [--vectors FOLDER_OR_FILE] [--learn 60] [--peers]
+        [--chunks 100000] [--questions 1200]
 
 Questions of three kinds, each with the document that answers it: Korean questions about a paragraph (KoBEST's BoolQ),
 headings of English manuals and books with the section below them, tasks for programmers with the program (MBPP and
@@ -38,7 +39,6 @@ from pipeline.grounding.index import indexed
 
 HEADING = re.compile(r"^#{1,4} +(.+)$", re.MULTILINE)
 BOOKS = ("rust-lang/book", "vuejs/docs", "microsoft/presidio")
-EACH = 1200  # questions of a kind, at most
 FIRST = 5
 
 
@@ -59,12 +59,13 @@ class Question:
         return self.draw // 2 % 2 == 1
 
 
-def questions(data: Path, text: pl.DataFrame) -> list[Question]:
+def questions(data: Path, text: pl.DataFrame, each: int) -> list[Question]:
+    """Up to `each` of every kind."""
     found = [*_paragraphs(data), *_sections(text), *_programs(data)]
     kept: list[Question] = []
     for kind in ("paragraphs", "sections", "programs"):
         of_kind = {one.text: one for one in found if one.kind == kind}
-        kept += sorted(of_kind.values(), key=lambda one: one.draw)[:EACH]
+        kept += sorted(of_kind.values(), key=lambda one: one.draw)[:each]
     return kept
 
 
@@ -109,7 +110,10 @@ def corpus(text: pl.DataFrame, asked: Sequence[Question], most: int, chunks: int
     own = pl.DataFrame(rows, schema={"doc_id": pl.String, "text": pl.String, "lang": pl.String})
     own = own.with_columns(source=pl.lit("answer"))
     rest = text.filter(~pl.col("source").is_in(BOOKS))
-    rest = rest.select(doc_id="id", text="text", lang="lang", source=pl.lit("text"))
+    rest = rest.select(doc_id="id", text="text", lang="lang", source=pl.lit("text")).sample(
+        fraction=1.0, shuffle=True, seed=1
+    )
+    rest = rest.filter(pl.col("text").str.len_bytes().cum_sum() <= 2 * chunks * most)  # more than is needed
     every = pl.concat([own, rest.select(own.columns)]).with_columns(source_id="doc_id", url=pl.lit(None, pl.String))
     started = time.process_time()
     made = indexed(every, most)
@@ -129,7 +133,7 @@ def learned(text: pl.DataFrame, seconds: float) -> Embedder:
         look_up = vectors.learned(kept, Path(scratch))
     counts = vectors.word_counts(pl.Series(kept)).group_by("word").agg(pl.col("count").sum())
     total = float(counts["count"].sum())
-    share = {word: count / total for word, count in counts.iter_rows()}
+    share = {str(word): float(count) / total for word, count in counts.iter_rows()}
 
     def weighted(words: Sequence[str]) -> vectors.Matrix:
         weights = np.array([vectors.RARE / (vectors.RARE + share.get(word, 0.0)) for word in words], np.float32)
@@ -184,6 +188,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--vectors", type=Path, help="a model's folder, or vectors of words")
     parser.add_argument("--learn", type=float, default=0, help="seconds of learning vectors of words")
     parser.add_argument("--chunks", type=int, default=100_000)
+    parser.add_argument("--questions", type=int, default=1200, help="of each kind")
     parser.add_argument("--bytes", type=int, nargs="+", default=[BYTES], help="sizes of chunks")
     parser.add_argument("--peers", action="store_true")
     return parser
@@ -192,7 +197,7 @@ def arguments() -> argparse.ArgumentParser:
 def main() -> None:
     options = arguments().parse_args()
     text = pl.concat([pl.read_parquet(path) for path in sorted((options.data / "text").glob("*.parquet"))])
-    asked = questions(options.data, text)
+    asked = questions(options.data, text, options.questions)
     embedders: dict[str, Embedder | None] = {"none": None}
     if options.vectors:
         embedders[f"vectors: {options.vectors.name}"] = embedder_of(options.vectors)

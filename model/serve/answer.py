@@ -29,9 +29,6 @@ from model.serve.requests import problem, refused
 from model.serve.text import ReplyOptions, Spelling, TextModel
 from model.serve.tracing import Trace, traced
 
-FEW = 4  # texts that are made at once, up to which each of their tokens is sent as soon as it is there
-MOMENT = 0.03  # seconds for which those of more texts are gathered
-
 
 @dataclass(frozen=True)
 class Wish:
@@ -223,51 +220,29 @@ class Answer(Response):
         headers = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
 
-        async def events(*contents: Any, more: bool = True) -> None:
-            texts = (text if isinstance(text, str) else json.dumps(text, ensure_ascii=False) for text in contents)
-            body = "".join(f"data: {text}\n\n" for text in texts)
-            await send({"type": "http.response.body", "body": body.encode(), "more_body": more})
+        async def event(content: Any, more: bool = True) -> None:
+            text = content if isinstance(content, str) else json.dumps(content, ensure_ascii=False)
+            await send({"type": "http.response.body", "body": f"data: {text}\n\n".encode(), "more_body": more})
 
         wish, shown = self.wish, forms.shown_by(self.wish)
         if wish.chat:
             for index in range(wish.number):
-                await events(self.frame | {"choices": [forms.opening(index)]} | (self._sources() if not index else {}))
+                await event(self.frame | {"choices": [forms.opening(index)]} | (self._sources() if not index else {}))
         said: dict[int, str] = {}
         while isinstance(piece, forms.Piece):
-            pieces, following = await self._gathered(piece)
-            for one in pieces:
-                said[one.index] = said.get(one.index, "") + one.text
-            parts = [(one.index, part) for one in pieces for part in forms.parts(one, wish.chat, shown)]
-            if parts:
-                await events(*(self.frame | {"choices": [self._cited(part, said[of])]} for of, part in parts))
-            piece = following[0] if following else await self.pieces.get()
+            said[piece.index] = said.get(piece.index, "") + piece.text
+            for part in forms.parts(piece, wish.chat, shown):
+                await event(self.frame | {"choices": [self._cited(part, said[piece.index])]})
+            piece = await self.pieces.get()
         if piece:
-            await events(problem(piece.status, piece.sentence))
+            await event(problem(piece.status, piece.sentence))
         elif wish.trace is not None:
             for index, text in sorted(said.items()):
                 part = forms.empty(index, wish.chat) | {"trace": await traced(wish.trace, text)}
-                await events(self.frame | {"choices": [part]})
+                await event(self.frame | {"choices": [part]})
         if not piece and wish.counts:
-            await events(self.frame | {"choices": [], "usage": self._usage()})
-        await events("[DONE]", more=False)
-
-    async def _gathered(self, piece: forms.Piece) -> tuple[list[forms.Piece], list[Refused | None]]:
-        """(a piece with those that are there by now, the end of the answer if that is there).
-
-        Where many texts are made at once, an event for each token of each costs more than the network: those of a
-        moment become one.
-        """
-        if self.engine.rows > FEW:
-            await asyncio.sleep(MOMENT)
-        pieces: list[forms.Piece] = [piece]
-        ended: list[Refused | None] = []
-        while not self.pieces.empty():
-            following = self.pieces.get_nowait()
-            if isinstance(following, forms.Piece):
-                pieces.append(following)
-            else:
-                ended.append(following)
-        return forms.joined(pieces), ended
+            await event(self.frame | {"choices": [], "usage": self._usage()})
+        await event("[DONE]", more=False)
 
     async def _whole(self, pieces: list[forms.Piece]) -> dict[str, Any]:
         wish = self.wish

@@ -24,15 +24,6 @@ class Piece:
     finish: str | None = None
 
 
-def joined(pieces: Iterable[Piece]) -> list[Piece]:
-    """Pieces that follow one another, as one for each text."""
-    found: dict[int, Piece] = {}
-    for piece in pieces:
-        before = found.get(piece.index, Piece(piece.index, ""))
-        found[piece.index] = Piece(piece.index, before.text + piece.text, before.choices + piece.choices, piece.finish)
-    return list(found.values())
-
-
 def shown_by(wish: Wish) -> Shown:
     """How log probabilities are shown for a request: not at all, or as `chat_log_probabilities` and its like do."""
     spelt = wish.model.bytes_of

@@ -86,7 +86,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "pull": ("slm pull me/notes", "slm pull me/notes --revision v1 --out models/notes"),
     "publish": (
-        "slm publish sft_model published --licence cc-by-sa-4.0 --publisher 'Mina Kim' --date \"$(date +%F)\"",
+        "slm publish sft_model published --licence cc-by-sa-4.0 --publisher 'Mina Kim' --date 2026-11-26",
         "slm publish curated_documents published --force",
     ),
     "evaluate": ("slm evaluate sft_model preference_model", "slm evaluate ./downloaded --suite full --out results"),

@@ -231,8 +231,8 @@ UNTOLD = patterns(
     "en",
     """
     What is {who:s} shoe size?
-    Which country did {who} travel to?
-    Which colour does {who} dislike most?
+    What country did {who} travel to?
+    What colour does {who} dislike most?
     What is {who:s} grandmother called?
     At what time does {who} go to bed?
     What did {who} dream about last night?
@@ -240,7 +240,7 @@ UNTOLD = patterns(
     How tall is {who}?
     What is {who:s} favourite flower?
     What is {who:s} favourite season?
-    Which book does {who} like best?
+    What book does {who} like best?
     What is {who:s} aunt called?
     Who is {who:s} cousin?
     Do you know the name of {who:s} nephew?

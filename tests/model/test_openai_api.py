@@ -14,7 +14,6 @@ from fastapi.testclient import TestClient
 
 from model.batch import Batch
 from model.serve import server
-from model.serve.forms import Piece, joined
 from model.serve.limits import Limits, Turns
 from tests.model.serving import served
 from tests.model.test_serve import ANSWER, ask, directory, events, text_model  # noqa: F401  fixtures
@@ -219,24 +218,3 @@ def test_the_official_client(text_model):  # noqa: F811
         with pytest.raises(openai.BadRequestError, match="unknown field `best_of`"):
             client.completions.create(model="tiny", prompt="x", best_of=2)
         client.close()
-
-
-def test_what_is_gathered_for_a_moment_is_the_same_answer(text_model, monkeypatch):  # noqa: F811
-    client = TestClient(server.application({"tiny": text_model}), raise_server_exceptions=False)
-    wish = {**ask(**WILD), "n": 3, "seed": 5, "logprobs": True, "max_tokens": 30}
-    whole = client.post(CHAT, json=wish).json()["choices"]
-    for few in (0, 99):
-        monkeypatch.setattr("model.serve.answer.FEW", few)
-        said, logprobs, ends = ["", "", ""], [0, 0, 0], []
-        for part in events(client.post(CHAT, json={**wish, "stream": True})):
-            (choice,) = part["choices"]
-            said[choice["index"]] += choice["delta"].get("content", "")
-            logprobs[choice["index"]] += len((choice["logprobs"] or {"content": []})["content"])
-            ends += [choice["index"]] if choice["finish_reason"] else []
-        assert said == [choice["message"]["content"] for choice in whole] and sorted(ends) == [0, 1, 2]
-        assert logprobs == [len(choice["logprobs"]["content"]) for choice in whole]
-
-
-def test_pieces_are_joined_by_text_and_in_order():
-    pieces = [Piece(1, "a"), Piece(0, "x"), Piece(1, "b"), Piece(0, "", (), "stop"), Piece(1, "c", (), "length")]
-    assert joined(pieces) == [Piece(1, "abc", (), "length"), Piece(0, "x", (), "stop")]
