@@ -205,8 +205,9 @@ def main() -> None:
         embedders["vectors: learned words"] = learned(text, options.learn)
     for most in options.bytes:
         chunks, seconds = corpus(text, asked, most, options.chunks)
-        print(f"{most} bytes: {chunks.height:,} chunks of {chunks['text'].str.len_bytes().sum() / 1e6:.1f} MB in "
-              f"{seconds:.1f} CPU-s; {len(asked)} questions", flush=True)  # fmt: skip
+        size = int(chunks["text"].str.len_bytes().sum() or 0) / 1e6
+        print(f"{most} bytes: {chunks.height:,} chunks of {size:.1f} MB in {seconds:.1f} CPU-s; {len(asked)} questions",
+              flush=True)  # fmt: skip
         for name, embedder in embedders.items():
             report(chunks, asked, name, embedder)
         print_threshold(chunks, asked)

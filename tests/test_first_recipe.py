@@ -72,7 +72,7 @@ def test_the_recipe_can_be_loaded_and_names_what_was_found(folder, quick, monkey
     recipe = load(target)
     assert [(source.name, source.judged_as) for source in recipe.sources] == [("notes", "notes"), ("code", "code")]
     assert len(recipe.sources[0].matching()) == len(KOREAN) + len(ENGLISH)
-    assert recipe.shards.validation == 0.05 and not recipe.sft.enabled and not recipe.preference.enabled
+    assert recipe.shards.validation == 0.1 and not recipe.sft.enabled and not recipe.preference.enabled
     nodes = nodes_of(recipe)
     assert "instruction_data" not in [*enabled_assets(recipe), *inputs_in_order(nodes, "pretrained_evaluation")], (
         "conversations of the demonstration are nothing to somebody's notes"
@@ -118,6 +118,11 @@ def test_more_text_and_a_faster_machine_get_a_larger_model(quick):
         assert chosen.tokens == pytest.approx(chosen.passes * text)
         assert chosen.tokens >= first_size.FEWEST * chosen.parameters or chosen is little
     assert size(20_000_000, 0.001).hours <= 0.001 * 1.01
+
+
+def test_the_fewer_documents_the_larger_the_share_held_back():
+    assert "validation: 0.1}" in first_recipe.held_back(57)[0] and "validation: 0.05}" in first_recipe.held_back(300)[0]
+    assert first_recipe.held_back(first_recipe.SMALL) == []
 
 
 def test_the_name_of_a_recipe_follows_from_the_folder(tmp_path):

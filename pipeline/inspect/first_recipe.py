@@ -36,7 +36,7 @@ ONE_LANGUAGE = 0.9  # share of the documents from which a source is called of on
 OTHERS = 0.05  # share of the documents from which a language that is not kept by default is added
 SPEAKER = r"^\s*[^\s:：][^:：\n]{0,20}[:：]\s+\S"  # a line of a dialogue
 TURNS = 0.6  # share of the lines from which a text is a dialogue
-SMALL = 2000  # documents, below which more than a hundredth is held back for validation
+SMALL, FEW = 2000, 300  # documents, below which a twentieth or a tenth is held back for validation
 KEPT = ("ko", "en", "code")  # languages that a recipe keeps without being told
 
 
@@ -180,8 +180,7 @@ def recipe_text(looked: Looked, chosen: Size, name: str, beside: Path) -> str:
     shape = chosen.shape
     lines += [
         f"tokenizer: {{kind: bpe, vocab_size: {shape.vocab_size}}}",
-        *(["shards: {validation: 0.05}                 # a twentieth: a hundredth of little text measures nothing"]
-          if documents < SMALL else []),
+        *held_back(documents),
         f"model: {{layers: {shape.layers}, width: {shape.width}, heads: {shape.heads}, kv_heads: {shape.kv_heads}, "
         f"context: {shape.context}}}   # {chosen.parameters / 1e6:.1f} M parameters",
         f"pretraining: {{tokens: {chosen.tokens:_}}}   # {chosen.passes:.2g} passes over the text",
@@ -191,6 +190,14 @@ def recipe_text(looked: Looked, chosen: Size, name: str, beside: Path) -> str:
         "preference: {enabled: false}",
     ]  # fmt: skip
     return "\n".join(lines) + "\n"
+
+
+def held_back(documents: int) -> list[str]:
+    """The line on validation where there are few documents: a hundredth of them, the default, measures nothing."""
+    if documents >= SMALL:
+        return []
+    share, words = (0.1, "a tenth") if documents < FEW else (0.05, "a twentieth")
+    return [f"shards: {{validation: {share}}}   # {words}: a hundredth of little text measures nothing"]
 
 
 def source_lines(group: Group, folder: Path, beside: Path) -> list[str]:
