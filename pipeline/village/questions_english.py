@@ -226,16 +226,17 @@ HELD_BACK = _forms({
     """,
 })  # fmt: skip
 
-# What was never told of anybody: for these, the right answer is that one does not know.
+# What was never told of anybody: for these, the right answer is that one does not know. None asks what somebody did, as
+# questions about facts do: a small model takes the form of a question for its meaning.
 UNTOLD = patterns(
     "en",
     """
     What is {who:s} shoe size?
-    What country did {who} travel to?
+    What country has {who} been to?
     What colour does {who} dislike most?
     What is {who:s} grandmother called?
     At what time does {who} go to bed?
-    What did {who} dream about last night?
+    What is {who:s} worst dream?
     Please tell me {who:s} telephone number.
     How tall is {who}?
     What is {who:s} favourite flower?
@@ -248,7 +249,7 @@ UNTOLD = patterns(
     In which year was {who} born?
     How many rooms does {who:s} house have?
     What colour are {who:s} eyes?
-    Where did {who} go to school?
+    Where is {who:s} old school?
     How much money does {who} have?
     How far can {who} swim?
     How many letters does {who} write?
