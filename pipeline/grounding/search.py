@@ -29,7 +29,7 @@ RANKS = 60  # of reciprocal rank fusion; the paper's value
 DEPTH = 100  # ranks of each order that are joined
 # Certainty from which an answer is taken to be in the documents: chosen on one half of the questions of
 # docs/results/grounding.md, which has what it does to the other half.
-THRESHOLD = 0.35
+THRESHOLD = 0.48
 By = Literal["words", "vectors", "both"]
 
 

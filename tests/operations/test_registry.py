@@ -1,12 +1,12 @@
 """A model that was made, by whatever command: its version, its files in MLflow, and which one is best."""
 
 import json
+import warnings
 from pathlib import Path
 
 import mlflow
 import pytest
 from fastapi.testclient import TestClient
-from mlflow.pyfunc import scoring_server
 
 from pipeline import tracking
 from pipeline.graph import Project
@@ -74,6 +74,9 @@ def test_a_model_that_was_made_without_dagster_stands_in_mlflow_with_all_that_be
     said = loaded.predict(["The harbour", "She read"], params=params)
     assert len(said) == 2 and all(isinstance(text, str) for text in said)
     assert loaded.predict(["The harbour"], params=params) == said[:1]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of MLflow about itself
+        from mlflow.pyfunc import scoring_server
     scored = TestClient(scoring_server.init(loaded)).post(  # what `mlflow models serve` runs
         "/invocations", json={"inputs": ["The harbour", "She read"], "params": params}
     )
