@@ -108,12 +108,16 @@ def ask(parts: list[Part], made: list[np.ndarray]) -> None:
         )
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+def arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tokens", type=int, default=100_000_000)
     parser.add_argument("--folder", type=Path, required=True, help="for the index; what is there is overwritten")
     parser.add_argument("--doubling", action="store_true", help="sort without pydivsufsort")
-    given = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    given = arguments().parse_args()
     given.folder.mkdir(parents=True, exist_ok=True)
     project = Project.open()
     sort = suffixes.sorted_by_doubling if given.doubling else suffixes.sorter()
