@@ -6,7 +6,7 @@ export VENV
 # Tests run in as many processes as there are cores, at most four; PARALLEL= runs them in one.
 PARALLEL ?= -n logical --maxprocesses 4 --dist loadgroup
 
-.PHONY: help setup pretrain sft full test test-fast test-faults check ui reindex reap docs code-versions
+.PHONY: help setup pretrain sft full test test-fast test-faults test-walk check ui reindex reap docs code-versions
 
 help:
 	@echo "make setup     create the environment (.venv) and prepare the instance; fast if they exist"
@@ -18,6 +18,7 @@ help:
 	@echo "make test      set up, then run all tests"
 	@echo "make test-fast run the fast tests, in under two minutes"
 	@echo "make test-faults  kill the project, and fail its disk, at every operation on files (hours; for the night)"
+	@echo "make test-walk click through the running UI in headless Chromium (minutes)"
 	@echo "make check     check style and types: ruff format, ruff, mypy"
 	@echo "make code-versions  record the code of each stage, after raising its VERSION or if its results are unchanged"
 	@echo "make reap      mark runs whose process died as failed and free their slots"
@@ -46,6 +47,9 @@ test-fast: setup
 
 test-faults: setup
 	@SLM_FAULTS=all $(BIN)/python -m pytest tests/faults $(TESTS)
+
+test-walk: setup
+	@SLM_WALK=1 $(BIN)/python -m pytest tests/end_to_end/test_walk.py $(TESTS)
 
 check: setup
 	@$(BIN)/ruff format --check .

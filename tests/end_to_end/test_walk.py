@@ -2,11 +2,13 @@
 picture, a run that trains, two trainings compared in MLflow.
 
 It waits for what a page shows, never for a time, and what it waits for stays: it holds however slow the machine is.
+It trains models and starts three servers for minutes, so it has a target of its own: `make test-walk`.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -17,6 +19,7 @@ from tests.end_to_end.conftest import UI, Copy, script
 
 chromium = script("browser")
 pytestmark = [
+    pytest.mark.skipif("SLM_WALK" not in os.environ, reason="minutes of clicks: `make test-walk` runs it"),
     pytest.mark.skipif(chromium.browser() is None, reason="no Chromium is installed (apt-get install chromium)"),
     pytest.mark.timeout(900),
 ]
