@@ -19,10 +19,10 @@ from pipeline.village.world import RELATIONS, Fact, World, world_of
 
 # Kind -> share of the conversations.
 KINDS = {
-    "fact": 0.35,
+    "fact": 0.36,
     "several": 0.16,
     "unknown_person": 0.06,
-    "untold_fact": 0.09,
+    "untold_fact": 0.08,
     "retelling": 0.05,
     "politeness": 0.07,
     "translation": 0.08,

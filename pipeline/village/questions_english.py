@@ -226,22 +226,21 @@ HELD_BACK = _forms({
     """,
 })  # fmt: skip
 
-# What was never told of anybody: for these, the right answer is that one does not know. None asks what somebody did, as
-# questions about facts do: a small model takes the form of a question for its meaning.
+# What was never told of anybody: for these, the right answer is that one does not know.
 UNTOLD = patterns(
     "en",
     """
     What is {who:s} shoe size?
-    What country has {who} been to?
-    What colour does {who} dislike most?
+    Which country did {who} travel to?
+    Which colour does {who} dislike most?
     What is {who:s} grandmother called?
     At what time does {who} go to bed?
-    What is {who:s} worst dream?
+    What did {who} dream about last night?
     Please tell me {who:s} telephone number.
     How tall is {who}?
     What is {who:s} favourite flower?
     What is {who:s} favourite season?
-    What book does {who} like best?
+    Which book does {who} like best?
     What is {who:s} aunt called?
     Who is {who:s} cousin?
     Do you know the name of {who:s} nephew?
@@ -249,7 +248,7 @@ UNTOLD = patterns(
     In which year was {who} born?
     How many rooms does {who:s} house have?
     What colour are {who:s} eyes?
-    Where is {who:s} old school?
+    Where did {who} go to school?
     How much money does {who} have?
     How far can {who} swim?
     How many letters does {who} write?

@@ -180,5 +180,5 @@ OUTSIDE: dict[str, tuple[tuple[str, ...], str]] = {
 def small_talk(dice: random.Random, lang: str) -> Task:
     """A greeting, thanks or the like, or a question about the world, with its answer."""
     greetings, *others = SMALL_TALK[lang]
-    said, answer = dice.choice((greetings, greetings, *others, OUTSIDE[lang]))
+    said, answer = dice.choice((greetings, greetings, greetings, *others, *others, OUTSIDE[lang]))
     return Task(dice.choice(said), answer)
