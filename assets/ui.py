@@ -63,10 +63,14 @@ def main(arguments: list[str] | None = None) -> int:
         workspace = several.write_workspace(home, several.recipes_in(folder)) if folder is not None else None
         if workspace is None:
             several.forget_workspace(home)
-        recipe = load().name if folder is None else None
     except UserError as problem:
         print(problem, file=sys.stderr)
         return 1
+    try:
+        recipe = load().name if folder is None else None
+    except UserError as problem:  # Dagster's page says so, too, and loads a recipe that was put right
+        print(problem, file=sys.stderr)
+        recipe = None
     # A local database needs an MLflow server of our own; a remote tracking server has one already.
     with_mlflow = not tracking.tracking_uri().startswith("http")
     os.environ.update(links(options, with_mlflow))
