@@ -58,6 +58,8 @@ class Setup:
         return subprocess.Popen(
             ["bash", "scripts/setup.sh", "--packages-only"], cwd=self.folder, env=own, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+            # Where tests run in the background, Ctrl-C may be ignored, and a shell keeps to that.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )  # fmt: skip
 
     def run(self, **environment: str) -> tuple[int, str, list[str]]:
