@@ -235,10 +235,14 @@ def test_every_variable_of_the_environment_is_read_somewhere(page: Path):
 
 
 def outputs(page: Path) -> Iterator[str]:
-    """The lines below commands that are shown with a prompt (`$ `): what these print."""
+    """The lines below commands that are shown with a prompt (`$ `): what these print, but not what a model says."""
     for _, _, block in FENCE.findall(page.read_text(encoding="utf-8")):
-        if block.startswith("$ "):
-            yield from (line for line in block.splitlines() if line.strip() and not line.startswith("$ "))
+        command = ""
+        for line in block.splitlines() if block.startswith("$ ") else ():
+            if line.startswith("$ "):
+                command = line
+            elif line.strip() and (line.startswith("{") or not command.startswith("$ slm generate")):
+                yield line
 
 
 def is_said(line: str, code: str) -> bool:
