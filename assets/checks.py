@@ -143,7 +143,7 @@ def ids_within_vocabulary(project: Project, artifact: Artifact) -> Answer:
 
 
 def suffixes_in_order(project: Project, artifact: Artifact) -> Answer:
-    """In a sample of each part, every suffix comes before the next, and every training token has one."""
+    """In a sample of each part, every suffix comes before the next."""
     from pipeline.trace.index import problem_in
 
     wrong = [problem for name in artifact.facts["parts"] if (problem := problem_in(artifact, name))]

@@ -5,23 +5,14 @@ from click.testing import CliRunner
 
 from pipeline.cli import main
 from pipeline.errors import UserError
-from pipeline.graph import Project
 from pipeline.inspect import lineage
-from pipeline.run import make_with_inputs
 from tests import tiny
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("lineage")
-    recipe = tiny.write(folder)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SLM_DATA", str(folder / "data"))
-        patch.setenv("SLM_RECIPE", str(recipe))
-        patch.setenv("SLM_TRACKING", "off")
-        opened = Project.open(log=lambda line: None)
-        make_with_inputs(opened, "pretrained_model")
-        yield opened
+    with tiny.trained(tmp_path_factory.mktemp("lineage")) as made:
+        yield made
 
 
 def slm(*arguments: str) -> str:

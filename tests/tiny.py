@@ -1,6 +1,13 @@
 """A pipeline of a few seconds from text files to a trained model, for end-to-end tests."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+import pytest
+
+from pipeline.graph import Project
+from pipeline.run import make_with_inputs
 
 ENGLISH = [
     "The harbour lies open to the north, and when the wind turns the boats are drawn up on the sand and wait there.",
@@ -41,3 +48,17 @@ def write(folder: Path) -> Path:
     recipe = folder / "tiny.yaml"
     recipe.write_text(RECIPE.format(folder=folder))
     return recipe
+
+
+@contextmanager
+def trained(folder: Path) -> Iterator[Project]:
+    """The pipeline below `folder`, made up to the pretrained model."""
+    recipe = write(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SLM_DATA", str(folder / "data"))
+        patch.setenv("SLM_RECIPE", str(recipe))
+        patch.setenv("SLM_TRACKING", "off")
+        patch.delenv("SOURCE_DATE_EPOCH", raising=False)
+        opened = Project.open(log=lambda line: None)
+        make_with_inputs(opened, "pretrained_model")
+        yield opened

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,8 +50,6 @@ def publish(name: str, directory: Path, force: bool, **told: str | None) -> None
             " you have the right to: the cards will tell."
         )
     if reasons:
-        from dataclasses import replace
-
         subject = replace(subject, despite=tuple(reasons))
     directory.mkdir(parents=True, exist_ok=True)
     for file, content in documents(subject).items():

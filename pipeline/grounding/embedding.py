@@ -86,14 +86,11 @@ def pooled(model: TextModel, texts: Sequence[str]) -> Matrix:
 
 def mean_of_words(look_up: vectors.Lookup, texts: Sequence[str]) -> Matrix:
     """The mean of the vectors of each text's words, [texts, dimensions]."""
-    from scipy.sparse import csr_matrix
-
     counts = vectors.word_counts(pl.Series(texts, dtype=pl.String))
-    words = counts["word"].unique(maintain_order=True)
-    table = look_up(words.to_list()) if len(words) else look_up(["a"])
-    places = pl.DataFrame({"word": words, "place": pl.int_range(len(words), dtype=pl.Int64, eager=True)})
-    placed = counts.join(places, on="word", how="left", maintain_order="left")
-    at = (placed["row"].to_numpy(), placed["place"].to_numpy())
-    matrix = csr_matrix((placed["count"].to_numpy(), at), shape=(len(texts), len(table)), dtype=np.float32)
+    words = counts.select(pl.col("word").unique(maintain_order=True))
+    if not words.height:  # a table needs one word to say how long vectors are
+        words = pl.DataFrame({"word": ["a"]})
+    table = look_up(words["word"].to_list())
+    matrix = vectors.count_matrix(counts, words.with_columns(place=pl.int_range(pl.len(), dtype=pl.Int64)), len(texts))
     total = np.maximum(np.asarray(matrix.sum(axis=1)), 1)
     return np.asarray(matrix @ table / total, np.float32)

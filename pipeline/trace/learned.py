@@ -5,7 +5,6 @@ Nothing was recorded for this: batches are a pure function of the step, so they 
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,7 +15,7 @@ import numpy as np
 from pipeline.inspect.lineage import ancestry
 from pipeline.store.artifact import Artifact
 from pipeline.store.store import Store
-from pipeline.training.model_facts import ROW_TOKENS, ModelFacts
+from pipeline.training.model_facts import ModelFacts
 
 
 class Learned:
@@ -117,12 +116,12 @@ class Rows:
 
 
 def row_length(tuned: Artifact, block: str) -> int:
-    """The longest sequence that a tuning was done on (`objectives.tuning.row_length`, without loading a network)."""
-    about = json.loads(tuned.file("config.json").read_text(encoding="utf-8"))
-    contexts = (about.get("slm", {}).get("context"), about.get("max_position_embeddings"), about.get("n_positions"))
-    context = next(int(found) for found in contexts if found)
-    asked = tuned.manifest["made_of"]["settings"][block].get("context")
-    return min(asked or int(tuned.facts.get(ROW_TOKENS, context)), context)
+    """The longest sequence that a tuning was done on."""
+    from model.export import read_config
+    from pipeline.training.objectives import tuning
+
+    asked = tuned.manifest["made_of"]["settings"][block].get("context", 0)
+    return tuning.row_length(tuned, read_config(tuned.local_directory()), asked)
 
 
 def packed_rows(data: Artifact, tokenizer: Any, length: int) -> tuple[np.ndarray, int]:

@@ -191,7 +191,7 @@ class Tracer:
             }  # fmt: skip
         table, at, answer = "train", row, None
         if found.role == PREFERENCES:
-            pairs = data.counts["train"] if RATED_TRAIN not in data.counts else data.entry("train")["rows"]
+            pairs = tuning_rows(data.table("train")).height
             table, at = ("train", row // 2) if row < 2 * pairs else (RATED_TRAIN, row - 2 * pairs)
             answer = "rated" if table == RATED_TRAIN else ("better", "worse")[row % 2]
         identity, source = tuning_rows(data.table(table)).row(at)

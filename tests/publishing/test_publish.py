@@ -13,11 +13,9 @@ from click.testing import CliRunner
 
 from pipeline.cli import main
 from pipeline.commands.publish import artifact_of, subject_of
-from pipeline.graph import Project
 from pipeline.publishing.documents import documents
 from pipeline.publishing.licences import Stated, asks, objections, spdx_id
 from pipeline.publishing.subject import Told
-from pipeline.run import make_with_inputs
 from tests import tiny
 
 NOTHING = {"licence": None, "publisher": None, "url": None, "date": None}
@@ -26,16 +24,8 @@ ALL = {"licence": "cc-by-4.0", "publisher": "Mina Kim", "url": "https://example.
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("publish")
-    recipe = tiny.write(folder)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SLM_DATA", str(folder / "data"))
-        patch.setenv("SLM_RECIPE", str(recipe))
-        patch.setenv("SLM_TRACKING", "off")
-        patch.delenv("SOURCE_DATE_EPOCH", raising=False)
-        opened = Project.open(log=lambda line: None)
-        make_with_inputs(opened, "pretrained_model")
-        yield opened
+    with tiny.trained(tmp_path_factory.mktemp("publish")) as made:
+        yield made
 
 
 def subject(project, name="pretrained_model", told=ALL):

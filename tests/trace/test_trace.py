@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import polars as pl
 import pytest
@@ -15,7 +16,7 @@ from pipeline.graph import Project
 from pipeline.inspect import lineage
 from pipeline.run import make_with_inputs
 from pipeline.trace import index
-from pipeline.trace.tracer import Tracer
+from pipeline.trace.tracer import Found, Tracer
 from tests import tiny
 
 MORE = """
@@ -253,3 +254,19 @@ def test_a_chat_is_traced_answer_by_answer(project):
     )
     assert result.exit_code == 0, result.output
     assert result.output.count("of its letters stand in passages") == 1
+
+
+def test_answers_that_were_rated_by_themselves_are_told_from_those_of_pairs(tmp_path):
+    """Rows 0 to 3 are the answers of two pairs, row 4 is the rated one (`index.preferences`)."""
+    for name, ids in {"train": ["a", "b"], "rated_train": ["c"]}.items():
+        pl.DataFrame({"id": ids, "source": "people"}).write_parquet(tmp_path / f"{name}.parquet")
+    data = SimpleNamespace(
+        table=lambda name: tmp_path / f"{name}.parquet", facts={"sources": {"people": {"licenses": {"own": 3}}}}
+    )
+    tracer = object.__new__(Tracer)
+    tracer.learned = {index.PREFERENCES: data}
+    found = Found("preference_data", index.PREFERENCES, 0, 0, 1)
+    told = [tracer._origin(found, row) for row in range(5)]
+    assert [(one["id"], one["answer"]) for one in told] == [
+        ("a", "better"), ("a", "worse"), ("b", "better"), ("b", "worse"), ("c", "rated"),
+    ]  # fmt: skip

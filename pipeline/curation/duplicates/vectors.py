@@ -45,13 +45,23 @@ def word_counts(texts: pl.Series) -> pl.DataFrame:
     return exploded.group_by("row", "word").agg(count=pl.len().cast(pl.Float64)).sort("row", "word")
 
 
+def count_matrix(counts: pl.DataFrame, places: pl.DataFrame, texts: int) -> Any:
+    """How often each word is in each text, sparse fp32 [texts, words].
+
+    counts: as `word_counts` returns them. places: `word` and `place`, its column.
+    """
+    from scipy.sparse import csr_matrix
+
+    placed = counts.join(places, on="word", how="left", maintain_order="left")
+    at = (placed["row"].to_numpy(), placed["place"].to_numpy())
+    return csr_matrix((placed["count"].to_numpy(), at), shape=(texts, places.height), dtype=np.float32)
+
+
 def vectors_of(parts: Sequence[tuple[NDArray[np.int64], pl.DataFrame]], total: int, look_up: Lookup) -> Matrix:
     """[total, dimensions], of length 1; texts without a known word get zeros.
 
     parts: for some of the texts, their numbers and `word_counts`.
     """
-    from scipy.sparse import csr_matrix
-
     shares = pl.concat([counts for _, counts in parts]).group_by("word").agg(pl.col("count").sum()).sort("word")
     known = look_up(shares["word"].to_list())
     weights = RARE / (RARE + shares["count"].to_numpy() / max(1.0, float(shares["count"].sum())))
@@ -59,10 +69,7 @@ def vectors_of(parts: Sequence[tuple[NDArray[np.int64], pl.DataFrame]], total: i
     result = np.zeros((total, known.shape[1]), np.float32)
     places = shares.select("word", place=pl.int_range(pl.len(), dtype=pl.Int64))
     for numbers, counts in parts:
-        placed = counts.join(places, on="word", how="left", maintain_order="left")
-        at = (placed["row"].to_numpy(), placed["place"].to_numpy())
-        matrix = csr_matrix((placed["count"].to_numpy(), at), shape=(len(numbers), len(weighted)), dtype=np.float32)
-        result[numbers] = matrix @ weighted
+        result[numbers] = count_matrix(counts, places, len(numbers)) @ weighted
     return of_length_one(_without_common(of_length_one(result)))
 
 

@@ -64,7 +64,7 @@ def prepare(process: TrainingProcess, base: Artifact, instructions: Artifact, se
 
     ranks, seed = process.ranks, process.context.seed
     network, config, tokenizer = tuning.load_base(base, settings, seed)
-    length = tuning.row_length(base, config, settings)
+    length = tuning.row_length(base, config, settings.context)
     packed, held_back = usable_rows(instructions, tokenizer, length)
     precision = process.precision(settings.precision, config)
     fit = tuning.fit(config, length, settings, precision, process)

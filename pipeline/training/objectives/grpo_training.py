@@ -44,7 +44,7 @@ def prepare(process: TrainingProcess, inputs: Inputs, settings: ReinforcementSet
     """The network, its prompts, and how its answers are judged, for the loop."""
     context, device, base = process.context, process.device, inputs["base"]
     network, config, tokenizer = tuning.load_base(base, settings, context.seed)
-    length = tuning.row_length(base, config, settings)
+    length = tuning.row_length(base, config, settings.context)
     writers = writers_of(process, inputs, settings, tokenizer, length)
     train, held_back = writers
     precision = process.precision(settings.precision, config)

@@ -86,7 +86,7 @@ def prepare(process: TrainingProcess, base: Artifact, preferences: Artifact, set
 
     context, device = process.context, process.device
     network, config, tokenizer = tuning.load_base(base, settings, context.seed)
-    length = tuning.row_length(base, config, settings)
+    length = tuning.row_length(base, config, settings.context)
     train, held_back = usable(preferences, tokenizer, length, settings, context.seed)
     precision = process.precision(settings.precision, config)
     fit = tuning.fit(config, length, settings, precision, process)

@@ -62,7 +62,7 @@ def prepare(process: TrainingProcess, base: Artifact, preferences: Artifact, set
     seed, device, ranks = process.context.seed, process.device, process.ranks
 
     body, config, tokenizer = tuning.load_base(base, settings, seed)
-    length = tuning.row_length(base, config, settings)
+    length = tuning.row_length(base, config, settings.context)
     train, held_back = preference.usable_pairs(preferences, tokenizer, length)
     precision = process.precision(settings.precision, config)
     fit = tuning.fit(config, length, settings, precision, process)

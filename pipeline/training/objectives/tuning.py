@@ -119,9 +119,12 @@ def train_these_rows(network: Transformer, rows: Sequence[int]) -> None:
         table.register_hook(lambda grad, kept=kept: grad * kept.to(grad))
 
 
-def row_length(base: Artifact, config: ModelConfig, settings: TunedSettings) -> int:
-    """The longest sequence to train on: the setting, else what a downloaded model's facts say, else its context."""
-    return min(settings.context or base.facts.get(ROW_TOKENS, config.context), config.context)
+def row_length(base: Artifact, config: ModelConfig, asked: int) -> int:
+    """The longest sequence to train on: what is asked for, else what a downloaded model's facts say, else its context.
+
+    asked: `context` of the settings; 0: nothing.
+    """
+    return min(asked or base.facts.get(ROW_TOKENS, config.context), config.context)
 
 
 def inherited(base: Artifact) -> dict[str, Any]:
