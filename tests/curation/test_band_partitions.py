@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from pipeline.curation.duplicates import band_partitions, near, selection
-from pipeline.curation.duplicates.band_partitions import LAST, BandTable, partitions
+from pipeline.curation.duplicates.band_partitions import BandTable, partitions
 from pipeline.documents import execution
 from pipeline.documents.execution import ExecutionSettings
+from pipeline.documents.partitions import LAST_HASH
 from pipeline.store.artifact import RUN_SPECIFIC, Artifact
 from pipeline.store.draft import Draft
 from pipeline.store.store import Store
@@ -48,7 +49,7 @@ def test_partitions_cover_every_band_once_and_are_bounded(documents: int) -> Non
     parts = partitions(documents, 18)
     for band in range(18):
         ranges = sorted((part.first, part.last) for part in parts if band in part.bands)
-        assert ranges[0][0] == 0 and ranges[-1][1] == LAST
+        assert ranges[0][0] == 0 and ranges[-1][1] == LAST_HASH
         assert all(one[1] + 1 == other[0] for one, other in pairwise(ranges))
     for part in parts:
         share = (part.last - part.first + 1) / 2**64

@@ -4,13 +4,13 @@ Documents are candidates if they share the value of a band. Bands are independen
 So a partition is some bands or, where one alone is too large, a range of one: a task that reads these columns of the
 fragments' tables of signatures, which are stored uncompressed, and writes the members of its buckets. Nothing is
 shuffled on disk: of the columns, each task keeps its range. The number of partitions follows from the number of
-documents; the members, and so all that is decided, are the same for any number, and wherever the tasks run.
+documents; the members, and so all that is decided, are the same for any number, and wherever the tasks run
+(pipeline/documents/partitions.py).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,14 +20,12 @@ import pyarrow.parquet as pq
 
 from model.files import whole
 from pipeline.curation.duplicates import selection
-from pipeline.documents.execution import ExecutionSettings, run_all
-from pipeline.store.disk import remove_tree
+from pipeline.documents.execution import ExecutionSettings
+from pipeline.documents.partitions import LAST_HASH, hash_ranges, results
 from pipeline.store.draft import Draft
 
 PARTITION_BYTES = 96 << 20  # of values and documents in one task; sorting them takes as much again
 BYTES_OF_VALUE = 12  # the value (8) and its document (4)
-SCRATCH = "buckets"
-LAST = 2**64 - 1
 
 
 class Partition(NamedTuple):
@@ -48,14 +46,11 @@ class BandTable(NamedTuple):
 def partitions(documents: int, bands: int) -> list[Partition]:
     """The partitions of so many documents and bands: as few as keep each within PARTITION_BYTES, except for chance."""
     of_band = BYTES_OF_VALUE * documents
-    together = max(1, PARTITION_BYTES // max(of_band, 1))
-    if together > 1 or of_band <= PARTITION_BYTES:
-        number = -(-bands // min(together, bands))  # of even size
-        groups = np.array_split(np.arange(bands), number)
-        return [Partition(tuple(group.tolist()), 0, LAST) for group in groups]
-    ranges = -(-of_band // PARTITION_BYTES)
-    bounds = [number * 2**64 // ranges for number in range(ranges + 1)]
-    return [Partition((band,), first, end - 1) for band in range(bands) for first, end in pairwise(bounds)]
+    if of_band > PARTITION_BYTES:
+        ranges = hash_ranges(of_band, PARTITION_BYTES)
+        return [Partition((band,), first, last) for band in range(bands) for first, last in ranges]
+    groups = np.array_split(np.arange(bands), -(-bands // max(1, PARTITION_BYTES // max(of_band, 1))))
+    return [Partition(tuple(group.tolist()), 0, LAST_HASH) for group in groups]
 
 
 def write_table(words: np.ndarray, bands: np.ndarray, path: Path) -> None:
@@ -73,15 +68,9 @@ def candidates(
     tables: all documents, in order of their positions. places: the number of the document at each position; -1 to
     ignore it.
     """
-    folder = draft.scratch(SCRATCH)
-    parts = partitions(len(places), bands)
-    tasks = [(list(tables), part, folder / f"{number}.npy") for number, part in enumerate(parts)]
-    work_bytes = 8 * bands * len(places)
-    for _ in run_all(write_members, tasks, execution, work_bytes, "candidates"):
-        pass
-    found = _with_places((np.load(target) for *_, target in tasks), places)
-    remove_tree(folder)
-    return found
+    tasks = [(list(tables), part) for part in partitions(len(places), bands)]
+    found = results(draft, "candidates", write_members, tasks, execution, 8 * bands * len(places))
+    return _with_places(map(np.load, found), places)
 
 
 def write_members(tables: list[BandTable], part: Partition, target: Path) -> int:
@@ -95,7 +84,7 @@ def write_members(tables: list[BandTable], part: Partition, target: Path) -> int
         written = np.flatnonzero(_column(read, "words") > 0)
         for name, column in zip(names, columns, strict=True):
             values, documents = _column(read, name)[written], written
-            if part.first > 0 or part.last < LAST:
+            if part.first > 0 or part.last < LAST_HASH:
                 inside = (values >= np.uint64(part.first)) & (values <= np.uint64(part.last))
                 values, documents = values[inside], documents[inside]
             column.append((values, (table.first + documents).astype(np.uint32)))
