@@ -20,10 +20,10 @@ from pipeline import openlineage, tracking
 from pipeline import recipe as recipes
 from pipeline.curation.stages import BLOCKS
 from pipeline.errors import UserError
-from pipeline.experiments import drawing, finding, result, scores
+from pipeline.experiments import drawing, finding, mixtures, result, scores
 from pipeline.experiments.changes import changed, changes_of
 from pipeline.experiments.equalising import budgeted, equalised
-from pipeline.experiments.experiment_settings import Equal, Experiment, asset_of
+from pipeline.experiments.experiment_settings import Equal, Experiment, Fit, asset_of
 from pipeline.graph import CURATED, Project
 from pipeline.printing import duration
 from pipeline.recipe import Recipe
@@ -64,6 +64,7 @@ class Comparison:
     equal: Equal = "flops"
     against: str = ""  # the setting that the others are compared with; "": the first
     question: str = ""
+    fit: Fit = "nothing"
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,8 @@ def comparison_of(name: str, experiment: Experiment, recipe_file: str | Path | N
         Cell(change.setting, change.seed, recipe(experiment.at, change.keys), change.keys)
         for change in changes_of(experiment)
     ]
-    return Comparison(name, recipe(experiment.at), cells, experiment.equal, experiment.against, experiment.question)
+    about = experiment.equal, experiment.against, experiment.question, experiment.fit
+    return Comparison(name, recipe(experiment.at), cells, *about)
 
 
 def run_named(project: Project, name: str, recipe_file: str | Path | None = None, anyhow: bool = False) -> Artifact:
@@ -116,25 +118,37 @@ def run(project: Project, comparison: Comparison, anyhow: bool = False) -> Artif
         raise UserError("An experiment trains its cells one after another in one process: leave SLM_PROCESSES out.")
     text, ready = prepared(project, comparison)
     refuse_too_long(project, comparison.name, ready, anyhow)
-    scored = []
-    for number, one in enumerate(ready, start=1):
-        model = one.project.make(PRETRAINED)
-        if model.made:
-            openlineage.record(one.project.store, model, project.log)
-        chosen = comparison.reference.evaluation
-        found = scores.make(
-            one.project.context, model, text.require(SHARDS), text.require(CURATED),
-            chosen.validation_tokens, chosen.batch_tokens,
-        )  # fmt: skip
-        bits = found.facts["all"]["bits_per_byte"]
-        state = f"trained in {duration(model.manifest['seconds']['total'])}" if model.made else "from the store"
-        project.log(f"cell {number} of {len(ready)}: {one.cell.name}: {bits:.4f} bits per byte ({state})")
-        scored.append(result.Scored(one.cell.setting, one.cell.seed, dict(one.cell.keys), one.flops, found))
-    made = result.make(project.store, comparison.name, comparison.question, scored, comparison.against, project.log)
+    scored = [
+        scored_cell(project, comparison, text, one, f"{n} of {len(ready)}") for n, one in enumerate(ready, start=1)
+    ]
+    asked = result.Asked(comparison.name, comparison.question, comparison.against, comparison.fit)
+    made = result.make(project.store, asked, scored, project.log)
     if made.made:
         openlineage.record(project.store, made, project.log)
         track(project, comparison.name, made)
     return made
+
+
+def scored_cell(project: Project, comparison: Comparison, text: Store, one: Ready, number: str) -> result.Scored:
+    """A cell, trained and scored, or from the store. text: the store of the reference."""
+    model = one.project.make(PRETRAINED)
+    if model.made:
+        openlineage.record(one.project.store, model, project.log)
+    chosen = comparison.reference.evaluation
+    found = scores.make(
+        one.project.context, model, text.require(SHARDS), text.require(CURATED),
+        chosen.validation_tokens, chosen.batch_tokens,
+    )  # fmt: skip
+    bits = found.facts["all"]["bits_per_byte"]
+    state = f"trained in {duration(model.manifest['seconds']['total'])}" if model.made else "from the store"
+    project.log(f"cell {number}: {one.cell.name}: {bits:.4f} bits per byte ({state})")
+    shards = one.project.store.require(SHARDS)
+    feed = pretraining_of(one.project.recipe).for_shards(shards).feed
+    shares = {lang: round(share, 6) for lang, share in mixtures.shares(shards, feed).items()}
+    cell = one.cell
+    return result.Scored(
+        cell.setting, cell.seed, dict(cell.keys), one.flops, shares, dict(feed.language_weights), found
+    )
 
 
 def prepared(project: Project, comparison: Comparison) -> tuple[Store, list[Ready]]:

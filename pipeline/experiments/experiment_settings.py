@@ -21,6 +21,7 @@ NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,60}")
 SEEDS = ("pretraining.seed", "seed")  # keys by which cells of one setting differ
 MOST_CELLS = 1000
 Equal = Literal["flops", "tokens", "steps", "parameters", "nothing"]
+Fit = Literal["nothing", "scaling", "mixtures"]
 TOKENS = "pretraining.tokens"
 
 
@@ -49,6 +50,12 @@ class Experiment(Settings):
         " parameters (through `model.ffn`), or nothing",
     )
     against: str = Field("", description="name of the setting that the others are compared with; empty: the first one")
+
+    fit: Fit = Field(
+        "nothing",
+        description="what is fitted to the results: scaling (the laws of Kaplan et al. 2020 and Hoffmann et al. 2022),"
+        " or mixtures (bits per byte over the weights of sources; Liu et al. 2024, RegMix)",
+    )
 
     @model_validator(mode="after")
     def _whole(self) -> Experiment:

@@ -16,9 +16,9 @@ import polars as pl
 
 from pipeline.context import Log
 from pipeline.errors import UserError
-from pipeline.experiments import comparing
+from pipeline.experiments import comparing, mixtures, scaling
 from pipeline.experiments.changes import AS_IT_IS
-from pipeline.experiments.experiment_settings import asset_of
+from pipeline.experiments.experiment_settings import Fit, asset_of
 from pipeline.experiments.scores import OF_THE_MODEL
 from pipeline.printing import aligned
 from pipeline.store.artifact import Artifact
@@ -38,6 +38,8 @@ class Scored:
     seed: int | None
     keys: dict[str, Any]  # what it changes in the recipe
     flops: float  # of its training
+    shares: dict[str, float]  # of languages in what it draws
+    weights: dict[str, float]  # that it gives languages
     scores: Artifact
 
     @property
@@ -46,12 +48,19 @@ class Scored:
         return self.setting if self.seed is None else f"{self.setting}, seed {self.seed}"
 
 
-def make(store: Store, name: str, question: str, cells: Sequence[Scored], against: str, log: Log) -> Artifact:
-    """The artifact of the experiment `name`. against: the setting compared with; "": the first.
+@dataclass(frozen=True)
+class Asked:
+    """What an experiment asks of its cells."""
 
-    Raises UserError if no setting is called `against`.
-    """
-    against = against or cells[0].setting
+    name: str
+    question: str = ""
+    against: str = ""  # the setting that the others are compared with; "": the first
+    fit: Fit = "nothing"
+
+
+def make(store: Store, asked: Asked, cells: Sequence[Scored], log: Log) -> Artifact:
+    """The artifact of an experiment. Raises UserError if no setting is called as `against` says."""
+    against = asked.against or cells[0].setting
     known = list(dict.fromkeys(cell.setting for cell in cells))
     if against not in known:
         raise UserError(f"`against: {against}` is none of the settings: use one of {'; '.join(known)}.")
@@ -61,23 +70,30 @@ def make(store: Store, name: str, question: str, cells: Sequence[Scored], agains
         settings = comparing.compared(figures_of(rows), against)
         write_table(pl.DataFrame(rows, infer_schema_length=None), draft.path("cells.parquet"))
         write_table(pl.DataFrame(settings, infer_schema_length=None), draft.path("settings.parquet"))
-        write_table(pl.DataFrame(list(_by_source(cells))), draft.path("sources.parquet"))
+        languages = _by("language", "lang", cells)
+        write_table(pl.DataFrame(_by("source", "source", cells)), draft.path("sources.parquet"))
+        write_table(pl.DataFrame(languages), draft.path("languages.parquet"))
         draft.counts = {"cells": len(cells), "settings": len(settings)}
         draft.facts = {
-            "question": question,
+            "question": asked.question,
             "against": against,
             "best": comparing.best(settings),
             "decided": [row["setting"] for row in settings if row["verdict"] in (comparing.BETTER, comparing.WORSE)],
         }
+        if asked.fit == "scaling":
+            draft.facts |= {"fitted": asked.fit, "fit": scaling.fit(rows)}
+        elif asked.fit == "mixtures":
+            draft.facts |= {"fitted": asked.fit, "fit": mixtures.fit(rows, languages)}
 
     return store.make(
-        asset_of(name),
+        asset_of(asked.name),
         code_version=VERSION,
         settings={
-            "name": name,
-            "question": question,
+            "name": asked.name,
+            "question": asked.question,
             "against": against,
-            "cells": [[cell.setting, cell.seed, cell.keys, cell.flops] for cell in cells],
+            "fit": asked.fit,
+            "cells": [[cell.setting, cell.seed, cell.keys, cell.flops, cell.shares] for cell in cells],
         },
         inputs={f"{number:04d}": cell.scores for number, cell in enumerate(cells)},
         build=build,
@@ -96,17 +112,20 @@ def _row(cell: Scored) -> dict[str, Any]:
         "flops": cell.flops,
         "model": facts["model"],
         "keys": json.dumps(cell.keys, sort_keys=True, ensure_ascii=False),
+        "shares": json.dumps(cell.shares, sort_keys=True, ensure_ascii=False),
+        "weights": json.dumps(cell.weights, sort_keys=True, ensure_ascii=False),
     }
 
 
-def _by_source(cells: Sequence[Scored]) -> list[dict[str, Any]]:
+def _by(kind: str, column: str, cells: Sequence[Scored]) -> list[dict[str, Any]]:
+    """One row a cell and source, or a cell and language (kind), under the name `column`."""
     return [
         {
-            "cell": cell.cell, "setting": cell.setting, "seed": cell.seed, "source": source,
+            "cell": cell.cell, "setting": cell.setting, "seed": cell.seed, column: name,
             "bits_per_byte": found["bits_per_byte"], "bytes": found["bytes"],
         }
         for cell in cells
-        for source, found in cell.scores.facts["by_source"].items()
+        for name, found in cell.scores.facts[f"by_{kind}"].items()
         if "bits_per_byte" in found
     ]  # fmt: skip
 
@@ -140,6 +159,8 @@ def lines(result: Artifact) -> list[str]:
         said.append(NEEDS_SEEDS)
     elif len(rows) > 1 and not facts["decided"]:
         said.append(f"undecided: no setting differs from `{facts['against']}` more than seeds do")
+    if "fit" in facts:
+        said += scaling.lines(facts["fit"]) if facts["fitted"] == "scaling" else mixtures.lines(facts["fit"])
     return said
 
 

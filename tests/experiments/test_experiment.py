@@ -127,6 +127,17 @@ def test_what_cannot_be_compared_is_refused_with_the_remedy(project, given, said
         experiment.run(project, compared(project, "wrong", **given))
 
 
+def test_what_is_fitted_is_part_of_the_result(project):
+    given = {"grid": {"pretraining.feed.source_weights": [{"first": 1}, {"first": 3}]}, "fit": "mixtures"}
+    made = experiment.run(project, compared(project, "mixed", **given))
+    assert "a regression over 1 languages needs at least two" in result.lines(made)[-1]
+    shares = [row["shares"] for row in result.cells_of(made)]
+    assert shares == ['{"en": 1.0}', '{"en": 1.0}']
+    given = {"grid": {"pretraining.tokens": [320, 640]}, "equal": "nothing", "fit": "scaling"}
+    made = experiment.run(project, compared(project, "scaled", **given))
+    assert "a law needs 3 sizes" in result.lines(made)[-1]
+
+
 def test_the_command_lists_runs_and_draws(project, tmp_path):
     file = tmp_path / "mine.yaml"
     file.write_text(MINE)
