@@ -33,3 +33,5 @@ class RunContext:
     execution: ExecutionSettings = field(default_factory=ExecutionSettings)
     seed: int = 1
     sources: tuple[str, ...] = ()  # in the recipe's order: of duplicates, the document of the first source is kept
+    experiment: str = ""  # that this run is a cell of, for MLflow
+    cell: str = ""  # and what tells that cell from the others

@@ -225,6 +225,9 @@ def tracked_run(process: TrainingProcess, training: Training) -> Iterator[tracki
     facts = training.facts.for_manifest()
     params |= {name: facts[name] for name in COMPARED_FACTS if name in facts}
     name = tracking.named(tags[tracking.RECIPE], asset, process.draft.fingerprint, training.facts.parameters)
+    if process.context.experiment:
+        name = f"{process.context.experiment} · {process.context.cell}"
+        tags |= {tracking.EXPERIMENT_OF: process.context.experiment, tracking.CELL: process.context.cell}
     with tracking.run(asset, name, tags, params, resume=earlier_run) as run:
         yield run
 

@@ -8,6 +8,7 @@ the rest.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from model.config import IGNORED, ModelConfig
@@ -44,6 +45,8 @@ def make(context: RunContext, inputs: Inputs, settings: plan.Pretraining) -> Art
 
     shards, tokenizer = inputs["token_shards"], inputs["tokenizer"]
     run_settings = settings.for_shards(shards)
+    if run_settings.seed is not None:
+        context = replace(context, seed=run_settings.seed)
 
     return make_on_all_ranks(
         context,
