@@ -17,7 +17,7 @@ import pytest
 from pipeline.errors import UserError
 from pipeline.store import made_on, upkeep
 from pipeline.store import store as stores
-from pipeline.store.artifact import RUN_SPECIFIC, Artifact
+from pipeline.store.artifact import MANIFEST, RUN_SPECIFIC, Artifact
 from pipeline.store.draft import Draft
 from pipeline.store.store import NotMade, Store, differences, two_makings
 from pipeline.store.tables import write_whole
@@ -200,6 +200,18 @@ def test_prune_keeps_the_version_in_force_and_the_newest_others(tmp_path):
     assert [version for version, _ in freed] == [versions[1], versions[0]]
     assert {a.version for a in store.versions("numbers")} == set(versions[2:])
     assert list(store.verify("numbers")) == []  # links of pruned versions are still whole
+
+
+def test_prune_keeps_versions_that_are_younger_than_so_many_days(tmp_path):
+    store = Store(tmp_path, "r")
+    made = [make_numbers(store, upto=n) for n in (1, 2, 3)]
+    for days, artifact in zip((20, 5, 0), made, strict=True):
+        then = time.time() - days * 24 * 3600
+        os.utime(artifact.place(MANIFEST), (then, then))
+    assert [artifact.version for artifact in store.prunable("numbers", keep=0)] == [made[1].version, made[0].version]
+    assert [artifact.version for artifact in store.prunable("numbers", keep=0, days=10)] == [made[0].version]
+    assert [version for version, _ in store.prune("numbers", keep=0, days=10)] == [made[0].version]
+    assert {artifact.version for artifact in store.versions("numbers")} == {made[1].version, made[2].version}
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a small disk is mounted, which only root may do")
