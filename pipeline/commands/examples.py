@@ -112,6 +112,8 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "slm forget --source old_wiki                         # or --ids withdrawn.txt, --url 'example.org/'",
         "slm forget --list",
         "slm forget --undo",
+        "slm forget 3f2a9c --exact --twins forget --reason 'asked to' --make   # models as if it had never been there",
+        "slm forget --check data/my/forgotten/20261126-101500.json  # trains from nothing, compares the bytes",
     ),
     "ui": ("slm ui", "slm ui --port 3100 --mlflow-port 5100"),
     "reap": ("slm reap",),
