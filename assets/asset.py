@@ -27,7 +27,7 @@ from dagster import (
 )
 
 from assets import console, display, reaper
-from assets.keys import RECIPE_TAG, key, prefix, recipe_tag
+from assets.keys import RECIPE_TAG, group, key, prefix, recipe_tag
 from assets.overrides import overridden, overrides_of
 from assets.training_process import run_in_own_process
 from pipeline.errors import UserError
@@ -75,7 +75,7 @@ def build(described: AssetDescription, node: Node, recipe: str, sources: Sequenc
     @asset(
         name=described.name,
         key_prefix=prefix() or None,
-        group_name=node.group,
+        group_name=group(node.group),
         deps=[*sources, *(key(name) for name in dict.fromkeys(node.inputs.values()))],
         description=f"{described.description}\n\n{where_to_look(recipe)}",
         kinds=set(described.kinds),

@@ -37,7 +37,7 @@ from assets.keys import key
 from pipeline.curation.duplicates import review
 from pipeline.documents.document import DECISION_SCHEMA
 from pipeline.documents.reasons import Reason, meanings_of
-from pipeline.inspect import curves, margins, rules_reference, signals
+from pipeline.inspect import curves, margins, rules_reference, signals, standings
 from pipeline.inspect import in_short as in_short_of
 from pipeline.inspect.curves import KEPT, figure_of
 from pipeline.inspect.in_short import in_short, rounded
@@ -89,6 +89,7 @@ def code_digest() -> str:
         Path(margins.__file__),
         Path(signals.__file__),
         Path(in_short_of.__file__),
+        Path(standings.__file__),
     ]
     content = b"".join(path.read_bytes() for path in files) + rules_reference.page().encode()
     return hashlib.sha256(content).hexdigest()[:16]

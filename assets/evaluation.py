@@ -15,7 +15,7 @@ from pipeline.evaluation.tasks import covered_questions, task_items
 from pipeline.evaluation.toxicity import classifier
 from pipeline.evaluation.village_goals import GOALS, Goal, outcomes
 from pipeline.graph import Project, asked
-from pipeline.inspect import task_pictures, village_pictures
+from pipeline.inspect import standings, task_pictures, village_pictures
 from pipeline.recipe import Recipe
 from pipeline.store.artifact import Artifact
 from pipeline.trained_models import TrainedModel, models_of
@@ -160,11 +160,12 @@ CLASSIFIER = AssetDescription(
 
 
 def show_leaderboard(project: Project, artifact: Artifact) -> Mapping[str, Any]:
-    """Every figure of every model, the best first."""
-    standings = pl.read_parquet(artifact.table(leaderboard_tables.TABLE))
-    rows = standings.with_columns(pl.col("within").list.join(", ")).head(MOST_FIGURES).to_dicts()
-    page = artifact.file("leaderboard.md").read_text(encoding="utf-8")
-    return {"leaderboard": MetadataValue.md(page), "standings": display.table(rows)}
+    """Every figure of every model in words, the best first, and the same drawn with intervals."""
+    shown: dict[str, Any] = {"models by figure": display.table(standings.rows(artifact, MOST_FIGURES))}
+    drawn = standings.drawn(artifact)
+    if drawn is not None:
+        shown["figures drawn"] = display.picture(drawn)
+    return {**shown, "as Markdown": MetadataValue.md(artifact.file("leaderboard.md").read_text(encoding="utf-8"))}
 
 
 LEADERBOARD = AssetDescription(

@@ -25,6 +25,11 @@ def key(*parts: str) -> AssetKey:
     return AssetKey([*prefix(), *parts])
 
 
+def group(name: str) -> str:
+    """The name of a group of assets of this recipe: Dagster draws groups of one name as one, in whatever location."""
+    return "_".join([*prefix(), name])
+
+
 def op_name(asset: str) -> str:
     """The name of an asset's op, as Dagster forms it from the key: what settings of a run stand under."""
     return "__".join([*prefix(), asset])
@@ -33,12 +38,15 @@ def op_name(asset: str) -> str:
 def as_name(name: str) -> str:
     """The name of a recipe or source with only the characters that Dagster's names may have.
 
-    Letters that are none of these, such as Hangul, would all become the same: a digest of the name tells them apart.
+    Other letters, such as Hangul, are spelt in Latin ones, which several names can share: a digest of the name tells
+    them apart (`일기` is `ilgi_u6786dd`).
     """
-    plain = re.sub(r"[^A-Za-z0-9_]", "_", name)
     if name.isascii():
-        return plain
-    return "_".join(filter(None, (plain.strip("_"), "u" + hashlib.sha256(name.encode()).hexdigest()[:6])))
+        return re.sub(r"[^A-Za-z0-9_]", "_", name)
+    from anyascii import anyascii
+
+    spelt = re.sub(r"[^a-z0-9_]+", "_", anyascii(name).lower()).strip("_")
+    return "_".join(filter(None, (spelt, "u" + hashlib.sha256(name.encode()).hexdigest()[:6])))
 
 
 def recipe_tag(recipe: str) -> dict[str, str]:

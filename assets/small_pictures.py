@@ -13,7 +13,9 @@ from xml.sax.saxutils import escape
 import polars as pl
 from dagster import MarkdownMetadataValue, MetadataValue
 
+from pipeline.evaluation.leaderboard_tables import ASSET as LEADERBOARD
 from pipeline.graph import RAW
+from pipeline.inspect import standings
 from pipeline.inspect.curves import ACCENT, KEPT, REMOVED, VALIDATION
 from pipeline.inspect.in_short import figure, in_words, rounded
 from pipeline.inspect.tuning import LANGUAGES
@@ -31,6 +33,8 @@ def of_artifact(artifact: Artifact) -> MarkdownMetadataValue | None:
     """The picture at the head of an artifact's page; None for one of which nothing can be drawn."""
     if "log.parquet" in artifact.manifest["files"]:
         return curve(*losses(artifact))
+    if artifact.asset == LEADERBOARD:
+        return bars(standings.first_bars(artifact))
     counts, facts = artifact.counts, artifact.facts
     removed, edits = counts.get("removed"), counts.get("edits") or {}
     if artifact.asset == RAW:  # what went in; empty documents are of no interest

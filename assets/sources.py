@@ -22,7 +22,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 
 from assets import console
 from assets.asset import OWNERS
-from assets.keys import RECIPE_TAG, as_name, key, recipe_tag
+from assets.keys import RECIPE_TAG, as_name, group, key, recipe_tag
 from pipeline.errors import UserError
 from pipeline.graph import Project
 from pipeline.ingest import raw_documents
@@ -46,7 +46,7 @@ def observed(source: Source, recipe: str) -> AssetsDefinition:
 
     spec = AssetSpec(
         key_of(source),
-        group_name=GROUP,
+        group_name=group(GROUP),
         description=f"Source `{source.name}`: text from {source.describe()}. It is read again only if it has changed.",
         owners=OWNERS,
         kinds={source.icon},
@@ -86,7 +86,7 @@ def observe_job(recipe: Recipe) -> UnresolvedAssetJobDefinition:
     """The job that only looks at the sources."""
     return define_asset_job(
         "observe_job",
-        selection=AssetSelection.groups(GROUP, include_sources=True),
+        selection=AssetSelection.groups(group(GROUP), include_sources=True),
         description="Observes each source, and records a digest of its contents",
         executor_def=in_process_executor,
         tags={RECIPE_TAG: recipe.name},

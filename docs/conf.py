@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 project, copyright, author = "slm", "", ""
 extensions = ["myst_parser"]
 root_doc = "docs/guide/index"
-include_patterns = ["docs/*.md", "docs/**/*.md", "CONTRIBUTING.md", "CHANGELOG.md", "README.md"]
+include_patterns = ["docs/*.md", "docs/**/*.md", "CONTRIBUTING.md", "CHANGELOG.md", "README.md", "README.ko.md"]
 exclude_patterns = [".*", "data", "build", "dagster_home", "mlruns", "feedback", "tests", "recipes", "**/node_modules"]
 myst_heading_anchors = 4  # as GitHub makes them
 suppress_warnings = ["toc.not_included", "myst.header"]
@@ -31,8 +31,9 @@ SECTIONS = (
         (
             "guide/sources", "guide/filters", "guide/deduplication", "guide/personal-data", "guide/tokens",
             "guide/training", "guide/base-model", "guide/plan", "guide/evaluation", "guide/good-figures",
-            "guide/report", "guide/serving", "guide/elsewhere", "guide/operating", "guide/many-machines",
-            "guide/tracing", "guide/forgetting", "guide/publishing", "guide/troubleshooting", "guide/own-code",
+            "guide/report", "guide/people", "guide/serving", "guide/elsewhere", "guide/operating",
+            "guide/many-machines", "guide/tracing", "guide/forgetting", "guide/publishing",
+            "guide/troubleshooting", "guide/own-code",
         ),
     ),
     ("Reference", ("guide/recipe", "guide/rules")),

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from model.export import GPT2_MATRICES, QKV, layout
 from model.files import whole, write_whole
-from model.nf4 import QuantisedWeight
+from model.nf4 import KERNELS
 from model.transformer import Transformer
 
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -86,10 +86,13 @@ class LoraLinear(nn.Linear):
 class QuantisedLoraLinear(LoraLinear):
     """The same with W in four bits (Dettmers et al. 2023): what is trained is added to what the four bits stand for."""
 
-    def __init__(self, linear: nn.Linear, rank: int, alpha: float, dropout: float = 0.0, rslora: bool = False) -> None:
+    def __init__(
+        self, linear: nn.Linear, rank: int, alpha: float, dropout: float = 0.0, rslora: bool = False,
+        kernel: str = "torch",
+    ) -> None:  # fmt: skip
         super().__init__(linear, rank, alpha, dropout, rslora)
         del self.weight
-        self.quantised = QuantisedWeight(linear.weight)
+        self.quantised = KERNELS[kernel](linear.weight)
 
     def forward(self, x: Tensor) -> Tensor:
         found = self.quantised(x)
@@ -116,11 +119,13 @@ def add(
     rslora: bool = False,
     dora: bool = False,
     quantised: bool = False,
+    kernel: str = "torch",
 ) -> list[nn.Parameter]:
     """Freeze the network and add a low-rank addition to its linear layers named `targets`; returns their parameters.
 
-    dropout, rslora, dora: as in `LoraLinear`. quantised: keep the weights of these layers in four bits. Raises
-    ValueError if there are additions already, if no layer has such a name, and for `dora` with `quantised`.
+    dropout, rslora, dora: as in `LoraLinear`. quantised: keep the weights of these layers in four bits, which `kernel`
+    (of `nf4.KERNELS`) multiplies by. Raises ValueError if there are additions already, if no layer has such a name, and
+    for `dora` with `quantised`.
     """
     if dora and quantised:
         raise ValueError("the lengths of rows (dora) are not trained over weights in four bits: leave one out.")
@@ -137,7 +142,7 @@ def add(
     model.requires_grad_(False)
     for parent, name, child in layers:
         if quantised:
-            setattr(parent, name, QuantisedLoraLinear(child, rank, alpha, dropout, rslora))
+            setattr(parent, name, QuantisedLoraLinear(child, rank, alpha, dropout, rslora, kernel))
         else:
             setattr(parent, name, LoraLinear(child, rank, alpha, dropout, rslora, dora))
     return [parameter for parameter in model.parameters() if parameter.requires_grad]

@@ -75,6 +75,50 @@ class QuantisedWeight(nn.Module):
         return found
 
 
+class BitsandbytesWeight(nn.Module):
+    """A frozen matrix [out, in] in four bits by the library bitsandbytes, whose kernels for GPUs do not write it out.
+
+    Its codes are those of `quantise`; its 8-bit scales are on a grid of their own, so that the matrix that comes back
+    differs by about 0.4 % of its length. Needs the package `bitsandbytes`.
+    """
+
+    codes: Tensor
+
+    def __init__(self, weight: Tensor) -> None:
+        from bitsandbytes import functional
+
+        super().__init__()
+        self.shape = tuple(weight.shape)
+        codes, self.state = functional.quantize_4bit(
+            weight.detach(), blocksize=BLOCK, compress_statistics=True, quant_type="nf4"
+        )
+        self.register_buffer("codes", codes, persistent=False)
+
+    def _apply(self, *given: Any, **named: Any) -> BitsandbytesWeight:
+        super()._apply(*given, **named)
+        self.state.to(self.codes.device)  # the scales are no buffers of the module
+        return self
+
+    def full(self, kind: torch.dtype = torch.float32) -> Tensor:
+        from bitsandbytes import functional
+
+        found: Tensor = functional.dequantize_4bit(self.codes, self.state)
+        return found.to(kind)
+
+    def forward(self, x: Tensor) -> Tensor:
+        import bitsandbytes
+
+        kind = x.device.type
+        low = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
+        found: Tensor = bitsandbytes.matmul_4bit(x.to(low), self.codes.t(), quant_state=self.state)
+        return found
+
+
+KERNELS: dict[str, type[QuantisedWeight] | type[BitsandbytesWeight]] = {
+    "torch": QuantisedWeight, "bitsandbytes": BitsandbytesWeight,
+}  # fmt: skip
+
+
 class _Multiply(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, shape: tuple[int, ...], *parts: Tensor) -> Tensor:

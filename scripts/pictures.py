@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import html
+import json
 import subprocess
 import sys
 import tempfile
@@ -35,8 +36,8 @@ class Page:
     opens: str = ""  # the metadata row whose picture to open first
 
 
-def pages(dagster: str, mlflow: str, runs: list[str], experiment: str) -> list[Page]:
-    """The pages in the documentation. runs: MLflow runs to compare; with fewer than two, that page is omitted."""
+def pages(dagster: str, mlflow: str, runs: dict[str, str]) -> list[Page]:
+    """The pages in the documentation. runs: experiment of each MLflow run to compare; with fewer than two, no page."""
     asset = f"{dagster}/assets"
     expanded = urllib.parse.quote(",".join(f"global@global:{group}" for group in ("sources", "curation")))
     pages = [
@@ -47,15 +48,16 @@ def pages(dagster: str, mlflow: str, runs: list[str], experiment: str) -> list[P
         Page("loss", f"{asset}/pretrained_model?view=events", ("loss", "MLflow run"), 1500, 900, opens="loss"),
         Page("signals", f"{asset}/heuristic_decisions?view=events", ("signals",), 1500, 1100, opens="signals"),
         Page("checks", f"{asset}/token_shards?view=checks", ("ids_within_vocabulary", "no_shard_empty"), 1500, 700),
+        Page("leaderboard", f"{asset}/leaderboard?view=events", ("models by figure", "in short"), 1700, 1000),
     ]
-    if runs:
-        address = f"{mlflow}/#/experiments/{experiment}/runs/{runs[-1]}/artifacts/model_card.md"
-        pages.append(Page("model_card", address, ("model_card.md", "data_card.md", "recipe.yaml"), 1500, 1000))
+    experiments = sorted(set(runs.values()))
+    if experiments:
+        curves = f"{mlflow}/#/experiments/{experiments[-1]}/runs?workflowType=machine_learning&compareRunsMode=CHART"
+        pages.append(Page("curves", curves, ("curves", "pretrained"), 1900, 1100))
     if len(runs) > 1:
-        query = urllib.parse.urlencode({"runs": str(runs).replace("'", '"'), "experiments": f'["{experiment}"]'})
-        pages.append(
-            Page("mlflow", f"{mlflow}/#/compare-runs?{query}", ("Comparing", "Parameters", "Metrics"), 1500, 1250)
-        )
+        query = {"runs": json.dumps(list(runs)), "experiments": json.dumps(experiments)}
+        address = f"{mlflow}/#/compare-runs?{urllib.parse.urlencode(query)}&workflowType=machine_learning"
+        pages.append(Page("mlflow", address, ("Comparing", "Parameters", "Metrics"), 1500, 1250))
     return pages
 
 
@@ -192,22 +194,21 @@ def main() -> int:
         print(take_text(said[max(0, said.find(SUMMARY_FROM)) :], options.folder / "summary.png"))
     if not options.only or "chat" in options.only:
         print(take_conversation(options.chat, QUESTIONS, options.folder / "chat.png"))
-    runs, experiment = to_compare()
-    for page in pages(options.dagster, options.mlflow, runs, experiment):
+    for page in pages(options.dagster, options.mlflow, to_compare()):
         if not options.only or page.name in options.only:
             print(take(page, options.folder))
     return 0
 
 
-def to_compare() -> tuple[list[str], str]:
-    """(ids of the two newest pretraining runs in MLflow, id of the experiment)."""
+def to_compare() -> dict[str, str]:
+    """The two newest pretraining runs in MLflow, and the experiment of each."""
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
     from pipeline import tracking
 
     client = tracking.connect()
     pretraining = f"tags.`{tracking.KIND}` = 'pretrained_model'"
     found = client.search_runs(tracking.experiments(client), pretraining, max_results=2)
-    return [run.info.run_id for run in found], found[0].info.experiment_id if found else ""
+    return {run.info.run_id: run.info.experiment_id for run in found}
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ Not their words: only a person can tell whether these are right.
 """
 
 import re
+import runpy
 import shlex
 from collections.abc import Iterator
 from functools import cache
@@ -83,6 +84,14 @@ def test_every_page_can_be_reached_from_the_readme():
             seen.add(page)
             waiting += [file for _, file, _ in targets(page) if file.suffix == ".md"]
     assert {name_of(page) for page in PAGES} - {name_of(page) for page in seen} <= {"CHANGELOG.md"}
+
+
+def test_the_site_has_every_page_and_all_of_the_guide_stand_in_its_contents():
+    site = runpy.run_path(str(ROOT / "docs" / "conf.py"))
+    of_site = {page for pattern in site["include_patterns"] for page in ROOT.glob(pattern)}
+    assert not set(PAGES) - of_site, "a link to a page that the site does not have ends `make docs`"
+    listed = {f"{page.split('/')[-1]}.md" for _, pages in site["SECTIONS"] for page in pages}
+    assert {page.name for page in GUIDE} - {"index.md"} - listed == set()
 
 
 def test_links_headings_and_pictures_are_found(tmp_path: Path):

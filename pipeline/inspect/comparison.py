@@ -98,8 +98,8 @@ def differing(settings: list[dict[str, str]]) -> list[list[str]]:
 
 
 def side_by_side(figures: list[dict[str, float]]) -> list[list[str]]:
-    """Rows of the last value of each figure, without system metrics."""
-    names = sorted({name for run in figures for name in run if not name.startswith("system/")})
+    """Rows of the last value of each figure, without system metrics and what is shown twice."""
+    names = sorted({name for run in figures for name in run if not name.startswith(("system/", "curves/"))})
     return [[name, *(f"{run[name]:.5g}" if name in run else "-" for run in figures)] for name in names]
 
 

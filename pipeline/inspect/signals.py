@@ -1,6 +1,7 @@
 """Histograms of a stage's signals, for kept and removed documents, with a line at each limit in force."""
 
 import math
+import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +17,7 @@ from pipeline.settings import StageSettings
 MOST_HISTOGRAMS = 30  # except that figures limited by a rule come first and are all drawn
 FAR = 4  # a limit above this multiple of the largest figure goes into the title: a line would squeeze the bars
 BINS = 30
+TITLE = 34  # characters of a line of a title
 NOT_SIGNALS = {*DECISION_SCHEMA, "source", "text", "declared_lang"}  # other columns of the table
 
 
@@ -101,5 +103,5 @@ def _draw(axis: Any, histogram: Histogram, values: pl.DataFrame) -> None:
             place = axis.get_xaxis_transform()
             axis.text(limit, 0.97, words, transform=place, rotation=90, fontsize=5, ha="right", va="top")
     title = f"{histogram.name} (limit {', '.join(outside)})" if outside else histogram.name
-    axis.set_title(title, fontsize=8)
+    axis.set_title("\n".join(textwrap.wrap(title, TITLE)), fontsize=8 if len(title) <= TITLE else 6)
     axis.tick_params(labelsize=6)

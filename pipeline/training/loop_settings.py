@@ -18,7 +18,7 @@ from pipeline.settings import MAX_BATCH_TOKENS, MAX_STEPS, Settings
 # Settings that stay out of the fingerprint while they are at their default: they came later, and change nothing then.
 LATER = (
     "patience", "village", "kept_weights", "ladder", "embeddings",
-    "lora_targets", "lora_dropout", "lora_rslora", "lora_dora", "gamma", "desirable_weight",
+    "lora_targets", "lora_dropout", "lora_rslora", "lora_dora", "qlora_kernel", "gamma", "desirable_weight",
     "undesirable_weight", "passes", "minibatches", "clip_range", "value_clip", "value_weight", "gae_lambda", "discount",
 )  # fmt: skip
 NOT_IN_FINGERPRINT = (

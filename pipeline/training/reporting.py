@@ -24,6 +24,12 @@ if TYPE_CHECKING:
     from pipeline.training.objectives.objective import Objective
 
 LOGGED_STEPS = 2000  # approximate limit on the points of one curve in MLflow
+# What MLflow shows before everything else: it sorts its charts by name, and cannot be told an order.
+CURVES = {
+    "train/loss": "curves/loss", "train/tokens_per_second": "curves/tokens_per_second",
+    "validation/loss": "curves/validation_loss", "validation/bits_per_byte": "curves/validation_bits_per_byte",
+    "validation/accuracy": "curves/validation_accuracy",
+}  # fmt: skip
 Row = dict[str, Any]  # one row of the run's log
 
 
@@ -86,7 +92,7 @@ class Reporter:
         if self.run and step % max(1, self.objective.steps // LOGGED_STEPS) == 0:
             figures = {**shown, **now, "memory_bytes": machine.memory_used(self.device)}
             finite = {f"train/{name}": value for name, value in figures.items() if math.isfinite(value)}
-            self.run.metrics(finite, step=row["tokens"])
+            self.run.metrics(with_curves(finite), step=row["tokens"])
         if self.progress and self.clock.report_due():
             left = (self.objective.steps - step) * self.objective.step_tokens / max(now["tokens_per_second"], 1e-9)
             self.progress({"step": step, "steps": self.objective.steps, "tokens": row["tokens"], **shown, **now,
@@ -107,7 +113,7 @@ class Reporter:
         tokens = rows[-1]["tokens"]
         if self.run:
             metrics = {f"validation/{name.removeprefix('validation_')}": value for name, value in figures.items()}
-            self.run.metrics(metrics, step=tokens)
+            self.run.metrics(with_curves(metrics), step=tokens)
         if self.progress:
             self.progress({"step": step, "steps": self.objective.steps, "tokens": tokens, **figures})
 
@@ -124,3 +130,8 @@ class Reporter:
 
     def end(self) -> None:
         self.bar.close()
+
+
+def with_curves(metrics: dict[str, float]) -> dict[str, float]:
+    """The figures, and once more those that are shown first."""
+    return metrics | {CURVES[name]: value for name, value in metrics.items() if name in CURVES}

@@ -147,6 +147,14 @@ class TunedSettings(LoopSettings):
         ),
     )
 
+    qlora_kernel: Literal["torch", "bitsandbytes"] = Field(
+        "torch",
+        description=(
+            "what multiplies by matrices in four bits: plain torch, on any device, or the package bitsandbytes (the"
+            " extra `bitsandbytes`), whose kernels for GPUs do not write the matrix out"
+        ),
+    )
+
     @model_validator(mode="before")
     @classmethod
     def _old_form(cls, data: Any) -> Any:

@@ -39,7 +39,9 @@ def test_keys_begin_with_the_name_of_a_recipe_only_where_there_are_several(monke
 
 def test_names_in_other_letters_are_told_apart() -> None:
     assert keys.as_name("second-one") == "second_one"
-    assert keys.as_name("일기") != keys.as_name("편지") and keys.as_name("일기").isidentifier()
+    assert keys.as_name("일기").startswith("ilgi_") and keys.as_name("내 노트 2").startswith("nae_noteu_2_")
+    assert keys.as_name("가나") != keys.as_name("간아"), "both are spelt gana"
+    assert keys.as_name("日記").isidentifier() and keys.as_name("☃").isidentifier()
     assert keys.recipe_tag("second-one") == {keys.RECIPE_TAG: "second-one"}
     assert keys.recipe_tag("일기") == {keys.RECIPE_TAG: keys.as_name("일기")}
 
@@ -53,7 +55,9 @@ def test_each_recipe_of_a_folder_is_a_location_whose_graph_is_its_own(folder: Pa
     assert [entry["location_name"] for entry in entries] == ["first", "second_one"]
     program = (
         "import runpy, sys; defs = runpy.run_path(sys.argv[1])['defs'];"
-        "print(*sorted({key.to_user_string() for key in defs.resolve_asset_graph().get_all_asset_keys()}))"
+        "graph = defs.resolve_asset_graph();"
+        "print(*sorted({key.to_user_string() for key in graph.get_all_asset_keys()}));"
+        "print(*sorted({node.group_name for node in graph.asset_nodes}))"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "SLM_DATA": str(tmp_path / "data")}
     said = subprocess.run(
@@ -61,7 +65,8 @@ def test_each_recipe_of_a_folder_is_a_location_whose_graph_is_its_own(folder: Pa
         cwd=ROOT,
     )  # fmt: skip
     assert said.returncode == 0, said.stderr
-    found = said.stdout.split()
+    found, groups = (line.split() for line in said.stdout.strip().splitlines()[-2:])
+    assert "second_one_curation" in groups and all(name.startswith("second_one_") for name in groups)
     assert "second_one/raw_documents" in found and "second_one/source/speeches" in found
     assert all(key.startswith("second_one/") for key in found)
 

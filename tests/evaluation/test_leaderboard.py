@@ -111,6 +111,25 @@ def test_the_command_prints_it_and_writes_it(store, files, tmp_path, monkeypatch
     assert empty.exit_code == 1 and "No model has been measured" in empty.output
 
 
+def test_its_page_begins_with_a_sentence_and_a_picture_and_shows_figures_in_words(store, files):  # noqa: F811
+    """The bars are shown at once, the models with their intervals behind a click, and no path of a report."""
+    from assets.evaluation import show_leaderboard
+    from assets.small_pictures import of_artifact
+    from pipeline.inspect.in_short import in_short
+
+    inputs = {name: store.require(name) for name in ("pretrained_evaluation", "sft_evaluation")}
+    board_made = leaderboard_tables.make(context(store), inputs, settings(files))
+    said = in_short(board_made)
+    assert said.startswith("2 models were measured in ") and "; bits per byte at best " in said
+    picture = of_artifact(board_made)
+    assert picture is not None and picture.value.startswith("![bars](data:image/svg+xml")
+    shown = show_leaderboard(None, board_made)
+    rows = [record.data for record in shown["models by figure"].records]
+    assert {row["figure"] for row in rows} >= {"bits per byte"} and not any("." in row["figure"] for row in rows)
+    assert {row["verdict"] for row in rows} >= {"best", "undecided (questions)"}
+    assert shown["figures drawn"].value.startswith("![picture](data:image/png")
+
+
 def test_the_artifact_is_made_again_only_when_a_report_is_new(store, made, files):  # noqa: F811
     chosen = settings(files)
     inputs = {name: store.require(name) for name in ("pretrained_evaluation", "sft_evaluation")}

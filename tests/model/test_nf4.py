@@ -9,8 +9,11 @@ from scipy.stats import norm
 
 from model import export, lora
 from model.config import ModelConfig
-from model.nf4 import BLOCK, LEVELS, QuantisedWeight, dequantise, quantise
+from model.nf4 import BLOCK, LEVELS, BitsandbytesWeight, QuantisedWeight, dequantise, quantise
 from model.transformer import Transformer
+from pipeline.errors import UserError
+from pipeline.training.objectives.tuning import kernel_is_installed
+from pipeline.training.training_settings import SftSettings
 
 SHAPE = ModelConfig(layers=2, width=64, heads=4, kv_heads=2, context=32, vocab_size=80)
 
@@ -92,3 +95,34 @@ def test_additions_to_four_bits_are_merged_to_what_was_trained(tmp_path):
 def test_lengths_of_rows_are_refused():
     with pytest.raises(ValueError, match="dora"):
         lora.add(Transformer(SHAPE), 4, 8.0, dora=True, quantised=True)
+
+
+def test_bitsandbytes_has_the_same_codes_and_trains_the_same_way():
+    """On a CPU; its kernels for GPUs were never run here."""
+    pytest.importorskip("bitsandbytes")
+    weight, x = drawn(128, 192), drawn(5, 192, seed=1).requires_grad_()
+    ours, theirs = QuantisedWeight(weight), BitsandbytesWeight(weight)
+    assert torch.equal(theirs.codes.flatten(), ours.codes)
+    apart = (theirs.full() - ours.full()).norm() / weight.norm()
+    assert 0 < apart < 0.03, "scales of eight bits, rounded on another grid"
+    (found,) = torch.autograd.grad((theirs(x) ** 2).sum(), [x])
+    (wanted,) = torch.autograd.grad(((x @ theirs.full().t()) ** 2).sum(), [x])
+    torch.testing.assert_close(theirs(x), x @ theirs.full().t(), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
+    network = Transformer(SHAPE)
+    lora.add(network, 4, 8.0, quantised=True, kernel="bitsandbytes")
+    tokens = torch.arange(20)[None]
+    with torch.no_grad():
+        before = network(tokens)
+        lora.merge(network)
+        torch.testing.assert_close(network(tokens), before, rtol=1e-4, atol=1e-5)
+
+
+def test_a_kernel_that_is_not_installed_is_a_sentence_and_the_default_is_not_recorded(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    asked = SftSettings(weights="qlora", qlora_kernel="bitsandbytes")
+    with pytest.raises(UserError, match=r"`sft\.qlora_kernel: bitsandbytes` needs the extra.*pip install"):
+        kernel_is_installed(asked)
+    kernel_is_installed(SftSettings(weights="qlora"))
+    assert asked.recorded["qlora_kernel"] == "bitsandbytes"
+    assert "qlora_kernel" not in SftSettings(weights="qlora").recorded

@@ -44,6 +44,8 @@ def test_a_model_that_was_made_without_dagster_stands_in_mlflow_with_all_that_be
     assert about.data.params["pretraining.optimiser"] == project.recipe.pretraining.optimiser, "runs are compared by it"
     assert "model.bias" not in about.data.params, "settings that are as by default are left to recipe.yaml"
     steps = [point.step for point in client.get_metric_history(run, "train/loss")]
+    first = [point.step for point in client.get_metric_history(run, "curves/loss")]
+    assert first == steps and client.get_metric_history(run, "curves/validation_bits_per_byte")
     assert max(steps) == model.facts["tokens"], "the step of a figure is its number of tokens"
 
     there = {of.path for of in client.list_artifacts(run)}

@@ -119,15 +119,28 @@ def load_base(base: Artifact, settings: TunedSettings, seed: int) -> tuple[Trans
     if settings.low_rank:
         from model import lora
 
+        kernel_is_installed(settings)
         torch.manual_seed(seed)
         lora.add(
             network, settings.lora_rank, settings.lora_alpha, settings.lora_targets,
             dropout=getattr(settings, "lora_dropout", 0.0), rslora=settings.lora_rslora, dora=settings.lora_dora,
-            quantised=settings.weights == "qlora",
+            quantised=settings.weights == "qlora", kernel=settings.qlora_kernel,
         )  # fmt: skip
     elif settings.embeddings == "markers":
         train_these_rows(network, sorted(tokenizer.ids.values()))
     return network, network.config, tokenizer
+
+
+def kernel_is_installed(settings: TunedSettings) -> None:
+    """Raises UserError if the matrices are to be multiplied by a package that is not installed."""
+    from importlib.util import find_spec
+
+    kernel = settings.qlora_kernel
+    if settings.weights == "qlora" and kernel != "torch" and find_spec(kernel) is None:
+        raise UserError(
+            f"`{settings.block}.qlora_kernel: {kernel}` needs the extra `{kernel}`: pip install -e '.[{kernel}]', or"
+            " leave the key out."
+        )
 
 
 def train_these_rows(network: Transformer, rows: Sequence[int]) -> None:
