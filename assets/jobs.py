@@ -14,12 +14,14 @@ from assets.keys import RECIPE_TAG, key
 from assets.sources import key_of
 from pipeline.evaluation.tasks import covered_questions, task_items
 from pipeline.evaluation.toxicity import classifier
+from pipeline.experiments.experiment_settings import asset_of
 from pipeline.graph import enabled_assets, nodes_of
 from pipeline.recipe import Recipe
 from pipeline.report import report
 from pipeline.run import inputs_in_order
 from pipeline.trained_models import EVALUATIONS, models_of
 
+EXPERIMENT_JOB = "experiment_job"
 # What evaluations are made of beside models and text.
 ASKED = (task_items.ASSET, covered_questions.ASSET, classifier.ASSET)
 
@@ -49,6 +51,7 @@ def jobs_of(recipe: Recipe) -> list[UnresolvedAssetJobDefinition]:
             [name for name in enabled if name in (*EVALUATIONS, *ASKED, report.ASSET)],
         ),
         ("full_job", "Everything that the recipe enables", enabled),
+        (EXPERIMENT_JOB, "The experiments that the recipe names", [asset_of(name) for name in recipe.experiments]),
     ]
     return [_job(recipe, name, description, assets) for name, description, assets in jobs if assets]
 

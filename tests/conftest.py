@@ -12,10 +12,12 @@ TESTS = Path(__file__).parent
 SLOW = (
     "annotation/test_annotate_commands.py",
     "annotation/test_judging_page.py",
+    "assets/test_experiments.py",
     "end_to_end",
     "operations",
     "curation/test_names.py",
     "documents/test_execution.py",
+    "experiments/test_experiment.py",
     "faults",
     "evaluation/test_own_measure.py",
     "faults/test_nothing_is_quoted.py",

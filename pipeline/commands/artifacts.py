@@ -87,20 +87,20 @@ def store_list() -> None:
     """List all artifacts of the recipe, with their sizes."""
     artifacts = project().store
     versions = [
-        (asset, index, artifact)
-        for asset in artifacts.assets()
-        for index, artifact in enumerate(artifacts.versions(asset))
+        (asset, artifacts.current(asset), artifact)
+        for asset in artifacts.all_assets()
+        for artifact in artifacts.versions(asset)
     ]
     click.echo(
         table(
             {
                 "asset": asset,
                 "version": artifact.version,
-                "in force": index == 0,
+                "in force": current is not None and artifact.version == current.version,
                 "files": len(artifact.manifest["files"]),
                 "size": size(sum(file["bytes"] for file in artifact.manifest["files"].values())),
             }
-            for asset, index, artifact in versions
+            for asset, current, artifact in versions
         )
     )
 
@@ -153,7 +153,9 @@ def store_prune(keep: int, unused_days: float) -> None:
     opened = project()
     artifacts = opened.store
     freed = [
-        (f"{asset}/{version}", count) for asset in artifacts.assets() for version, count in artifacts.prune(asset, keep)
+        (f"{asset}/{version}", count)
+        for asset in artifacts.all_assets()
+        for version, count in artifacts.prune(asset, keep)
     ]
     freed += raw_documents.prune_downloads(artifacts, opened.recipe.origins(), unused_days)
     for name, count in freed:

@@ -90,6 +90,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "slm publish curated_documents published --force",
     ),
     "evaluate": ("slm evaluate sft_model preference_model", "slm evaluate ./downloaded --suite full --out results"),
+    "experiment": (
+        "slm experiment --list",
+        "slm experiment activations --recipe notes.yaml",
+        "slm experiment mine.yaml --set pretraining.tokens=500_000 --picture mine.png",
+    ),
     "leaderboard": ("slm leaderboard", "slm leaderboard --out results"),
     "open-questions": ("slm open-questions sft_model preference_model --questions mt_bench.jsonl --out compared",),
     "vectors": ("slm vectors distil MODEL_FOLDER vectors.safetensors",),

@@ -16,7 +16,7 @@ from pipeline.store import disk, leases
 from pipeline.store.artifact import LADDERS, MANIFEST, Artifact, file_digest
 from pipeline.store.bytes_check import Damaged
 from pipeline.store.made_on import explained
-from pipeline.store.reading import CURRENT, DAMAGED, SUSPECT, Reader
+from pipeline.store.reading import CURRENT, DAMAGED, SUSPECT, TRIAL, Reader
 
 SECONDS_BETWEEN_TRIES = 0.1  # to take a lock that another process holds
 SECONDS_BETWEEN_LINES = 10.0  # about what is waited for
@@ -94,7 +94,8 @@ class Upkeep(Reader):
     def prune(self, asset: str, keep: int, log: Callable[[str], None] = print) -> list[tuple[str, int]]:
         """Delete all versions except the one in force and the `keep` newest others; returns (version, bytes freed).
 
-        A version that a run reads stays. What `repair` set aside is deleted as well.
+        A version that a run reads stays. What `repair` set aside is deleted as well, and what an experiment left
+        unfinished.
         """
         freed = []
         with disk.disk_errors(self.root, f"`{asset}` could not be pruned"), self._locked(asset, log):
@@ -106,9 +107,9 @@ class Upkeep(Reader):
                         log(f"{asset}/{artifact.version} stays: a run reads it")
                     elif self._current_version(asset) != artifact.version:  # put in force meanwhile
                         freed.append((artifact.version, self._delete(artifact.directory)))
-            for end in (DAMAGED, SUSPECT):
+            for end, what in ((DAMAGED, "set aside"), (SUSPECT, "set aside"), (TRIAL, "unfinished, of an experiment")):
                 for left in sorted(self._asset_directory(asset).glob(f".*{end}")):
-                    freed.append((f"{left.name.split('.')[1]} (set aside)", self._delete(left)))
+                    freed.append((f"{left.name.split('.')[1]} ({what})", self._delete(left)))
             freed += self._prune_ladders(asset)
         return freed
 

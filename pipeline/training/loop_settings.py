@@ -10,14 +10,14 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from model.config import MAX_CONTEXT
 from pipeline.settings import MAX_BATCH_TOKENS, MAX_STEPS, Settings
 
 # Settings that stay out of the fingerprint while they are at their default: they came later, and change nothing then.
 LATER = (
-    "patience", "village", "kept_weights", "ladder", "embeddings",
+    "patience", "village", "cautious_decay", "kept_weights", "ladder", "embeddings",
     "lora_targets", "lora_dropout", "lora_rslora", "lora_dora", "qlora_kernel", "gamma", "desirable_weight",
     "undesirable_weight", "passes", "minibatches", "clip_range", "value_clip", "value_weight", "gae_lambda", "discount",
 )  # fmt: skip
@@ -108,6 +108,13 @@ class LoopSettings(Settings):
         description=(
             "applied to matrices, never to norms, biases and embeddings (GPT-3: 0.1; OLMo 2, section 3.2, excludes"
             " embeddings)"
+        ),
+    )
+    cautious_decay: bool = Field(
+        False,
+        description=(
+            "with muon: matrices of the blocks decay only where the update moves a weight towards 0, too (Chen et al."
+            " 2025, Cautious Weight Decay, algorithm 1)"
         ),
     )
     clip: float = Field(1.0, ge=0, le=1e6, description="largest gradient norm; 0: no clipping (GPT-3: 1.0)")
@@ -212,6 +219,12 @@ class LoopSettings(Settings):
         le=1000,
         description="how often a run may roll back to its last checkpoint and skip a batch before it fails",
     )
+
+    @model_validator(mode="after")
+    def _cautious_with_muon(self) -> LoopSettings:
+        if self.cautious_decay and self.optimiser != "muon":
+            raise ValueError("`cautious_decay` needs `optimiser: muon`: leave it out, or use that")
+        return self
 
     @property
     def chunk(self) -> int | None:

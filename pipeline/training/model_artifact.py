@@ -201,8 +201,8 @@ def made_on(options: RunOptions) -> dict[str, Any]:
 def with_ladder(process: TrainingProcess, training: Training, options: RunOptions, family: str) -> RunOptions:
     """The options with the ladder that the run is to leave. A run that is new begins on a ladder of an earlier one."""
     share = getattr(training.settings, "ladder", 0.0)
-    if training.first_difference is None or not process.context.replays:
-        return options
+    if training.first_difference is None or not process.context.replays or process.context.experiment:
+        return options  # cells of experiments are many, and nobody forgets anything in them
     objective, draft = training.objective, process.draft.directory
     places = training.slots.places if training.slots else frozenset()
     ladders = draft.parent / LADDERS
@@ -278,6 +278,9 @@ def tracked_run(process: TrainingProcess, training: Training) -> Iterator[tracki
     facts = training.facts.for_manifest()
     params |= {name: facts[name] for name in COMPARED_FACTS if name in facts}
     name = tracking.named(tags[tracking.RECIPE], asset, process.draft.fingerprint, training.facts.parameters)
+    if process.context.experiment:
+        name = f"{process.context.experiment} · {process.context.cell}"
+        tags |= {tracking.EXPERIMENT_OF: process.context.experiment, tracking.CELL: process.context.cell}
     with tracking.run(asset, name, tags, params, resume=earlier_run) as run:
         yield run
 

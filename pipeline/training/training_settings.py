@@ -83,6 +83,20 @@ class PretrainingSettings(LoopSettings):
     mask_share: float = Field(
         0.15, gt=0, lt=1, description="bidirectional models only: share of tokens to predict (Devlin et al. 2018)"
     )
+    seed: int | None = Field(
+        None,
+        ge=0,
+        lt=2**63,
+        description=(
+            "seed of the pretrained model's weights and batches alone; empty: the recipe's `seed`, by which everything"
+            " else is drawn, too"
+        ),
+    )
+
+    @property
+    def recorded(self) -> dict[str, Any]:
+        """All settings as a manifest records them, but for the seed, which it records by itself."""
+        return {name: value for name, value in super().recorded.items() if name != "seed"}
 
 
 MAX_RANK = 65_536  # of LoRA's additions: more than the widest matrix has

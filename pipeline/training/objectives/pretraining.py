@@ -8,7 +8,7 @@ the rest.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from model.config import IGNORED, ModelConfig
@@ -48,6 +48,8 @@ def make(context: RunContext, inputs: Inputs, settings: plan.Pretraining) -> Art
     shards, tokenizer = inputs["token_shards"], inputs["tokenizer"]
     run_settings = settings.for_shards(shards)
     empty = slots.made_for(context, shards)
+    if run_settings.seed is not None:
+        context = replace(context, seed=run_settings.seed)
 
     return make_on_all_ranks(
         context,
