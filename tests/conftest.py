@@ -18,6 +18,7 @@ SLOW = (
     "curation/test_names.py",
     "documents/test_execution.py",
     "experiments/test_experiment.py",
+    "experiments/test_worth.py",
     "faults",
     "evaluation/test_own_measure.py",
     "faults/test_nothing_is_quoted.py",

@@ -90,6 +90,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "slm publish curated_documents published --force",
     ),
     "evaluate": ("slm evaluate sft_model preference_model", "slm evaluate ./downloaded --suite full --out results"),
+    "worth": ("slm worth --seeds 5", "slm worth --part sources --part stages --tokens 200000 --picture worth.png"),
     "experiment": (
         "slm experiment --list",
         "slm experiment activations --recipe notes.yaml",
