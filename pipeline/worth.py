@@ -8,6 +8,8 @@ rest of the text, in the same proportions: the answer is to whether these tokens
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,8 @@ import polars as pl
 from pipeline import experiment, openlineage
 from pipeline.curation.stages import stages_of
 from pipeline.errors import UserError
-from pipeline.experiments import result, worth_table
+from pipeline.evaluation.tasks import task_items
+from pipeline.experiments import result, task_scores, worth_table
 from pipeline.experiments.changes import AS_IT_IS
 from pipeline.experiments.experiment_settings import Experiment
 from pipeline.experiments.worth_settings import SHARE, Worth
@@ -26,9 +29,11 @@ from pipeline.recipe import Recipe
 from pipeline.store.artifact import Artifact
 from pipeline.store.draft import Draft
 from pipeline.store.tables import write_table
+from pipeline.trained_models import PRETRAINED
 
 VERSION = "1"
 ASSET = "worth"
+OF_TASK = "task: "  # before the names of tasks, among what is measured
 QUESTION = "What is each part of the data worth?"
 
 
@@ -43,10 +48,17 @@ def run(
     settings = asked or project.recipe.worth or Worth()
     comparison = experiment.comparison_of(ASSET, experiment_of(project.recipe, settings), recipe_file)
     compared = experiment.run(project, comparison, anyhow)
+    cells = result.cells_of(compared)
+    tasks = on_tasks(project, cells)
 
     def build(draft: Draft) -> None:
-        sources = pl.read_parquet(compared.table("sources")).to_dicts()
-        rows = worth_table.effects(result.cells_of(compared), sources, AS_IT_IS)
+        measured = pl.read_parquet(compared.table("sources")).to_dicts()
+        measured += [
+            {**cell, "source": f"{OF_TASK}{task}", "bits_per_byte": bits}
+            for cell, scores in zip(cells, tasks, strict=False)
+            for task, bits in scores.facts["bits_per_byte"].items()
+        ]
+        rows = worth_table.effects(cells, measured, AS_IT_IS)
         write_table(pl.DataFrame(rows, infer_schema_length=None), draft.path("worth.parquet"))
         decided = [row for row in rows if row["verdict"] in (worth_table.HELPS, worth_table.HARMS)]
         draft.counts = {"effects": len(rows), "decided": len(decided)}
@@ -56,11 +68,35 @@ def run(
         }
 
     made = project.store.make(
-        ASSET, code_version=VERSION, settings={}, inputs={"experiment": compared}, build=build, log=project.log
+        ASSET,
+        code_version=VERSION,
+        settings={},
+        inputs={"experiment": compared, **{f"{number:04d}": scores for number, scores in enumerate(tasks)}},
+        build=build,
+        log=project.log,
     )
     if made.made:
         openlineage.record(project.store, made, project.log)
     return made
+
+
+def on_tasks(project: Project, cells: Sequence[Mapping[str, Any]]) -> list[Artifact]:
+    """The scores of the model of each cell on the recipe's tasks, in order; none if it names no tasks."""
+    chosen = project.recipe.evaluation
+    if not chosen.tasks:
+        return []
+    items, trial = project.make(task_items.ASSET), replace(project, store=project.store.trial())
+    names = [task.name for task in chosen.tasks]
+    found = []
+    for cell in cells:
+        model = project.store.version(PRETRAINED, cell["model"])
+        assert model is not None, "it was scored a moment ago"
+        found.append(task_scores.make(replace(trial.context, log=quiet), model, items, names, chosen.batch_tokens))
+    return found
+
+
+def quiet(line: str) -> None:
+    """A log for what every cell would say."""
 
 
 def experiment_of(recipe: Recipe, asked: Worth) -> Experiment:

@@ -83,6 +83,8 @@ def forget(doc_ids: tuple[str, ...], reason: str | None, yes: bool, **chosen: An
         remove(opened, ids, reason, make_again)
     elif make_again:
         forget_exact.make(opened)
+    else:
+        click.echo("to obey it: `slm make MODEL` or its job, then `slm forget --record`; or `--make` for both")
 
 
 def act(opened: Project, actions: dict[str, Any], doc_ids: tuple[str, ...], exact: bool) -> None:

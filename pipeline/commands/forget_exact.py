@@ -53,9 +53,10 @@ def put_on_list(opened: Project, ids: list[str], reason: str, twins: str | None)
         click.echo(f"{model.asset}/{model.version} learned from {count} of them, until it is made again")
     kept = exact_forgetting.kept_in_force(opened)
     if kept:
-        click.echo(f"in force as they were, although they learned from them: {', '.join(kept)} (`slm forget --redo`)")
+        click.echo(
+            f"in force as they were, although they may have learned from them: {', '.join(kept)} (`slm forget --redo`)"
+        )
     click.echo("their text stays in the tables of the store: `slm forget --redo` removes it, too")
-    click.echo("to obey it: `slm make MODEL` or its job, then `slm forget --record`; or `--make` for both")
     return True
 
 

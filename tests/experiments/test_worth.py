@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Iterator
 from dataclasses import replace
@@ -44,6 +45,7 @@ model: {{layers: 1, width: 32, heads: 2, context: 32}}
 pretraining: {{tokens: 240000, batch_tokens: 512, validation_tokens: 64, sample_tokens: 1, precision: fp32,
   learning_rate: 5.0e-3, feed: {{window_tokens: 4096}}}}
 sft: {{enabled: false}}
+evaluation: {{tasks: [{{name: turned, path: '{folder}/turned.jsonl'}}]}}
 execution: {{device: cpu, executor: in_process}}
 """
 
@@ -69,6 +71,11 @@ def project(tmp_path_factory) -> Iterator[Project]:
         (folder / kind).mkdir()
         for number, text in enumerate(texts(kind)):
             (folder / kind / f"{number:02d}.txt").write_text(text)
+    questions = [
+        {"question": f"{word}:", "choices": [f"{word[::-1]}u", f"{word}u"], "answer": 0}
+        for word in sorted({word for text in texts("told", 3) for word in text.split() if word.isalpha()})[:20]
+    ]
+    (folder / "turned.jsonl").write_text("".join(json.dumps(question) + "\n" for question in questions))
     (folder / "planted.yaml").write_text(RECIPE.format(folder=folder))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SLM_DATA", str(folder / "data"))
@@ -84,7 +91,8 @@ def test_planted_sources_get_the_right_sign_and_their_text_is_made_once(project,
     opened = replace(project, log=lines.append)
     made = worth.run(opened, Worth(tokens=20_000, seeds=3))
     found = {(row["part"], row["target"]): row for row in worth.rows_of(made)}
-    assert len(found) == 4 * 5
+    assert len(found) == 4 * 6
+    assert found["without translated", "task: turned"]["verdict"] == worth_table.HELPS
     assert found["without alike", "told"]["verdict"] == worth_table.HELPS
     assert found["without noise", "told"]["verdict"] == worth_table.HARMS
     assert found["without noise", "noise"]["verdict"] == worth_table.HELPS
@@ -104,7 +112,7 @@ def test_planted_sources_get_the_right_sign_and_their_text_is_made_once(project,
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
-MADE = {"pretrained_model", "training_plan"}  # what is made for each cell
+MADE = {"pretrained_model", "training_plan", "evaluation_tasks"}  # for the cells, and to measure them
 
 
 def test_what_is_tried_follows_from_the_recipe(project):
