@@ -91,9 +91,9 @@ def code_digest() -> str:
         Path(margins.__file__),
         Path(signals.__file__),
         Path(in_short_of.__file__),
-        Path(standings.__file__),
         Path(experiment_drawing.__file__),
         Path(worth_drawing.__file__),
+        Path(standings.__file__),
     ]
     content = b"".join(path.read_bytes() for path in files) + rules_reference.page().encode()
     return hashlib.sha256(content).hexdigest()[:16]

@@ -27,6 +27,7 @@ def show(project: Project, artifact: Artifact) -> Mapping[str, Any]:
     rows = sorted(result.settings_of(artifact), key=lambda row: row["mean"])
     shown: dict[str, Any] = {
         "picture": display.picture(drawing.drawn(artifact)),
+        "by layer": display.picture(drawing.drawn_by_layer(artifact)),
         "settings": display.table(rows),
         "cells": display.table(result.cells_of(artifact)),
         "in words": MetadataValue.md("```\n" + "\n".join(result.lines(artifact)) + "\n```"),

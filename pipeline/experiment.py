@@ -271,7 +271,8 @@ def track(project: Project, name: str, made: Artifact) -> None:
         run.metrics({"bits_per_byte": min(row["mean"] for row in rows)}, step=0)
         run.text("\n".join(result.lines(made)) + "\n", "result.txt")
         run.figure(drawing.drawn(made), "result.png")
-        for table in ("cells", "settings", "sources"):
+        run.figure(drawing.drawn_by_layer(made), "layers.png")
+        for table in made.fragments:
             run.artifact(made.table(table))
 
 

@@ -51,6 +51,7 @@ SLOW = (
     "training/test_pretraining.py",
     "training/test_synchronisations.py",
     "village/test_asking.py",
+    "word_vectors",
     "village/test_found.py",
 )
 

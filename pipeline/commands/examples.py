@@ -99,6 +99,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "leaderboard": ("slm leaderboard", "slm leaderboard --out results"),
     "open-questions": ("slm open-questions sft_model preference_model --questions mt_bench.jsonl --out compared",),
     "vectors": ("slm vectors distil MODEL_FOLDER vectors.safetensors",),
+    "vectors learn": ("slm vectors learn --near king --near 왕 --picture plane.png",),
     "vectors distil": ("slm vectors distil MODEL_FOLDER vectors.safetensors",),
     "names": ("slm names teach tagger.npz --labelled names.jsonl --plain text.parquet",),
     "names teach": ("slm names teach tagger.npz --labelled names.jsonl --plain text.parquet --nameless manuals.txt",),

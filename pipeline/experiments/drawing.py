@@ -1,10 +1,13 @@
-"""The picture of an experiment: every setting with its seeds and its interval. Dagster's page and MLflow show it."""
+"""The pictures of an experiment, on Dagster's page and in MLflow: settings with their intervals, and layer by layer."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import polars as pl
+
 from pipeline.experiments import comparing
+from pipeline.experiments.layers import COLUMNS
 from pipeline.experiments.result import cells_of, settings_of
 from pipeline.inspect.curves import ACCENT, KEPT, REMOVED, figure_of
 from pipeline.store.artifact import Artifact
@@ -29,4 +32,22 @@ def drawn(result: Artifact) -> Any:
     axes.set_yticks(range(len(rows)), [row["setting"] for row in rows], fontsize=8)
     axes.set_xlabel("bits per byte of held-back documents (dots: seeds; bars: 95 %)")
     axes.grid(alpha=0.3, axis="x")
+    return figure
+
+
+def drawn_by_layer(result: Artifact) -> Any:
+    """A figure with one line a setting (the mean over seeds) over layers, for each figure of `layers.py`."""
+    table = pl.read_parquet(result.table("layers"))
+    settings = table["setting"].unique(maintain_order=True).to_list()
+    means = table.group_by("setting", "layer", maintain_order=True).agg(pl.col(COLUMNS).mean())
+    figure, axes = figure_of(2, 3, height=5.2)
+    for axis, column in zip(axes, COLUMNS, strict=False):
+        for number, setting in enumerate(settings):
+            part = means.filter(pl.col("setting") == setting).sort("layer")
+            axis.plot(part["layer"], part[column], ".-", color=f"C{number % 10}", linewidth=1, label=setting)
+        axis.set_title(column.replace("_", " "), fontsize=9)
+        axis.set_xlabel("layer", fontsize=8)
+        axis.grid(alpha=0.3)
+    axes[-1].set_axis_off()
+    axes[-1].legend(*axes[0].get_legend_handles_labels(), fontsize=6, frameon=False, loc="upper left")
     return figure

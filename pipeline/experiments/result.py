@@ -19,7 +19,7 @@ from pipeline.errors import UserError
 from pipeline.experiments import comparing, mixtures, scaling
 from pipeline.experiments.changes import AS_IT_IS
 from pipeline.experiments.experiment_settings import Fit, asset_of
-from pipeline.experiments.scores import OF_THE_MODEL
+from pipeline.experiments.scores import LAYERS, OF_THE_MODEL
 from pipeline.printing import aligned
 from pipeline.store.artifact import Artifact
 from pipeline.store.draft import Draft
@@ -73,6 +73,7 @@ def make(store: Store, asked: Asked, cells: Sequence[Scored], log: Log) -> Artif
         languages = _by("language", "lang", cells)
         write_table(pl.DataFrame(_by("source", "source", cells)), draft.path("sources.parquet"))
         write_table(pl.DataFrame(languages), draft.path("languages.parquet"))
+        write_table(pl.concat(_by_layer(cells)), draft.path("layers.parquet"))
         draft.counts = {"cells": len(cells), "settings": len(settings)}
         draft.facts = {
             "question": asked.question,
@@ -128,6 +129,18 @@ def _by(kind: str, column: str, cells: Sequence[Scored]) -> list[dict[str, Any]]
         for name, found in cell.scores.facts[f"by_{kind}"].items()
         if "bits_per_byte" in found
     ]  # fmt: skip
+
+
+def _by_layer(cells: Sequence[Scored]) -> list[pl.DataFrame]:
+    return [
+        pl.read_parquet(cell.scores.table(LAYERS)).select(
+            pl.lit(cell.cell).alias("cell"),
+            pl.lit(cell.setting).alias("setting"),
+            pl.lit(cell.seed, dtype=pl.Int64).alias("seed"),
+            pl.all(),
+        )
+        for cell in cells
+    ]
 
 
 def figures_of(rows: Sequence[dict[str, Any]]) -> dict[str, dict[Any, float]]:

@@ -5,6 +5,7 @@ that the experiment's own settings hold back are scored instead, as curation lea
 are held back in every cell, since they are chosen by the hash of their text.
 
     documents.parquet    doc_id, source, lang, bytes, scored (tokens), nll (nats)
+    layers.parquet       layer, and what it does on some of them (`layers.py`)
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import polars as pl
 from pipeline.context import RunContext
 from pipeline.errors import UserError
 from pipeline.evaluation.measures.language_modelling import sample_documents, score_documents, summarise
+from pipeline.experiments.layers import by_layer
 from pipeline.store.artifact import Artifact
 from pipeline.store.draft import Draft
 from pipeline.store.tables import write_table
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 
 ASSET = "experiment_scores"
 VERSION = "1"
-TABLE = "documents"
+TABLE, LAYERS = "documents", "layers"
 # Facts of a model that the tables of an experiment show, where it has them.
 OF_THE_MODEL = ("parameters", "tokens", "steps", "batch_tokens", "learning_rate", "epochs")
 
@@ -60,6 +62,7 @@ def make(
         scored = score_documents(network, documents, tokenizer.document_start, batch_tokens, device)
         table = scored.insert_column(0, documents["doc_id"])
         write_table(table, draft.path(f"{TABLE}.parquet"))
+        write_table(by_layer(network, documents, tokenizer.document_start, device), draft.path(f"{LAYERS}.parquet"))
         draft.facts = {
             "all": summarise(scored),
             "by_source": summarise(scored, "source"),

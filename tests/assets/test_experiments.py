@@ -32,6 +32,6 @@ def test_the_page_of_an_experiment_shows_its_table_its_picture_and_its_conclusio
         recipe = project.recipe.model_copy(update={"experiments": {"depth": given}})
         shown = result(project, experiments.described(recipe)["experiment_depth"], made)
     assert shown.metadata is not None
-    assert {"picture", "settings", "cells", "in words"} <= shown.metadata.keys()
+    assert {"picture", "by layer", "settings", "cells", "in words"} <= shown.metadata.keys()
     assert [record.data["setting"] for record in shown.metadata["settings"].records]
     assert "one seed says nothing of chance" in shown.metadata["in words"].value
