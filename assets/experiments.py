@@ -12,8 +12,8 @@ from dagster import AssetsDefinition, MetadataValue
 
 from assets import checks, display
 from assets.asset import AssetDescription, build
-from pipeline import experiment, tracking
-from pipeline.experiments import drawing, finding, result
+from pipeline import experiment, tracking, worth
+from pipeline.experiments import drawing, finding, result, worth_drawing
 from pipeline.experiments.experiment_settings import asset_of
 from pipeline.graph import Node, Project
 from pipeline.recipe import Recipe
@@ -38,9 +38,34 @@ def show(project: Project, artifact: Artifact) -> Mapping[str, Any]:
     return shown
 
 
+def show_worth(project: Project, artifact: Artifact) -> Mapping[str, Any]:
+    """The effects as a picture, a table and in words."""
+    rows = worth.rows_of(artifact)
+    return {
+        "picture": display.picture(worth_drawing.drawn(rows)),
+        "effects": display.table(rows),
+        "in words": MetadataValue.md("```\n" + "\n".join(worth.lines(artifact)) + "\n```"),
+    }
+
+
 def described(recipe: Recipe) -> dict[str, AssetDescription]:
-    """The assets of the experiments that the recipe names."""
+    """The assets of the experiments that the recipe names, and of the one that asks what each part is worth."""
     found = {}
+    if recipe.worth is not None:
+        found[worth.ASSET] = AssetDescription(
+            name=worth.ASSET,
+            description=(
+                "What each part of the data is worth: small models without it, beside those of the recipe as it is, "
+                "with several seeds; the effects on every source, and which of them are decided."
+            ),
+            kinds=("python", "pytorch", "mlflow"),
+            version=worth.VERSION,
+            made_by=worth.run,
+            show=show_worth,
+            checks=(checks.FILES_COMPLETE,),
+            on_device=True,
+            always_asked=True,
+        )
     for name in recipe.experiments:
         question = finding.named(name, recipe.experiments)[1].question
         found[asset_of(name)] = AssetDescription(

@@ -15,7 +15,7 @@ from dagster_pipes import PipesContext, open_dagster_pipes
 
 from assets.overrides import overridden
 from assets.training_process import STOPPED, WRONG_INPUT
-from pipeline import experiment
+from pipeline import experiment, worth
 from pipeline.errors import UserError
 from pipeline.graph import Project
 from pipeline.inspect import registry
@@ -96,6 +96,8 @@ def main() -> int:
                 artifact = project.make(name)
                 if os.environ.get("RANK", "0") == "0":
                     registry.record(project.recipe, project.store, artifact, project.log)
+            elif name == worth.ASSET:
+                worth.run(project)
             else:
                 experiment.run_asset(project, name)
         except UserError as error:

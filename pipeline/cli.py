@@ -34,6 +34,7 @@ from pipeline.commands import (
     start,
     trace,
     vectors,
+    worth,
 )
 from pipeline.commands.examples import add_examples
 from pipeline.commands.overview import write_sections
@@ -86,6 +87,7 @@ for group in (
     experiment,
     names,
     vectors,
+    worth,
     lineage,
     trace,
     forget,

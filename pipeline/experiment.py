@@ -37,7 +37,7 @@ from pipeline.training.planning.plan import Pretraining
 SHARDS = "token_shards"
 EVERY = {"curation": BLOCKS}  # what `*` stands for in the keys of cells
 # Blocks of the recipe that what is made before a training does not read.
-AFTER_THE_DATA = {"model", "pretraining", "experiments", "evaluation", "execution", "trace"}
+AFTER_THE_DATA = {"model", "pretraining", "experiments", "worth", "evaluation", "execution", "trace"}
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from pipeline.documents.execution import ExecutionSettings
 from pipeline.errors import UserError
 from pipeline.evaluation.evaluation_settings import EvaluationSettings
 from pipeline.experiments.experiment_settings import NAME, Experiment
+from pipeline.experiments.worth_settings import Worth
 from pipeline.ingest.source import Source, check_names
 from pipeline.ingest.source_kind import OWN_WRITING, Origin, safe_name
 from pipeline.recipe_text import load_yaml
@@ -65,6 +66,9 @@ class Recipe(Settings):
     evaluation: EvaluationSettings = EvaluationSettings()
     trace: TraceSettings = TraceSettings()
     execution: ExecutionSettings = ExecutionSettings()
+    worth: Worth | None = Field(
+        None, description="what each part of the data is worth (`slm worth`, `worth_job`); without the block: not asked"
+    )
     experiments: dict[str, Experiment] = Field(
         {},
         description="settings to compare (`slm experiment`, `experiment_job`), by a name of your own, or by that of a"

@@ -225,6 +225,7 @@ def test_every_job_exists(page: Path):
     from assets.definitions import defs
     from assets.jobs import jobs_of
     from pipeline.experiments.experiment_settings import Experiment
+    from pipeline.experiments.worth_settings import Worth
     from pipeline.recipe import load
     from pipeline.training.distillation_settings import DistillationSettings
     from pipeline.training.reinforcement_settings import ReinforcementSettings
@@ -234,6 +235,7 @@ def test_every_job_exists(page: Path):
         "reinforcement": ReinforcementSettings.model_validate({"rewards": [{"kind": "exact"}]}),
         "distillation": DistillationSettings(),
         "experiments": {"activations": Experiment()},
+        "worth": Worth(),
     }
     known = {job.name for job in (*(defs.jobs or ()), *jobs_of(load().model_copy(update=asked)))}
     text = page.read_text(encoding="utf-8")

@@ -93,6 +93,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "slm publish curated_documents published --force",
     ),
     "evaluate": ("slm evaluate sft_model preference_model", "slm evaluate ./downloaded --suite full --out results"),
+    "worth": ("slm worth --seeds 5", "slm worth --part sources --part stages --tokens 200000 --picture worth.png"),
     "experiment": (
         "slm experiment --list",
         "slm experiment activations --recipe notes.yaml",
@@ -121,6 +122,8 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "slm forget --source old_wiki                         # or --ids withdrawn.txt, --url 'example.org/'",
         "slm forget --list",
         "slm forget --undo",
+        "slm forget 3f2a9c --exact --twins forget --reason 'asked to' --make   # models as if it had never been there",
+        "slm forget --check data/my/forgotten/20261126-101500.json  # trains from nothing, compares the bytes",
     ),
     "ui": ("slm ui", "slm ui --port 3100 --mlflow-port 5100"),
     "reap": ("slm reap",),

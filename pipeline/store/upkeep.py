@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TextIO
 
 from pipeline.store import disk, leases
-from pipeline.store.artifact import MANIFEST, Artifact, file_digest
+from pipeline.store.artifact import LADDERS, MANIFEST, Artifact, file_digest
 from pipeline.store.bytes_check import Damaged
 from pipeline.store.made_on import explained
 from pipeline.store.reading import CURRENT, DAMAGED, SUSPECT, TRIAL, Reader
@@ -117,7 +117,15 @@ class Upkeep(Reader):
             for end, what in ((DAMAGED, "set aside"), (SUSPECT, "set aside"), (TRIAL, "unfinished, of an experiment")):
                 for left in sorted(self._asset_directory(asset).glob(f".*{end}")):
                     freed.append((f"{left.name.split('.')[1]} ({what})", self._delete(left)))
+            freed += self._prune_ladders(asset)
         return freed
+
+    def _prune_ladders(self, asset: str) -> Iterator[tuple[str, int]]:
+        """Delete the ladders of versions that are neither there nor being made."""
+        place = self._asset_directory(asset)
+        for ladder in sorted((place / LADDERS).glob("[!.]*")):
+            if not (place / ladder.name / MANIFEST).exists() and not (place / f".{ladder.name}.draft").exists():
+                yield f"{ladder.name} (its checkpoints)", discard(ladder)
 
     def _age(self, artifact: Artifact) -> tuple[float, ...]:
         """Sorts versions from the oldest on: by the number that each got when it was made.
