@@ -108,7 +108,7 @@ def test_two_trainings_are_compared_in_mlflow(page: Any, ui: UI) -> None:
     found = re.search(r"MLflow: +(\S+)", ui.printed)
     assert found is not None and found[1].startswith(ui.mlflow)
     go(page, found[1])  # as it was printed
-    shows(page, "train/loss", f"{RECIPE} · pretrained")
+    shows(page, "curves/loss", f"{RECIPE} · pretrained")  # the first of its charts
     go(page, found[1].replace("&compareRunsMode=CHART", ""))
     rows = f"[...document.querySelectorAll('[role=row]')].filter(row => row.innerText.includes('{TRAINING}'))"
     boxes = f"{rows}.map(row => row.querySelector('input[aria-label^=\"Press Space to toggle\"]')).filter(Boolean)"
