@@ -116,6 +116,12 @@ def test_a_longer_experiment_than_the_recipe_allows_is_refused_before_it_trains(
     assert not [line for line in lines if "trained in" in line]
 
 
+def test_several_processes_that_train_together_are_refused(project, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UserError, match="in one process: leave SLM_PROCESSES out"):
+        experiment.run(project, compared(project, "ranks", grid={"model.layers": [1, 2]}))
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [
