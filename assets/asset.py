@@ -66,6 +66,7 @@ class AssetDescription:
     settings: str = ""  # block of the recipe that can be overridden in the Launchpad
     on_device: bool = False  # trains or evaluates: uses the device pool, and runs in a separate process
     measures: str = ""  # the model that this evaluates; without that model, the asset is skipped
+    always_asked: bool = False  # only the process that would make it knows whether it is up to date
 
 
 def build(described: AssetDescription, node: Node, recipe: str, sources: Sequence[AssetKey] = ()) -> AssetsDefinition:
@@ -139,12 +140,14 @@ def make_artifact(
         if artifact.made:
             registry.record(project.recipe, project.store, artifact, project.log)
         return artifact
-    existing = up_to_date(project, described.name)
+    existing = None if described.always_asked else up_to_date(project, described.name)
     if existing is not None:
         project.log(f"{described.name}: up to date ({existing.version})")
         return existing
+    before = project.store.current(described.name)
     run_in_own_process(context, described.name, described.settings, overrides)
-    return replace(project.store.require(described.name), made=True)
+    made = project.store.require(described.name)
+    return replace(made, made=before is None or before.version != made.version)
 
 
 def up_to_date(project: Project, name: str) -> Artifact | None:

@@ -5,7 +5,7 @@ import sys
 
 from dagster import DagsterInstance, Definitions, in_process_executor
 
-from assets import console, groups, jobs, location, reaper, sensors, several, sources
+from assets import console, experiments, groups, jobs, location, reaper, sensors, several, sources
 from pipeline.errors import UserError
 from pipeline.recipe import load
 
@@ -28,6 +28,7 @@ defs = Definitions(
     assets=[
         *sources.assets_of(recipe),
         *groups.assets_of(recipe),
+        *experiments.assets_of(recipe),
     ],
     jobs=[*jobs.jobs_of(recipe), *([sources.observe_job(recipe)] if recipe.sources else [])],
     sensors=sensors.sensors_of(recipe),

@@ -37,6 +37,8 @@ from assets.keys import key
 from pipeline.curation.duplicates import review
 from pipeline.documents.document import DECISION_SCHEMA
 from pipeline.documents.reasons import Reason, meanings_of
+from pipeline.experiments import drawing as experiment_drawing
+from pipeline.experiments import worth_drawing
 from pipeline.inspect import curves, margins, rules_reference, signals, standings
 from pipeline.inspect import in_short as in_short_of
 from pipeline.inspect.curves import KEPT, figure_of
@@ -89,6 +91,8 @@ def code_digest() -> str:
         Path(margins.__file__),
         Path(signals.__file__),
         Path(in_short_of.__file__),
+        Path(experiment_drawing.__file__),
+        Path(worth_drawing.__file__),
         Path(standings.__file__),
     ]
     content = b"".join(path.read_bytes() for path in files) + rules_reference.page().encode()

@@ -12,14 +12,18 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 
 from assets.keys import RECIPE_TAG, key
 from assets.sources import key_of
+from pipeline import worth
 from pipeline.evaluation.tasks import covered_questions, task_items
 from pipeline.evaluation.toxicity import classifier
+from pipeline.experiments.experiment_settings import asset_of
 from pipeline.graph import enabled_assets, nodes_of
 from pipeline.recipe import Recipe
 from pipeline.report import report
 from pipeline.run import inputs_in_order
 from pipeline.trained_models import EVALUATIONS, models_of
 
+EXPERIMENT_JOB = "experiment_job"
+WORTH_JOB = "worth_job"
 # What evaluations are made of beside models and text.
 ASKED = (task_items.ASSET, covered_questions.ASSET, classifier.ASSET)
 
@@ -49,6 +53,8 @@ def jobs_of(recipe: Recipe) -> list[UnresolvedAssetJobDefinition]:
             [name for name in enabled if name in (*EVALUATIONS, *ASKED, report.ASSET)],
         ),
         ("full_job", "Everything that the recipe enables", enabled),
+        (WORTH_JOB, "What each part of the data is worth", [worth.ASSET] if recipe.worth is not None else []),
+        (EXPERIMENT_JOB, "The experiments that the recipe names", [asset_of(name) for name in recipe.experiments]),
     ]
     return [_job(recipe, name, description, assets) for name, description, assets in jobs if assets]
 

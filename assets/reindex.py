@@ -14,10 +14,11 @@ from dagster._core.definitions.data_version import (
     get_input_data_version_tag,
 )
 
-from assets import several
+from assets import experiments, several
 from assets.asset import AssetDescription, result
 from assets.groups import described
 from assets.keys import PREFIX, key
+from pipeline.experiment import SHARDS
 from pipeline.graph import Project
 from pipeline.store.artifact import Artifact
 
@@ -25,8 +26,8 @@ from pipeline.store.artifact import Artifact
 def reindex(instance: DagsterInstance, project: Project) -> list[str]:
     """Report every artifact in force; returns their names, in the order of the graph."""
     reported = []
-    descriptions = described(project.recipe)
-    for name in project.nodes:
+    descriptions = described(project.recipe) | experiments.described(project.recipe)
+    for name in [*project.nodes, *experiments.described(project.recipe)]:
         artifact = project.store.current(name)
         if artifact is None:
             continue
@@ -58,7 +59,8 @@ def reindex(instance: DagsterInstance, project: Project) -> list[str]:
 def versions(project: Project, described: AssetDescription, artifact: Artifact) -> dict[str, str]:
     """The tags by which Dagster determines what is out of date."""
     tags = {DATA_VERSION_TAG: artifact.digest[:16], CODE_VERSION_TAG: described.version}
-    for name in project.nodes[described.name].inputs.values():
+    node = project.nodes.get(described.name)
+    for name in node.inputs.values() if node is not None else (SHARDS,):
         made_from = project.store.current(name)
         if made_from is not None:
             tags[get_input_data_version_tag(key(name))] = made_from.digest[:16]

@@ -15,6 +15,7 @@ from dagster_pipes import PipesContext, open_dagster_pipes
 
 from assets.overrides import overridden
 from assets.training_process import STOPPED, WRONG_INPUT
+from pipeline import experiment, worth
 from pipeline.errors import UserError
 from pipeline.graph import Project
 from pipeline.inspect import registry
@@ -91,9 +92,14 @@ def main() -> int:
             if overrides:
                 project = replace(project, recipe=overridden(project.recipe, block, overrides))
             project = replace(project, progress=Progress(pipes), should_stop=should_stop)
-            artifact = project.make(name)
-            if os.environ.get("RANK", "0") == "0":
-                registry.record(project.recipe, project.store, artifact, project.log)
+            if name in project.nodes:
+                artifact = project.make(name)
+                if os.environ.get("RANK", "0") == "0":
+                    registry.record(project.recipe, project.store, artifact, project.log)
+            elif name == worth.ASSET:
+                worth.run(project)
+            else:
+                experiment.run_asset(project, name)
         except UserError as error:
             pipes.report_custom_message({"user_error": str(error)})
             return WRONG_INPUT

@@ -30,8 +30,8 @@ SECTIONS = (
         "Guide",
         (
             "guide/sources", "guide/filters", "guide/deduplication", "guide/personal-data", "guide/tokens",
-            "guide/training", "guide/base-model", "guide/plan", "guide/evaluation", "guide/good-figures",
-            "guide/report", "guide/people", "guide/serving", "guide/elsewhere", "guide/operating",
+            "guide/training", "guide/base-model", "guide/plan", "guide/evaluation", "guide/experiments",
+            "guide/good-figures", "guide/report", "guide/people", "guide/serving", "guide/elsewhere", "guide/operating",
             "guide/many-machines", "guide/tracing", "guide/forgetting", "guide/publishing",
             "guide/troubleshooting", "guide/own-code",
         ),

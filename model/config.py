@@ -18,7 +18,7 @@ MAX_VOCABULARY = 2**20
 IGNORED = -100  # as a target: not part of the loss; torch's default `ignore_index`
 GATED = ("swiglu", "geglu", "reglu")
 
-Activation = Literal["swiglu", "geglu", "reglu", "gelu", "gelu_tanh", "relu2"]
+Activation = Literal["swiglu", "geglu", "reglu", "gelu", "gelu_tanh", "relu", "silu", "relu2"]
 
 
 class ModelConfig(BaseModel):
@@ -72,7 +72,8 @@ class ModelConfig(BaseModel):
     activation: Activation = Field(
         "swiglu",
         description="swiglu, geglu, reglu: gated by SiLU, GELU, ReLU (Shazeer 2020); gelu (Hendrycks & Gimpel 2016); "
-        "gelu_tanh: GPT-2's approximation of gelu; relu2: ReLU squared (So et al. 2021)",
+        "gelu_tanh: GPT-2's approximation of gelu; relu (Nair & Hinton 2010); silu (Elfwing et al. 2017); relu2: ReLU "
+        "squared (So et al. 2021)",
     )
     norm: Literal["rms", "layer"] = Field(
         "rms", description="rms (Zhang & Sennrich 2019) or layer (Ba et al. 2016), always pre-norm"

@@ -30,7 +30,7 @@ from model.transformer import Transformer
 
 WEIGHTS, CONFIG, INDEX = "model.safetensors", "config.json", "model.safetensors.index.json"
 GATES = {"swiglu": "silu", "geglu": "gelu", "reglu": "relu"}
-PLAIN = {"gelu": "gelu", "gelu_tanh": "gelu_new", "relu2": "relu2"}
+PLAIN = {"gelu": "gelu", "gelu_tanh": "gelu_new", "relu": "relu", "silu": "silu", "relu2": "relu2"}
 CLASSES = {"llama": "LlamaForCausalLM", "qwen3": "Qwen3ForCausalLM", "gpt2": "GPT2LMHeadModel", "slm": "Transformer"}
 
 # Names of the parts of a GPT-2 block -> ours. GPT-2 stores the matrices transposed.

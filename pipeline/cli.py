@@ -17,6 +17,7 @@ from pipeline.commands import (
     curate,
     documents,
     evaluate,
+    experiment,
     export,
     forget,
     generate,
@@ -33,6 +34,7 @@ from pipeline.commands import (
     start,
     trace,
     vectors,
+    worth,
 )
 from pipeline.commands.examples import add_examples
 from pipeline.commands.overview import write_sections
@@ -82,8 +84,10 @@ for group in (
     publish,
     evaluate,
     open_questions,
+    experiment,
     names,
     vectors,
+    worth,
     lineage,
     trace,
     forget,

@@ -32,4 +32,7 @@ class RunContext:
     device: str = "auto"  # as in the recipe: auto, cpu, cuda, mps
     execution: ExecutionSettings = field(default_factory=ExecutionSettings)
     seed: int = 1
+    replays: bool = True  # whether a training may begin in a state that an earlier one left, and leave such states
     sources: tuple[str, ...] = ()  # in the recipe's order: of duplicates, the document of the first source is kept
+    experiment: str = ""  # that this run is a cell of, for MLflow
+    cell: str = ""  # and what tells that cell from the others

@@ -73,6 +73,8 @@ class Project:
     # Called by a training run: with each progress report, and to ask whether to stop (see training/loop.py).
     progress: Progress | None = None
     should_stop: Callable[[], bool] | None = None
+    experiment: str = ""  # that this recipe is a cell of, and which one; for MLflow
+    cell: str = ""
 
     @staticmethod
     def open(recipe: str | Path | None = None, log: Log = print) -> Project:
@@ -100,6 +102,8 @@ class Project:
             execution=self.recipe.execution,
             seed=self.recipe.seed,
             sources=tuple(source.name for source in self.recipe.sources),
+            experiment=self.experiment,
+            cell=self.cell,
         )
 
     def make(self, asset: str) -> Artifact:

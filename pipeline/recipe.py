@@ -7,6 +7,7 @@ file are reported at once, each with its line, and an unknown key with the close
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,6 +25,10 @@ from pipeline.curation.stages import Curation
 from pipeline.documents.execution import ExecutionSettings
 from pipeline.errors import UserError
 from pipeline.evaluation.evaluation_settings import EvaluationSettings
+from pipeline.experiments import finding
+from pipeline.experiments.changes import changes_of
+from pipeline.experiments.experiment_settings import NAME, Experiment
+from pipeline.experiments.worth_settings import Worth
 from pipeline.ingest.source import Source, check_names
 from pipeline.ingest.source_kind import OWN_WRITING, Origin, safe_name
 from pipeline.recipe_text import load_yaml
@@ -63,6 +68,14 @@ class Recipe(Settings):
     evaluation: EvaluationSettings = EvaluationSettings()
     trace: TraceSettings = TraceSettings()
     execution: ExecutionSettings = ExecutionSettings()
+    worth: Worth | None = Field(
+        None, description="what each part of the data is worth (`slm worth`, `worth_job`); without the block: not asked"
+    )
+    experiments: dict[str, Experiment] = Field(
+        {},
+        description="settings to compare (`slm experiment`, `experiment_job`), by a name of your own, or by that of a"
+        " shipped one, to which the block adds",
+    )
     seed: int = Field(1, ge=0, lt=2**63, description="Seed of everything that is random")
 
     @field_validator("name")
@@ -93,6 +106,18 @@ class Recipe(Settings):
         if info.data.get("base") is not None and block != type(block)():
             raise ValueError("says nothing here, since `base` brings its own: leave it out")
         return block
+
+    @field_validator("experiments")
+    @classmethod
+    def _can_be_run(cls, experiments: dict[str, Experiment]) -> dict[str, Experiment]:
+        for name in experiments:
+            if NAME.fullmatch(name) is None:
+                raise ValueError(f"`{name}` names an experiment: use small Latin letters, digits, - and _")
+            try:
+                changes_of(finding.named(name, experiments)[1])
+            except UserError as error:
+                raise ValueError(f"`{name}`: {error}".removesuffix(".")) from None
+        return experiments
 
     @field_validator("reinforcement")
     @classmethod
@@ -131,9 +156,15 @@ class Recipe(Settings):
 
 def load(path: str | Path | None = None) -> Recipe:
     """The recipe at `path` (default: `SLM_RECIPE`, else the demo). Raises UserError that lists all mistakes in it."""
+    chosen, text = read(path)
+    return parse(text, str(chosen), base=chosen.resolve().parent)
+
+
+def read(path: str | Path | None = None) -> tuple[Path, str]:
+    """(file, its text) of the recipe at `path`, as `load` finds it. Raises UserError if it cannot be read."""
     chosen = places.recipe_file(path or os.environ.get("SLM_RECIPE") or DEFAULT_RECIPE)
     try:
-        text = chosen.read_text(encoding="utf-8")
+        return chosen, chosen.read_text(encoding="utf-8")
     except FileNotFoundError:
         looked = f"looked here and in the project's folder, {places.project_folder()}"
         raise UserError(
@@ -148,20 +179,29 @@ def load(path: str | Path | None = None) -> Recipe:
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"The recipe {chosen} cannot be read: {error}.") from error
-    return parse(text, str(chosen), base=chosen.resolve().parent)
 
 
-def parse(text: str, name: str = "recipe", base: Path | None = None) -> Recipe:
-    """The recipe in `text`. Relative paths in it start at `base`, the folder of the file."""
+def parse(
+    text: str, name: str = "recipe", base: Path | None = None, change: Callable[[dict[str, Any]], Any] | None = None
+) -> Recipe:
+    """The recipe in `text`. Relative paths in it start at `base`, the folder of the file.
+
+    change: makes other content of what the file says, before it is validated.
+    """
     content, tree = load_yaml(text, name)
     if not isinstance(content, dict):
         raise UserError(f"{name} is not a recipe: it needs at least `name:` and `sources:`.")
     try:
-        return Recipe.model_validate(content, context={"base": base or Path.cwd()})
+        return Recipe.model_validate(change(content) if change else content, context={"base": base or Path.cwd()})
     except ValidationError as error:
-        lines = [f"{name}:{_line(tree, _place(problem).keys)}: {_sentence(problem)}" for problem in _problems(error)]
-        count = f"{len(lines)} mistakes" if len(lines) > 1 else "one mistake"
-        raise UserError(f"The recipe has {count}:\n" + "\n".join(f"  {line}" for line in lines)) from None
+        raise UserError(mistakes(error, name, tree)) from None
+
+
+def mistakes(error: ValidationError, name: str, tree: Any) -> str:
+    """All mistakes in a recipe, each with its line."""
+    lines = [f"{name}:{_line(tree, _place(problem).keys)}: {_sentence(problem)}" for problem in _problems(error)]
+    count = f"{len(lines)} mistakes" if len(lines) > 1 else "one mistake"
+    return f"The recipe has {count}:\n" + "\n".join(f"  {line}" for line in lines)
 
 
 def _line(node: Any, location: list[int | str]) -> int:

@@ -35,6 +35,7 @@ FLUSH_SECONDS = 10.0
 SYSTEM_SECONDS = 15.0
 # Tags that identify runs.
 RECIPE, KIND, FINGERPRINT, DAGSTER_RUN = "slm.recipe", "slm.kind", "slm.fingerprint", "dagster.run_id"
+EXPERIMENT_OF, CELL = "slm.experiment", "slm.cell"  # of the runs of an experiment
 PID, STARTED = "slm.pid", "slm.written_since"  # the writing process; lost runs are detected by it
 PROCESS = "slm.process"  # its identity, whatever the clock says (`pipeline/process_identity.py`)
 MADE_ON = "slm.made_on."  # and what: processor, libraries, threads

@@ -12,10 +12,13 @@ TESTS = Path(__file__).parent
 SLOW = (
     "annotation/test_annotate_commands.py",
     "annotation/test_judging_page.py",
+    "assets/test_experiments.py",
     "end_to_end",
     "operations",
     "curation/test_names.py",
     "documents/test_execution.py",
+    "experiments/test_experiment.py",
+    "experiments/test_worth.py",
     "faults",
     "evaluation/test_own_measure.py",
     "faults/test_nothing_is_quoted.py",
@@ -26,6 +29,7 @@ SLOW = (
     "model/test_serving_under_attack.py",
     "model/test_threads.py",
     "test_curate.py",
+    "test_forget_exactly.py",
     "test_gpu_check.py",
     "test_incremental.py",
     "test_lineage.py",
@@ -35,6 +39,8 @@ SLOW = (
     "training/test_distillation.py",
     "training/test_distributed.py",
     "training/test_fine_tuning.py",
+    "training/test_forgetting_conversations.py",
+    "training/test_forgetting_exactly.py",
     "training/test_grpo.py",
     "training/test_loop.py",
     "training/test_plan.py",
@@ -45,6 +51,7 @@ SLOW = (
     "training/test_pretraining.py",
     "training/test_synchronisations.py",
     "village/test_asking.py",
+    "word_vectors",
     "village/test_found.py",
 )
 

@@ -122,12 +122,21 @@ def test_every_results_page_says_when_it_was_measured():
 
 @pytest.mark.parametrize("page", [ROOT / "README.md", *GUIDE], ids=name_of)
 def test_every_recipe_that_is_shown_is_accepted(page: Path):
-    """A part of a recipe is completed by a name and a source. Those of own-code.md name files of the reader's."""
+    """A part of a recipe is completed by a name and a source. Those of own-code.md name files of the reader's.
+
+    What has a grid or cells is an experiment, a file by itself.
+    """
+    from pipeline.experiments.changes import changes_of
+    from pipeline.experiments.experiment_settings import Experiment
     from pipeline.recipe import parse
 
     least = {"name": "shown", "sources": [{"name": "speeches", "kind": "bundled", "dataset": "sotu"}]}
     for _, language, block in FENCE.findall(page.read_text(encoding="utf-8")):
-        if language == "yaml" and "apiVersion" not in block and page.name != "own-code.md":
+        if language != "yaml" or "apiVersion" in block or page.name == "own-code.md":
+            continue
+        if {"grid", "cells"} & yaml.safe_load(block).keys():
+            assert changes_of(Experiment.model_validate(yaml.safe_load(block)))
+        else:
             parse(yaml.safe_dump({**least, **yaml.safe_load(block)}), name_of(page))
 
 
@@ -215,6 +224,8 @@ def test_every_make_target_exists(page: Path):
 def test_every_job_exists(page: Path):
     from assets.definitions import defs
     from assets.jobs import jobs_of
+    from pipeline.experiments.experiment_settings import Experiment
+    from pipeline.experiments.worth_settings import Worth
     from pipeline.recipe import load
     from pipeline.training.distillation_settings import DistillationSettings
     from pipeline.training.reinforcement_settings import ReinforcementSettings
@@ -223,6 +234,8 @@ def test_every_job_exists(page: Path):
     asked = {
         "reinforcement": ReinforcementSettings.model_validate({"rewards": [{"kind": "exact"}]}),
         "distillation": DistillationSettings(),
+        "experiments": {"activations": Experiment()},
+        "worth": Worth(),
     }
     known = {job.name for job in (*(defs.jobs or ()), *jobs_of(load().model_copy(update=asked)))}
     text = page.read_text(encoding="utf-8")

@@ -91,20 +91,20 @@ def store_list() -> None:
     """List all artifacts of the recipe, with their sizes."""
     artifacts = project().store
     versions = [
-        (asset, index, artifact)
-        for asset in artifacts.assets()
-        for index, artifact in enumerate(artifacts.versions(asset))
+        (asset, artifacts.current(asset), artifact)
+        for asset in artifacts.all_assets()
+        for artifact in artifacts.versions(asset)
     ]
     click.echo(
         table(
             {
                 "asset": asset,
                 "version": artifact.version,
-                "in force": index == 0,
+                "in force": current is not None and artifact.version == current.version,
                 "files": len(artifact.manifest["files"]),
                 "size": size(sum(file["bytes"] for file in artifact.manifest["files"].values())),
             }
-            for asset, index, artifact in versions
+            for asset, current, artifact in versions
         )
     )
 
@@ -158,7 +158,7 @@ def store_prune(keep: int, unused_days: float, days: float, asset: tuple[str, ..
     from pipeline.ingest import raw_documents
 
     opened = project()
-    artifacts, assets = opened.store, opened.store.assets()
+    artifacts, assets = opened.store, opened.store.all_assets()
     for name in asset:
         if name not in assets:
             raise UserError(f"There is no artifact `{name}` in the store: use {', '.join(assets)}.")

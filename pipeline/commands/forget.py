@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline.commands import project
+from pipeline.commands import forget_exact, project
 from pipeline.commands.lineage import ids_of, matching
 from pipeline.errors import UserError
 from pipeline.printing import table
@@ -37,37 +37,70 @@ WIDTH = 160  # characters of a document in it
     help="Remove what --grep, --meta, --url, --source or --ids found, which is only shown otherwise.",
 )
 @click.option("--make", "make_again", is_flag=True, help="Also make the affected artifacts again, up to token shards.")
+@click.option(
+    "--exact",
+    is_flag=True,
+    help="Leave their places in the trainings empty, so that a model has the bytes of one that never saw them; with"
+    " --make, train the models again and write a signed record. DOC_IDS may then be conversations and pairs, too.",
+)
+@click.option(
+    "--twins",
+    type=click.Choice(["forget", "restore"]),
+    help="With --exact: whether near-duplicates that were removed in favour of a document are forgotten, too, or come"
+    " back, for which everything is made again.",
+)
+@click.option("--record", is_flag=True, help="Write the signed record of what the models in force have forgotten.")
+@click.option(
+    "--check",
+    metavar="RECORD|MODEL",
+    help="Train from nothing what was to be forgotten exactly, and compare the bytes.",
+)
+@click.option("--redo", is_flag=True, help="Have all that is forgotten exactly left out from the first artifact on.")
 @click.option("--list", "listed", is_flag=True, help="Show the removal list.")
 @click.option("--undo", is_flag=True, help="Take DOC_IDS, or all, off the list again, until the next run obeys it.")
-def forget(
-    doc_ids: tuple[str, ...],
-    reason: str | None,
-    yes: bool,
-    make_again: bool,
-    listed: bool,
-    undo: bool,
-    **chosen: Any,
-) -> None:
+def forget(doc_ids: tuple[str, ...], reason: str | None, yes: bool, **chosen: Any) -> None:
     """Remove documents permanently: ingest skips them from now on, and artifacts with them are out of date."""
     opened = project()
-    if listed:
-        show_list(opened.store)
-        return
-    if undo:
-        take_back(opened.store, doc_ids)
+    make_again, exact, twins = (chosen.pop(name) for name in ("make_again", "exact", "twins"))
+    actions = {name: chosen.pop(name) for name in ("check", "record", "redo", "listed", "undo")}
+    if any(actions.values()):
+        act(opened, actions, doc_ids, exact)
         return
     searched = any(value is not None for value in chosen.values())
     if not doc_ids and not searched:
         raise UserError(
             "Name documents: DOC_ID ..., --grep PATTERN, --meta PATTERN, --url PATTERN, --source NAME or --ids FILE."
         )
-    ids = [ids_of(opened.store, doc_id, None, None)[0] for doc_id in doc_ids] + found_by(opened.store, **chosen)
+    ids = forget_exact.named(opened.store, doc_ids, exact) + found_by(opened.store, **chosen)
     if not yes and searched:
         preview(opened.store, list(dict.fromkeys(ids)), chosen["pattern"])
         return
     if not reason:
         raise UserError('Say why, for the removal list: `--reason "withdrawn by its author"`.')
-    remove(opened, ids, reason, make_again)
+    if exact and not forget_exact.put_on_list(opened, ids, reason, twins):
+        exact = False  # twins come back
+    if not exact:
+        remove(opened, ids, reason, make_again)
+    elif make_again:
+        forget_exact.make(opened)
+    else:
+        click.echo("to obey it: `slm make MODEL` or its job, then `slm forget --record`; or `--make` for both")
+
+
+def act(opened: Project, actions: dict[str, Any], doc_ids: tuple[str, ...], exact: bool) -> None:
+    """What is asked for besides removing documents."""
+    if actions["check"]:
+        forget_exact.check(opened, actions["check"])
+    elif actions["record"]:
+        forget_exact.write_record(opened)
+    elif actions["redo"]:
+        forget_exact.redo(opened)
+    elif actions["listed"]:
+        show_list(opened.store)
+    elif exact:
+        forget_exact.take_back(opened.store, doc_ids)
+    else:
+        take_back(opened.store, doc_ids)
 
 
 def found_by(
@@ -156,6 +189,10 @@ def show_list(store: Store) -> None:
             for entry in forgetting.records(store)
         )
     )
+    exactly = forgetting.records(store, forgetting.EXACT)
+    if exactly:
+        click.echo("\nforgotten exactly: their slots are empty in models that are made from now on")
+        click.echo(table(exactly))
 
 
 def take_back(store: Store, doc_ids: tuple[str, ...]) -> None:

@@ -87,6 +87,7 @@ def plan(recipe_file: str | None, gpu: str | None, tflops: float | None, memory:
 
 def planned_lines(opened: Project, **on: Any) -> Iterator[str]:
     """The plan of every training of a recipe, in words; `on` says for what device, as `plan.plan` takes it."""
+    from pipeline.experiments.scaling import for_plan
     from pipeline.trained_models import enabled, models_of
     from pipeline.training.measured import Machine
     from pipeline.training.planning import distillation_plan
@@ -101,7 +102,9 @@ def planned_lines(opened: Project, **on: Any) -> Iterator[str]:
         if not shape.vocab_size:
             shape = shape.model_copy(update={"vocab_size": recipe.tokenizer.vocab_size})
         text = tokens_in(shards) if shards else estimated_tokens(recipe.sources)
-        yield from lines(plan(shape, recipe.pretraining, text, here=here, **on), estimated=not shards)
+        figures = plan(shape, recipe.pretraining, text, here=here, **on)
+        yield from lines(figures, estimated=not shards)
+        yield from for_plan(opened.store, figures["flops"], figures["tokens"])
         if recipe.distillation is not None:
             yield from distillation_plan.planned(recipe.distillation, shape, recipe.pretraining, text, here=here, **on)
     else:

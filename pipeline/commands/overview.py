@@ -30,6 +30,8 @@ SECTIONS: Mapping[str, Mapping[str, str]] = {
         "ground": "index documents that `slm serve` answers from",
         "generate": "texts for a prompt, or for a file of prompts",
         "evaluate": "models side by side on the recipe's tasks",
+        "experiment": "settings side by side: what is worth it here",
+        "worth": "what each source, or stage of curation, is worth",
         "open-questions": "two models' answers side by side on a page",
         "leaderboard": "all models of the store by every measure",
         "compare": "runs in MLflow: settings that differ, and curves",

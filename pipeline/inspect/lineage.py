@@ -22,6 +22,7 @@ from pipeline.store.artifact import Artifact
 from pipeline.store.store import Store
 from pipeline.store.tables import write_table
 from pipeline.trained_models import IMPORTED, MODELS
+from pipeline.training import slots
 from pipeline.training.model_facts import ModelFacts
 
 if TYPE_CHECKING:
@@ -138,6 +139,9 @@ def feed_of(store: Store, model: Artifact) -> tuple[Feed, int]:
     facts = ModelFacts.of(trained)
     sequences = facts.batch_tokens // context
     feed = Feed(shards, FeedSettings(**settings["pretraining"]["feed"]), settings["seed"], context, sequences)
+    empty = slots.read(made_of.get(slots.OF_SHARDS))
+    if empty is not None:
+        feed.leave_empty(empty)
     return feed, facts.steps
 
 
@@ -244,18 +248,28 @@ def shards_with(store: Store, doc_id: str) -> Iterator[tuple[Artifact, str, str,
 
 def models_with(store: Store, doc_ids: set[str]) -> list[tuple[Artifact, int]]:
     """(model, number of these documents that it was trained on) for each model that was trained on any."""
-    by_shards: dict[str, int] = {}
+    by_shards: dict[tuple[str, str], int] = {}
     models = []
     for name in MODELS:
         for model in store.versions(name):
-            shards = ancestry(store, model).get("token_shards")
+            made_of = ancestry(store, model)
+            shards, empty = made_of.get("token_shards"), made_of.get(slots.OF_SHARDS)
             if shards is None:
                 continue
-            if shards.version not in by_shards:
-                by_shards[shards.version] = _training_documents(shards, doc_ids)
-            if by_shards[shards.version]:
-                models.append((model, by_shards[shards.version]))
+            both = shards.version, empty.version if empty else ""
+            if both not in by_shards:
+                by_shards[both] = _training_documents(shards, doc_ids - _in_slots(shards, slots.read(empty)))
+            if by_shards[both]:
+                models.append((model, by_shards[both]))
     return models
+
+
+def _in_slots(shards: Artifact, empty: slots.Slots | None) -> set[str]:
+    """Ids of the documents whose slots are left empty."""
+    found: set[str] = set()
+    for table, rows in (empty.rows if empty else {}).items():
+        found |= set(pl.read_parquet(shards.table(table), columns=["doc_id"])["doc_id"].gather(rows).to_list())
+    return found
 
 
 def _training_documents(shards: Artifact, doc_ids: set[str]) -> int:

@@ -14,6 +14,7 @@ from pipeline.store.bytes_check import Damaged
 
 CURRENT = "current"
 DAMAGED, SUSPECT = ".damaged", ".suspect"  # ends of the names of folders that `slm store repair` set aside
+DRAFT, TRIAL = ".draft", ".trial"  # ends of the names of folders of artifacts in the making
 VERSION = re.compile(r"[0-9a-f]{16}")
 
 
@@ -23,10 +24,12 @@ class Reader:
     def __init__(self, root: str | Path, recipe: str):
         self.root = Path(root)
         self.recipe = recipe
+        # If set, what is made is noted here (asset -> version) and in force for this store alone (`Store.trial`).
+        self.tried: dict[str, str] | None = None
 
     def current(self, asset: str) -> Artifact | None:
         """The artifact in force, or None if it was never made. Raises Damaged if the store no longer says which."""
-        version = self._current_version(asset)
+        version = (self.tried or {}).get(asset) or self._current_version(asset)
         return None if version is None else self._read(asset, version)
 
     def require(self, asset: str) -> Artifact:

@@ -9,6 +9,7 @@ same key is linked into the new version instead of being made again. The store i
     <root>/<recipe>/<asset>/<version>/...             tables and other files
     <root>/<recipe>/<asset>/current                   one line: the version in force
     <root>/<recipe>/<asset>/.<version>.draft/         an artifact in the making; survives a kill and is resumed
+    <root>/<recipe>/<asset>/.<version>.trial/         the same, of an experiment; `slm store prune` deletes what is left
     <root>/<recipe>/<asset>/.leases/<version>         locked by whoever reads the version, so that it is not deleted
     <root>/<recipe>/<asset>/.<version>.damaged/       set aside by `slm store repair`, deleted by `slm store prune`
 """
@@ -32,7 +33,7 @@ from pipeline.store.artifact import MANIFEST, Artifact, canonical, digest
 from pipeline.store.bytes_check import Damaged
 from pipeline.store.draft import RECORDS, Draft
 from pipeline.store.made_on import made_on
-from pipeline.store.reading import CURRENT
+from pipeline.store.reading import CURRENT, DRAFT, TRIAL
 from pipeline.store.upkeep import Upkeep, discard
 from pipeline.store.upkeep import two_makings as two_makings
 
@@ -44,6 +45,7 @@ class Store(Upkeep):
         super().__init__(root, recipe)
         # If set, `make` makes nothing and records here why each asset is out of date (`slm why`).
         self.explanations: dict[str, list[str]] | None = None
+        self.makes_nothing = False  # if set, `make` raises NotMade where it would have to make something
 
     # -- making ----------------------------------------------------------------------------------------------------
 
@@ -51,6 +53,22 @@ class Store(Upkeep):
         """The same store, in which `make` makes nothing and records in `explanations` why an asset is out of date."""
         store = copy.copy(self)
         store.explanations = {}
+        return store
+
+    def answering(self) -> Store:
+        """The same store, in which `make` answers from what there is, and raises NotMade where there is nothing."""
+        store = copy.copy(self)
+        store.makes_nothing = True
+        return store
+
+    def trial(self) -> Store:
+        """The same store, in which what `make` makes is in force for the returned object alone.
+
+        So an experiment makes models of other settings and answers from the store what there is, and the versions in
+        force, and the drafts of trainings that were stopped, stay as they are.
+        """
+        store = copy.copy(self)
+        store.tried = {}
         return store
 
     def make(
@@ -80,6 +98,8 @@ class Store(Upkeep):
         read = [given.directory for given in inputs.values() if isinstance(given, Artifact)]
         with disk.disk_errors(self.root, f"`{asset}` could not be finished"), leases.held(read):
             known = self._put_in_force(asset, version)
+            if known is None and self.makes_nothing:
+                raise NotMade(asset)
             if known is None:
                 with self._locked(asset, log):
                     known = self._put_in_force(asset, version)  # made by another run while this one waited
@@ -99,9 +119,9 @@ class Store(Upkeep):
         fingerprint = digest(made_of)
         version = fingerprint[:16]
         place = self._asset_directory(asset)
-        directory = place / f".{version}.draft"
-        for other in place.glob(".*.draft"):  # of settings or inputs that are out of date
-            if other != directory:
+        directory = place / f".{version}{DRAFT if self.tried is None else TRIAL}"
+        for other in place.glob(f".*{DRAFT}"):  # of settings or inputs that are out of date
+            if other != directory and self.tried is None:
                 shutil.rmtree(other)
         described = finished(directory, fingerprint)
         if described is None:
@@ -170,7 +190,9 @@ class Store(Upkeep):
         """Put a version that is finished in force; None if there is no such version."""
         with leases.held([self._asset_directory(asset) / version]):  # `prune` may be about to delete it
             known = self._read(asset, version)
-            if known is not None:
+            if known is not None and self.tried is not None:
+                self.tried[asset] = version
+            elif known is not None:
                 self._set_current(asset, version)
             return known
 
@@ -204,7 +226,7 @@ def finished(directory: Path, fingerprint: str) -> dict[str, Any] | None:
 
 
 class NotMade(Exception):
-    """Raised while explaining: the asset was never made, so nothing can be said about what depends on it."""
+    """Raised by a store that makes nothing: there is no such version, or (while explaining) none at all."""
 
 
 def differences(before: Any, after: Any, at: str = "") -> list[str]:

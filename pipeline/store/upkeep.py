@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TextIO
 
 from pipeline.store import disk, leases
-from pipeline.store.artifact import MANIFEST, Artifact, file_digest
+from pipeline.store.artifact import LADDERS, MANIFEST, Artifact, file_digest
 from pipeline.store.bytes_check import Damaged
 from pipeline.store.made_on import explained
-from pipeline.store.reading import CURRENT, DAMAGED, SUSPECT, Reader
+from pipeline.store.reading import CURRENT, DAMAGED, SUSPECT, TRIAL, Reader
 
 SECONDS_BETWEEN_TRIES = 0.1  # to take a lock that another process holds
 SECONDS_BETWEEN_LINES = 10.0  # about what is waited for
@@ -104,7 +104,7 @@ class Upkeep(Reader):
     ) -> list[tuple[str, int]]:
         """Delete the versions that are `prunable`, except those that a run reads; returns (version, bytes freed).
 
-        What `repair` set aside is deleted as well.
+        What `repair` set aside is deleted as well, and what an experiment left unfinished.
         """
         freed = []
         with disk.disk_errors(self.root, f"`{asset}` could not be pruned"), self._locked(asset, log):
@@ -114,10 +114,18 @@ class Upkeep(Reader):
                         log(f"{asset}/{artifact.version} stays: a run reads it")
                     elif self._current_version(asset) != artifact.version:  # put in force meanwhile
                         freed.append((artifact.version, self._delete(artifact.directory)))
-            for end in (DAMAGED, SUSPECT):
+            for end, what in ((DAMAGED, "set aside"), (SUSPECT, "set aside"), (TRIAL, "unfinished, of an experiment")):
                 for left in sorted(self._asset_directory(asset).glob(f".*{end}")):
-                    freed.append((f"{left.name.split('.')[1]} (set aside)", self._delete(left)))
+                    freed.append((f"{left.name.split('.')[1]} ({what})", self._delete(left)))
+            freed += self._prune_ladders(asset)
         return freed
+
+    def _prune_ladders(self, asset: str) -> Iterator[tuple[str, int]]:
+        """Delete the ladders of versions that are neither there nor being made."""
+        place = self._asset_directory(asset)
+        for ladder in sorted((place / LADDERS).glob("[!.]*")):
+            if not (place / ladder.name / MANIFEST).exists() and not (place / f".{ladder.name}.draft").exists():
+                yield f"{ladder.name} (its checkpoints)", discard(ladder)
 
     def _age(self, artifact: Artifact) -> tuple[float, ...]:
         """Sorts versions from the oldest on: by the number that each got when it was made.

@@ -25,7 +25,7 @@ from pipeline.tokens.training import encoding_digest
 from pipeline.trace.part import Part, open_part, write_part
 from pipeline.trace.suffixes import Sorter, sorter
 from pipeline.trace.trace_settings import TraceSettings
-from pipeline.training.data.feed import ShardReader, kept_rows, training_groups
+from pipeline.training.data.shard_reader import ShardReader, kept_rows, training_groups
 from pipeline.training.data.stream import Group
 
 ASSET = "trace_index"

@@ -15,6 +15,7 @@ import numpy as np
 from pipeline.inspect.lineage import ancestry
 from pipeline.store.artifact import Artifact
 from pipeline.store.store import Store
+from pipeline.training import slots
 from pipeline.training.model_facts import ModelFacts
 
 
@@ -55,11 +56,16 @@ class Learned:
         context = ModelConfig(**settings["model"]).context
         feed = FeedSettings(**settings["pretraining"]["feed"])
         given = (feed, settings["seed"], context, facts.batch_tokens // context)
-        return TracedFeed(self._learned["token_shards"], *given), facts.steps, trained.asset
+        traced = TracedFeed(self._learned["token_shards"], *given)
+        empty = slots.read(self._made_of.get(slots.OF_SHARDS))
+        if empty is not None:
+            traced.leave_empty(empty)
+        return traced, facts.steps, trained.asset
 
     @cached_property
     def _fine_tuning(self) -> Rows | None:
         from pipeline.tokens.tokenizer import load
+        from pipeline.training.objectives.fine_tuning import packed_rows
 
         tuned, data = self._made_of.get("sft_model"), self._learned["instruction_data"]
         if tuned is None:
@@ -68,6 +74,7 @@ class Learned:
         row_of, count = packed_rows(data, load(tuned.local_directory()), length)
         if count != facts.details["rows"]:
             return None
+        row_of = self._without_slots(row_of, slots.OF_CONVERSATIONS)
         step_rows, seed = facts.batch_tokens // length, settings["seed"]
         return Rows(tuned.asset, facts.steps, row_of, steps_of_packed(count, step_rows, seed, facts.steps))
 
@@ -97,7 +104,14 @@ class Learned:
                 steps.setdefault(number, []).append(step + 1)
         pair_of = np.full(table.height, -1, np.int64)
         pair_of[[pair.row for pair in pairs.pairs]] = np.arange(count)
-        return Rows(tuned.asset, facts.steps, pair_of, steps)
+        return Rows(tuned.asset, facts.steps, self._without_slots(pair_of, slots.OF_PREFERENCES), steps)
+
+    def _without_slots(self, number: np.ndarray, asset: str) -> np.ndarray:
+        """The numbers of rows to train on, with -1 for those whose slots the model left empty."""
+        empty = slots.read(self._made_of.get(asset))
+        if empty is not None and "train" in empty.rows:
+            number[empty.rows["train"]] = -1
+        return number
 
 
 @dataclass(frozen=True)
@@ -122,27 +136,6 @@ def row_length(tuned: Artifact, block: str) -> int:
 
     asked = tuned.manifest["made_of"]["settings"][block].get("context", 0)
     return tuning.row_length(tuned, read_config(tuned.local_directory()), asked)
-
-
-def packed_rows(data: Artifact, tokenizer: Any, length: int) -> tuple[np.ndarray, int]:
-    """The row that fine-tuning packs each conversation to train on into, int64, -1 for none; and how many rows.
-
-    Packed are the numbers of the conversations in place of their tokens.
-    """
-    import polars as pl
-
-    from pipeline.training.data.packing import pack
-
-    messages = pl.read_parquet(data.table("train"), columns=["messages"])["messages"].to_list()
-    numbered = [
-        (np.full(len(ids), number, np.int64), learned)
-        for number, (ids, learned) in enumerate(tokenizer.encode_chats(messages))
-    ]
-    packed = pack(numbered, length, pad=-1)
-    row_of = np.full(len(messages), -1, np.int64)
-    row, at = np.nonzero(packed.tokens >= 0)
-    row_of[packed.tokens[row, at]] = row
-    return row_of, len(packed.tokens)
 
 
 def steps_of_packed(rows: int, step_rows: int, seed: int, steps: int) -> dict[int, list[int]]:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import shutil
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ from model.files import flush, write_whole
 from pipeline.store import bytes_check
 from pipeline.store.artifact import canonical
 from pipeline.store.bytes_check import HASH, Damaged
-from pipeline.store.draft import read_record
+from pipeline.store.draft import link, read_record
 
 if TYPE_CHECKING:
     import torch
@@ -37,17 +38,45 @@ ALWAYS = ("model.safetensors", "log.parquet", STATE)  # files of every checkpoin
 Tensors = dict[str, "torch.Tensor"]
 
 
+@dataclass(frozen=True)
+class Ladder:
+    """The ladder that a run leaves (ladder.py): checkpoints that stay after its end."""
+
+    directory: Path
+    steps: frozenset[int]  # of its rungs
+    with_best: bool  # whether the run may end with its best checkpoint, which a rung then needs too
+
+    def keep(self, place: Path, best: Path | None) -> None:
+        """Keep a checkpoint of the run if it is a rung. best: the one with the lowest validation loss so far."""
+        if step_of(place) not in self.steps:
+            return
+        for one in (best if self.with_best else None, place):
+            if one is not None:
+                target = self.directory / one.name
+                if not (target / STATE).exists() or _changed(one, target):
+                    linked(one, target)
+
+    def drop_after(self, step: int) -> None:
+        """Delete the checkpoints later than `step`: the run went back there, and does not come to them again."""
+        for place in all_in(self.directory):
+            if step_of(place) > step:
+                shutil.rmtree(place)
+
+
 class Checkpoints:
     """The checkpoints of one run, in one directory."""
 
-    def __init__(self, directory: Path, keep: int):
+    def __init__(self, directory: Path, keep: int, ladder: Ladder | None = None):
         self.directory = directory
         self.keep = keep
+        self.ladder = ladder
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._pending: Future[None] | None = None
         directory.mkdir(parents=True, exist_ok=True)
         for unfinished in directory.glob("*.part"):
             shutil.rmtree(unfinished)
+        for place in self.all():  # a kill may have come between a checkpoint and its place on the ladder
+            self._keep_on_ladder(place)
 
     def save(self, step: int, tensors: dict[str, Tensors], log: list[dict[str, Any]], state: dict[str, Any]) -> None:
         """Copy everything now and write it in the background. A checkpoint waits until the one before it is written.
@@ -87,7 +116,12 @@ class Checkpoints:
         else:
             part.rename(place)
         flush(self.directory)
+        self._keep_on_ladder(place)
         self._prune()
+
+    def _keep_on_ladder(self, place: Path) -> None:
+        if self.ladder is not None:
+            self.ladder.keep(place, self.best())
 
     def _prune(self) -> None:
         """Delete all but the newest checkpoints and the best one by validation loss."""
@@ -110,7 +144,7 @@ class Checkpoints:
 
     def all(self) -> list[Path]:
         """Complete checkpoints, oldest first."""
-        return sorted(path for path in self.directory.glob("step-*") if path.suffix != ".part")
+        return all_in(self.directory)
 
     def latest(self) -> Path | None:
         return next(reversed(self.all()), None)
@@ -156,6 +190,8 @@ class Checkpoints:
         for place in reversed(self.all()[1:]):
             if read_state(place)["step"] > step:
                 shutil.rmtree(place)
+        if self.ladder is not None:
+            self.ladder.drop_after(step)
 
     def remove(self) -> None:
         """Remove all checkpoints, once the run is finished and its model is written."""
@@ -168,6 +204,15 @@ class Checkpoints:
             self.wait()
         finally:
             self._writer.shutdown()
+
+
+def all_in(directory: Path) -> list[Path]:
+    """The complete checkpoints in a folder, the earliest first."""
+    return sorted(path for path in directory.glob("step-*") if path.suffix != ".part")
+
+
+def step_of(place: Path) -> int:
+    return int(place.name.removeprefix("step-"))
 
 
 def read_state(place: Path) -> dict[str, Any]:
@@ -189,6 +234,31 @@ def problem(place: Path) -> str | None:
         return f"{STATE} {bytes_check.CHANGED}"
     wrong = ((name, bytes_check.problem(place / name, entry)) for name, entry in state[FILES].items())
     return next((f"{name} {found}" for name, found in wrong if found), None)
+
+
+def linked(source: Path, target: Path, untracked: bool = False) -> None:
+    """The checkpoint `source` under another name, without copying. untracked: without the id of its MLflow run."""
+    part = target.with_suffix(".part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    for path in sorted(source.iterdir()):
+        if path.name != STATE or not untracked:
+            link(path, part / path.name)
+            continue
+        state = read_state(source)
+        state.pop(HASH)
+        state["tracking"] = ""
+        write_whole(part / STATE, canonical({**state, HASH: own_hash(state)}))
+    flush(part)
+    if target.exists():
+        shutil.rmtree(target)
+    part.rename(target)
+    flush(target.parent)
+
+
+def _changed(place: Path, other: Path) -> bool:
+    """Whether two checkpoints of one step differ in anything but the run that tracked them."""
+    return (place / STATE).read_bytes() != (other / STATE).read_bytes()
 
 
 def own_hash(state: dict[str, Any]) -> str:

@@ -38,7 +38,6 @@ from pipeline.training.throughput import Clock, Peak
 from pipeline.training.training_settings import LoopSettings
 
 SPIKE_WINDOW = 128  # steps over which the usual loss is computed (OLMo-core, SkipStepOptimizer)
-VALIDATIONS = 10  # in a run, unless `evaluate_every` is set
 
 
 class TrainingFailed(UserError):
@@ -118,7 +117,9 @@ class Loop:
         self.figures: dict[str, float] = {}
         self.stop_requested: Callable[[], bool] = lambda: False
         self.data = Prefetcher(objective, device)
-        self.checkpoints = Checkpoints(options.directory, settings.keep_checkpoints) if ranks.first else None
+        self.checkpoints = (
+            Checkpoints(options.directory, settings.keep_checkpoints, options.ladder) if ranks.first else None
+        )
         self.saved_at = -1
         self.saved_time = time.monotonic()
 
@@ -257,7 +258,7 @@ class Loop:
     def _validation_due(self) -> bool:
         if self.objective.measure is None or not self.objective.validation_batches or self.step == 0:
             return False
-        every = self.settings.evaluate_every or max(1, math.ceil(self.objective.steps / VALIDATIONS))
+        every = self.settings.steps_to_validation(self.objective.steps)
         if not self._reached(every) and self.step != self.objective.steps:
             return False
         return self.rows[-1].get("validation_loss") is None
@@ -424,6 +425,8 @@ class Loop:
             return False
         every = self.settings.checkpoint_every
         if every and self.step and self._reached(every):
+            return True
+        if self.options.ladder is not None and self.step in self.options.ladder.steps:
             return True
         late = time.monotonic() - self.saved_time > 60 * self.settings.checkpoint_minutes
         return bool(self.ranks.broadcast(late))

@@ -7,28 +7,40 @@ micro-batch; its result differs by rounding only.
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from model.config import MAX_CONTEXT
 from pipeline.settings import MAX_BATCH_TOKENS, MAX_STEPS, Settings
 
 # Settings that stay out of the fingerprint while they are at their default: they came later, and change nothing then.
 LATER = (
-    "patience", "village", "kept_weights", "embeddings",
+    "patience", "village", "cautious_decay", "kept_weights", "ladder", "embeddings",
     "lora_targets", "lora_dropout", "lora_rslora", "lora_dora", "qlora_kernel", "gamma", "desirable_weight",
     "undesirable_weight", "passes", "minibatches", "clip_range", "value_clip", "value_weight", "gae_lambda", "discount",
 )  # fmt: skip
 NOT_IN_FINGERPRINT = (
     "sequences", "precision", "activation_checkpointing", "loss_chunk", "compile", "sharding", "checkpoint_every",
-    "checkpoint_minutes", "keep_checkpoints", "samples_every", "sample_prompts", "sample_tokens",
+    "checkpoint_minutes", "keep_checkpoints", "ladder", "samples_every", "sample_prompts", "sample_tokens",
 )  # fmt: skip
 
 
+VALIDATIONS = 10  # in a run, unless `evaluate_every` is set
 MAX_SEQUENCES = 10**6  # in a micro-batch
 MAX_DECAY = 100  # of weights; arXiv 2509.14786 uses up to 30 times the usual 0.1 where data is scarce
 Beta = Annotated[float, Field(ge=0, lt=1)]
+LADDER: float = Field(
+    0.0,
+    ge=0,
+    le=10,
+    description=(
+        "keep checkpoints after the end of the run, so that forgetting exactly (docs/guide/forgetting.md) takes at most"
+        " this share more steps than there are from the first that learned what is forgotten: 0.1 is 10 %; 0: none"
+        " are kept, and it takes all steps"
+    ),
+)
 Chunk = Annotated[int, Field(ge=0, le=MAX_BATCH_TOKENS)]
 
 
@@ -96,6 +108,13 @@ class LoopSettings(Settings):
         description=(
             "applied to matrices, never to norms, biases and embeddings (GPT-3: 0.1; OLMo 2, section 3.2, excludes"
             " embeddings)"
+        ),
+    )
+    cautious_decay: bool = Field(
+        False,
+        description=(
+            "with muon: matrices of the blocks decay only where the update moves a weight towards 0, too (Chen et al."
+            " 2025, Cautious Weight Decay, algorithm 1)"
         ),
     )
     clip: float = Field(1.0, ge=0, le=1e6, description="largest gradient norm; 0: no clipping (GPT-3: 1.0)")
@@ -201,10 +220,20 @@ class LoopSettings(Settings):
         description="how often a run may roll back to its last checkpoint and skip a batch before it fails",
     )
 
+    @model_validator(mode="after")
+    def _cautious_with_muon(self) -> LoopSettings:
+        if self.cautious_decay and self.optimiser != "muon":
+            raise ValueError("`cautious_decay` needs `optimiser: muon`: leave it out, or use that")
+        return self
+
     @property
     def chunk(self) -> int | None:
         """`loss_chunk` as the network expects it: None for `auto`."""
         return None if self.loss_chunk == "auto" else self.loss_chunk
+
+    def steps_to_validation(self, steps: int) -> int:
+        """The steps from one validation to the next, and to the first, in a run of `steps`."""
+        return self.evaluate_every or max(1, math.ceil(steps / VALIDATIONS))
 
     @property
     def identity(self) -> dict[str, Any]:

@@ -19,7 +19,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,12 +29,12 @@ from pipeline import tracking
 from pipeline.context import RunContext
 from pipeline.errors import UserError
 from pipeline.store import made_on as noted
-from pipeline.store.artifact import MANIFEST, Artifact
+from pipeline.store.artifact import LADDERS, MANIFEST, Artifact, digest
 from pipeline.store.draft import Draft
 from pipeline.store.tables import write_table, write_whole
 from pipeline.tokens.tokenizer import ABOUT
-from pipeline.training import distributed, kept_weights, machine
-from pipeline.training.checkpoint import Checkpoints, log_table
+from pipeline.training import distributed, kept_weights, ladder, machine, slots
+from pipeline.training.checkpoint import Checkpoints, Ladder, all_in, log_table
 from pipeline.training.machine import USABLE
 from pipeline.training.measured import Machine
 from pipeline.training.reporting import Row, RunOptions
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from pipeline.training.distributed import Ranks
     from pipeline.training.model_facts import ModelFacts
     from pipeline.training.objectives.objective import Objective, TrainingResult
+    from pipeline.training.slots import Places, Slots
     from pipeline.training.training_settings import LoopSettings
 
 CHECKPOINTS = "checkpoints"
@@ -101,6 +102,9 @@ class Training:
     write_parts: Callable[[Any, Path], None] = lambda network, directory: None  # what is kept of the trained network
     end: str = "<eos>"  # the token that ends generated text
     facts_of_log: Callable[[Sequence[Row]], dict[str, Any]] = lambda log: {}  # what only a finished run knows
+    slots: Slots | None = None  # that its batches leave empty
+    # The first step (from 0) that differs if these slots are empty and not full; None: it keeps no ladder.
+    first_difference: Callable[[Places], int] | None = None
 
 
 def make_on_all_ranks(
@@ -111,6 +115,7 @@ def make_on_all_ranks(
     Ranks other than the first write into a temporary directory, which is discarded. What one rank refuses while it
     prepares, all refuse with the same sentence.
     """
+    family = family_of(asset, **identity)
     with (
         distributed.process_group(machine.choose_device(context.device)) as (ranks, device),
         machine.deterministic(device),
@@ -118,7 +123,7 @@ def make_on_all_ranks(
 
         def train(draft: Draft) -> None:
             process = TrainingProcess(context, draft, ranks, device)
-            train_and_write(process, ranks.together(lambda: prepare(process)))
+            train_and_write(process, ranks.together(lambda: prepare(process)), family)
 
         if not ranks.first:  # rank 0 tells whether the store needs the model to be trained
             while ranks.agreed(lambda: False):
@@ -144,7 +149,13 @@ def make_on_all_ranks(
         return artifact
 
 
-def train_and_write(process: TrainingProcess, training: Training) -> None:
+def family_of(asset: str, code_version: str, settings: dict[str, Any], inputs: Mapping[str, Artifact]) -> str:
+    """The digest of what a model is made of but its slots: models that have it in common differ only in these."""
+    given = {name: one.digest for name, one in inputs.items() if name not in slots.ASSETS.values()}
+    return digest({"asset": asset, "code_version": code_version, "settings": settings, "inputs": given})
+
+
+def train_and_write(process: TrainingProcess, training: Training, family: str) -> None:
     """Train the network, and write the artifact's files on the first rank."""
     from pipeline.training import loop
 
@@ -162,6 +173,7 @@ def train_and_write(process: TrainingProcess, training: Training) -> None:
             progress=context.progress,
             should_stop=context.should_stop,
         )
+        options = with_ladder(process, training, options, family)
         result = loop.train(
             training.objective, training.network, training.settings, training.learning_rate, context.seed, options
         )
@@ -184,6 +196,47 @@ def made_on(options: RunOptions) -> dict[str, Any]:
     device = {"device": torch.cuda.get_device_name(options.device)} if on_gpu else {}
     formats = {"precision": options.precision, "muon_precision": options.muon_precision}
     return {**noted.made_on(), **device, **formats, "processes": options.ranks.world}
+
+
+def with_ladder(process: TrainingProcess, training: Training, options: RunOptions, family: str) -> RunOptions:
+    """The options with the ladder that the run is to leave. A run that is new begins on a ladder of an earlier one."""
+    share = getattr(training.settings, "ladder", 0.0)
+    if training.first_difference is None or not process.context.replays or process.context.experiment:
+        return options  # cells of experiments are many, and nobody forgets anything in them
+    objective, draft = training.objective, process.draft.directory
+    places = training.slots.places if training.slots else frozenset()
+    ladders = draft.parent / LADDERS
+    run = ladder.Run(family, bytes_depend_on(training, options), places)
+    own: Ladder | None = None
+    if share:
+        steps = frozenset(ladder.steps_of(objective.steps, share))
+        own = Ladder(ladders / process.draft.fingerprint[:16], steps, training.settings.select == "best")
+    if process.ranks.first:
+        if not all_in(options.directory):  # else the run was begun before
+            first = training.first_difference
+            start = ladder.best_start(ladders, run, first, objective.kept_steps, process.log)
+            if start is not None:
+                ladder.begin_at(start, draft, options.directory, own)
+                process.log(
+                    f"{training.asset}: the first {start.step:,} of {objective.steps:,} steps are as they were, and are"
+                    " taken from the checkpoints of an earlier version"
+                )
+        if own is not None:
+            ladder.describe(own.directory, run)
+    return replace(options, ladder=own)
+
+
+def bytes_depend_on(training: Training, options: RunOptions) -> dict[str, Any]:
+    """On what the bytes of a checkpoint depend besides what the model is made of."""
+    made, settings = made_on(options), training.settings
+    names = ("cpu", "torch", "threads", "blas", "device", "precision", "muon_precision", "processes")
+    return {
+        **{name: made[name] for name in names if name in made},
+        "accumulation": training.objective.accumulation,
+        "step_tokens": training.objective.step_tokens,
+        "sharded": training.sharded,
+        **{name: getattr(settings, name) for name in ("compile", "activation_checkpointing", "loss_chunk")},
+    }
 
 
 def muon_precision(process: TrainingProcess, training: Training) -> str:
@@ -225,6 +278,9 @@ def tracked_run(process: TrainingProcess, training: Training) -> Iterator[tracki
     facts = training.facts.for_manifest()
     params |= {name: facts[name] for name in COMPARED_FACTS if name in facts}
     name = tracking.named(tags[tracking.RECIPE], asset, process.draft.fingerprint, training.facts.parameters)
+    if process.context.experiment:
+        name = f"{process.context.experiment} · {process.context.cell}"
+        tags |= {tracking.EXPERIMENT_OF: process.context.experiment, tracking.CELL: process.context.cell}
     with tracking.run(asset, name, tags, params, resume=earlier_run) as run:
         yield run
 

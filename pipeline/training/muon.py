@@ -27,6 +27,7 @@ class Muon(torch.optim.Muon):
     """
 
     multiplies_in: torch.dtype = torch.float32  # the number format of its rounds of multiplications
+    cautious: bool = False  # decay only what the update moves towards 0 (Chen et al. 2025, Cautious Weight Decay)
     # A loss scaler (fp16) then leaves it to `step` to skip an update: in `found_inf`, on the device, it says whether a
     # gradient overflowed. Otherwise it would wait for the device in each step, to skip the call of `step`.
     _step_supports_amp_scaling = True
@@ -46,7 +47,7 @@ class Muon(torch.optim.Muon):
                 if overflow is not None:
                     kept, updates = torch.where(overflow > 0, 1.0, kept), torch.where(overflow > 0, 0.0, updates)
                 for weight, update in zip(weights, updates, strict=True):
-                    weight.mul_(kept)
+                    weight.mul_(torch.where(update * weight > 0, kept, 1.0) if self.cautious else kept)
                     weight.add_(update, alpha=-group["lr"] * 0.2 * math.sqrt(max(weight.shape)))
 
     def nesterov(self, weight: Tensor, decay: float) -> Tensor:

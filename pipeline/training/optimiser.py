@@ -41,6 +41,7 @@ class Optimiser:
             decay = settings.weight_decay
             muon = Muon(hidden, lr=learning_rate, weight_decay=decay, momentum=settings.momentum)
             muon.multiplies_in = torch.bfloat16 if muon_precision == "bf16" else torch.float32
+            muon.cautious = settings.cautious_decay
             self.parts.append(muon)
             matrices = head
         groups = [

@@ -20,6 +20,7 @@ from pipeline.training.throughput import Clock, Peak
 if TYPE_CHECKING:
     import torch
 
+    from pipeline.training.checkpoint import Ladder
     from pipeline.training.objectives.objective import Objective
 
 LOGGED_STEPS = 2000  # approximate limit on the points of one curve in MLflow
@@ -46,6 +47,7 @@ class RunOptions:
     log: Log = print
     progress: Progress | None = None
     should_stop: Callable[[], bool] | None = None
+    ladder: Ladder | None = None  # the same on all ranks; only rank 0 writes it
 
 
 class Reporter:

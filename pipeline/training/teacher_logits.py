@@ -23,8 +23,8 @@ from pipeline.context import Inputs, RunContext
 from pipeline.store.artifact import Artifact
 from pipeline.store.draft import Draft
 from pipeline.tokens.encoding import smallest_unsigned
-from pipeline.training.data.feed import TRAIN
 from pipeline.training.data.origins import rows_of
+from pipeline.training.data.shard_reader import TRAIN
 from pipeline.training.distillation_settings import DistillationSettings
 from pipeline.training.stopping import Stopped
 

@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 from model.config import MAX_CONTEXT
 from pipeline.settings import MAX_BATCH_TOKENS, MAX_TOKENS, say_once
 from pipeline.training.data.feed import FeedSettings
-from pipeline.training.loop_settings import MAX_DECAY, LoopSettings
+from pipeline.training.loop_settings import LADDER, MAX_DECAY, LoopSettings
 
 
 class PretrainingSettings(LoopSettings):
@@ -45,6 +45,7 @@ class PretrainingSettings(LoopSettings):
             " measured on them: curves over training, and the noise of a figure (docs/guide/evaluation.md)"
         ),
     )
+    ladder: float = LADDER
     max_epochs: float = Field(
         4.0,
         gt=0,
@@ -82,6 +83,20 @@ class PretrainingSettings(LoopSettings):
     mask_share: float = Field(
         0.15, gt=0, lt=1, description="bidirectional models only: share of tokens to predict (Devlin et al. 2018)"
     )
+    seed: int | None = Field(
+        None,
+        ge=0,
+        lt=2**63,
+        description=(
+            "seed of the pretrained model's weights and batches alone; empty: the recipe's `seed`, by which everything"
+            " else is drawn, too"
+        ),
+    )
+
+    @property
+    def recorded(self) -> dict[str, Any]:
+        """All settings as a manifest records them, but for the seed, which it records by itself."""
+        return {name: value for name, value in super().recorded.items() if name != "seed"}
 
 
 MAX_RANK = 65_536  # of LoRA's additions: more than the widest matrix has
@@ -201,6 +216,7 @@ class SftSettings(TunedSettings):
     recorded_as: ClassVar[str] = "method"
 
     enabled: bool = Field(True, description="false: no fine-tuned model is made")
+    ladder: float = LADDER
     epochs: float = Field(3.0, gt=0, le=10_000, description="passes over the conversations (Alpaca, Tülu 3: 2-3)")
     batch_tokens: int = Field(
         8192,
@@ -270,6 +286,7 @@ class PreferenceSettings(TunedSettings):
             " simpo (Meng et al. 2024, equation 6), orpo (Hong et al. 2024, equations 6 and 7)"
         ),
     )
+    ladder: float = LADDER
     epochs: float = Field(1.0, gt=0, le=10_000, description="passes over the pairs (Rafailov et al. 2023; Tülu 3: 1)")
     batch_pairs: int = Field(
         16,

@@ -23,6 +23,8 @@ from pipeline.store.artifact import Artifact
 if TYPE_CHECKING:
     import torch
 
+    from pipeline.training.slots import Slots
+
     Mask = Callable[[torch.Tensor, int], tuple[torch.Tensor, torch.Tensor]]
 
 
@@ -36,12 +38,19 @@ class Rows:
     documents: np.ndarray  # int64 [rows, context]
 
 
-def documents_of(shards: Artifact, start: int) -> pl.DataFrame:
-    """The validation documents: doc_id, source, tokens (after `start`, as in training), bytes."""
+def documents_of(shards: Artifact, start: int, slots: Slots | None = None) -> pl.DataFrame:
+    """The validation documents: doc_id, source, tokens (after `start`, as in training), bytes. slots: those to omit."""
     from pipeline.tokens.shards import validation_documents
 
     tokens = pl.concat_list(pl.lit(start, dtype=pl.UInt32), pl.col("tokens").cast(pl.List(pl.UInt32)))
-    return validation_documents(shards).select("doc_id", "source", tokens.alias("tokens"), "bytes").collect()
+    documents = validation_documents(shards).select("doc_id", "source", tokens.alias("tokens"), "bytes")
+    omitted = [
+        pl.read_parquet(shards.table(table), columns=["doc_id"])["doc_id"].gather(rows)
+        for table, rows in (slots.rows.items() if slots else ())
+    ]
+    if omitted:
+        documents = documents.filter(~pl.col("doc_id").is_in(pl.concat(omitted).implode()))
+    return documents.collect()
 
 
 def select(documents: pl.DataFrame, most_tokens: int) -> pl.DataFrame:

@@ -52,6 +52,8 @@ SHAPES = {
     "gpt2, sinusoidal positions, squared ReLU": GPT2.model_copy(
         update={"positions": "sinusoidal", "activation": "relu2", "init_std": 0.5}
     ),
+    "gpt2, ReLU": GPT2.model_copy(update={"activation": "relu"}),
+    "gpt2, SiLU": GPT2.model_copy(update={"activation": "silu"}),
 }
 
 

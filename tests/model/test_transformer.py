@@ -19,6 +19,7 @@ SHAPES = {
     "sinusoidal, no biases": {"norm": "layer", "positions": "sinusoidal", "activation": "gelu_tanh"},
     "ReLU gate, untied": {"activation": "reglu", "tie_embeddings": False},
     "squared ReLU, wide heads": {"activation": "relu2", "head_width": 12},
+    "ReLU without a gate": {"activation": "relu"},
     "sees both ways": {"causal": False},
 }
 

@@ -97,3 +97,28 @@ def test_a_loss_scaler_skips_an_update_without_asking_the_device(monkeypatch, ov
             assert torch.equal(weight, old) and torch.equal(optimiser.state[weight]["momentum_buffer"], momentum)
         else:
             assert torch.allclose(weight, other, rtol=1e-6, atol=1e-7) and not torch.equal(weight, old)
+
+
+def test_cautious_decay_shrinks_only_what_the_update_moves_towards_zero():
+    torch.manual_seed(2)
+    weight = torch.nn.Parameter(torch.randn(24, 24))
+    before = weight.detach().clone()
+    ways = {}
+    for decay, cautious in ((0.0, False), (10.0, True), (10.0, False)):
+        tried = torch.nn.Parameter(before.clone())
+        optimiser = Muon([tried], lr=0.02, weight_decay=decay, momentum=0.0)
+        optimiser.cautious = cautious
+        tried.grad = torch.randn(24, 24, generator=torch.Generator().manual_seed(3))
+        optimiser.step()
+        ways[decay, cautious] = tried.detach()
+    update = before - ways[0.0, False]
+    decayed = torch.where(update * before > 0, before * (1 - 0.02 * 10.0), before) - update
+    assert torch.allclose(ways[10.0, True], decayed, atol=1e-6)
+    assert not torch.allclose(ways[10.0, True], ways[10.0, False], atol=1e-3)
+
+
+def test_cautious_decay_needs_muon():
+    with pytest.raises(ValueError, match="needs `optimiser: muon`"):
+        LoopSettings(cautious_decay=True)
+    assert LoopSettings().identity == LoopSettings(optimiser="adamw").identity
+    assert "cautious_decay" not in LoopSettings().identity, "what was made before is not made again"

@@ -23,18 +23,17 @@ from model.config import IGNORED
 from pipeline.errors import UserError
 from pipeline.settings import MAX_STEPS, MAX_TOKENS, Settings, Weight
 from pipeline.training.data.mixture import Mixture
+from pipeline.training.data.shard_reader import ShardReader, training_groups
 from pipeline.training.data.stream import Group, Stream, WindowCache
 
 if TYPE_CHECKING:
     import polars as pl
 
     from pipeline.store.artifact import Artifact
+    from pipeline.training.slots import Slots
 
-TRAIN = "train"
-LEFT_OUT = "checks/near_validation.parquet"
 CACHE_BYTES = 96 * 2**20  # of cached windows, for a corpus of any size
 WINDOWS_AT_ONCE = 3  # of a component: those that a block of its sequences may touch
-OPEN_FILES = 4
 
 
 class Phase(Settings):
@@ -86,6 +85,7 @@ class Batch:
     targets: np.ndarray  # int64: the next token; IGNORED for padding
     documents: np.ndarray | None  # int64: number of the document within its sequence; None without mask_documents
     positions: np.ndarray | None  # int64: position within the document; None without mask_documents
+    empty: np.ndarray | None = None  # bool: positions of slots that are left empty; None where there are none at all
 
 
 class Feed:
@@ -128,6 +128,13 @@ class Feed:
         self._cache = WindowCache(CACHE_BYTES, WINDOWS_AT_ONCE * len(groups))
         self._lock = threading.Lock()
 
+    def leave_empty(self, slots: Slots) -> None:
+        """From now on, leave the slots of these documents empty: nothing of them but their length is in a batch."""
+        self._reader.empty = slots
+        self._cache = WindowCache(CACHE_BYTES, WINDOWS_AT_ONCE * len(self.components))
+        for stream in self._streams:
+            stream.empty_documents = self._reader.empty_documents
+
     def _phases(self, groups: dict[tuple[str, str], list[Group]]) -> list[tuple[int, np.ndarray]]:
         settings = self._settings
         phases = [(0, settings.source_weights, settings.language_weights)]
@@ -162,21 +169,31 @@ class Feed:
         tokens = np.full(shape, self._pad, dtype=np.int64)
         targets = np.full(shape, IGNORED, dtype=np.int64)
         begins = np.zeros(shape, dtype=bool) if self._settings.mask_documents else None
+        empty = np.zeros(shape, dtype=bool) if self._reader.empty is not None else None
         components, numbers = self._mixture.take(first, self._batch)
         with self._lock:
             for row, (component, sequence) in enumerate(zip(components.tolist(), numbers.tolist(), strict=True)):
                 row_begins = None if begins is None else begins[row]
-                self._fill(self._streams[component], sequence, tokens[row], targets[row], row_begins)
+                row_empty = None if empty is None else empty[row]
+                self._fill(self._streams[component], sequence, tokens[row], targets[row], row_begins, row_empty)
+        if empty is not None:
+            targets[empty] = IGNORED
         if begins is None:
-            return Batch(tokens, targets, None, None)
+            return Batch(tokens, targets, None, None, empty)
         begins[:, 0] = True
         columns = np.arange(self._context)
         documents = np.cumsum(begins, axis=1, dtype=np.int64) - 1
         positions = columns - np.maximum.accumulate(np.where(begins, columns, 0), axis=1)
-        return Batch(tokens, targets, documents, positions)
+        return Batch(tokens, targets, documents, positions, empty)
 
     def _fill(
-        self, stream: Stream, sequence: int, tokens: np.ndarray, targets: np.ndarray, begins: np.ndarray | None
+        self,
+        stream: Stream,
+        sequence: int,
+        tokens: np.ndarray,
+        targets: np.ndarray,
+        begins: np.ndarray | None,
+        empty: np.ndarray | None,
     ) -> None:
         """Write one sequence into a row of the batch's arrays."""
         done = 0
@@ -189,6 +206,8 @@ class Feed:
                 if begins is not None:
                     low, high = np.searchsorted(window.start[:-1], (first, end))
                     begins[done + window.start[low:high] - first] = True
+                if empty is not None and window.empty is not None:
+                    empty[done : done + count] = window.empty[first:end]
                 done += count
             else:
                 used = int(window.used[first])
@@ -196,11 +215,13 @@ class Feed:
                 targets[:used] = window.following[first, :used]
                 if begins is not None:
                     begins[:] = window.begins[first]
+                if empty is not None and window.empty is not None:
+                    empty[:] = window.empty[first]
 
     # -- the documents behind the batches ------------------------------------------------------------------------------
 
     def documents(self, step: int) -> list[str]:
-        """Ids of the documents with tokens in a step's batch (over all ranks), each once, sorted."""
+        """Ids of the documents with tokens in a step's batch (over all ranks), each once, sorted; without empty slots."""
         components, numbers = self._mixture.take(step * self.step_sequences, self.step_sequences)
         doc_ids: set[str] = set()
         for component in np.unique(components).tolist():
@@ -230,7 +251,8 @@ class Feed:
                 if fragments is not None and fragments.isdisjoint(group.fragment for group in groups):
                     continue
                 ids, _ = self._reader.ids(groups)
-                passes = np.full(len(ids), complete)
+                slots = stream.empty_documents(groups)
+                passes = np.where(np.zeros(len(ids), bool) if slots is None else slots, 0, complete)
                 for number, parts in begun.get(window, {}).items():
                     passes[self._documents_in(stream, number, window, parts)[1]] += 1
                 frame = pl.DataFrame({"doc_id": ids, "passes": passes}).filter(pl.col("passes") > 0)
@@ -240,7 +262,10 @@ class Feed:
     def _documents_in(
         self, stream: Stream, number: int, window: int, parts: list[tuple[int, int]]
     ) -> tuple[pl.Series, np.ndarray]:
-        """Ids of a window's documents, and the rows of those in `parts` (first unit, end) on pass `number`."""
+        """Ids of a window's documents, and the rows of those in `parts` (first unit, end) on pass `number`.
+
+        Slots that are left empty hold no document.
+        """
         groups = stream.windows[window]
         ids, lengths = self._reader.ids(groups)
         layout = stream.layout(number, window, lengths)
@@ -254,7 +279,9 @@ class Feed:
             else:
                 where = layout.place[first:end]
                 touched[np.searchsorted(layout.start, where[where >= 0], side="right") - 1] = True
-        return ids, layout.order[touched]
+        rows = layout.order[touched]
+        slots = stream.empty_documents(groups)
+        return ids, rows if slots is None else rows[~slots[rows]]
 
     def passes(self, step: int) -> dict[str, float]:
         """How many passes over each source, in all its languages, were made before `step` (0.5: half of its tokens)."""
@@ -286,95 +313,3 @@ class Feed:
 
     def _read(self, groups: list[Group]) -> tuple[np.ndarray, np.ndarray]:
         return self._reader.tokens(groups, self._dtype)
-
-
-def training_groups(shards: Artifact) -> dict[tuple[str, str], list[Group]]:
-    """The training row groups of each (source, language), from the manifest and the list of excluded rows alone."""
-    import pyarrow.parquet as pq
-
-    left_out: dict[str, list[tuple[int, int]]] = {}
-    if LEFT_OUT in shards.manifest["files"]:
-        table = pq.read_table(shards.file(LEFT_OUT), columns=["fragment", "row", "length"])
-        for fragment, row, length in zip(*(column.to_pylist() for column in table.columns), strict=True):
-            left_out.setdefault(fragment, []).append((row, length))
-    groups: dict[tuple[str, str], list[Group]] = {}
-    for fragment in shards.fragments:
-        facts = shards.entry(fragment)["facts"]
-        first = 0
-        for number, (split, lang, rows, tokens, _) in enumerate(facts["groups"]):
-            out = [(row - first, length) for row, length in left_out.get(fragment, []) if first <= row < first + rows]
-            first += rows
-            if split == TRAIN and rows > len(out):
-                excluded = sum(length for _, length in out)
-                kept_rows, kept_tokens = rows - len(out), tokens - excluded
-                group = Group(fragment, number, kept_rows, kept_tokens, tuple(sorted(row for row, _ in out)))
-                groups.setdefault((facts["source"], lang), []).append(group)
-    return groups
-
-
-class ShardReader:
-    """Reads row groups of the shards one at a time, and keeps a few files open.
-
-    Shards that exist only in object storage are read from there by byte ranges: a row group costs the bytes of its own
-    columns.
-    """
-
-    def __init__(self, shards: Artifact):
-        self._shards = shards
-        self._open: dict[str, Any] = {}
-
-    def tokens(self, groups: list[Group], dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
-        """Concatenated tokens of the groups' documents, and the length of each document (int64)."""
-        tokens, lengths = [np.zeros(0, dtype=dtype)], [np.zeros(0, dtype=np.int64)]
-        for group in groups:
-            column = self._column(group, "tokens")
-            ids, length = column.flatten().to_numpy(), np.diff(column.offsets.to_numpy()).astype(np.int64)
-            if group.left_out:
-                kept = kept_rows(group, len(length))
-                ids, length = ids[np.repeat(kept, length)], length[kept]
-            tokens.append(ids)
-            lengths.append(length)
-        return np.concatenate(tokens), np.concatenate(lengths)
-
-    def ids(self, groups: list[Group]) -> tuple[pl.Series, np.ndarray]:
-        """Ids of the groups' documents, and the number of tokens of each."""
-        import polars as pl
-
-        ids, lengths = [pl.Series("doc_id", [], dtype=pl.String)], [np.zeros(0, dtype=np.int64)]
-        for group in groups:
-            names = pl.Series("doc_id", self._column(group, "doc_id")).cast(pl.String)
-            # Through Polars, since Arrow imports pandas to make a NumPy array.
-            length = pl.Series("length", self._column(group, "length")).cast(pl.Int64).to_numpy()
-            kept = kept_rows(group, len(length))
-            ids.append(names.filter(pl.Series(kept)))
-            lengths.append(length[kept])
-        return pl.concat(ids), np.concatenate(lengths)
-
-    def _column(self, group: Group, name: str) -> Any:
-        table = self._file(group.fragment).read_row_group(group.number, columns=[name], use_threads=False)
-        return table.column(0).combine_chunks()
-
-    def _file(self, fragment: str) -> Any:
-        import pyarrow.parquet as pq
-
-        file = self._open.pop(fragment, None)
-        if file is None:
-            name = f"{fragment}.parquet"
-            address = getattr(self._shards, "address", "")
-            if address and not (self._shards.directory / name).exists():
-                import fsspec
-
-                remote = fsspec.open(f"{address}/{name}", "rb", cache_type="none").open()
-                file = pq.ParquetFile(remote, pre_buffer=True)
-            else:
-                file = pq.ParquetFile(self._shards.file(name))
-            if len(self._open) >= OPEN_FILES:
-                self._open.pop(next(iter(self._open))).close(force=True)
-        self._open[fragment] = file
-        return file
-
-
-def kept_rows(group: Group, rows: int) -> np.ndarray:
-    kept = np.ones(rows, dtype=bool)
-    kept[list(group.left_out)] = False
-    return kept

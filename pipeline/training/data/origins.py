@@ -14,7 +14,8 @@ import numpy as np
 
 from model.config import IGNORED
 from pipeline.store.artifact import Artifact
-from pipeline.training.data.feed import TRAIN, Feed, FeedSettings, ShardReader, kept_rows
+from pipeline.training.data.feed import Feed, FeedSettings
+from pipeline.training.data.shard_reader import TRAIN, ShardReader, kept_rows
 from pipeline.training.data.stream import Group
 
 FIRST = 2**40  # the number of the first row, in place of a token: no token has such an id

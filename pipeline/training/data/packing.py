@@ -8,7 +8,7 @@ on padding, since most conversations are short. Here each conversation keeps its
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,21 +31,27 @@ class Packed:
         return self.counts["tokens"] / max(1, self.tokens.size)
 
 
-def pack(conversations: Sequence[tuple[np.ndarray, np.ndarray]], context: int, pad: int) -> Packed:
+def pack(
+    conversations: Sequence[tuple[np.ndarray, np.ndarray]], context: int, pad: int, empty: Container[int] = ()
+) -> Packed:
     """Pack (ids, whether to learn them) by best-fit decreasing (Coffman et al. 1996: at most 11/9 of the optimum).
 
-    A conversation longer than a row is truncated, and skipped if nothing to learn remains. Both are counted.
+    A conversation longer than a row is truncated, and skipped if nothing to learn remains. Both are counted. empty:
+    numbers of conversations whose slots stay empty: they keep their place, and hold padding that is not learned.
     """
     cut = left_out = 0
     pieces = []
-    for ids, learned in conversations:
+    for number, (ids, learned) in enumerate(conversations):
         if len(ids) > context + 1:
             cut += 1
         ids, learned = ids[: context + 1], learned[: context + 1]
         if len(ids) < 2 or not learned[1:].any():
             left_out += 1
             continue
-        pieces.append((ids[:-1], np.where(learned[1:], ids[1:], IGNORED)))
+        shown, targets = ids[:-1], np.where(learned[1:], ids[1:], IGNORED)
+        if number in empty:
+            shown, targets = np.full_like(shown, pad), np.full_like(targets, IGNORED)
+        pieces.append((shown, targets))
     lengths = np.array([len(inputs) for inputs, _ in pieces], dtype=np.int64)
     rows: list[list[int]] = []
     room: list[tuple[int, int]] = []  # (free places, row), sorted

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +20,8 @@ from pipeline.training.data.by_length import ROUND_TO
 if TYPE_CHECKING:
     from pipeline.tokens.tokenizer import Tokenizer
     from pipeline.training.objectives.objective import Batch
+
+KEPT = "kept"  # of a batch: which of its pairs count; absent where all do
 
 REASONS = {
     "same_answer": "chosen and rejected are the same",
@@ -51,6 +53,7 @@ class Pairs:
     # float32 [pairs, 2]: log-probability of (chosen, rejected) under the reference model; NaN where it is not needed,
     # so that a pair that was forgotten cannot pass unseen.
     reference: np.ndarray
+    empty: np.ndarray | None = field(default=None, kw_only=True)  # bool [pairs]: slots that are left empty
 
     @property
     def lengths(self) -> np.ndarray:
@@ -63,7 +66,20 @@ class Pairs:
 
     def first(self, most: int) -> Pairs:
         """The same with at most the first `most` pairs."""
-        return replace(self, pairs=self.pairs[:most], reference=self.reference[:most])
+        empty = None if self.empty is None else self.empty[:most]
+        return replace(self, pairs=self.pairs[:most], reference=self.reference[:most], empty=empty)
+
+    def leaving_empty(self, rows: np.ndarray) -> Pairs:
+        """The same with the pairs of these rows of the table as empty slots: of their tokens, only the number stays.
+
+        Both of their answers become equally long runs of token 0, which the loss leaves out (`kept` of a batch).
+        """
+        empty = np.isin([pair.row for pair in self.pairs], rows)
+        pairs = [
+            replace(pair, chosen=np.zeros_like(pair.chosen), rejected=np.zeros_like(pair.rejected)) if gone else pair
+            for pair, gone in zip(self.pairs, empty.tolist(), strict=True)
+        ]
+        return replace(self, pairs=pairs, empty=empty)
 
     def facts(self) -> dict[str, Any]:
         return {"pairs": len(self.pairs), "left_out": self.left_out, "cut": self.cut}
@@ -116,6 +132,8 @@ def exclusions(pairs: Pairs, meanings: Mapping[str, str] = REASONS) -> str:
 def batch_of(pairs: Pairs, numbers: np.ndarray, lengths: np.ndarray | None = None) -> Batch:
     """The pairs of these numbers: all chosen answers first, then all rejected ones; targets on the answers only.
 
+    Where slots are left empty, `kept` says which pairs count, bool [pairs].
+
     Rows are padded to the next of `lengths` (ascending), or to the next multiple of ROUND_TO.
     """
     import torch
@@ -131,8 +149,10 @@ def batch_of(pairs: Pairs, numbers: np.ndarray, lengths: np.ndarray | None = Non
     for row, (ids, start) in enumerate(rows):
         tokens[row, : len(ids) - 1] = ids[:-1]
         targets[row, start - 1 : len(ids) - 1] = ids[start:]
+    kept = {} if pairs.empty is None else {KEPT: torch.from_numpy(~pairs.empty[numbers])}
     return {
         "tokens": torch.from_numpy(tokens),
         "targets": torch.from_numpy(targets),
         "reference": torch.from_numpy(pairs.reference[numbers]),
+        **kept,
     }

@@ -73,17 +73,20 @@ class Window:
     following: np.ndarray | None = None
     begins: np.ndarray | None = None
     used: np.ndarray | None = None
+    empty: np.ndarray | None = None  # bool, as `tokens`: positions of slots that are left empty; None: there are none
 
     @property
     def nbytes(self) -> int:
-        parts = (self.start, self.tokens, self.following, self.begins, self.used)
+        parts = (self.start, self.tokens, self.following, self.begins, self.used, self.empty)
         return sum(part.nbytes for part in parts if part is not None)
 
 
 class Stream:
     """The sequences of one component (see the module's docstring).
 
-    `read(groups)` returns the concatenated tokens and the lengths of the groups' documents.
+    `read(groups)` returns the concatenated tokens and the lengths of the groups' documents. `empty_documents(groups)`
+    says which of these documents are empty slots, bool [documents], or None: each keeps its place and its length, and
+    every one of its positions, that of its `<eos>` too, holds an `<eos>` that predicts nothing.
     """
 
     def __init__(
@@ -108,6 +111,7 @@ class Stream:
         self.pass_units = int(self._units.sum())
         self._step = context if packing == "cut" else 1
         self._latest: tuple[int, np.ndarray, np.ndarray] | None = None
+        self.empty_documents: Callable[[list[Group]], np.ndarray | None] = lambda groups: None
 
     def passes(self, sequences: int) -> float:
         """How many passes over the component `sequences` of its sequences are."""
@@ -197,8 +201,13 @@ class Stream:
         tokens, lengths = self._read(self.windows[window])
         layout = self.layout(number, window, lengths)
         stretch = in_order(tokens, lengths, layout, self._separator)
+        slots = self.empty_documents(self.windows[window])
+        empty = None
+        if slots is not None:
+            empty = np.append(np.repeat(slots[layout.order], np.diff(layout.start)), False)
+            stretch[empty] = self._separator
         if layout.place is None:
-            return Window(layout.start, stretch)
+            return Window(layout.start, stretch, empty=empty)
         place = layout.place
         begins = np.ones(place.shape, dtype=bool)
         begins[:, 1:] = place[:, 1:] != place[:, :-1] + 1
@@ -208,7 +217,8 @@ class Stream:
         used = (place >= 0).sum(axis=1)
         # Padding comes last in a row and counts as a document of its own.
         begins &= np.arange(self.context) <= used[:, None]
-        return Window(layout.start, stretch[place], stretch[place + 1], begins, used)
+        slots_of_rows = None if empty is None else empty[place]
+        return Window(layout.start, stretch[place], stretch[place + 1], begins, used, slots_of_rows)
 
 
 def in_order(tokens: np.ndarray, lengths: np.ndarray, layout: Layout, separator: int) -> np.ndarray:

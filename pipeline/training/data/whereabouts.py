@@ -32,9 +32,10 @@ class TracedFeed(Feed):
     def steps_with(self, fragment: str, row: int, first: int, end: int, before: int) -> list[int]:
         """The steps below `before` (from 0) whose batch has a token of `first` to `end` of a document, sorted.
 
-        fragment, row: where the document stands in the shards. Empty for one that is not trained on, and for no token.
+        fragment, row: where the document stands in the shards. Empty for one that is not trained on, for one whose slot
+        is left empty, and for no token.
         """
-        if first >= end:
+        if first >= end or (self._reader.empty is not None and (fragment, row) in self._reader.empty.places):
             return []
         group_number = int(np.searchsorted(self._rows_before[fragment], row, side="right")) - 1
         row -= int(self._rows_before[fragment][group_number])
@@ -45,6 +46,13 @@ class TracedFeed(Feed):
                         document = _documents_before(groups, group) + row - sum(out < row for out in group.left_out)
                         return self._steps(component, window, document, (first, end), before)
         return []
+
+    def split_and_length(self, fragment: str, row: int) -> tuple[str, int]:
+        """The split of a document, and how many tokens it has."""
+        number = int(np.searchsorted(self._rows_before[fragment], row, side="right")) - 1
+        split, _, rows, tokens, _ = self._reader.entry(fragment)["facts"]["groups"][number]
+        group = Group(fragment, number, rows, tokens)
+        return split, int(self._reader.ids([group])[1][row - int(self._rows_before[fragment][number])])
 
     def _steps(self, component: int, window: int, document: int, part: tuple[int, int], before: int) -> list[int]:
         stream = self._streams[component]

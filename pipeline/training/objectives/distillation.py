@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.context import Inputs, RunContext
 from pipeline.store.artifact import Artifact
+from pipeline.training import slots
 from pipeline.training.distillation_settings import DistillationSettings
 from pipeline.training.objectives import pretraining
 from pipeline.training.planning import plan
@@ -87,9 +88,11 @@ def _make(
 
     shards, tokenizer = inputs["token_shards"], inputs["tokenizer"]
     run_settings = settings.for_shards(shards)
+    slots.refuse(context, shards, asset)
 
     def prepare(process: TrainingProcess) -> Training:
-        return changed(process, pretraining.prepare(process, shards, tokenizer, settings.model, run_settings))
+        training = pretraining.prepare(process, pretraining.Text(shards), tokenizer, settings.model, run_settings)
+        return changed(process, replace(training, first_difference=None))
 
     return make_on_all_ranks(
         context,

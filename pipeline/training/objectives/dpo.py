@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from model.config import IGNORED
+from pipeline.training.data.pairs import KEPT
 from pipeline.training.training_settings import PreferenceSettings
 
 if TYPE_CHECKING:
@@ -18,6 +19,13 @@ def log_probabilities(network: torch.nn.Module, batch: Batch, settings: Preferen
     targets = batch["targets"]
     sums = network(batch["tokens"], targets, by_token=True, chunk=settings.chunk).sum(1)
     return sums / (targets != IGNORED).sum(1) if settings.length_normalised else sums
+
+
+def total(batch: Batch, values: torch.Tensor) -> torch.Tensor:
+    """The sum of `values` [pairs] over the pairs of a batch that are no empty slots."""
+    import torch
+
+    return (torch.where(batch[KEPT], values, 0) if KEPT in batch else values).sum()
 
 
 def dpo(
@@ -40,9 +48,9 @@ def dpo(
     loss = -(1 - smooth) * F.logsigmoid(margin) - smooth * F.logsigmoid(-margin)
     with torch.no_grad():
         figures = {
-            "accuracy": (margin > 0).float().sum(),
-            "margin": margin.sum(),
-            "chosen_reward": chosen_reward.sum(),
-            "rejected_reward": rejected_reward.sum(),
+            "accuracy": total(batch, (margin > 0).float()),
+            "margin": total(batch, margin),
+            "chosen_reward": total(batch, chosen_reward),
+            "rejected_reward": total(batch, rejected_reward),
         }
-    return loss.sum(), figures
+    return total(batch, loss), figures

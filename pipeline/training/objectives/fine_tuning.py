@@ -16,6 +16,7 @@ from model import conversation
 from pipeline.context import Inputs, RunContext
 from pipeline.errors import UserError
 from pipeline.store.artifact import Artifact
+from pipeline.training import slots
 from pipeline.training.data.packing import Packed, pack
 from pipeline.training.model_facts import ModelFacts
 from pipeline.training.objectives import pretraining, tuning
@@ -47,17 +48,24 @@ def make(context: RunContext, inputs: Inputs, settings: SftSettings) -> Artifact
     from pipeline.training.model_artifact import make_on_all_ranks
 
     base, instructions = inputs["base"], inputs["instruction_data"]
+    empty = slots.made_for(context, instructions)
     return make_on_all_ranks(
         context,
         ASSET,
-        lambda process: prepare(process, base, instructions, settings),
+        lambda process: prepare(process, base, instructions, settings, slots.read(empty)),
         code_version=VERSION,
         settings={"sft": settings.identity, "seed": context.seed},
-        inputs={base.asset: base, instructions.asset: instructions},
+        inputs=slots.inputs_with({base.asset: base, instructions.asset: instructions}, empty),
     )
 
 
-def prepare(process: TrainingProcess, base: Artifact, instructions: Artifact, settings: SftSettings) -> Training:
+def prepare(
+    process: TrainingProcess,
+    base: Artifact,
+    instructions: Artifact,
+    settings: SftSettings,
+    empty: slots.Slots | None = None,
+) -> Training:
     """The network, its batches of packed conversations and its validation, for the loop."""
     from pipeline.training.model_artifact import Training
     from pipeline.training.objectives.objective import Objective
@@ -65,7 +73,7 @@ def prepare(process: TrainingProcess, base: Artifact, instructions: Artifact, se
     ranks, seed = process.ranks, process.context.seed
     network, config, tokenizer = tuning.load_base(base, settings, seed)
     length = tuning.row_length(base, config, settings.context)
-    packed, held_back = usable_rows(instructions, tokenizer, length)
+    packed, held_back = usable_rows(instructions, tokenizer, length, empty)
     precision = process.precision(settings.precision, config)
     fit = tuning.fit(config, length, settings, precision, process)
     batching = tuning.batching(
@@ -123,13 +131,25 @@ def prepare(process: TrainingProcess, base: Artifact, instructions: Artifact, se
         final_network=lambda network: tuning.merged(network, settings),
         write_parts=tuning.write_additions(settings, base),
         end=conversation.END,
+        slots=empty,
+        first_difference=lambda places: tuning.first_difference(
+            places,
+            batching,
+            lambda: packed_rows(instructions, tokenizer, length)[0],
+            settings.steps_to_validation(batching.steps),
+        ),
     )
 
 
-def usable_rows(instructions: Artifact, tokenizer: Tokenizer, length: int) -> tuple[Packed, Packed]:
-    """(training rows, held-back rows) of `length` tokens. Raises UserError if there is no training row."""
+def usable_rows(
+    instructions: Artifact, tokenizer: Tokenizer, length: int, empty: slots.Slots | None = None
+) -> tuple[Packed, Packed]:
+    """(training rows, held-back rows) of `length` tokens; slots that are `empty` keep their place.
+
+    Raises UserError if there is no training row.
+    """
     packed, held_back = (
-        packed_conversations(instructions, split, tokenizer, length) for split in ("train", "held_back")
+        packed_conversations(instructions, split, tokenizer, length, empty) for split in ("train", "held_back")
     )
     if not len(packed.tokens):
         raise UserError(
@@ -139,9 +159,29 @@ def usable_rows(instructions: Artifact, tokenizer: Tokenizer, length: int) -> tu
     return packed, held_back
 
 
-def packed_conversations(instructions: Artifact, split: str, tokenizer: Tokenizer, context: int) -> Packed:
+def packed_conversations(
+    instructions: Artifact, split: str, tokenizer: Tokenizer, context: int, empty: slots.Slots | None = None
+) -> Packed:
     messages = pl.read_parquet(instructions.table(split), columns=["messages"])["messages"].to_list()
-    return pack(tokenizer.encode_chats(messages), context, tokenizer.ids["<pad>"])
+    numbers = frozenset(empty.rows.get(split, np.zeros(0, np.int64)).tolist()) if empty else frozenset()
+    return pack(tokenizer.encode_chats(messages), context, tokenizer.ids["<pad>"], numbers)
+
+
+def packed_rows(data: Artifact, tokenizer: Tokenizer, length: int) -> tuple[np.ndarray, int]:
+    """The row that each conversation to train on is packed into, int64, -1 for none; and how many rows there are.
+
+    Packed are the numbers of the conversations in place of their tokens.
+    """
+    messages = pl.read_parquet(data.table("train"), columns=["messages"])["messages"].to_list()
+    numbered = [
+        (np.full(len(ids), number, np.int64), learned)
+        for number, (ids, learned) in enumerate(tokenizer.encode_chats(messages))
+    ]
+    packed = pack(numbered, length, pad=-1)
+    row_of = np.full(len(messages), -1, np.int64)
+    row, at = np.nonzero(packed.tokens >= 0)
+    row_of[packed.tokens[row, at]] = row
+    return row_of, len(packed.tokens)
 
 
 def facts_of(packed: Packed) -> dict[str, Any]:

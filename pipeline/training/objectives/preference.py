@@ -22,10 +22,10 @@ from pipeline.context import Inputs, RunContext
 from pipeline.conversations.shapes import RATED
 from pipeline.errors import UserError
 from pipeline.intervals import cases_for, wilson
-from pipeline.store.artifact import Artifact
-from pipeline.training import machine
+from pipeline.store.artifact import Artifact, digest
+from pipeline.training import machine, slots
 from pipeline.training.data.by_length import LengthBatches, few_lengths, like_lengths
-from pipeline.training.data.pairs import REASONS, Pairs, batch_of, encode_pairs, exclusions
+from pipeline.training.data.pairs import KEPT, REASONS, Pairs, batch_of, encode_pairs, exclusions
 from pipeline.training.data.ratings import REASONS as REASONS_OF_RATINGS
 from pipeline.training.data.ratings import Ratings, batch_of_ratings, encode_ratings, ratings_of_pairs
 from pipeline.training.model_facts import ModelFacts
@@ -70,17 +70,26 @@ def make(context: RunContext, inputs: Inputs, settings: PreferenceSettings) -> A
     from pipeline.training.model_artifact import make_on_all_ranks
 
     base, preferences = inputs["base"], inputs["preference_data"]
+    if settings.method == "kto":
+        slots.refuse(context, preferences, "preference.method: kto, which shows each prompt with another one's answer,")
+    empty = slots.made_for(context, preferences)
     return make_on_all_ranks(
         context,
         ASSET,
-        lambda process: prepare(process, base, preferences, settings),
+        lambda process: prepare(process, base, preferences, settings, slots.read(empty)),
         code_version=VERSION,
         settings={"preference": settings.identity, "seed": context.seed},
-        inputs={base.asset: base, preferences.asset: preferences},
+        inputs=slots.inputs_with({base.asset: base, preferences.asset: preferences}, empty),
     )
 
 
-def prepare(process: TrainingProcess, base: Artifact, preferences: Artifact, settings: PreferenceSettings) -> Training:
+def prepare(
+    process: TrainingProcess,
+    base: Artifact,
+    preferences: Artifact,
+    settings: PreferenceSettings,
+    empty: slots.Slots | None = None,
+) -> Training:
     """The network, its pairs with their reference log-probabilities and its validation, for the loop."""
     from pipeline.training.model_artifact import Training
 
@@ -88,6 +97,11 @@ def prepare(process: TrainingProcess, base: Artifact, preferences: Artifact, set
     network, config, tokenizer = tuning.load_base(base, settings, context.seed)
     length = tuning.row_length(base, config, settings.context)
     train, held_back = usable(preferences, tokenizer, length, settings, context.seed)
+    if empty is not None:
+        train, held_back = (
+            pairs.leaving_empty(empty.rows.get(split, np.zeros(0, np.int64)))
+            for split, pairs in (("train", train), ("held_back", held_back))
+        )
     precision = process.precision(settings.precision, config)
     fit = tuning.fit(config, length, settings, precision, process)
     batching = batches_by_length(train, settings, max(1, fit.sequences // 2), context.seed, process.ranks.world)
@@ -103,6 +117,7 @@ def prepare(process: TrainingProcess, base: Artifact, preferences: Artifact, set
                 "version": VERSION, "base": base.digest, "preferences": preferences.digest, "context": length,
                 "length_normalised": settings.length_normalised, "precision": precision,
                 **({"others": context.seed} if isinstance(train, Ratings) else {}),
+                **({"empty": digest(sorted(empty.places))} if empty else {}),
             },
         )  # fmt: skip
         reference.fill(process, "train", train, used)
@@ -149,7 +164,19 @@ def prepare(process: TrainingProcess, base: Artifact, preferences: Artifact, set
         final_network=lambda network: tuning.merged(network, settings),
         write_parts=tuning.write_additions(settings, base),
         end=conversation.END,
+        slots=empty,
+        first_difference=lambda places: tuning.first_difference(
+            places, batching, lambda: pair_of(preferences, train), settings.steps_to_validation(batching.steps)
+        ),
     )
+
+
+def pair_of(preferences: Artifact, train: Pairs) -> np.ndarray:
+    """The number in `train` of each row of the table of pairs to train on, int64; -1 for one that is not used."""
+    height = pl.scan_parquet(preferences.table("train")).select(pl.len()).collect().item()
+    found = np.full(height, -1, np.int64)
+    found[[pair.row for pair in train.pairs]] = np.arange(len(train.pairs))
+    return found
 
 
 def details_of(train: Pairs, used: int, settings: PreferenceSettings) -> dict[str, Any]:
@@ -184,7 +211,7 @@ def objective_of(
         accumulation=batching.accumulation,
         step_tokens=0,
         batch=lambda step, micro: batch_of(train, batching.row_numbers(step, micro, ranks), lengths),
-        units=lambda batch: float(len(batch["reference"])),
+        units=count_of,
         loss=loss,
         summary=summarise,
     )
@@ -206,6 +233,11 @@ def objective_of(
         validation_batches_final=len(batches),
         measure=lambda model, index: measure(model, held_back, batches[index], device, loss),
     )
+
+
+def count_of(batch: Batch) -> float:
+    """How many pairs of a batch count."""
+    return float(batch[KEPT].sum()) if KEPT in batch else float(len(batch["reference"]))
 
 
 def batches_by_length(
@@ -312,8 +344,9 @@ def measure(
 ) -> dict[str, torch.Tensor | float]:
     from pipeline.training import transfer
 
-    found, figures = loss(network, transfer.send(batch_of(pairs, numbers), device))
-    return {"loss": found, "pairs": float(len(numbers)), **figures}
+    batch = batch_of(pairs, numbers)
+    found, figures = loss(network, transfer.send(batch, device))
+    return {"loss": found, "pairs": count_of(batch), **figures}
 
 
 def summarise(sums: dict[str, float]) -> dict[str, float]:

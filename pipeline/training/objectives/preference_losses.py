@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from model.config import IGNORED
-from pipeline.training.objectives.dpo import dpo, log_probabilities
+from pipeline.training.objectives.dpo import dpo, log_probabilities, total
 from pipeline.training.training_settings import PreferenceSettings
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def ipo(network: torch.nn.Module, batch: Batch, settings: PreferenceSettings) ->
     chosen, rejected = log_probabilities(network, batch, settings).chunk(2)
     chosen_gain, rejected_gain = chosen - batch["reference"][:, 0], rejected - batch["reference"][:, 1]
     loss = (chosen_gain - rejected_gain - 1 / (2 * settings.beta)).square()
-    return loss.sum(), figures_of(batch, settings.beta * chosen_gain, settings.beta * rejected_gain)
+    return total(batch, loss), figures_of(batch, settings.beta * chosen_gain, settings.beta * rejected_gain)
 
 
 def simpo(network: torch.nn.Module, batch: Batch, settings: PreferenceSettings) -> tuple[Tensor, dict[str, Tensor]]:
@@ -55,7 +55,7 @@ def simpo(network: torch.nn.Module, batch: Batch, settings: PreferenceSettings) 
 
     chosen, rejected = (settings.beta * means for means in mean_log_probabilities(network, batch, settings).chunk(2))
     loss = -F.logsigmoid(chosen - rejected - settings.gamma)
-    return loss.sum(), figures_of(batch, chosen, rejected)
+    return total(batch, loss), figures_of(batch, chosen, rejected)
 
 
 def orpo(network: torch.nn.Module, batch: Batch, settings: PreferenceSettings) -> tuple[Tensor, dict[str, Tensor]]:
@@ -70,7 +70,8 @@ def orpo(network: torch.nn.Module, batch: Batch, settings: PreferenceSettings) -
     odds = (chosen - log_of_rest(chosen)) - (rejected - log_of_rest(rejected))
     loss = -chosen - settings.beta * F.logsigmoid(odds)
     figures = figures_of(batch, settings.beta * chosen, settings.beta * rejected)
-    return loss.sum(), {**figures, "nll": -chosen.detach().sum(), "log_odds": odds.detach().sum()}
+    further = {"nll": total(batch, -chosen.detach()), "log_odds": total(batch, odds.detach())}
+    return total(batch, loss), {**figures, **further}
 
 
 def kto(network: torch.nn.Module, batch: Batch, settings: PreferenceSettings) -> tuple[Tensor, dict[str, Tensor]]:
@@ -128,10 +129,10 @@ def figures_of(batch: Batch, chosen: Tensor, rejected: Tensor) -> dict[str, Tens
     with torch.no_grad():
         good, bad = (batch["targets"] != IGNORED).sum(1).chunk(2)
         return {
-            "accuracy": (chosen > rejected).float().sum(),
-            "margin": (chosen - rejected).sum(),
-            "chosen_reward": chosen.sum(),
-            "rejected_reward": rejected.sum(),
-            "chosen_tokens": good.sum().float(),
-            "rejected_tokens": bad.sum().float(),
+            "accuracy": total(batch, (chosen > rejected).float()),
+            "margin": total(batch, chosen - rejected),
+            "chosen_reward": total(batch, chosen),
+            "rejected_reward": total(batch, rejected),
+            "chosen_tokens": total(batch, good).float(),
+            "rejected_tokens": total(batch, bad).float(),
         }

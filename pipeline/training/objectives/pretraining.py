@@ -8,11 +8,13 @@ the rest.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from model.config import IGNORED, ModelConfig
 from pipeline.context import Inputs, RunContext
 from pipeline.store.artifact import Artifact
+from pipeline.training import slots
 from pipeline.training.model_facts import ModelFacts
 from pipeline.training.planning import budget as budgets
 from pipeline.training.planning import plan
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from pipeline.training.distributed import Ranks
     from pipeline.training.model_artifact import Training, TrainingProcess
     from pipeline.training.objectives.objective import Batch
+    from pipeline.training.slots import Slots
     from pipeline.training.validation import Mask
 
 # 7: short rows in bf16 on a CPU attend by the plain formula. 6: neighbouring sequences lie far apart; the average of
@@ -44,23 +47,34 @@ def make(context: RunContext, inputs: Inputs, settings: plan.Pretraining) -> Art
 
     shards, tokenizer = inputs["token_shards"], inputs["tokenizer"]
     run_settings = settings.for_shards(shards)
+    empty = slots.made_for(context, shards)
+    if run_settings.seed is not None:
+        context = replace(context, seed=run_settings.seed)
 
     return make_on_all_ranks(
         context,
         ASSET,
-        lambda process: prepare(process, shards, tokenizer, settings.model, run_settings),
+        lambda process: prepare(process, Text(shards, slots.read(empty)), tokenizer, settings.model, run_settings),
         code_version=VERSION,
         settings={
             "model": settings.model.model_dump(mode="json"),
             "pretraining": run_settings.identity,
             "seed": context.seed,
         },
-        inputs={"token_shards": shards, "tokenizer": tokenizer},
+        inputs=slots.inputs_with({"token_shards": shards, "tokenizer": tokenizer}, empty),
     )
 
 
+@dataclass(frozen=True)
+class Text:
+    """What is trained on: token shards, and their slots that are left empty."""
+
+    shards: Artifact
+    slots: Slots | None = None
+
+
 def prepare(
-    process: TrainingProcess, shards: Artifact, tokenizer: Artifact, model: ModelConfig, settings: PretrainingSettings
+    process: TrainingProcess, text: Text, tokenizer: Artifact, model: ModelConfig, settings: PretrainingSettings
 ) -> Training:
     """The network, its batches and its validation, for the loop."""
     import torch
@@ -74,7 +88,7 @@ def prepare(
     from pipeline.training.validation import Validation, documents_of
     from pipeline.village.asking import asking
 
-    ranks, device, seed = process.ranks, process.device, process.context.seed
+    ranks, device, seed, shards = process.ranks, process.device, process.context.seed, text.shards
     config = plan.with_vocabulary(model, tokenizer)
     loaded = load(tokenizer.local_directory())
     size = budgets.size(config)
@@ -83,9 +97,11 @@ def prepare(
     available = plan.tokens_in(shards)
     run = budgets.budget(settings, size, config.context, available, fit.sequences, ranks.world)
     feed = Feed(shards, settings.feed, seed, config.context, run.sequences, ranks.rank, ranks.world, run.accumulation)
+    if text.slots is not None:
+        feed.leave_empty(text.slots)
     early_tokens = settings.validation_tokens or budgets.default_validation_tokens(run.tokens)
     mask = None if config.causal else masker(config, settings, seed, loaded.ids["<unk>"])
-    held_back = documents_of(shards, loaded.document_start)
+    held_back = documents_of(shards, loaded.document_start, text.slots)
     validation = Validation(held_back, config.context, run.sequences, early_tokens, mask)
     objective = Objective(
         name="pretraining",
@@ -123,7 +139,39 @@ def prepare(
         base=tokenizer,
         blocks={"model": config, "pretraining": settings},
         new_network=lambda: Transformer(config),
+        slots=text.slots,
+        first_difference=lambda places: first_difference(shards, places, settings, seed, run, config.context),
     )
+
+
+def first_difference(
+    shards: Artifact,
+    places: slots.Places,
+    settings: PretrainingSettings,
+    seed: int,
+    run: budgets.Budget,
+    context: int,
+) -> int:
+    """The first step (from 0) in which the batches, or what is measured, differ if these slots are empty and not full.
+
+    All steps of the run if none does. What is measured after step n is in the state of step n.
+    """
+    from pipeline.training.data.shard_reader import TRAIN
+    from pipeline.training.data.whereabouts import TracedFeed
+
+    if not places:
+        return run.steps
+    traced = TracedFeed(shards, settings.feed, seed, context, run.step_tokens // context)
+    first = run.steps
+    for fragment, row in sorted(places):
+        split, length = traced.split_and_length(fragment, row)
+        if split == TRAIN:
+            # From -1 on: what begins a document predicts its first token.
+            steps = traced.steps_with(fragment, row, -1, length, first)
+            first = min([first, *steps[:1]])
+        else:
+            first = min(first, settings.steps_to_validation(run.steps) - 1)
+    return first
 
 
 def facts_of(size: budgets.Size, run: budgets.Budget, precision: str) -> ModelFacts:
@@ -157,6 +205,8 @@ def batches(feed: Feed, mask: Mask | None, ranks: Ranks, accumulation: int) -> C
         if mask is not None:
             number = (step * accumulation + micro) * ranks.world + ranks.rank
             tensors["tokens"], tensors["targets"] = mask(tensors["tokens"], number)
+            if sequences.empty is not None:
+                tensors["targets"][torch.as_tensor(sequences.empty)] = IGNORED
         return tensors
 
     return batch
@@ -216,7 +266,7 @@ def sampler(tokenizer: Tokenizer, settings: PretrainingSettings) -> Callable[[to
                 sampling=Sampling(temperature=0.8, top_k=50),
                 stop_ids=(tokenizer.document_start,),
             )
-            lines.append(f"{prompt}⏵{tokenizer.decode(list(continuation))}")
+            lines.append(f"{prompt}⏵{tokenizer.shown(list(continuation))}")
         return "\n\n".join(lines) + "\n"
 
     return sample

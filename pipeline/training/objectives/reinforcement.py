@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.context import Inputs, RunContext
 from pipeline.store.artifact import Artifact
+from pipeline.training import slots
 from pipeline.training.reinforcement_settings import ReinforcementSettings
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ def make(context: RunContext, inputs: Inputs, settings: ReinforcementSettings) -
     nothing to ask, `Stopped` if a stop was requested.
     """
     from pipeline.training.model_artifact import make_on_all_ranks
+
+    slots.refuse(context, inputs["instruction_data"], ASSET)
 
     def prepare(process: TrainingProcess) -> Training:
         from pipeline.training.objectives import grpo_training

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.context import Inputs, RunContext
 from pipeline.store.artifact import Artifact
+from pipeline.training import slots
 from pipeline.training.reinforcement_settings import RewardModelSettings
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ def make(context: RunContext, inputs: Inputs, settings: RewardModelSettings) -> 
     from pipeline.training.model_artifact import make_on_all_ranks
 
     base, preferences = inputs["base"], inputs["preference_data"]
+    slots.refuse(context, preferences, ASSET)
 
     def prepare(process: TrainingProcess) -> Training:
         from pipeline.training.objectives import reward

@@ -25,6 +25,8 @@ from pipeline.training.planning import budget as budgets
 from pipeline.training.planning import plan
 from pipeline.training.training_settings import TunedSettings
 
+TRAIN = "train"  # the table to train on
+
 if TYPE_CHECKING:
     import torch
 
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from pipeline.tokens.tokenizer import Tokenizer
     from pipeline.training.distributed import Ranks
     from pipeline.training.model_artifact import TrainingProcess
+    from pipeline.training.slots import Places
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,13 @@ class Batching:
         positions = range(first, first + self.micro_rows)  # in the run, over all epochs
         return np.array([shuffled_rows(self.rows, self.seed, at // self.rows)[at % self.rows] for at in positions])
 
+    def rows_of_step(self, step: int) -> np.ndarray:
+        """The rows of a step, over all its micro-batches and ranks, int64 [step_rows]."""
+        if self.by_length is not None:
+            return self.by_length.rows(step)
+        positions = range(step * self.step_rows, (step + 1) * self.step_rows)
+        return np.array([shuffled_rows(self.rows, self.seed, at // self.rows)[at % self.rows] for at in positions])
+
 
 def batching(rows: int, epochs: float, step_rows: int, sequences: int, seed: int, world: int) -> Batching:
     """Steps of about `step_rows` rows over `world` ranks, in micro-batches of at most `sequences` rows per rank."""
@@ -64,6 +74,23 @@ def batching(rows: int, epochs: float, step_rows: int, sequences: int, seed: int
         micro_rows -= 1
     steps = max(1, math.ceil(epochs * rows / step_rows))
     return Batching(rows, steps, step_rows, micro_rows, step_rows // world // micro_rows, seed)
+
+
+def first_difference(
+    places: Places, batching: Batching, rows_of: Callable[[], np.ndarray], first_validation: int
+) -> int:
+    """The first step (from 0) that differs if these slots are empty and not full; all steps of the run if none does.
+
+    rows_of: the number in `batching` of each row of the table `train`, -1 for one that is not used. What is measured
+    after step n is in the state of step n.
+    """
+    learned = [row for table, row in places if table == TRAIN]
+    first = min(batching.steps, first_validation - 1) if len(learned) < len(places) else batching.steps
+    numbers = rows_of()[learned] if learned else np.zeros(0, np.int64)
+    for step in range(first if (numbers >= 0).any() else 0):
+        if np.isin(batching.rows_of_step(step), numbers).any():
+            return step
+    return first
 
 
 def load_base(base: Artifact, settings: TunedSettings, seed: int) -> tuple[Transformer, ModelConfig, Tokenizer]:

@@ -19,7 +19,7 @@ from pipeline.printing import binary_size
 from pipeline.store.artifact import Artifact
 from pipeline.store.draft import Draft
 from pipeline.store.tables import write_whole
-from pipeline.training import cards, machine, measured
+from pipeline.training import cards, ladder, machine, measured
 from pipeline.training.cards import Card
 from pipeline.training.machine import USABLE
 from pipeline.training.measured import Machine
@@ -221,6 +221,9 @@ def plan(
         "expected_loss": expected_loss(sized.parameters, run.tokens),
         "hours": {known.name: round(hours(flops, known, known.precision), 4) for known in cards.CARDS.values()},
     }  # fmt: skip
+    if settings.ladder:
+        rungs, size = ladder.size_of(sized.parameters, run.steps, settings.ladder, bool(settings.ema))
+        figures["ladder"] = {"checkpoints": rungs, "mib": round(size / 2**20)}
     if device.startswith("cpu"):
         return figures | on_this_cpu(config, settings, run, precision, here)
     return figures | on_a_card(card, device, flops, precision, world)

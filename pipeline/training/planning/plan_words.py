@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from pipeline.errors import UserError
-from pipeline.printing import duration
+from pipeline.printing import binary_size, duration
 from pipeline.training import measured
 from pipeline.training.planning import budget as budgets
 from pipeline.training.planning.step_time import QUIET
@@ -40,6 +40,7 @@ def lines(found: dict[str, Any], estimated: bool = False) -> list[str]:
             f" {found['learning_rate']:.2g}, {found['precision']}"
         ),
         f"memory {parts['total']:,} MiB: {named}",
+        *lines_of_ladder(found),
         (
             f"{found['tokens_a_parameter']:.1f} tokens per parameter (compute-optimal: {budgets.TOKENS_A_PARAMETER},"
             f" {found['compute_optimal_tokens'] / 1e6:,.0f} M tokens)"
@@ -73,6 +74,15 @@ def lines_of_machine(found: dict[str, Any]) -> list[str]:
     if "bf16_gain" in found:
         text.append(measured.sentence(found["bf16_gain"]))
     return text
+
+
+def lines_of_ladder(found: dict[str, Any]) -> list[str]:
+    """What stays on the disk so that forgetting exactly is cheap; nothing without `pretraining.ladder`."""
+    kept = found.get("ladder")
+    if not kept:
+        return []
+    size = binary_size(kept["mib"] * 2**20)
+    return [f"{kept['checkpoints']} checkpoints stay for forgetting exactly (`pretraining.ladder`): at most {size}"]
 
 
 def line_of_text(found: dict[str, Any], estimated: bool = False) -> str:

@@ -14,6 +14,7 @@ import time
 from dataclasses import dataclass
 
 from model.config import ModelConfig
+from pipeline.training.loop_settings import VALIDATIONS
 from pipeline.training.measured import Figures, Machine
 from pipeline.training.planning import budget as budgets
 from pipeline.training.planning.budget import Budget
@@ -25,7 +26,6 @@ DEPTHS = (1, 3)  # of the two networks that stand for a deep one
 ROUNDS, SECONDS = 8, 6.0  # at most so many micro-batches, or so long, after one that does not count
 # Validation runs forward only: a third of the FLOPs of forward and backward (Kaplan et al. 2020, section 2.1).
 FORWARD = 1 / 3
-VALIDATIONS = 10  # as the loop's
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,99 @@
+"""Group `experiments`: what the recipe compares, each a table with intervals and a picture.
+
+An experiment is no artifact of the graph: it makes models of other recipes than the one that the graph shows
+(pipeline/experiment.py). So its asset makes what it needs by itself, in a process of its own.
+"""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from dagster import AssetsDefinition, MetadataValue
+
+from assets import checks, display
+from assets.asset import AssetDescription, build
+from pipeline import experiment, tracking, worth
+from pipeline.experiments import drawing, finding, result, worth_drawing
+from pipeline.experiments.experiment_settings import asset_of
+from pipeline.graph import Node, Project
+from pipeline.recipe import Recipe
+from pipeline.store.artifact import Artifact
+
+GROUP = "experiments"
+
+
+def show(project: Project, artifact: Artifact) -> Mapping[str, Any]:
+    """The table of settings, the picture, all cells, and what may be concluded."""
+    rows = sorted(result.settings_of(artifact), key=lambda row: row["mean"])
+    shown: dict[str, Any] = {
+        "picture": display.picture(drawing.drawn(artifact)),
+        "by layer": display.picture(drawing.drawn_by_layer(artifact)),
+        "settings": display.table(rows),
+        "cells": display.table(result.cells_of(artifact)),
+        "in words": MetadataValue.md("```\n" + "\n".join(result.lines(artifact)) + "\n```"),
+    }
+    run = tracking.find(artifact.manifest["fingerprint"])
+    if run:
+        shown["MLflow run"] = MetadataValue.url(tracking.link(run))
+    return shown
+
+
+def show_worth(project: Project, artifact: Artifact) -> Mapping[str, Any]:
+    """The effects as a picture, a table and in words."""
+    rows = worth.rows_of(artifact)
+    return {
+        "picture": display.picture(worth_drawing.drawn(rows)),
+        "effects": display.table(rows),
+        "in words": MetadataValue.md("```\n" + "\n".join(worth.lines(artifact)) + "\n```"),
+    }
+
+
+def described(recipe: Recipe) -> dict[str, AssetDescription]:
+    """The assets of the experiments that the recipe names, and of the one that asks what each part is worth."""
+    found = {}
+    if recipe.worth is not None:
+        found[worth.ASSET] = AssetDescription(
+            name=worth.ASSET,
+            description=(
+                "What each part of the data is worth: small models without it, beside those of the recipe as it is, "
+                "with several seeds; the effects on every source, and which of them are decided."
+            ),
+            kinds=("python", "pytorch", "mlflow"),
+            version=worth.VERSION,
+            made_by=worth.run,
+            show=show_worth,
+            checks=(checks.FILES_COMPLETE,),
+            on_device=True,
+            always_asked=True,
+        )
+    for name in recipe.experiments:
+        question = finding.named(name, recipe.experiments)[1].question
+        found[asset_of(name)] = AssetDescription(
+            name=asset_of(name),
+            description=(
+                f"The experiment `{name}`{': ' + question if question else '.'} Models of several settings, trained "
+                "for the same, scored on the same held-back documents, compared with intervals."
+            ),
+            kinds=("python", "pytorch", "mlflow"),
+            version=result.VERSION,
+            made_by=experiment.run,
+            show=show,
+            checks=(checks.FILES_COMPLETE,),
+            on_device=True,
+            always_asked=True,
+        )
+    return found
+
+
+def assets_of(recipe: Recipe) -> list[AssetsDefinition]:
+    """In the graph they stand after the token shards, although their cells may have others."""
+    inputs = {experiment.SHARDS: experiment.SHARDS} if recipe.sources else {}
+    return [
+        build(description, Node(GROUP, inputs, partial(not_in_the_graph, name), None), recipe.name)
+        for name, description in described(recipe).items()
+    ]
+
+
+def not_in_the_graph(name: str, *_: Any) -> Artifact:
+    """What would make it if it were a node."""
+    raise AssertionError(f"{name} is made by pipeline/experiment.py")

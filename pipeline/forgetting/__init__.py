@@ -1,0 +1,1 @@
+"""What proves that something was forgotten exactly: signed records."""

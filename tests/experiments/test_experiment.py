@@ -1,0 +1,166 @@
+"""An experiment from a recipe to its table: equal budgets, nothing made twice, nothing put in force."""
+
+from dataclasses import replace
+
+import polars as pl
+import pytest
+from click.testing import CliRunner
+
+from pipeline import experiment
+from pipeline.cli import main
+from pipeline.errors import UserError
+from pipeline.experiments import drawing, finding, result
+from pipeline.experiments.experiment_settings import Experiment
+from pipeline.graph import Project
+from pipeline.store.reading import TRIAL
+from pipeline.training.stopping import Stopped
+from tests.tiny import trained
+
+MINE = "grid: {model.activation: [swiglu, relu2], pretraining.seed: [0, 2]}\nquestion: which one?\n"
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A recipe whose own model is trained."""
+    with trained(tmp_path_factory.mktemp("experiment")) as opened:
+        yield opened
+
+
+def compared(project: Project, name: str = "mine", **given: object) -> experiment.Comparison:
+    return experiment.comparison_of(name, Experiment.model_validate(given))
+
+
+def listening(project: Project) -> tuple[Project, list[str]]:
+    lines: list[str] = []
+    return replace(project, log=lines.append), lines
+
+
+def test_a_grid_becomes_a_table_and_is_answered_from_the_store_afterwards(project, tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text(MINE)
+    in_force = project["pretrained_model"].version
+    opened, lines = listening(project)
+    made = experiment.run_named(opened, str(file))
+    assert sum("trained in" in line for line in lines) == 4
+    assert not [line for line in lines if line.startswith(("tokenizer: made", "curated_documents: made"))]
+    assert any("mine: 4 cells; training takes" in line and "here" in line for line in lines), "said before it starts"
+    assert [row["setting"] for row in result.settings_of(made)] == ["activation swiglu", "activation relu2"]
+    rows = result.cells_of(made)
+    assert len({row["model"] for row in rows}) == 4 and len({row["bits_per_byte"] for row in rows}) == 4
+    assert "which one?" in result.lines(made)[0]
+    again, lines = listening(project)
+    same = experiment.run_named(again, str(file))
+    assert not same.made and same.version == made.version
+    assert sum("from the store" in line for line in lines) == 4
+    assert project["pretrained_model"].version == in_force, "an experiment puts no model in force"
+    assert drawing.drawn(made).axes[0].get_yticklabels()[0].get_text() in {row["setting"] for row in rows}
+
+
+def test_all_cells_spend_the_same_flops_tokens_steps_or_parameters(project):
+    grid = {"model.width": [16, 32]}
+    figures = {}
+    for equal in ("flops", "tokens", "steps", "nothing"):
+        _, ready = experiment.prepared(project, compared(project, grid=grid, equal=equal))
+        figures[equal] = [(one.flops, one.project.recipe.pretraining.tokens) for one in ready]
+    (narrow, _), (wide, _) = figures["flops"]
+    assert narrow == pytest.approx(wide, rel=0.15), "to a step of 64 tokens"
+    assert [tokens for _, tokens in figures["tokens"]] == [640, 640] == [tokens for _, tokens in figures["nothing"]]
+    _, ready = experiment.prepared(
+        project, compared(project, grid={"pretraining.batch_tokens": [64, 128]}, equal="steps")
+    )
+    assert [one.project.recipe.pretraining.tokens for one in ready] == [640, 1280]
+    grid = {"model.activation": ["swiglu", "gelu"]}
+    _, ready = experiment.prepared(project, compared(project, grid=grid, equal="parameters", at={"model.width": 64}))
+    sizes = [one.project.make("training_plan").facts["parameters"] for one in ready]
+    assert sizes[0] == pytest.approx(sizes[1], rel=0.02)
+    assert ready[1].project.recipe.model.ffn % 8 == 0 and ready[1].project.recipe.model.ffn > 0
+
+
+def test_the_recipe_as_it_is_is_the_model_that_was_trained_already(project):
+    opened, lines = listening(project)
+    made = experiment.run(opened, compared(project, "own", cells=[{}, {"sources.first": None}]))
+    assert any("as it is" in line and "from the store" in line for line in lines)
+    rows = {row["setting"]: row for row in result.cells_of(made)}
+    assert rows["as it is"]["model"] == project["pretrained_model"].version
+    scored = {(row["setting"], row["source"]) for row in pl.read_parquet(made.table("sources")).to_dicts()}
+    assert ("without first", "first") in scored, "a cell without a source is scored on its documents all the same"
+
+
+def test_an_interrupted_experiment_starts_no_finished_cell_again_and_resumes_the_other(project):
+    given = {"grid": {"model.layers": [1, 2]}, "at": {"pretraining.seed": 5, "pretraining.checkpoint_every": 2}}
+    opened, lines = listening(project)
+
+    def in_the_second_cell() -> bool:
+        after = next((place for place, line in enumerate(lines) if line.startswith("cell 1 of 2")), len(lines))
+        return any(line.startswith("step 3 of") for line in lines[after:])
+
+    opened = replace(opened, should_stop=in_the_second_cell)
+    with pytest.raises(Stopped):
+        experiment.run(opened, compared(project, "stopped", **given))
+    trials = list((project.store.root / project.recipe.name / "pretrained_model").glob(f".*{TRIAL}"))
+    assert len(trials) == 1
+    going_on, lines = listening(project)
+    made = experiment.run(going_on, compared(project, "stopped", **given))
+    assert any("layers 1" in line and "from the store" in line for line in lines)
+    assert any("resum" in line for line in lines)
+    assert len(result.cells_of(made)) == 2 and not trials[0].exists()
+
+
+def test_a_longer_experiment_than_the_recipe_allows_is_refused_before_it_trains(project):
+    execution = project.recipe.execution.model_copy(update={"max_hours": 1e-9})
+    opened, lines = listening(replace(project, recipe=project.recipe.model_copy(update={"execution": execution})))
+    with pytest.raises(UserError, match=r"would take .* for 2 cells, and `execution.max_hours` allows"):
+        # So many tokens that the plan's seconds, which are rounded, are not 0 on a fast machine.
+        given = {"grid": {"model.norm": ["rms", "layer"], "seed": [9]}, "at": {"pretraining.tokens": 10_000_000}}
+        experiment.run(opened, compared(project, "long", **given))
+    assert not [line for line in lines if "trained in" in line]
+
+
+def test_several_processes_that_train_together_are_refused(project, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UserError, match="in one process: leave SLM_PROCESSES out"):
+        experiment.run(project, compared(project, "ranks", grid={"model.layers": [1, 2]}))
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"grid": {"shards.validation": [0.2, 0.1]}}, "would train on documents that all are scored on"),
+        ({"grid": {"model.layer": [1]}}, "did you mean `layers`"),
+        ({"grid": {"model.layers": [1]}, "against": "layers 9"}, "is none of the settings: use one of layers 1"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused_with_the_remedy(project, given, said):
+    with pytest.raises(UserError, match=said):
+        experiment.run(project, compared(project, "wrong", **given))
+
+
+def test_what_is_fitted_is_part_of_the_result(project):
+    given = {"grid": {"pretraining.feed.source_weights": [{"first": 1}, {"first": 3}]}, "fit": "mixtures"}
+    made = experiment.run(project, compared(project, "mixed", **given))
+    assert "a regression over 1 languages needs at least two" in result.lines(made)[-1]
+    shares = [row["shares"] for row in result.cells_of(made)]
+    assert shares == ['{"en": 1.0}', '{"en": 1.0}']
+    given = {"grid": {"pretraining.tokens": [320, 640]}, "equal": "nothing", "fit": "scaling"}
+    made = experiment.run(project, compared(project, "scaled", **given))
+    assert "a law needs 3 sizes" in result.lines(made)[-1]
+
+
+def test_the_command_lists_runs_and_draws(project, tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text(MINE)
+    picture = tmp_path / "mine.png"
+    run = CliRunner().invoke(main, ["experiment", str(file), "--picture", str(picture), "--set", "model.norm=layer"])
+    assert run.exit_code == 0, run.output
+    assert "activation relu2" in run.output and picture.read_bytes().startswith(b"\x89PNG")
+    listed = CliRunner().invoke(main, ["experiment", "--list"]).output
+    assert "best: activation" in listed and "not run yet" in listed
+    assert "KEY=VALUE" in CliRunner().invoke(main, ["experiment", str(file), "--set", "model.norm"]).output
+
+
+def test_every_shipped_experiment_fits_a_recipe(project):
+    assert finding.shipped()
+    for name in finding.shipped():
+        found, chosen = finding.named(name, {})
+        comparison = experiment.comparison_of(found, chosen)
+        assert comparison.cells and comparison.question, name
