@@ -87,6 +87,17 @@ def mixed(number: int, draw: random.Random, lines: list[str], copies: float) -> 
     return texts
 
 
+def short(number: int, draw: random.Random, lines: list[str], copies: float) -> list[str]:
+    """Documents of five real lines each, some 250 characters; a share `copies` of them are edited copies of others."""
+    texts: list[str] = []
+    for _ in range(number):
+        if texts and draw.random() < copies:
+            texts.append(edited(texts[draw.randrange(len(texts))], draw))
+        else:
+            texts.append("\n".join(draw.choices(lines, k=5)))
+    return texts
+
+
 # -- a corpus of any size ----------------------------------------------------------------------------------------------
 
 WORDS = 330  # of a document: about 2 KB

@@ -25,6 +25,8 @@ from pipeline.curation.stages import Curation
 from pipeline.documents.execution import ExecutionSettings
 from pipeline.errors import UserError
 from pipeline.evaluation.evaluation_settings import EvaluationSettings
+from pipeline.experiments import finding
+from pipeline.experiments.changes import changes_of
 from pipeline.experiments.experiment_settings import NAME, Experiment
 from pipeline.experiments.worth_settings import Worth
 from pipeline.ingest.source import Source, check_names
@@ -107,10 +109,14 @@ class Recipe(Settings):
 
     @field_validator("experiments")
     @classmethod
-    def _named_plainly(cls, experiments: dict[str, Experiment]) -> dict[str, Experiment]:
+    def _can_be_run(cls, experiments: dict[str, Experiment]) -> dict[str, Experiment]:
         for name in experiments:
             if NAME.fullmatch(name) is None:
                 raise ValueError(f"`{name}` names an experiment: use small Latin letters, digits, - and _")
+            try:
+                changes_of(finding.named(name, experiments)[1])
+            except UserError as error:
+                raise ValueError(f"`{name}`: {error}".removesuffix(".")) from None
         return experiments
 
     @field_validator("reinforcement")

@@ -1,11 +1,13 @@
 """`slm`: a person's mistake ends in one sentence and exit code 1; look-ups say what the tables say."""
 
+import re
 import subprocess
 import sys
 
 import pytest
 from click.testing import CliRunner
 
+from model.files import write_whole
 from pipeline.cli import main
 from pipeline.graph import Project
 from pipeline.run import make_with_inputs
@@ -183,7 +185,25 @@ def test_the_summary_shows_removals_by_source_with_a_hint_where_they_are_many(fo
 def test_the_store_is_listed_verified_and_pruned(folder):
     assert "raw_documents" in slm("store", "list")
     assert "files are intact" in slm("store", "verify")
+    assert "no version would be deleted" in slm("store", "prune", "--dry-run")
     assert "freed in total" in slm("store", "prune")
+
+
+def test_a_dry_run_says_what_would_be_deleted_and_deletes_nothing(folder):
+    artifacts = Project.open(log=lambda line: None).store
+    for number in (1, 2):
+        artifacts.make(
+            "numbers", code_version="1", settings={"n": number}, inputs={}, log=lambda line: None,
+            build=lambda draft: write_whole(draft.path("x"), "12345"),
+        )  # fmt: skip
+    old = artifacts.prunable("numbers", keep=0)
+    assert len(old) == 1
+    output = slm("store", "prune", "--keep", "0", "--asset", "numbers", "--dry-run")
+    assert re.search(rf"numbers +{old[0].version} +5 B +[0-9.]+ s\n1 version\(s\) would be deleted", output), output
+    assert artifacts.prunable("numbers", keep=0) == old
+    assert old[0].version in slm("store", "prune", "--keep", "0", "--asset", "numbers")
+    assert artifacts.prunable("numbers", keep=0) == []
+    assert "There is no artifact `nothing`" in refused("store", "prune", "--asset", "nothing")
 
 
 def test_the_recipe_as_understood_is_a_recipe(folder, tmp_path):

@@ -17,7 +17,7 @@ import pytest
 from pipeline.errors import UserError
 from pipeline.store import made_on, upkeep
 from pipeline.store import store as stores
-from pipeline.store.artifact import RUN_SPECIFIC, Artifact
+from pipeline.store.artifact import MANIFEST, RUN_SPECIFIC, Artifact
 from pipeline.store.draft import Draft
 from pipeline.store.store import NotMade, Store, differences, two_makings
 from pipeline.store.tables import write_whole
@@ -202,6 +202,18 @@ def test_prune_keeps_the_version_in_force_and_the_newest_others(tmp_path):
     assert list(store.verify("numbers")) == []  # links of pruned versions are still whole
 
 
+def test_prune_keeps_versions_that_are_younger_than_so_many_days(tmp_path):
+    store = Store(tmp_path, "r")
+    made = [make_numbers(store, upto=n) for n in (1, 2, 3)]
+    for days, artifact in zip((20, 5, 0), made, strict=True):
+        then = time.time() - days * 24 * 3600
+        os.utime(artifact.place(MANIFEST), (then, then))
+    assert [artifact.version for artifact in store.prunable("numbers", keep=0)] == [made[1].version, made[0].version]
+    assert [artifact.version for artifact in store.prunable("numbers", keep=0, days=10)] == [made[0].version]
+    assert [version for version, _ in store.prune("numbers", keep=0, days=10)] == [made[0].version]
+    assert {artifact.version for artifact in store.versions("numbers")} == {made[1].version, made[2].version}
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="a small disk is mounted, which only root may do")
 def test_a_full_disk_ends_in_one_sentence_and_the_same_command_goes_on(tmp_path):
     disk = tmp_path / "disk"
@@ -330,3 +342,49 @@ def test_who_waits_for_an_asset_says_so_again_and_again(tmp_path, monkeypatch):
             assert (place / ".lock").read_text() == str(os.getpid())
     assert said[0] == "numbers is being made by process 4711; waiting for it"
     assert len(said) >= 3 and all(line.startswith(said[0] + ", ") and line.endswith("s so far") for line in said[1:])
+
+
+# -- trials ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_trial_makes_versions_of_the_store_and_puts_none_in_force(tmp_path):
+    store = Store(tmp_path, "r")
+    first = make_numbers(store)
+    trial = store.trial()
+    second = make_numbers(trial, upto=5)
+    current, tried = store.current("numbers"), trial.current("numbers")
+    assert current is not None and tried is not None
+    assert (current.version, tried.version) == (first.version, second.version)
+    assert second.manifest["fragments"] == {"computed": 2, "reused": 3}, "its tables are linked from what there is"
+    assert not make_numbers(store, upto=5).made and not make_numbers(store.trial()).made
+
+
+def test_a_trial_leaves_the_drafts_of_others_alone_and_they_leave_its_own(tmp_path):
+    def stopped(draft: Draft) -> None:
+        write_whole(draft.path("half.txt"), "half\n")
+        raise KeyboardInterrupt
+
+    def ask(store: Store, version: str) -> None:
+        store.make("numbers", code_version=version, settings={}, inputs={}, build=stopped, log=quiet)
+
+    store = Store(tmp_path, "r")
+    for where, version in ((store, "stopped"), (store.trial(), "tried")):
+        with pytest.raises(KeyboardInterrupt):
+            ask(where, version)
+    place = tmp_path / "r" / "numbers"
+    make_numbers(store.trial())
+    assert len(list(place.glob(".*.draft"))) == len(list(place.glob(".*.trial"))) == 1
+    make_numbers(store, upto=2)
+    assert not list(place.glob(".*.draft")), "as always, a making deletes drafts of other settings"
+    assert len(list(place.glob(".*.trial"))) == 1
+    freed = store.prune("numbers", keep=9)
+    assert [what.partition(" ")[2] for what, _ in freed] == ["(unfinished, of an experiment)"]
+    assert not list(place.glob(".*.trial"))
+
+
+def test_a_store_that_only_answers_makes_nothing(tmp_path):
+    store = Store(tmp_path, "r")
+    with pytest.raises(NotMade):
+        make_numbers(store.answering())
+    made = make_numbers(store)
+    assert make_numbers(store.answering()).version == made.version

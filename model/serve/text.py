@@ -50,7 +50,8 @@ class Spelling:
     def __init__(self, bytes_of: Sequence[bytes], stop: Sequence[str] = ()) -> None:
         self.tokens, self.ended = 0, False
         self._bytes, self._stop = bytes_of, stop
-        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        # A small model begins syllables that it does not finish; what is no character is left out, not shown as one.
+        self._decoder = codecs.getincrementaldecoder("utf-8")("ignore")
         self._held = ""  # the end of the text that may be the start of a stop string
 
     def take(self, token: int) -> str:

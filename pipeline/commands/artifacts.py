@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import click
 
 from pipeline.commands import complete_asset, project
 from pipeline.errors import UserError
 from pipeline.printing import size, table
+
+if TYPE_CHECKING:
+    from pipeline.store.artifact import Artifact
 
 
 @click.command()
@@ -146,21 +150,56 @@ def store_repair(make: bool) -> None:
     show_default=True,
     help="Delete downloads that no source of the recipe uses and that no run has used for this many days.",
 )
-def store_prune(keep: int, unused_days: float) -> None:
+@click.option("--days", default=0.0, show_default=True, help="Keep versions that are younger than this many days.")
+@click.option("--asset", multiple=True, help="Only versions of this artifact (and no downloads); may be repeated.")
+@click.option("--dry-run", is_flag=True, help="Delete nothing; list what would go, and what it took to make.")
+def store_prune(keep: int, unused_days: float, days: float, asset: tuple[str, ...], dry_run: bool) -> None:
     """Delete old versions (all but the one in force and the newest KEEP others) and unused downloads."""
     from pipeline.ingest import raw_documents
 
     opened = project()
-    artifacts = opened.store
+    artifacts, assets = opened.store, opened.store.all_assets()
+    for name in asset:
+        if name not in assets:
+            raise UserError(f"There is no artifact `{name}` in the store: use {', '.join(assets)}.")
+    assets = [name for name in assets if not asset or name in asset]
+    if dry_run:
+        _list_prunable([found for name in assets for found in artifacts.prunable(name, keep, days)])
     freed = [
-        (f"{asset}/{version}", count)
-        for asset in artifacts.all_assets()
-        for version, count in artifacts.prune(asset, keep)
+        (f"{name}/{version}", count)
+        for name in assets
+        if not dry_run
+        for version, count in artifacts.prune(name, keep, days=days)
     ]
-    freed += raw_documents.prune_downloads(artifacts, opened.recipe.origins(), unused_days)
+    if not asset:
+        freed += raw_documents.prune_downloads(artifacts, opened.recipe.origins(), unused_days, dry_run)
     for name, count in freed:
-        click.echo(f"{name}: {size(count)} freed")
-    click.echo(f"{size(sum(count for _, count in freed))} freed in total")
+        click.echo(f"{name}: {size(count)} {'would be freed' if dry_run else 'freed'}")
+    if not dry_run:
+        click.echo(f"{size(sum(count for _, count in freed))} freed in total")
+
+
+def _list_prunable(versions: list[Artifact]) -> None:
+    """Print versions that would be deleted, with their size (what other versions share is not freed) and the time that
+    making them took."""
+    if not versions:
+        click.echo("no version would be deleted")
+        return
+    click.echo(
+        table(
+            {
+                "asset": found.asset,
+                "version": found.version,
+                "size": size(sum(file["bytes"] for file in found.manifest["files"].values())),
+                "made in": f"{found.manifest['seconds']['total']:,.1f} s",
+            }
+            for found in versions
+        )
+    )
+    click.echo(
+        f"{len(versions)} version(s) would be deleted; only what no other version shares is freed, and what a run "
+        "reads stays"
+    )
 
 
 COMMANDS = (summary, make, why, recipe, store)

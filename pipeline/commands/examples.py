@@ -25,7 +25,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "store list": ("slm store list",),
     "store verify": ("slm store verify", "slm store verify --against /mnt/other/data"),
     "store repair": ("slm store repair", "slm store repair --no-make"),
-    "store prune": ("slm store prune --keep 1",),
+    "store prune": (
+        "slm store prune --keep 1 --dry-run",
+        "slm store prune --keep 1 --days 30 --asset pretrained_model",
+    ),
     "documents": (
         "slm documents --stage heuristic_decisions",
         "slm documents --stage heuristic_decisions --reason gopher_short --source notes",

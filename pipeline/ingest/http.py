@@ -201,11 +201,11 @@ def fetch_all(
     return [place(url, cache) for url in urls]
 
 
-def prune(cache: Path, named: Collection[str], unused_days: float) -> list[tuple[str, int]]:
+def prune(cache: Path, named: Collection[str], unused_days: float, dry: bool = False) -> list[tuple[str, int]]:
     """Delete downloads, finished or not, of addresses that are not `named` and that nobody used for so many days.
 
     The cache is shared by all recipes of a store, so what this one does not name may be used by another. Returns
-    (address, bytes freed) of each; "?" for a download that was never finished.
+    (address, bytes freed) of each; "?" for a download that was never finished. dry: delete nothing.
     """
     kept = {place(url, cache).parent.name for url in named}
     since = time.time() - unused_days * 24 * 3600
@@ -219,9 +219,10 @@ def prune(cache: Path, named: Collection[str], unused_days: float) -> list[tuple
             record = folder / RECORD
             url = json.loads(record.read_text())["url"] if record.exists() else "?"
             size = sum(file.stat().st_size for file in files)
-            record.unlink(missing_ok=True)  # first: what has none counts as not fetched
-            shutil.rmtree(folder)
             freed.append((url, size))
+            if not dry:
+                record.unlink(missing_ok=True)  # first: what has none counts as not fetched
+                shutil.rmtree(folder)
     return freed
 
 

@@ -251,7 +251,12 @@ def most_common(counts: Counter[str]) -> dict[str, int]:
     return named
 
 
-def prune_downloads(store: Store, origins: Iterable[Origin], unused_days: float) -> list[tuple[str, int]]:
-    """Delete downloads that none of `origins` names and that no run used for so many days; (address, bytes) of each."""
+def prune_downloads(
+    store: Store, origins: Iterable[Origin], unused_days: float, dry: bool = False
+) -> list[tuple[str, int]]:
+    """Delete downloads that none of `origins` names and that no run used for so many days; (address, bytes) of each.
+
+    dry: delete nothing.
+    """
     cache = cache_of(store)
-    return http.prune(cache, [url for origin in origins for url in origin.downloads(cache)], unused_days)
+    return http.prune(cache, [url for origin in origins for url in origin.downloads(cache)], unused_days, dry)

@@ -58,6 +58,12 @@ class Draft:
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
+    def scratch(self, name: str) -> Path:
+        """A folder for what is needed only while the artifact is made, such as what tasks hand to one another."""
+        folder = self._records / name
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
     def table(
         self,
         fragment: str,

@@ -91,17 +91,24 @@ class Upkeep(Reader):
             (place / version).rename(target)
         return target
 
-    def prune(self, asset: str, keep: int, log: Callable[[str], None] = print) -> list[tuple[str, int]]:
-        """Delete all versions except the one in force and the `keep` newest others; returns (version, bytes freed).
+    def prunable(self, asset: str, keep: int, days: float = 0) -> list[Artifact]:
+        """What `prune` deletes unless a run reads it: neither in force, nor of the `keep` newest others, nor younger
+        than so many days; newest first."""
+        now, since = self._current_version(asset), time.time() - days * 24 * 3600
+        others = sorted(self.versions(asset), key=self._age, reverse=True)
+        beyond = [other for other in others if other.version != now][keep:]
+        return [other for other in beyond if not days or self._written(other) < since]
 
-        A version that a run reads stays. What `repair` set aside is deleted as well, and what an experiment left
-        unfinished.
+    def prune(
+        self, asset: str, keep: int, log: Callable[[str], None] = print, days: float = 0
+    ) -> list[tuple[str, int]]:
+        """Delete the versions that are `prunable`, except those that a run reads; returns (version, bytes freed).
+
+        What `repair` set aside is deleted as well, and what an experiment left unfinished.
         """
         freed = []
         with disk.disk_errors(self.root, f"`{asset}` could not be pruned"), self._locked(asset, log):
-            others = sorted(self.versions(asset), key=self._age, reverse=True)
-            now = self._current_version(asset)
-            for artifact in [other for other in others if other.version != now][keep:]:
+            for artifact in self.prunable(asset, keep, days):
                 with leases.unread(artifact.directory) as free:
                     if not free:
                         log(f"{asset}/{artifact.version} stays: a run reads it")

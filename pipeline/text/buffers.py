@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import polars as pl
+
+
+def row_blocks(texts: pl.Series, block_bytes: int) -> list[tuple[int, int]]:
+    """First and end row of consecutive parts of a column of about so many bytes, small enough for the cache."""
+    sizes = texts.str.len_bytes().fill_null(0).cum_sum() // block_bytes
+    bounds = [0, *(sizes.diff().fill_null(0) > 0).arg_true().to_list(), len(texts)]
+    return [(start, end) for start, end in pairwise(bounds) if end > start]
 
 
 def buffers(texts: pl.Series) -> tuple[np.ndarray, np.ndarray]:

@@ -37,24 +37,32 @@ SCRIPTS: dict[str, list[tuple[int, int]]] = {
     ],
 }
 KINDS = ["ascii_letters", "digits", "spaces", "marks", *SCRIPTS]
+_ASCII = KINDS[:4]
 _MARKS = KINDS.index("marks")
-NO_KIND = 255  # a byte that is not an ASCII character
+_LANE = 16  # bits of a sum, of which four fit into one number
+_BLOCK_BYTES = 1 << 18  # of text at once, which keeps the sums' terms in the cache
+_FOUR_BYTES = 255  # instead of a kind: the first two bytes do not tell
 
 
 @cache
-def _tables() -> tuple[np.ndarray, np.ndarray]:
-    """The kind of each ASCII byte, and the kind of each block of 64 code points."""
-    ascii_kind = np.full(256, NO_KIND, np.uint8)
-    ascii_kind[:128] = _MARKS
+def _tables() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The terms of `_sums` that count each kind of ASCII byte; the kind of a character that is not ASCII by its first
+    two bytes; and the kind of each block of 64 code points."""
+    ascii_kind = np.full(128, _MARKS, np.uint8)
     for low, high in ((65, 90), (97, 122)):
         ascii_kind[low : high + 1] = KINDS.index("ascii_letters")
     ascii_kind[48:58] = KINDS.index("digits")
     ascii_kind[[9, 10, 11, 12, 13, 32]] = KINDS.index("spaces")
+    terms = np.zeros(256, np.uint64)
+    terms[:128] = np.uint64(1) << (_LANE * ascii_kind).astype(np.uint64)
     block_kind = np.full(0x110000 >> 6, _MARKS, np.uint8)
     for script, ranges in SCRIPTS.items():
         for low, high in ranges:
             block_kind[low >> 6 : (high >> 6) + 1] = KINDS.index(script)
-    return ascii_kind, block_kind
+    first, second = np.arange(1 << 16) >> 8, np.arange(1 << 16) & 0x3F
+    pair_kind = block_kind[np.where(first < 0xE0, first & 0x1F, (first & 0x0F) << 6 | second)]
+    pair_kind[first >= 0xF0] = _FOUR_BYTES
+    return terms, pair_kind, block_kind
 
 
 def count_kinds(texts: pl.Series) -> pl.DataFrame:
@@ -63,42 +71,57 @@ def count_kinds(texts: pl.Series) -> pl.DataFrame:
     Latin letters, ASCII or not, are counted in one column, `latin`; the result has no column `ascii_letters`.
     """
     content, offsets = buffers(texts)
-    ascii_kind, block_kind = _tables()
-    leads = np.flatnonzero(content >= 0xC0)
-    first = content[leads].astype(np.int32)
-
-    def after(step: int) -> np.ndarray:
-        return content[np.minimum(leads + step, content.size - 1)].astype(np.int32) & 0x3F
-
-    # Code point >> 6, for sequences of two, three and four bytes.
-    block = np.where(
-        first < 0xE0,
-        first & 0x1F,
-        np.where(first < 0xF0, (first & 0x0F) << 6 | after(1), (first & 0x07) << 12 | after(1) << 6 | after(2)),
-    )
-    # Beyond ASCII: one histogram over (text, kind).
-    bounds = np.searchsorted(leads, offsets)
-    cells = np.repeat(np.arange(len(texts)), np.diff(bounds)) * len(KINDS)
-    cells += block_kind[np.minimum(block, block_kind.size - 1)]
-    histogram = np.bincount(cells, minlength=len(texts) * len(KINDS)).reshape(len(texts), len(KINDS))
+    terms, _, _ = _tables()
+    histogram = _beyond_ascii(content, offsets)
+    histogram[:, : len(_ASCII)] += _sums(content, offsets, terms)
     counts = {name: histogram[:, number].astype(np.uint32) for number, name in enumerate(KINDS)}
-    # ASCII: one pass over the bytes for each kind.
-    kinds = ascii_kind[content]
-    for name in ("ascii_letters", "digits", "spaces", "marks"):
-        counts[name] = counts[name] + _count_by_text(kinds == KINDS.index(name), offsets)
     counts["latin"] = counts["latin"] + counts.pop("ascii_letters")
     return pl.DataFrame(counts)
 
 
-def _count_by_text(flags: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-    """The number of flagged bytes in each text; texts may be empty."""
-    positions = np.flatnonzero(flags)
-    return np.diff(np.searchsorted(positions, offsets)).astype(np.uint32)
+def _beyond_ascii(content: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """The number of characters of each kind that are not ASCII: int64 (texts, KINDS)."""
+    _, pair_kind, block_kind = _tables()
+    texts = len(offsets) - 1
+    leads = np.flatnonzero(content >= 0xC0)
+    if not leads.size:
+        return np.zeros((texts, len(KINDS)), np.int64)
+    kinds = pair_kind[content[leads].astype(np.uint16) << np.uint16(8) | content[leads + 1]]
+    long = np.flatnonzero(kinds == _FOUR_BYTES)
+    if long.size:
+        first, second, third = (content[leads[long] + step].astype(np.int32) & 0x3F for step in range(3))
+        block = (first & 0x07) << 12 | second << 6 | third
+        kinds[long] = block_kind[np.minimum(block, block_kind.size - 1)]
+    # One histogram over (text, kind).
+    cells = np.repeat(np.arange(texts) * len(KINDS), np.diff(np.searchsorted(leads, offsets)))
+    cells += kinds
+    return np.bincount(cells, minlength=texts * len(KINDS)).reshape(texts, len(KINDS))
 
 
-def count_bytes(texts: pl.Series, first: str, last: str) -> np.ndarray:
-    """The number of ASCII characters from `first` to `last` in each text (int64)."""
-    content, offsets = buffers(texts)
-    upto = np.zeros(content.size + 1, np.int64)
-    np.cumsum((content - np.uint8(ord(first))) <= ord(last) - ord(first), out=upto[1:])
-    return np.diff(upto[offsets])
+def _sums(content: np.ndarray, offsets: np.ndarray, terms: np.ndarray) -> np.ndarray:
+    """How often each text has bytes of up to four groups: int64 (texts, 4).
+
+    terms: for each byte, 1 << 16 * its group, or 0. So one addition counts all groups; sums end before one overflows.
+    """
+    texts = len(offsets) - 1
+    counts = np.zeros((texts, 4), np.int64)
+    for block in range(0, len(content), _BLOCK_BYTES):
+        part = content[block : block + _BLOCK_BYTES]
+        first, end = np.searchsorted(offsets, [block, block + len(part)])
+        begins = np.concatenate([np.arange(0, len(part), 1 << (_LANE - 1)), offsets[first:end] - block])
+        begins = np.unique(begins[begins < len(part)])
+        sums = np.add.reduceat(terms[part], begins)
+        owners = np.searchsorted(offsets, begins + block, side="right") - 1
+        for group in range(4):
+            values = (sums >> np.uint64(_LANE * group)) & np.uint64((1 << _LANE) - 1)
+            np.add.at(counts[:, group], owners, values.astype(np.int64))
+    return counts
+
+
+def count_cases(texts: pl.Series) -> tuple[np.ndarray, np.ndarray]:
+    """The number of ASCII capitals and of small letters in each text (int64)."""
+    terms = np.zeros(256, np.uint64)
+    terms[ord("A") : ord("Z") + 1] = 1
+    terms[ord("a") : ord("z") + 1] = 1 << _LANE
+    counts = _sums(*buffers(texts), terms)
+    return counts[:, 0], counts[:, 1]

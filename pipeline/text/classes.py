@@ -12,14 +12,14 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from pipeline.text.buffers import buffers
-from pipeline.text.words import hash_spans
+from pipeline.text.words import blocks, hash_spans
 
 SPACE, CONTROL, OTHER, NUMBER, LETTER, HANGUL = range(6)  # HANGUL: its syllables; all other letters are LETTER
 _PATTERNS = (
     (r"[\x00-\x1f]", CONTROL), (r"\s", SPACE), (r"\p{N}", NUMBER), (r"\p{L}", LETTER), ("[가-힣]", HANGUL),
 )  # fmt: skip
 COUNTED = ("pieces", "words", "with_letter", "runs")
+BLOCK_BYTES = 1 << 18  # of text at once, which keeps the arrays in the cache
 _TABLED = 0x20000  # code points whose class is looked up; those beyond are classified when they occur
 
 
@@ -70,33 +70,59 @@ def _classified(characters: list[str]) -> np.ndarray:
 
 def pieces_of(texts: pl.Series) -> tuple[Pieces, pl.DataFrame]:
     r"""The strings between white space (`\S+`), and what `count_pieces` counts."""
-    data, offsets = buffers(texts)
-    if not data.size:
-        none = np.zeros(0, np.int64)
-        return Pieces(none.view(np.uint64), none, none, len(texts)), count_pieces(texts)
-    kind, begins = classes_of(data)
-    edge = _edges(offsets)
-    starts = _starts(kind != SPACE, edge)
-    ends = _ends(kind != SPACE, edge)
-    upto = np.zeros(data.size + 1, np.int64)
-    np.cumsum(begins, out=upto[1:])
-    counts = _counts(kind, edge, offsets, starts)
-    index = np.repeat(np.arange(len(texts)), counts["pieces"].to_numpy())
-    return Pieces(hash_spans(data, starts, ends), upto[ends] - upto[starts], index, len(texts)), counts
+    none = np.zeros(0, np.int64)
+    hashes, characters, index = [none.view(np.uint64)], [none], [none]
+    counted = [_no_counts(0)]
+    for first, _, data, offsets in blocks(texts, BLOCK_BYTES):
+        if not data.size:
+            counted.append(_no_counts(len(offsets) - 1))
+            continue
+        kind, begins = classes_of(data)
+        edge, inside = _edges(offsets), kind != SPACE
+        starts, ends = _starts(inside, edge), _ends(inside, edge)
+        upto = np.zeros(data.size + 1, np.int32)
+        np.cumsum(begins, out=upto[1:])
+        counts = _counts(kind, edge, offsets, starts)
+        hashes.append(hash_spans(data, starts, ends))
+        characters.append((upto[ends] - upto[starts]).astype(np.int64))
+        index.append(np.repeat(np.arange(first, first + len(counts)), counts[:, 0]))
+        counted.append(counts)
+    joined = Pieces(np.concatenate(hashes), np.concatenate(characters), np.concatenate(index), len(texts))
+    return joined, _as_frame(counted)
 
 
 def count_pieces(texts: pl.Series) -> pl.DataFrame:
     """For each text (u32): `pieces` (strings between white space), `words` (those with a letter or a number),
     `with_letter` (those with a letter) and `runs` (of letters and numbers)."""
-    data, offsets = buffers(texts)
-    if not data.size:
-        return pl.DataFrame({name: np.zeros(len(texts), np.uint32) for name in COUNTED})
-    kind, _ = classes_of(data)
-    edge = _edges(offsets)
-    return _counts(kind, edge, offsets, _starts(kind != SPACE, edge))
+    counted = [_no_counts(0)]
+    for _, _, data, offsets in blocks(texts, BLOCK_BYTES):
+        kind, edge = classes_of(data)[0], _edges(offsets)
+        counted.append(_counts(kind, edge, offsets, _starts(kind != SPACE, edge)))
+    return _as_frame(counted)
 
 
-def _counts(kind: np.ndarray, edge: np.ndarray, offsets: np.ndarray, starts: np.ndarray) -> pl.DataFrame:
+def letters_and_numbers(texts: pl.Series) -> np.ndarray:
+    """The number of letters and numbers of each text (int64)."""
+    counted = [np.zeros(0, np.int64)]
+    for _, _, data, offsets in blocks(texts, BLOCK_BYTES):
+        kind, begins = classes_of(data)
+        upto = np.zeros(data.size + 1, np.int64)
+        np.cumsum((kind >= NUMBER) & begins, out=upto[1:])
+        counted.append(np.diff(upto[offsets]))
+    return np.concatenate(counted)
+
+
+def _no_counts(texts: int) -> np.ndarray:
+    return np.zeros((texts, len(COUNTED)), np.uint32)
+
+
+def _as_frame(counts: list[np.ndarray]) -> pl.DataFrame:
+    joined = np.concatenate(counts)
+    return pl.DataFrame({name: np.ascontiguousarray(joined[:, place]) for place, name in enumerate(COUNTED)})
+
+
+def _counts(kind: np.ndarray, edge: np.ndarray, offsets: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """COUNTED of each text: uint32 (texts, 4)."""
     best = np.maximum.reduceat(kind, starts) if starts.size else kind[:0]  # the highest class within each piece
     bounds = np.searchsorted(starts, offsets)
 
@@ -105,7 +131,7 @@ def _counts(kind: np.ndarray, edge: np.ndarray, offsets: np.ndarray, starts: np.
 
     runs = np.diff(np.searchsorted(_starts(kind >= NUMBER, edge), offsets))
     counts = (np.diff(bounds), of_text(best >= NUMBER), of_text(best >= LETTER), runs)
-    return pl.DataFrame({name: values.astype(np.uint32) for name, values in zip(COUNTED, counts, strict=True)})
+    return np.stack(counts, axis=1).astype(np.uint32)
 
 
 def _edges(offsets: np.ndarray) -> np.ndarray:
@@ -117,6 +143,8 @@ def _edges(offsets: np.ndarray) -> np.ndarray:
 
 def _starts(inside: np.ndarray, edge: np.ndarray) -> np.ndarray:
     """Where runs of `inside` begin; no run goes over an edge."""
+    if not inside.size:
+        return np.zeros(0, np.int64)
     begin = inside.copy()
     begin[1:] &= ~inside[:-1] | edge[1:]
     return np.flatnonzero(begin)

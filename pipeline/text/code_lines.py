@@ -9,7 +9,10 @@ since a script full of comments is code. A file that says in its first line whic
 
 from __future__ import annotations
 
+import numpy as np
 import polars as pl
+
+from pipeline.text.buffers import row_blocks
 
 # ASCII classes on purpose: a Korean word before a bracket is not a call, and the engine is several times faster.
 _NAME = r"[A-Za-z_][A-Za-z0-9_.]*"
@@ -80,9 +83,8 @@ _FURTHER_SHAPES = (
     r"use[ \t]+[a-z_]+::|impl(?:<|[ \t])|mod[ \t]+[a-z_]+|match[ \t]+[^\n]*\{|#!?\[[a-z]",
 )
 SURE_SHAPE = "(?:" + "|".join(_SHAPES) + ")"
-_SHAPE = "(?:" + "|".join(_SHAPES + _FURTHER_SHAPES) + ")"
-CODE_LINE = rf"(?m)^[ \t]*{_SHAPE}"
-CODE_LINE_AT_MARGIN = rf"(?m)^{_SHAPE}"
+# Two searches: one automaton for all shapes would be so large that it is built anew over and over.
+_SEARCHES = (SURE_SHAPE, "(?:" + "|".join(_FURTHER_SHAPES) + ")")
 # A code block of a page: between Markdown's fences, or indented below a line of reStructuredText that ends in `::`.
 BLOCK_BEGINS = r"(?m)^[ \t]*(?:```|~~~|\.\. [a-z-]+::)|[^\s:]::[ \t]*$"
 BLOCK = (
@@ -99,6 +101,8 @@ SCRIPT = r"\A\x{FEFF}?#![ \t]*/[^\n]*(?:bin|env)|\A<\?php(?-u:\b)"
 # A page of which so many words at most, and so small a share, stand outside of its code blocks is nothing but these.
 OUTSIDE_WORDS, OUTSIDE_SHARE = 12, 0.1
 READ = 10_000  # characters of a text that are read: code does not turn into prose later on
+CHUNK_BYTES = 1 << 24  # of text split into lines at once: patterns are compiled anew for each part
+LINE_COUNTS = ("code_lines", "lines", "at_margin", "margin")
 
 # Tuned on 1,481 source files and 6,926 other documents: Python source; Python, Rust and Vue documentation, PEPs,
 # tutorials (docs/results/filters.md). A page with fenced blocks has to be code outside them too.
@@ -117,25 +121,14 @@ def code_columns(texts: pl.Series) -> pl.DataFrame:
     or it is a page that consists of one or more code blocks.
     """
     texts = texts.str.slice(0, READ)
-    fenced = texts.str.contains(BLOCK_BEGINS)
+    fenced = holds_blocks(texts)
     outside = without_blocks(texts, fenced)
     script = texts.str.contains(SCRIPT) | _nothing_else(texts, outside, fenced)
     outside = without_comments(outside)
-    comments = outside.str.count_matches(r"(?m)^[ \t]*#")
-    code_lines = outside.str.count_matches(CODE_LINE)
-    some = (code_lines > 0).arg_true()  # no other text has code lines at the margin
-    at_margin = pl.zeros(len(texts), dtype=pl.UInt32, eager=True)
-    if len(some):
-        at_margin = at_margin.scatter(some, outside.gather(some).str.count_matches(CODE_LINE_AT_MARGIN))
-    found = pl.DataFrame(
-        {
-            "code_lines": code_lines,
-            "lines": outside.str.count_matches(r"(?m)^[ \t]*\S") - comments,
-            "at_margin": at_margin,
-            "margin": outside.str.count_matches(r"(?m)^[^\s#]"),
-            "tags": outside.str.count_matches("</[A-Za-z]"),
-            "fenced": fenced,
-        }
+    parts = [_line_counts(outside[start:end]) for start, end in row_blocks(outside, CHUNK_BYTES)]
+    counts = pl.DataFrame(np.concatenate([np.zeros((0, len(LINE_COUNTS)), np.uint32), *parts]), schema=LINE_COUNTS)
+    found = counts.select(pl.when(outside.is_not_null()).then(pl.all())).with_columns(
+        outside.str.count_matches("</[A-Za-z]").alias("tags"), fenced.alias("fenced")
     )
     lines = pl.col("lines").clip(1)
     share = pl.col("code_lines") / lines + (pl.col("at_margin") / pl.col("margin").clip(1)).clip(upper_bound=1)
@@ -148,23 +141,55 @@ def code_columns(texts: pl.Series) -> pl.DataFrame:
     )
 
 
+def _line_counts(texts: pl.Series) -> np.ndarray:
+    """The number of lines of each text that are code, that are but comments, and of each that begin at the margin:
+    LINE_COUNTS, uint32 (texts, 4). A line whose first character is `#` is none."""
+    split = texts.str.split("\n")
+    items = split.explode(empty_as_null=False, keep_nulls=False)
+    of = np.repeat(np.arange(len(texts)), split.list.len().fill_null(0).to_numpy())
+    is_code = np.flatnonzero(_have_shape(items, r"^[ \t]*"))
+    at_margin = is_code[_have_shape(items.gather(is_code), "^")]
+    written = np.flatnonzero(items.str.contains(r"^[ \t]*[^\s#]").to_numpy())
+    margin = np.flatnonzero(items.str.contains(r"^[^\s#]").to_numpy())
+    found = [np.bincount(of[rows], minlength=len(texts)) for rows in (is_code, written, at_margin, margin)]
+    return np.stack(found, axis=1).astype(np.uint32)
+
+
+def _have_shape(lines: pl.Series, start: str) -> np.ndarray:
+    """Which lines have the shape of code, after a pattern."""
+    found: np.ndarray = lines.str.contains(start + _SEARCHES[0]).to_numpy().copy()
+    rest = np.flatnonzero(~found)
+    found[rest] = lines.gather(rest).str.contains(start + _SEARCHES[1]).to_numpy()
+    return found
+
+
+def holds_blocks(texts: pl.Series) -> pl.Series:
+    """Which texts hold the beginning of a code block."""
+    rows = texts.str.contains_any(["```", "~~~", "::"]).arg_true()
+    found = texts.is_null().replace({True: None})
+    return found.scatter(rows, texts.gather(rows).str.contains(BLOCK_BEGINS)) if len(rows) else found
+
+
 def _nothing_else(texts: pl.Series, outside: pl.Series, fenced: pl.Series) -> pl.Series:
     """Which texts hold hardly anything but code blocks."""
-    left, whole = outside.filter(fenced), texts.filter(fenced)
-    few = (left.str.count_matches(r"\S+") <= OUTSIDE_WORDS) & (
-        left.str.len_bytes() <= OUTSIDE_SHARE * whole.str.len_bytes()
-    )
-    return pl.repeat(False, len(texts), dtype=pl.Boolean, eager=True).scatter(fenced.arg_true(), few)
+    small = (outside.str.len_bytes() <= OUTSIDE_SHARE * texts.str.len_bytes()).fill_null(False)
+    rows = (fenced & small).fill_null(False).arg_true()
+    few = outside.gather(rows).str.count_matches(r"\S+") <= OUTSIDE_WORDS
+    found = pl.repeat(False, len(texts), dtype=pl.Boolean, eager=True)
+    return found.scatter(rows, few) if len(rows) else found
 
 
 def without_comments(texts: pl.Series) -> pl.Series:
     """The texts without comments, except for lines that begin with `#`."""
-    for mark, pattern in zip(("/*", "=", "\n"), COMMENTS, strict=True):
-        which = texts.str.contains(mark, literal=True) if mark != "\n" else texts.str.contains(pattern)
-        if mark == "=":
-            which = texts.str.contains(r"(?m)^=(?:head|pod|over|item|begin|for)")
-        rest = texts.filter(which).str.replace_all(pattern, "")
-        texts = texts.clone().scatter(which.arg_true(), rest) if len(rest) else texts
+    # Of each kind, a search that is quick and finds it wherever it is.
+    signs = (["/*"], ["="], ["//", "--", "%%", ";;"])
+    begins = (None, r"(?m)^=(?:head|pod|over|item|begin|for)", r"(?m)^[ \t]*(?://|--[ \t-]|--$|%%|;;)")
+    for literals, begin, pattern in zip(signs, begins, COMMENTS, strict=True):
+        rows = texts.str.contains_any(literals).arg_true()
+        if begin is not None:
+            rows = rows.filter(texts.gather(rows).str.contains(begin))
+        if len(rows):
+            texts = texts.clone().scatter(rows, texts.gather(rows).str.replace_all(pattern, ""))
     return texts
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import polars as pl
 
 from pipeline.text.characters import SCRIPTS
-from pipeline.text.code_lines import BLOCK_BEGINS, READ, code_columns, is_code
+from pipeline.text.code_lines import READ, code_columns, holds_blocks, is_code
 
 HANGUL_WEIGHT = 2.5  # Latin letters that carry as much information as one Hangul syllable
 KOREAN = 0.3  # weighted share of Hangul among the letters from which a text counts as Korean
@@ -31,7 +31,7 @@ def detect_code(documents: pl.DataFrame) -> tuple[pl.Series, pl.Series]:
     Where the language of all documents was found (`lang_found`), which answers the first, only blocks are looked for.
     """
     if "lang_found" in documents.columns and documents["lang_found"].all():
-        blocks = documents["text"].str.slice(0, READ).str.contains(BLOCK_BEGINS)
+        blocks = holds_blocks(documents["text"].str.slice(0, READ))
         return (documents["lang"] == "code").fill_null(False).alias("code"), blocks
     columns = code_columns(documents["text"])
     return columns.select(is_code(documents["lang"]).fill_null(False).alias("code")).to_series(), columns["fenced"]

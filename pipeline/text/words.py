@@ -156,6 +156,26 @@ def white_space(data: np.ndarray, wide: np.ndarray | None = None) -> np.ndarray:
     return space
 
 
+def count_strings(texts: pl.Series) -> pl.Series:
+    r"""The number of strings between white space of each text (`\S+`, u32); null where there is no text.
+
+    Unlike the words of this module, they may hold the separators U+001C to U+001F, as in Unicode.
+    """
+    counted = [np.zeros(0, np.int64)]
+    for _, _, data, offsets in blocks(texts):
+        space = white_space(data)
+        space &= (data - np.uint8(28)) >= 4
+        begin = ~space
+        begin[1:] &= space[:-1]
+        first = offsets[:-1][offsets[:-1] < offsets[1:]]  # of the texts that are not empty
+        begin[first] = ~space[first]
+        upto = np.zeros(data.size + 1, np.int32)
+        np.cumsum(begin, out=upto[1:])
+        counted.append(np.diff(upto[offsets]))
+    found = pl.Series(np.concatenate(counted).astype(np.uint32))
+    return found if not texts.null_count() else pl.select(pl.when(texts.is_not_null()).then(found)).to_series()
+
+
 def word_spans(
     data: np.ndarray, offsets: np.ndarray, wide: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -200,6 +220,19 @@ def mix(values: np.ndarray) -> np.ndarray:
     values *= np.uint64(0xC4CEB9FE1A85EC53)
     values ^= values >> np.uint64(33)
     return values
+
+
+def repeated_places(values: np.ndarray) -> np.ndarray:
+    """Positions of all values that occur more than once, and of a few others.
+
+    Sorting values is several times faster than sorting positions by value; this leaves few positions to sort.
+    """
+    sorted_ = np.sort(values)
+    repeated = sorted_[1:][sorted_[1:] == sorted_[:-1]]
+    bits = np.uint64(64 - min(max(len(values), 1).bit_length() + 1, 27))
+    marked = np.zeros(1 << (64 - int(bits)), bool)
+    marked[(repeated >> bits).astype(np.int64)] = True
+    return np.flatnonzero(marked[(values >> bits).astype(np.int64)])
 
 
 _LOW_BYTES = np.array([(1 << 8 * count) - 1 for count in range(9)], np.uint64)

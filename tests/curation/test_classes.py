@@ -4,7 +4,6 @@ import random
 
 import polars as pl
 
-from pipeline.text.characters import count_bytes
 from pipeline.text.classes import count_pieces, pieces_of
 
 MIXED = "가나 ab1٣½, .\n\t\x00\x1f\x1c\x85\xa0\u2028\u3000\u0301é㐀ª😀𠀀\U0010ffff_-"
@@ -39,7 +38,3 @@ def test_pieces_are_those_between_white_space():
     known: dict[int, str] = {}
     assert all(known.setdefault(int(key), piece) == piece for key, (_, piece) in zip(found.hashes, pieces, strict=True))
     assert len(known) == len({piece for _, piece in pieces})
-
-
-def test_bytes_of_a_range_are_counted_by_text():
-    assert count_bytes(pl.Series(["aZz{`", "", "가bB"]), "a", "z").tolist() == [2, 0, 1]

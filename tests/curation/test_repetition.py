@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 from pipeline.curation.curated import apply_edits
 from pipeline.curation.duplicates import repetition
 from pipeline.curation.duplicates.sentences import sentences_of
+from pipeline.documents import execution
+from pipeline.documents.execution import ExecutionSettings
 from pipeline.store.artifact import RUN_SPECIFIC
 from pipeline.store.store import Store
 from tests.curation.written_documents import outcome, raw_documents
-from tests.making import after, context
+from tests.making import IN_PROCESS, after, context
 
 FOOTER = "All product names and logos are the property of their respective owners."
 KOREAN = "모든 상표와 로고는 각 소유자의 자산입니다."
@@ -74,11 +76,11 @@ def filler(number: int) -> str:
     return f"Document {number} says what it alone says, in so many words of its own number {number * 7}."
 
 
-def decide(tmp_path, texts, parts=2, name="store", lang=None, **given):
+def decide(tmp_path, texts, parts=2, name="store", lang=None, where=IN_PROCESS, **given):
     store = Store(tmp_path / name, "r")
     rows = [{"text": text, "source_id": str(number), "lang": lang} for number, text in enumerate(texts)]
     raw = raw_documents(store, rows, parts)
-    made = repetition.make(context(store), after(raw), repetition.Settings(**given))
+    made = repetition.make(context(store, execution=where), after(raw), repetition.Settings(**given))
     return made, outcome(raw, made)
 
 
@@ -177,6 +179,11 @@ def test_order_fragments_and_memory_change_nothing(tmp_path, monkeypatch):
         k: v for k, v in other.manifest.items() if k not in RUN_SPECIFIC
     }
     assert first.counts == other.counts
+    monkeypatch.setattr(execution, "WORTH_A_PROCESS_BYTES", 1)
+    there, _ = decide(tmp_path, texts, 5, name="there", where=ExecutionSettings(workers=2))
+    assert {k: v for k, v in there.manifest.items() if k not in RUN_SPECIFIC} == {
+        k: v for k, v in other.manifest.items() if k not in RUN_SPECIFIC
+    }
 
 
 def test_another_limit_reads_no_text_for_sentences(tmp_path, monkeypatch):

@@ -6,6 +6,7 @@ import time
 import polars as pl
 import pytest
 
+from pipeline.curation.duplicates import band_partitions, near
 from pipeline.curation.filters import language
 from pipeline.documents import execution
 from pipeline.documents.document import DOCUMENT_SCHEMA
@@ -79,6 +80,19 @@ def cluster():
 def test_a_ray_cluster_of_two_nodes_gives_the_same_manifest_and_bytes(here, tmp_path, cluster):
     there = decisions(tmp_path / "there", ExecutionSettings(executor="ray", ray_address=cluster))
     assert what_was_made(there) == what_was_made(here)
+
+
+def test_partitions_on_a_ray_cluster_give_the_same_manifest_and_bytes(tmp_path, cluster, monkeypatch):
+    monkeypatch.setattr(band_partitions, "PARTITION_BYTES", 12 * 18 * 50)
+    assert len(band_partitions.partitions(200, 18)) > 3
+
+    def made(name: str, settings: ExecutionSettings) -> dict:
+        store = Store(tmp_path / name, "r")
+        raw = raw_documents(store)
+        return what_was_made(near.make(context(store, execution=settings), after(raw), near.Settings(threshold=0.2)))
+
+    there = made("there", ExecutionSettings(executor="ray", ray_address=cluster))
+    assert there == made("here", ExecutionSettings(executor="in_process")) and there["facts"]["candidates"] > 0
 
 
 def test_a_cluster_that_does_not_answer_is_told_in_one_sentence():

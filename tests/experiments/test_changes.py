@@ -6,6 +6,7 @@ from pipeline.errors import UserError
 from pipeline.experiments import finding
 from pipeline.experiments.changes import changed, changes_of
 from pipeline.experiments.experiment_settings import Experiment
+from pipeline.recipe import parse
 
 CONTENT = {
     "name": "notes",
@@ -105,3 +106,25 @@ def test_a_file_is_an_experiment_and_the_recipe_adds_to_a_shipped_one(tmp_path, 
         finding.named("dept", {})
     with pytest.raises(UserError, match="cannot be read"):
         finding.named(str(tmp_path / "missing.yaml"), {})
+
+
+@pytest.mark.parametrize(
+    ("block", "said"),
+    [
+        ("mine: {}", "`mine`: The experiment compares nothing: give it a `grid` or `cells`"),
+        ("Mine: {grid: {seed: [1]}}", "use small Latin letters"),
+        ("mine: {grid: {seed: []}}", "`grid.seed` has no values"),
+        ("mine: {grids: {seed: [1]}}", "did you mean `grid`"),
+    ],
+)
+def test_mistakes_in_a_recipes_experiments_are_named_with_their_line(block, said):
+    text = f"name: r\nsources: [{{name: s, kind: bundled, dataset: sotu}}]\nexperiments:\n  {block}\n"
+    with pytest.raises(UserError) as caught:
+        parse(text)
+    assert said in str(caught.value)
+    assert any(f"recipe:{line}:" in str(caught.value) for line in (3, 4))
+
+
+def test_a_shipped_experiment_needs_no_grid_of_its_own_in_a_recipe():
+    text = "name: r\nsources: [{name: s, kind: bundled, dataset: sotu}]\nexperiments: {activations: {}}\n"
+    assert parse(text).experiments.keys() == {"activations"}

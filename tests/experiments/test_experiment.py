@@ -110,8 +110,16 @@ def test_a_longer_experiment_than_the_recipe_allows_is_refused_before_it_trains(
     execution = project.recipe.execution.model_copy(update={"max_hours": 1e-9})
     opened, lines = listening(replace(project, recipe=project.recipe.model_copy(update={"execution": execution})))
     with pytest.raises(UserError, match=r"would take .* for 2 cells, and `execution.max_hours` allows"):
-        experiment.run(opened, compared(project, "long", grid={"model.norm": ["rms", "layer"], "seed": [9]}))
+        # So many tokens that the plan's seconds, which are rounded, are not 0 on a fast machine.
+        given = {"grid": {"model.norm": ["rms", "layer"], "seed": [9]}, "at": {"pretraining.tokens": 10_000_000}}
+        experiment.run(opened, compared(project, "long", **given))
     assert not [line for line in lines if "trained in" in line]
+
+
+def test_several_processes_that_train_together_are_refused(project, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UserError, match="in one process: leave SLM_PROCESSES out"):
+        experiment.run(project, compared(project, "ranks", grid={"model.layers": [1, 2]}))
 
 
 @pytest.mark.parametrize(

@@ -4,15 +4,14 @@ A document is identified by its position in the order of precedence. Number 0 ta
 document, so "the earlier one is kept" is a comparison of two integers, and no later code deals with fragments or
 sources.
 
-Memory: some 80 bytes per document. Bands (8 bytes per document and band) are kept in an unnamed file if they are
-large, and are read one at a time. Texts are read again only for documents that have a candidate.
+Memory: some 40 bytes per document, twice that while it is put in order. Bands are not among them: their buckets are
+found in partitions (band_partitions.py). Texts are read again only for documents that have a candidate.
 """
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +19,8 @@ import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
 
-from pipeline.curation.duplicates import index, shingle_files, tidiness
+from pipeline.curation.duplicates import band_partitions, index, shingle_files, tidiness
+from pipeline.curation.duplicates.band_partitions import BandTable
 from pipeline.curation.duplicates.signature_tables import (
     SignatureTable,
     id_halves,
@@ -38,7 +38,7 @@ from pipeline.store.draft import Draft
 if TYPE_CHECKING:
     from pipeline.curation.duplicates.duplicate_settings import Settings
 
-IN_MEMORY_BYTES = 256 << 20  # larger band hashes are kept in a file
+FOREIGN = "foreign"  # folder of the bands of indexes, until they are read
 # Up to 1/8 of a fragment's documents are looked up by id; for more, the whole fragment is read.
 ID_LOOKUP_RATIO = 8
 
@@ -53,13 +53,13 @@ class Corpus:
     high: np.ndarray  # uint64, the first half of doc_id
     low: np.ndarray
     origin: np.ndarray  # int32: index into `fragments`; for foreign documents, -1 - index into `indexes`
-    row: np.ndarray  # int64: among the kept rows of the fragment
-    words: np.ndarray
+    row: np.ndarray  # int32: among the kept rows of the fragment
+    words: np.ndarray  # int32
     source: np.ndarray  # int32: index into `sources`; for foreign documents, as in `origin`
     sources: list[str]
     indexes: list[Path]
     foreign_names: list[str]
-    bands: np.ndarray = field(repr=False)  # uint64 (bands, documents), by position; may be in a file
+    tables: list[BandTable]  # the bands of all documents, by position
     heights: dict[str, int]  # documents of each fragment
     shingle_directory: Path | None  # where the shingles are, if they are stored
 
@@ -169,32 +169,39 @@ def load_corpus(
     foreign = [_foreign(path, settings) for path in indexes]
     total = sum(len(signed.high) for signed in foreign) + sum(heights.values())
     high, low = np.empty(total, np.uint64), np.empty(total, np.uint64)
-    words, row = np.empty(total, np.int64), np.empty(total, np.int64)
+    words, row = np.empty(total, np.int32), np.empty(total, np.int32)
     origin, source = np.empty(total, np.int32), np.empty(total, np.int32)
-    values = allocate(settings.banding()[0], total, draft.directory)
-    tidy: list[tidiness.Tidiness] = []
-    at = 0
+    tidy, tables, at = tidiness.empty(total), [], 0
     for which in [-1 - which for which in range(len(indexes))] + list(range(len(fragments))):
         if which < 0:
             signed, of = foreign[-1 - which], which
+            path = draft.scratch(FOREIGN) / f"{-1 - which}.parquet"
+            band_partitions.write_table(signed.words, signed.bands, path)
         else:
-            signed = read_signature_table(draft.path(f"{side_table(fragments[which])}.parquet"), 0, signatures=False)
+            path = draft.path(f"{side_table(fragments[which])}.parquet")
+            signed = read_signature_table(path, 0, signatures=False, bands=False)
             of = sources.index(documents.source(fragments[which]))
         height = len(signed.high)
         here = slice(at, at + height)
         high[here], low[here], words[here] = signed.high, signed.low, signed.words
         row[here], origin[here], source[here] = np.arange(height), which, of
-        values[:, here] = signed.bands
-        tidy.append(signed.tidiness)
-        # A document without words resembles nothing: it gets a unique value in every band.
-        empty = at + np.flatnonzero(signed.words == 0)
-        values[:, empty] = empty.astype(np.uint64)
+        for column, values in zip(tidy, signed.tidiness, strict=True):
+            column[here] = values
+        tables.append(BandTable(path, at))
         at += height
-    order = precedence(source, tidiness.ranks(tidiness.join(tidy), words), words, high, low)
+    rank = tidiness.ranks(tidy, words)
+    del tidy, foreign
+    order = precedence(source, rank, words, high, low)
+    # One column at a time, so that only one is in memory twice.
+    high = high[order]
+    low = low[order]
+    origin = origin[order]
+    row = row[order]
+    words = words[order]
+    source = source[order]
     return Corpus(
-        documents, fragments, order, high[order], low[order], origin[order], row[order], words[order], source[order],
-        sources, indexes, [path.stem for path in indexes], values, heights,
-        draft.directory if settings.keep_shingles else None,
+        documents, fragments, order, high, low, origin, row, words, source, sources, indexes,
+        [path.stem for path in indexes], tables, heights, draft.directory if settings.keep_shingles else None,
     )  # fmt: skip
 
 
@@ -243,12 +250,3 @@ def documents_with_equal_ids(high: np.ndarray, low: np.ndarray) -> np.ndarray:
     order = np.argsort(low)
     among = order[_repeated_mask(low[order])]
     return among[np.lexsort((among, low[among], high[among]))]
-
-
-def allocate(rows: int, columns: int, directory: Path) -> np.ndarray:
-    """An uninitialised array of uint64, in memory if it is small, else in an unnamed file that no kill leaves
-    behind."""
-    if 8 * rows * columns <= IN_MEMORY_BYTES:
-        return np.empty((rows, columns), np.uint64)
-    with tempfile.TemporaryFile(dir=directory) as file:
-        return np.memmap(file, np.uint64, "w+", shape=(rows, columns))

@@ -8,7 +8,7 @@ columns, and every decision is verified exactly. In order:
 2. precedence   all documents in one order: the recipe's order of sources, the cleaner first (tidiness.py), longer first
                 (words), then doc_id
 3. exact        of documents with the same doc_id the first is kept
-4. candidates   documents whose signatures share a band
+4. candidates   documents whose signatures share a band, found in partitions of the bands (band_partitions.py)
 5. verification exact Jaccard similarity of candidates, as the greedy selection needs it (selection.py); compared pairs
                 are remembered in `pairs/compared.parquet`
 6. decisions    one table per fragment
@@ -28,6 +28,7 @@ import polars as pl
 
 from pipeline.context import Inputs, RunContext
 from pipeline.curation.duplicates import containment, index, selection, semantic
+from pipeline.curation.duplicates.band_partitions import candidates
 from pipeline.curation.duplicates.corpus import Corpus, documents_with_equal_ids, load_corpus
 from pipeline.curation.duplicates.duplicate_settings import Semantic, Settings
 from pipeline.curation.duplicates.pairs import KnownSimilarities, write_pairs
@@ -145,9 +146,11 @@ def decide(
     # Numbers of the documents still kept; below, they are identified by their position in this list.
     left = np.flatnonzero(keeper < 0)
 
-    places = np.full(len(corpus), -1, np.int64)  # position in `left`, for each position in the corpus
+    places = np.full(len(corpus), -1, np.int32)  # position in `left`, for each position in the corpus
     places[corpus.order[left]] = np.arange(len(left))
-    members = selection.buckets(corpus.bands, places)
+    bands, rows = settings.banding()
+    members = candidates(draft, corpus.tables, bands, places, execution)
+    del places
     sets = ShingleSets(len(left), lambda places: corpus.shingles(left[places], settings), draft.directory)
     remembered = KnownSimilarities(draft, settings)
 
@@ -183,7 +186,7 @@ def decide(
     if settings.semantic is not None:
         twins = _find_twins(corpus, settings.semantic, draft.directory, may_remove, (keeper, reason, score))
     draft.facts = {
-        "bands": len(corpus.bands), "rows": settings.banding()[1], "documents": int((~corpus.foreign).sum()),
+        "bands": bands, "rows": rows, "documents": int((~corpus.foreign).sum()),
         "foreign": int(corpus.foreign.sum()), "candidates": len(np.unique(members & np.uint64(0xFFFFFFFF))),
         "compared": len(chosen.left), "similar": int((chosen.compared >= settings.threshold).sum()),
     }  # fmt: skip

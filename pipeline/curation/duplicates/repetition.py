@@ -1,8 +1,9 @@
 """`repetition_edits`: sentences and lines that occur in many documents are cut, as edits.
 
 Only hashes are counted across documents. Each fragment's sentences are remembered in a side table
-`sentences/<fragment>.parquet` (document, hash, position). Counting reads one range of hashes at a time, so that memory
-does not grow with the corpus. The frequent sentences are a short list that each fragment's table is joined with.
+`sentences/<fragment>.parquet` (document, hash, position). A range of hashes is counted at a time, each a task that can
+run anywhere, so that memory does not grow with the corpus. The frequent sentences are a short list that each fragment's
+table is joined with.
 
 Headings stay where they are, and so do the lines of a page's code (passages.py).
 
@@ -33,6 +34,7 @@ from pipeline.curation.rules import Limit, Rule, decided_by
 from pipeline.documents.document import EDIT
 from pipeline.documents.execution import ExecutionSettings
 from pipeline.documents.fragment_tables import fragment_task, make_tables
+from pipeline.documents.partitions import hash_ranges, results
 from pipeline.documents.reasons import meanings_of
 from pipeline.documents.stage import (
     CorpusStage,
@@ -64,7 +66,8 @@ RULES = (
 )
 REASONS = meanings_of(RULES)
 LABEL = "repeated_sentence"
-COUNTED_AT_ONCE = 1 << 25  # sentences whose hashes are in memory at the same time
+COUNTED_AT_ONCE = 1 << 23  # sentences whose hashes one task has in memory at the same time
+BYTES_OF_SENTENCE = 12  # of a side table, that are read to count
 READ_AT_ONCE = 1 << 21  # most sentences of the tables read together
 SENTENCE = ("row", "hash", "start", "after", "words", "spare")  # columns of a side table
 
@@ -108,7 +111,7 @@ def make(context: RunContext, inputs: Inputs, settings: Settings) -> Artifact:
         if settings.enabled:
             find_all(draft, documents, settings, context.execution)
             most = most_documents(settings, sum(int(documents.kept(name).sum()) for name in documents.fragments))
-            frequent = frequent_sentences(draft, documents, most, order)
+            frequent = frequent_sentences(draft, documents, most, order, context.execution)
         else:
             frequent = None
         for fragment, cuts in cuts_by_fragment(draft, documents, frequent):
@@ -198,24 +201,15 @@ def windows(one: Sentences, number: int) -> Sentences:
 # -- counting ----------------------------------------------------------------------------------------------------------
 
 
-def frequent_sentences(draft: Draft, documents: Documents, most: int, order: list[str]) -> pl.DataFrame:
+def frequent_sentences(
+    draft: Draft, documents: Documents, most: int, order: list[str], execution: ExecutionSettings
+) -> pl.DataFrame:
     """Sentences in more than `most` documents: `hash` (sorted), `documents`, `first` (doc_id of the first)."""
     batches = list(sentence_tables(draft, documents))
     total = sum(draft.entries[f"{side_table(fragment)}.parquet"]["rows"] for fragment in documents.fragments)
-    ranges = -(-total // COUNTED_AT_ONCE) or 1
-    width = -(-(2**64) // ranges)
-    found = []
-    for number in range(ranges):
-        low, high = number * width, min((number + 1) * width, 2**64) - 1
-        within = pl.col("hash").is_between(pl.lit(low, pl.UInt64), pl.lit(high, pl.UInt64))
-        parts = []
-        for batch in batches:
-            own = scan_tables(batch).filter(~pl.col("spare"))
-            hashes = own.select("fragment", "row", "hash").filter(within).unique()
-            parts.append(hashes.group_by("hash").len("documents").collect())
-        counts = pl.concat(parts).group_by("hash").agg(pl.col("documents").sum().cast(pl.Int64))
-        found.append(counts.filter(pl.col("documents") > most))
-    frequent = pl.concat(found).sort("hash")
+    ranges = [(batches, first, last, most) for first, last in hash_ranges(total, COUNTED_AT_ONCE)]
+    counted = results(draft, "repeated sentences", count_range, ranges, execution, BYTES_OF_SENTENCE * total)
+    frequent = pl.concat([pl.read_parquet(path) for path in counted])
     firsts = [pl.DataFrame(schema={"hash": pl.UInt64, "source": pl.Int64, "first": pl.String})]
     for batch in batches:
         rows = (
@@ -233,6 +227,23 @@ def frequent_sentences(draft: Draft, documents: Documents, most: int, order: lis
             )
     first_of = pl.concat(firsts).sort("hash", "source", "first").unique("hash", keep="first", maintain_order=True)
     return frequent.join(first_of.select("hash", "first"), on="hash", how="left", maintain_order="left")
+
+
+def count_range(batches: list[dict[str, Path]], first: int, last: int, most: int, target: Path) -> int:
+    """Write the sentences of a range of hashes that are in more than `most` documents: `hash`, `documents`.
+
+    batches: the side tables of all fragments. Returns the number of sentences written. Runs in a worker.
+    """
+    within = pl.col("hash").is_between(pl.lit(first, pl.UInt64), pl.lit(last, pl.UInt64))
+    parts = []
+    for batch in batches:
+        own = scan_tables(batch).filter(~pl.col("spare"))
+        hashes = own.select("fragment", "row", "hash").filter(within).unique()
+        parts.append(hashes.group_by("hash").len("documents").collect())
+    counts = pl.concat(parts).group_by("hash").agg(pl.col("documents").sum().cast(pl.Int64))
+    found = counts.filter(pl.col("documents") > most).sort("hash")
+    write_table(found, target)
+    return found.height
 
 
 def sentence_tables(draft: Draft, documents: Documents) -> Iterator[dict[str, Path]]:

@@ -17,6 +17,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from pipeline.text.words import repeated_places
+
 PAIRS_AT_ONCE = 1 << 23
 
 # similarity(left, right, open_left, open_right): the similarities of the pairs (left, right). The open pairs are all
@@ -41,38 +43,36 @@ def buckets(bands: Iterable[np.ndarray], documents: np.ndarray | None = None) ->
     bands: for each band, the hash of every document (uint64). One band is in memory at a time. documents: the number of
     each document, -1 to ignore it; default: its position.
     """
+    return buckets_of((values, np.arange(len(values)) if documents is None else documents) for values in bands)
+
+
+def buckets_of(bands: Iterable[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    """The same where bands may have different documents: of each, hashes and the numbers of their documents."""
     members, number = [np.zeros(0, np.uint64)], 0
-    for values in bands:
-        some = _repeated_places(values)
-        document = some if documents is None else documents[some]
-        if documents is not None:
-            some, document = some[document >= 0], document[document >= 0]
+    for values, documents in bands:
+        some = repeated_places(values)
+        document = documents[some]
+        some, document = some[document >= 0], document[document >= 0]
         order = np.argsort(values[some])
         values, document = values[some[order]], document[order]
-        same = values[1:] == values[:-1]
-        shared = np.zeros(len(values), bool)
-        shared[1:] = same
-        shared[:-1] |= same
-        begins = np.concatenate([[True], ~same])[: len(values)][shared]
-        bucket = np.cumsum(begins).astype(np.uint64) + np.uint64(number)
-        number += int(begins.sum())
-        members.append(bucket << np.uint64(32) | document[shared].astype(np.uint64))
+        bucket = np.cumsum(np.concatenate([[True], values[1:] != values[:-1]])[: len(values)]).astype(np.uint64)
+        members.append(shared_only(bucket << np.uint64(32) | document.astype(np.uint64), number))
+        number += int(members[-1][-1] >> np.uint64(32)) - number if len(members[-1]) else 0
     joined = np.concatenate(members)
     joined.sort()
     return joined
 
 
-def _repeated_places(values: np.ndarray) -> np.ndarray:
-    """Positions of all values that occur more than once, and of a few others.
-
-    Sorting values is several times faster than sorting positions by value; this leaves few positions to sort.
-    """
-    sorted_ = np.sort(values)
-    repeated = sorted_[1:][sorted_[1:] == sorted_[:-1]]
-    bits = np.uint64(64 - min(max(len(values), 1).bit_length() + 1, 27))
-    marked = np.zeros(1 << (64 - int(bits)), bool)
-    marked[(repeated >> bits).astype(np.int64)] = True
-    return np.flatnonzero(marked[(values >> bits).astype(np.int64)])
+def shared_only(members: np.ndarray, after: int) -> np.ndarray:
+    """Of members, bucket by bucket, those that are not alone in theirs; buckets are numbered from `after` + 1."""
+    bucket = members >> np.uint64(32)
+    same = bucket[1:] == bucket[:-1]
+    shared = np.zeros(len(members), bool)
+    shared[1:] = same
+    shared[:-1] |= same
+    begins = np.concatenate([[True], ~same])[: len(members)][shared]
+    number = np.cumsum(begins).astype(np.uint64) + np.uint64(after)
+    return number << np.uint64(32) | members[shared] & np.uint64(0xFFFFFFFF)
 
 
 def choose(

@@ -224,22 +224,29 @@ def _holds_dot(data: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> np.
 def _length_of(data: np.ndarray, starts: np.ndarray, stops: np.ndarray, characters: list[bytes]) -> np.ndarray:
     """The length in bytes of the one of `characters` that each span ends with; 0 if it ends with none."""
     lengths = np.zeros(len(stops), np.int64)
+    last = np.zeros(256, bool)
+    last[[character[-1] for character in characters]] = True
+    possible = np.flatnonzero((stops > starts) & last[data[np.maximum(stops - 1, 0)]])
     for character in characters:
-        candidates = np.flatnonzero((lengths == 0) & (stops - starts >= len(character)))
-        same = np.ones(len(candidates), bool)
+        same = stops[possible] - starts[possible] >= len(character)
         for place, byte in enumerate(reversed(character), 1):
-            same &= data[stops[candidates] - place] == byte
-        lengths[candidates[same]] = len(character)
+            same &= data[np.maximum(stops[possible] - place, 0)] == byte
+        lengths[possible[same]] = len(character)
+        possible = possible[~same]
     return lengths
 
 
 def _begins(data: np.ndarray, starts: np.ndarray, prefixes: list[bytes]) -> np.ndarray:
     """At which positions one of the prefixes begins."""
     result = np.zeros(len(starts), bool)
+    first = np.zeros(256, bool)
+    first[[prefix[0] for prefix in prefixes]] = True
+    possible = np.flatnonzero(first[data[starts]])
+    begins = starts[possible]
     for prefix in prefixes:
-        fits = starts + len(prefix) <= data.size
+        fits = begins + len(prefix) <= data.size
         same = fits.copy()
         for place, byte in enumerate(prefix):
-            same[fits] &= data[starts[fits] + place] == byte
-        result |= same
+            same[fits] &= data[begins[fits] + place] == byte
+        result[possible[same]] = True
     return result

@@ -175,11 +175,13 @@ def write_signature_table(signed: SignatureTable, path: Path) -> None:
         )  # fmt: skip
 
 
-def read_signature_table(path: Path, permutations: int, signatures: bool = True) -> SignatureTable:
-    """A table of signatures. signatures: False reads all but these, which is enough to search for candidates."""
+def read_signature_table(path: Path, permutations: int, signatures: bool = True, bands: bool = True) -> SignatureTable:
+    """A table of signatures. signatures, bands: False leaves these out, for which the others are enough."""
     with pq.ParquetFile(path, memory_map=True) as file:
         names = file.schema_arrow.names
-        table = file.read([name for name in names if signatures or name != "signature"], use_threads=False)
+        left_out = {name for name in names if name == "signature" and not signatures}
+        left_out |= {name for name in names if name.startswith("band ") and not bands}
+        table = file.read([name for name in names if name not in left_out], use_threads=False)
 
     def column(name: str) -> np.ndarray:
         return np.concatenate([chunk.to_numpy() for chunk in table[name].chunks]) if len(table) else np.zeros(0, "u8")
@@ -194,9 +196,10 @@ def read_signature_table(path: Path, permutations: int, signatures: bool = True)
         return np.concatenate(parts).reshape(-1, width) if parts else np.zeros((0, width), kind)
 
     made = matrix("signature", np.uint32, permutations) if signatures else np.zeros((0, permutations), np.uint32)
-    bands = np.stack([column(name) for name in names if name.startswith("band ")])
+    of_bands = [column(name) for name in names if name.startswith("band ") and bands]
+    values = np.stack(of_bands) if bands else np.zeros((0, len(table)), np.uint64)
     tidiness = Tidiness(
         column("tags").astype(np.uint32), column("repeated").astype(np.uint32),
         matrix("edges", np.uint32, 2 * EDGE),
     )  # fmt: skip
-    return SignatureTable(column("high"), column("low"), column("words").astype(np.int64), made, bands, tidiness)
+    return SignatureTable(column("high"), column("low"), column("words").astype(np.int64), made, values, tidiness)

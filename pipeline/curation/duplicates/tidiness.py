@@ -89,9 +89,14 @@ def ranks(figures: Tidiness, words: np.ndarray) -> np.ndarray:
     8 bits of markup (doubling steps of tags per word), then 8 of repetition: lines at its edges that other documents
     have at theirs, and the sixteenths of its words that are in lines it repeats itself.
     """
-    _, inverse, times = np.unique(figures.edges, return_inverse=True, return_counts=True)
-    frequent = (times > FREQUENT)[inverse].reshape(figures.edges.shape) & (figures.edges > 0)
+    edges = np.sort(figures.edges, axis=None)
+    common = np.unique(edges[FREQUENT:][edges[FREQUENT:] == edges[:-FREQUENT]])
+    common = common[common > 0]
+    del edges
+    frequent = np.zeros(len(words), np.int64)
+    for column in figures.edges.T if len(common) else ():
+        frequent += common[np.minimum(np.searchsorted(common, column), len(common) - 1)] == column
     tags_per_word = TAGS_PER_WORD * figures.tags / np.maximum(words, 1)
     markup = np.where(figures.tags > 0, 1 + np.floor(np.log2(1 + tags_per_word)), 0).clip(0, 255)
-    repetition = frequent.sum(axis=1) + 16 * figures.repeated // np.maximum(words, 1)
+    repetition = frequent + 16 * figures.repeated // np.maximum(words, 1)
     return markup.astype(np.uint16) << np.uint16(8) | np.minimum(repetition, 255).astype(np.uint16)

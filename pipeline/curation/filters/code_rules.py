@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
+from pipeline.text.classes import letters_and_numbers
 from pipeline.text.segments import Segments
 
 # Searched for at the start of a file, as in StarCoder ("auto-generated", "automatically generated" and the like).
@@ -20,7 +21,7 @@ def code_rule_columns(texts: pl.Series, lines: Segments) -> pl.DataFrame:
     length = lines.items.str.len_chars().to_numpy()
     longest = np.zeros(lines.texts, np.int64)
     np.maximum.at(longest, lines.text_index, length)
-    alnum = texts.str.replace_all(r"[^\p{L}\p{N}]+", "").str.len_chars() / texts.str.len_chars().clip(1)
+    alnum = pl.Series(letters_and_numbers(texts)) / texts.str.len_chars().clip(1)
     return pl.DataFrame(
         {
             "lines": lines.total().astype(np.uint32),

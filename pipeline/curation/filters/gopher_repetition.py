@@ -16,6 +16,7 @@ import polars as pl
 
 from pipeline.text.classes import Pieces
 from pipeline.text.segments import Segments
+from pipeline.text.words import repeated_places
 
 TOP = (2, 3, 4)
 DUPLICATE = (5, 6, 7, 8, 9, 10)
@@ -57,21 +58,21 @@ def _n_grams(words: Pieces) -> dict[str, np.ndarray]:
     total = np.maximum(np.bincount(of, weights=chars, minlength=texts), 1)
     ends = np.concatenate([[0], np.cumsum(chars)])  # characters before each word
     columns: dict[str, np.ndarray] = {}
-    # Single words: those that occur twice in their text; the text is mixed into their keys.
+    # Single words, most of which occur twice; the text is mixed into their keys.
     at = np.arange(len(of))
     keys = _mix(hashes, of.astype(np.uint64))
-    for n in range(1, max(DUPLICATE) + 1):
-        if n > 1:
-            # Longer by one word: both parts occur twice, and the last word belongs to the same text.
-            stood = np.zeros(len(of) + 1, bool)
-            stood[at] = True
-            last = at + n - 1
-            longer = stood[at + 1] & (last < len(of))
-            at, keys, last = at[longer], keys[longer], last[longer]
-            same = of[at] == of[last]
-            at, keys = at[same], _mix(keys[same], hashes[last[same]])
-        twice = pl.Series(keys).is_duplicated().to_numpy()
-        at, keys = at[twice], keys[twice]
+    for n in range(2, max(DUPLICATE) + 1):
+        # Longer by one word: both parts occur twice, and the last word belongs to the same text.
+        stood = np.zeros(len(of) + 1, bool)
+        stood[at] = True
+        last = at + n - 1
+        longer = stood[at + 1] & (last < len(of))
+        at, keys, last = at[longer], keys[longer], last[longer]
+        same = of[at] == of[last]
+        at, keys = at[same], _mix(keys[same], hashes[last[same]])
+        some = repeated_places(keys)
+        some = some[pl.Series(keys[some]).is_duplicated().to_numpy()]
+        at, keys = at[some], keys[some]
         if n in TOP:
             columns[f"top_{n}"] = _most_frequent(keys, of[at], ends[at + n] - ends[at], texts) / total
         if n in DUPLICATE:

@@ -22,7 +22,7 @@ from pipeline.documents.reasons import meanings_of
 from pipeline.documents.stage import FragmentStage
 from pipeline.errors import UserError
 from pipeline.settings import StageSettings
-from pipeline.text.characters import SCRIPTS, count_bytes, count_kinds
+from pipeline.text.characters import SCRIPTS, count_cases, count_kinds
 from pipeline.text.code_lines import code_columns, is_code
 from pipeline.text.prose import without_tags
 
@@ -244,7 +244,8 @@ def classifier_text(texts: pl.Series) -> pl.Series:
     )
     read = texts.alias("text").to_frame().select(parts.str.replace_all(NOISE, " ").alias("read"))["read"]
     read = read.str.replace_all(WHITE_SPACE, " ")
-    shouted = count_bytes(read, "A", "Z") > count_bytes(read, "a", "z")
+    capitals, small = count_cases(read)
+    shouted = capitals > small
     # The classifier was trained on few texts in capitals.
     return read.zip_with(~pl.Series(shouted), read.str.to_lowercase()) if shouted.any() else read
 

@@ -12,7 +12,7 @@ import polars as pl
 from pipeline.curation.filters.model_words import as_words, in_both_orders
 from pipeline.documents.document import SAMPLE_DIGIT, id_fraction
 from pipeline.text.characters import count_kinds
-from pipeline.text.code_lines import BLOCK_BEGINS, without_blocks
+from pipeline.text.code_lines import holds_blocks, without_blocks
 from pipeline.text.kinds import detect_code, kinds_of_prose, mixed
 from pipeline.text.prose import prose_of
 
@@ -75,4 +75,4 @@ def kinds_and_prose(documents: pl.DataFrame) -> tuple[pl.Series, pl.Series]:
 def prose_to_model(texts: pl.Series) -> pl.Series:
     """The prose of each text, without code, tags and layout marks."""
     texts = texts.fill_null("").str.slice(0, MAX_DOCUMENT_CHARACTERS)
-    return prose_of(without_blocks(texts, texts.str.contains(BLOCK_BEGINS)))
+    return prose_of(without_blocks(texts, holds_blocks(texts)))

@@ -12,14 +12,13 @@ regular expressions (docs/results/filters.md).
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
 from pipeline.text import classes
-from pipeline.text.buffers import buffers, from_buffers
+from pipeline.text.buffers import buffers, from_buffers, row_blocks
 from pipeline.text.classes import classes_of
 from pipeline.text.words import MULTIPLIER, mix
 
@@ -41,7 +40,7 @@ class Spelled(NamedTuple):
 
 def as_words(texts: pl.Series) -> pl.Series:
     """Texts as words separated by single spaces (see above)."""
-    parts = [_spell(texts[start:end]) for start, end in blocks(texts)]
+    parts = [_spell(texts[start:end]) for start, end in row_blocks(texts, BLOCK_BYTES)]
     return _column([from_buffers(part.content, part.offsets) for part in parts])
 
 
@@ -52,18 +51,11 @@ def in_both_orders(texts: pl.Series, doc_ids: pl.Series) -> tuple[pl.Series, pl.
     """
     seeds = doc_ids.str.slice(-15).str.to_integer(base=16, dtype=pl.Int64).to_numpy().astype(np.uint64)
     words, moved = [], []
-    for start, end in blocks(texts):
+    for start, end in row_blocks(texts, BLOCK_BYTES):
         spelled = _spell(texts[start:end])
         words.append(from_buffers(spelled.content, spelled.offsets))
         moved.append(from_buffers(_shuffled(spelled, seeds[start:end]), spelled.offsets))
     return _column(words), _column(moved)
-
-
-def blocks(texts: pl.Series) -> list[tuple[int, int]]:
-    """First and end row of parts of a column that fit in the cache."""
-    sizes = texts.str.len_bytes().cum_sum() // BLOCK_BYTES
-    bounds = [0, *(sizes.diff().fill_null(0) > 0).arg_true().to_list(), len(texts)]
-    return [(start, end) for start, end in pairwise(bounds) if end > start]
 
 
 def _column(parts: list[pl.Series]) -> pl.Series:

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pipeline.curation.filters.gopher_quality import ELLIPSIS, distinct_stop_words
 from pipeline.errors import UserError
 from pipeline.text.classes import count_pieces
-from pipeline.text.code_lines import BLOCK_BEGINS, without_blocks
+from pipeline.text.code_lines import holds_blocks, without_blocks
 from pipeline.text.prose import prose_of
 from pipeline.text.segments import lines
 
@@ -125,7 +125,7 @@ def figures_of(texts: pl.Series) -> pl.DataFrame:
     of the words with a letter; `stop_words`: distinct ones of the eight of Gopher.
     """
     texts = texts.fill_null("").str.slice(0, READ)
-    prose = prose_of(without_blocks(texts, texts.str.contains(BLOCK_BEGINS)))
+    prose = prose_of(without_blocks(texts, holds_blocks(texts)))
     in_lines = lines(prose)
     text, counts = pl.col("text"), count_pieces(prose)
     found = (

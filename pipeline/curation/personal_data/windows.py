@@ -96,8 +96,10 @@ def windows(texts: pl.Series, kinds: tuple[str, ...] = tuple(KINDS)) -> pl.DataF
 
 
 def _of_kind(texts: pl.Series, kind: str) -> pl.DataFrame:
-    holds = texts.str.contains(KINDS[kind]).fill_null(False)
-    some = pl.DataFrame({"row": holds.arg_true(), "text": texts.filter(holds)})
+    rows = _with_words(texts, kind)
+    holds = texts.gather(rows).str.contains(KINDS[kind])
+    rows = rows.filter(holds)
+    some = pl.DataFrame({"row": rows, "text": texts.gather(rows)})
     # Text, candidate, text, candidate, ...: their lengths give the position of each candidate, and the three parts on
     # each side are enough for its window. Slicing the text itself would scan it each time.
     unmarked = pl.col("text").str.replace_all(MARK, " ", literal=True)
@@ -123,6 +125,13 @@ def _of_kind(texts: pl.Series, kind: str) -> pl.DataFrame:
     if kind == "number":
         found = found.filter(~piece.str.contains(DECIMAL))
     return found.select("row", pl.lit(kind).alias("kind"), "asked", "start", "end", "offset", "window").collect()
+
+
+def _with_words(texts: pl.Series, kind: str) -> pl.Series:
+    """The rows of the texts that hold the words that all recognisers of a kind need beside it, if all need some."""
+    needed = [words for alone, _, words in RECOGNISERS[kind].values() if alone == NEVER]
+    every = len(needed) == len(RECOGNISERS[kind])
+    return (texts.str.contains("|".join(needed)) if every else texts.is_not_null()).arg_true()
 
 
 def _recognisers_for(kind: str) -> pl.Expr:

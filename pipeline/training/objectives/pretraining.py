@@ -266,7 +266,7 @@ def sampler(tokenizer: Tokenizer, settings: PretrainingSettings) -> Callable[[to
                 sampling=Sampling(temperature=0.8, top_k=50),
                 stop_ids=(tokenizer.document_start,),
             )
-            lines.append(f"{prompt}⏵{tokenizer.decode(list(continuation))}")
+            lines.append(f"{prompt}⏵{tokenizer.shown(list(continuation))}")
         return "\n\n".join(lines) + "\n"
 
     return sample

@@ -1,0 +1,129 @@
+"""Duplicates are the same for any number of partitions of the bands, wherever these are worked on."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.curation.duplicates import band_partitions, near, selection
+from pipeline.curation.duplicates.band_partitions import BandTable, partitions
+from pipeline.documents import execution
+from pipeline.documents.execution import ExecutionSettings
+from pipeline.documents.partitions import LAST_HASH
+from pipeline.store.artifact import RUN_SPECIFIC, Artifact
+from pipeline.store.draft import Draft
+from pipeline.store.store import Store
+from tests.curation.written_documents import raw_documents
+from tests.making import IN_PROCESS, after, context
+
+BANDS = 5
+
+
+def values(documents: int, seed: int) -> np.ndarray:
+    """Bands of so many documents, of which each value comes once or a few times; uint64 (BANDS, documents)."""
+    draw = np.random.default_rng(seed)
+    known = draw.integers(0, 2**64, documents, dtype=np.uint64, endpoint=False)
+    return known[draw.integers(0, documents, (BANDS, documents))]
+
+
+def bytes_for(partitions_: int, documents: int) -> int:
+    """A limit on bytes that makes so many partitions, or a few more."""
+    return -(-band_partitions.BYTES_OF_VALUE * documents * BANDS // partitions_)
+
+
+def tables(folder: Path, bands: np.ndarray, words: np.ndarray, parts: int) -> list[BandTable]:
+    bounds = np.linspace(0, len(words), parts + 1).astype(int).tolist()
+    found = []
+    for first, end in pairwise(bounds):
+        path = folder / f"{first}.parquet"
+        band_partitions.write_table(words[first:end], bands[:, first:end], path)
+        found.append(BandTable(path, first))
+    return found
+
+
+@pytest.mark.parametrize("documents", [0, 1, 1000, 10**6, 10**7, 10**9])
+def test_partitions_cover_every_band_once_and_are_bounded(documents: int) -> None:
+    parts = partitions(documents, 18)
+    for band in range(18):
+        ranges = sorted((part.first, part.last) for part in parts if band in part.bands)
+        assert ranges[0][0] == 0 and ranges[-1][1] == LAST_HASH
+        assert all(one[1] + 1 == other[0] for one, other in pairwise(ranges))
+    for part in parts:
+        share = (part.last - part.first + 1) / 2**64
+        of_part = len(part.bands) * documents * share * band_partitions.BYTES_OF_VALUE
+        assert of_part <= 1.01 * band_partitions.PARTITION_BYTES
+    assert len(parts) == 1 or documents > 1000
+
+
+@pytest.mark.parametrize("wanted", [1, 3, 16])
+def test_buckets_hold_the_same_documents_for_any_number_of_partitions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wanted: int
+) -> None:
+    documents = 2000
+    bands, words = values(documents, 1), np.random.default_rng(2).integers(0, 4, documents)
+    places = np.where(np.arange(documents) % 7, np.random.default_rng(3).permutation(documents), -1).astype(np.int32)
+    monkeypatch.setattr(band_partitions, "PARTITION_BYTES", bytes_for(wanted, documents))
+    assert wanted <= len(partitions(documents, BANDS)) <= wanted + BANDS
+    draft = Draft(tmp_path / "draft", list, lambda line: None)
+    found = band_partitions.candidates(draft, tables(tmp_path, bands, words, 3), BANDS, places, IN_PROCESS)
+    expected = selection.buckets(bands, np.where(words > 0, places, -1))
+    assert len(expected) > 500
+    assert as_sets(found) == as_sets(expected)
+
+
+def as_sets(members: np.ndarray) -> set[tuple[int, ...]]:
+    found: dict[int, list[int]] = {}
+    for member in members.tolist():
+        found.setdefault(member >> 32, []).append(member & 0xFFFFFFFF)
+    assert all(len(documents) > 1 for documents in found.values()) and members.tolist() == sorted(members.tolist())
+    return {tuple(documents) for documents in found.values()}
+
+
+def rows() -> list[dict]:
+    draw = np.random.default_rng(5)
+    vocabulary = [f"word{number}" for number in range(500)]
+    texts: list[list[str]] = []
+    for number in range(300):
+        text = draw.choice(vocabulary, 60).tolist() if number < 200 else list(texts[int(draw.integers(200))])
+        text[int(draw.integers(60))] = "changed"
+        texts.append(text)
+    return [{"text": " ".join(text)} for text in [*texts, [], texts[0]]]
+
+
+def decided(folder: Path, settings: ExecutionSettings, indexes: tuple[str, ...] = ()) -> dict:
+    store = Store(folder, "r")
+    made: Artifact = near.make(
+        context(store, execution=settings), after(raw_documents(store, rows(), 4)), near.Settings(indexes=indexes)
+    )
+    assert not list(made.place(".").glob(".*"))  # what tasks handed to one another is gone
+    assert made.counts["removed"]["near_duplicate"] > 50
+    return {name: value for name, value in made.manifest.items() if name not in RUN_SPECIFIC}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> dict:
+    return decided(tmp_path_factory.mktemp("whole"), IN_PROCESS)
+
+
+@pytest.mark.parametrize("wanted", [3, 40])
+def test_decisions_have_the_same_bytes_for_any_number_of_partitions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: dict, wanted: int
+) -> None:
+    monkeypatch.setattr(band_partitions, "PARTITION_BYTES", 12 * 18 * 302 // wanted)
+    assert len(partitions(302, 18)) >= wanted
+    assert decided(tmp_path, IN_PROCESS) == whole
+
+
+def test_decisions_have_the_same_bytes_where_processes_work_on_partitions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: dict
+) -> None:
+    monkeypatch.setattr(band_partitions, "PARTITION_BYTES", 12 * 18 * 302 // 3)
+    monkeypatch.setattr(execution, "WORTH_A_PROCESS_BYTES", 0)
+    asked = []
+    in_processes = execution._in_processes
+    monkeypatch.setattr(execution, "_in_processes", lambda *task: asked.append(task[0]) or in_processes(*task))
+    assert decided(tmp_path, ExecutionSettings(executor="processes", workers=2)) == whole
+    assert band_partitions.write_members in asked
