@@ -183,7 +183,7 @@ def check_record(project: Project, path: Path) -> list[str]:
             f"{path} is about {len(signed['documents'])} documents, and the list in force has {len(listed)}, of which"
             f" {len(listed & set(signed['documents']))} are the same: the record is of another list or store."
         )
-    lines.append(f"its {len(listed)} documents are those of the list in force")
+    lines.append(f"its documents are those of the list in force ({len(listed)})")
     for told in signed["models"]:
         model = project.store.version(told["asset"], told["after"]["version"])
         if model is None or model.version != project[model.asset].version:
