@@ -37,6 +37,15 @@ MODULES = {
 }  # fmt: skip
 
 
+def arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("before", type=Path)
+    parser.add_argument("after", type=Path)
+    parser.add_argument("--documents", type=int, default=5000)
+    parser.add_argument("--rounds", type=int, default=3)
+    return parser
+
+
 def load(root: Path) -> dict[str, ModuleType]:
     """The modules of the checkout at `root`, beside those of another one."""
     for name in [name for name in sys.modules if name.split(".")[0] in ("pipeline", "model")]:
@@ -83,12 +92,7 @@ def same(one: Any, other: Any) -> bool:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("before", type=Path)
-    parser.add_argument("after", type=Path)
-    parser.add_argument("--documents", type=int, default=5000)
-    parser.add_argument("--rounds", type=int, default=3)
-    given = parser.parse_args()
+    given = arguments().parse_args()
     spent: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
     with tempfile.TemporaryDirectory() as folder:
         write_corpus(Path(folder) / "corpus", given.documents)
