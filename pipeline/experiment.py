@@ -112,7 +112,7 @@ def run(project: Project, comparison: Comparison, anyhow: bool = False) -> Artif
     """The artifact `experiment_NAME` of a comparison: what is missing of it is made, which may take long.
 
     anyhow: however long. Raises UserError if it would take longer than `execution.max_hours`, or nothing is pretrained;
-    Stopped if a stop was requested: the same call goes on where it stopped.
+    Stopped if a stop was requested: the same call resumes where it stopped.
     """
     if int(os.environ.get("WORLD_SIZE") or 1) > 1:
         raise UserError("An experiment trains its cells one after another in one process: leave SLM_PROCESSES out.")

@@ -1,6 +1,6 @@
 """`slm annotate serve`: a page on which one person judges the tasks of a folder, by keys alone if they like.
 
-Every judgement is written when it is made, so the page can be closed at any time and goes on where it was. It shows
+Every judgement is written when it is made, so the page can be closed at any time and resumes where it was. It shows
 texts and never models; on which side an answer stands differs from person to person, so that a habit for one side does
 not favour a model. It is served to this machine only. What the page needs otherwise (its files' headers, the limits on
 requests) is that of `slm serve` (`model/serve/`).

@@ -124,7 +124,7 @@ def import_command(folder: Path, exported: tuple[Path, ...]) -> None:
 @click.option("--judge", help="Who judges; kept as a hash.  [default: your name on this machine]")
 @click.option("--port", default=8010, show_default=True)
 def serve_command(folder: Path, judge: str | None, port: int) -> None:
-    """A page on which one person judges the tasks of FOLDER by keys; it goes on where that person stopped."""
+    """A page on which one person judges the tasks of FOLDER by keys; it resumes where that person stopped."""
     from pipeline.annotation import page
     from pipeline.annotation.tasks import judge_id
 

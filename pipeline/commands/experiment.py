@@ -23,7 +23,7 @@ def experiment(
 ) -> None:
     """Train and compare the settings of NAME: an experiment of the recipe, a shipped one, or a YAML file.
 
-    What was trained is answered from the store; after an interruption, the same command goes on.
+    What was trained is answered from the store; after an interruption, the same command resumes.
     """
     from pipeline import experiment as experiments
     from pipeline.experiments import drawing, finding, result

@@ -24,7 +24,7 @@ import click
 def worth(recipe: str | None, yes: bool, picture: Path | None, **given: Any) -> None:
     """Train small models without each part of the data, and tell which of them helps.
 
-    What was trained is answered from the store; after an interruption, the same command goes on.
+    What was trained is answered from the store; after an interruption, the same command resumes.
     """
     from pipeline import worth as worths
     from pipeline.experiments import worth_drawing

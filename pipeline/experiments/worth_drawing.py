@@ -8,12 +8,15 @@ from typing import Any
 from pipeline.experiments import comparing
 from pipeline.inspect.curves import figure_of
 
+FULL_COLOUR = 0.5  # the effect from which on a field is as dark as it gets
+
 
 def drawn(rows: Sequence[Mapping[str, Any]]) -> Any:
     """A figure of rows of `worth.parquet`: blue where less of a part predicts worse, red where better."""
     parts, targets = (list(dict.fromkeys(row[name] for row in rows)) for name in ("part", "target"))
     figure, (axes,) = figure_of(1, 1, height=1.4 + 0.36 * len(parts))
-    highest = max((abs(row["difference"]) for row in rows), default=0.0) or 1.0
+    # One source that is nearly all of the text would otherwise leave the others without colour.
+    highest = min(max((abs(row["difference"]) for row in rows), default=0.0) or 1.0, FULL_COLOUR)
     found = {(row["part"], row["target"]): row for row in rows}
     values = [[found[part, target]["difference"] for target in targets] for part in parts]
     axes.imshow(values, cmap="RdBu", vmin=-highest, vmax=highest, aspect="auto")
@@ -21,9 +24,11 @@ def drawn(rows: Sequence[Mapping[str, Any]]) -> Any:
         for across, target in enumerate(targets):
             row = found[part, target]
             decided = row["verdict"] != comparing.UNDECIDED
+            on_dark = abs(row["difference"]) > 0.6 * highest
+            colour = ("white" if on_dark else "black") if decided else "#8d99ae"
             axes.text(
                 across, down, f"{row['difference']:+.1%}" + ("" if decided else " ?"), ha="center", va="center",
-                fontsize=8, fontweight="bold" if decided else "normal", color="black" if decided else "#8d99ae",
+                fontsize=8, fontweight="bold" if decided else "normal", color=colour,
             )  # fmt: skip
     axes.set_yticks(range(len(parts)), parts, fontsize=8)
     axes.set_xticks(range(len(targets)), targets, fontsize=8, rotation=20, ha="right")

@@ -1,7 +1,7 @@
 """A model's files to and from the Hugging Face hub, by its own library.
 
 What has arrived is not sent or fetched again: files whose hash is there are left out, the bytes of large ones are kept
-by the hub although a push broke off before its commit, and a file that was half fetched goes on where it stopped. The
+by the hub although a push broke off before its commit, and a file that was half fetched resumes where it stopped. The
 token comes from `HF_TOKEN` (or `hf auth login`), the host from `HF_ENDPOINT`.
 """
 

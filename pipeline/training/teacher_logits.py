@@ -126,7 +126,7 @@ class Teachers:
         begins = list(range(0, max(1, rows - (config.context - step)), step)) if rows else []
         for first in range(0, len(begins), WINDOWS):
             if self._context.should_stop is not None and self._context.should_stop():
-                raise Stopped(f"{ASSET} stopped; what is done is kept, and the same command goes on.")
+                raise Stopped(f"{ASSET} stopped; what is done is kept, and the same command resumes.")
             some = begins[first : first + WINDOWS]
             tokens = np.zeros((len(some), config.context), np.int64)
             for row, begin in enumerate(some):

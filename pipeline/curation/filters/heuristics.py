@@ -48,7 +48,7 @@ REASONS = meanings_of(RULES)
 LONGEST = 2_000_000  # most characters read of a text: four times as many as `max_words` of prose
 # The figures that say something of any text: tags, and one phrase over and over. The others are of pages.
 OF_ANY_TEXT = ("kind", "markup", "braces", *(f"top_{n}" for n in TOP))
-CHUNK_BYTES = 4_000_000  # of text processed at once, which keeps memory small and the columns in the cache
+CHUNK_BYTES = 8_000_000  # of text processed at once, which keeps memory small; patterns are compiled anew for each
 
 
 class Gopher(Block):

@@ -3,7 +3,7 @@
 They are computed before the first step, only for the pairs that the run uses, by the function that training uses. The
 ranks share the work. What was computed is kept in the artifact as `reference/<split>-<number>.parquet` (pair, chosen,
 rejected), in parts of PART pairs: a run that is resumed, or made again with another beta, reads it, and one that is
-killed in the middle goes on with the part that it was at.
+killed in the middle resumes with the part that it was at.
 """
 
 from __future__ import annotations
