@@ -143,11 +143,14 @@ def arranged(artifact: Artifact, shown: Mapping[str, Any]) -> dict[str, Any]:
     The link to the report, a sentence of three figures, a picture that needs no click, samples, everything else in the
     order of `shown`, the large pictures, JSON, what identifies the artifact.
     """
-    said, small = in_short(artifact), small_pictures.of_artifact(artifact)
+    # A page may have a sentence of its own, where there is none that the artifact's manifest can give.
+    said = shown[SHORT].text if SHORT in shown else in_short(artifact)
+    small = small_pictures.of_artifact(artifact)
     first: dict[str, Any] = {REPORT: MetadataValue.url(report_address(artifact.manifest["recipe"]))}
     first |= {SHORT: MetadataValue.text(said)} if said else {}
     first |= {PICTURE: small} if small is not None else {}
-    own = {name: value for name, value in shown.items() if not name.startswith("dagster/") and name not in IDENTITY}
+    apart = {SHORT, *IDENTITY}
+    own = {name: value for name, value in shown.items() if not name.startswith("dagster/") and name not in apart}
     groups: list[dict[str, Any]] = [{}, {}, {}, {}]
     for name, value in own.items():
         groups[_place(name, value)][name] = value

@@ -13,7 +13,7 @@ from dagster import AssetsDefinition, MetadataValue
 from assets import checks, display
 from assets.asset import AssetDescription, build
 from pipeline import experiment, tracking, worth
-from pipeline.experiments import drawing, finding, result, worth_drawing
+from pipeline.experiments import drawing, finding, result, worth_drawing, worth_table
 from pipeline.experiments.experiment_settings import asset_of
 from pipeline.graph import Node, Project
 from pipeline.recipe import Recipe
@@ -26,9 +26,10 @@ def show(project: Project, artifact: Artifact) -> Mapping[str, Any]:
     """The table of settings, the picture, all cells, and what may be concluded."""
     rows = sorted(result.settings_of(artifact), key=lambda row: row["mean"])
     shown: dict[str, Any] = {
-        "picture": display.picture(drawing.drawn(artifact)),
-        "by layer": display.picture(drawing.drawn_by_layer(artifact)),
+        display.SHORT: MetadataValue.text(result.in_short(artifact)),
         "settings": display.table(rows),
+        "settings drawn": display.picture(drawing.drawn(artifact)),
+        "by layer": display.picture(drawing.drawn_by_layer(artifact)),
         "cells": display.table(result.cells_of(artifact)),
         "in words": MetadataValue.md("```\n" + "\n".join(result.lines(artifact)) + "\n```"),
     }
@@ -41,9 +42,12 @@ def show(project: Project, artifact: Artifact) -> Mapping[str, Any]:
 def show_worth(project: Project, artifact: Artifact) -> Mapping[str, Any]:
     """The effects as a picture, a table and in words."""
     rows = worth.rows_of(artifact)
+    names = [name or "verdict" for name in worth_table.COLUMNS]
+    words = [dict(zip(names, worth_table.in_cells(row), strict=True)) for row in worth_table.decided_first(rows)]
     return {
-        "picture": display.picture(worth_drawing.drawn(rows)),
-        "effects": display.table(rows),
+        display.SHORT: MetadataValue.text(worth_table.in_short(rows)),
+        "effects": display.table(words),
+        "effects drawn": display.picture(worth_drawing.drawn(rows)),
         "in words": MetadataValue.md("```\n" + "\n".join(worth.lines(artifact)) + "\n```"),
     }
 

@@ -14,6 +14,7 @@ import polars as pl
 from dagster import MarkdownMetadataValue, MetadataValue
 
 from pipeline.evaluation.leaderboard_tables import ASSET as LEADERBOARD
+from pipeline.experiments import result, worth_table
 from pipeline.graph import RAW
 from pipeline.inspect import standings
 from pipeline.inspect.curves import ACCENT, KEPT, REMOVED, VALIDATION
@@ -35,6 +36,11 @@ def of_artifact(artifact: Artifact) -> MarkdownMetadataValue | None:
         return curve(*losses(artifact))
     if artifact.asset == LEADERBOARD:
         return bars(standings.first_bars(artifact))
+    if "worth.parquet" in artifact.manifest["files"]:
+        effects = worth_table.largest(pl.read_parquet(artifact.file("worth.parquet")).to_dicts())
+        return bars(effects, {name: KEPT if value > 0 else REMOVED for name, value in effects.items()})
+    if "settings.parquet" in artifact.manifest["files"]:
+        return bars(result.means(artifact))
     counts, facts = artifact.counts, artifact.facts
     removed, edits = counts.get("removed"), counts.get("edits") or {}
     if artifact.asset == RAW:  # what went in; empty documents are of no interest

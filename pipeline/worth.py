@@ -163,8 +163,7 @@ def rows_of(made: Artifact) -> list[dict[str, Any]]:
 
 def lines(made: Artifact) -> list[str]:
     """The table in words, the decided effects first."""
-    order = (worth_table.HELPS, worth_table.HARMS)
-    rows = sorted(rows_of(made), key=lambda row: (row["verdict"] not in order, -abs(row["difference"])))
+    rows = worth_table.decided_first(rows_of(made))
     said = [aligned(list(worth_table.COLUMNS), [worth_table.in_cells(row) for row in rows])]
     if not made.counts["decided"]:
         said.append("undecided: no effect is larger than that of the seeds; more seeds or tokens may tell")

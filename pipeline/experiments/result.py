@@ -177,6 +177,22 @@ def lines(result: Artifact) -> list[str]:
     return said
 
 
+def in_short(result: Artifact) -> str:
+    """How many models were compared, and the best setting, with how much better it is and whether that is decided."""
+    rows = sorted(settings_of(result), key=lambda row: row["mean"])
+    best, models = rows[0], sum(row["seeds"] for row in rows)
+    name = best["setting"] or AS_IT_IS
+    text = f"{len(rows)} settings, {models} models; fewest bits per byte: {name}, {best['mean']:.4f}"
+    if best["difference"] is None:
+        return text
+    return f"{text}, {best['difference']:+.1%} against {result.facts['against']} ({best['verdict'] or 'one seed'})"
+
+
+def means(result: Artifact) -> dict[str, float]:
+    """The mean bits per byte of each setting, the best first."""
+    return {row["setting"] or AS_IT_IS: row["mean"] for row in sorted(settings_of(result), key=lambda row: row["mean"])}
+
+
 def in_cells(row: dict[str, Any]) -> list[str]:
     """A row of `settings.parquet` as text."""
     return [

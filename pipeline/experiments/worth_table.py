@@ -59,3 +59,24 @@ def in_cells(row: Mapping[str, Any]) -> list[str]:
     interval = "" if row["low"] is None else f"{row['low']:+.2%} to {row['high']:+.2%}"
     p = "" if row["p_holm"] is None else f"{row['p_holm']:.2g}"
     return [row["part"], row["target"], f"{row['difference']:+.2%}", interval, p, row["verdict"]]
+
+
+def decided_first(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The rows with the decided effects first, the largest of each first."""
+    return sorted(rows, key=lambda row: (row["verdict"] == comparing.UNDECIDED, -abs(row["difference"])))
+
+
+def in_short(rows: Sequence[Mapping[str, Any]]) -> str:
+    """How many effects are decided, and the largest two of parts on other text than their own."""
+    decided = [row for row in decided_first(rows) if row["verdict"] != comparing.UNDECIDED]
+    text = f"{len(decided)} of {len(rows)} effects are decided"
+    others = [row for row in decided if not row["part"].endswith(f" {row['target']}")][:2]
+    return "; ".join(
+        [text, *(f"{row['part']}: {row['difference']:+.1%} bits per byte of {row['target']}" for row in others)]
+    )
+
+
+def largest(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """The effects that stand first, in per cent, by part and text."""
+    named = ((f"{row['part'].removeprefix('without ')}→{row['target']}", row) for row in decided_first(rows))
+    return {name: 100 * row["difference"] for name, row in named}

@@ -1,12 +1,17 @@
 """Experiments that a recipe names are assets and a job; their page shows the table and the picture."""
 
+import polars as pl
 from dagster import AssetKey, Definitions
 
-from assets import experiments, groups, jobs, sources
+from assets import display, experiments, groups, jobs, sources
 from assets.asset import result
+from assets.small_pictures import of_artifact
 from pipeline import experiment
 from pipeline.experiments.experiment_settings import Experiment
 from pipeline.recipe import load
+from pipeline.store.draft import Draft
+from pipeline.store.store import Store
+from pipeline.store.tables import write_table
 from tests.tiny import trained
 
 NAMED = {"activations": Experiment(), "depth-1": Experiment(grid={"model.layers": [1, 2]})}
@@ -35,3 +40,35 @@ def test_the_page_of_an_experiment_shows_its_table_its_picture_and_its_conclusio
     assert {"picture", "by layer", "settings", "cells", "in words"} <= shown.metadata.keys()
     assert [record.data["setting"] for record in shown.metadata["settings"].records]
     assert "one seed says nothing of chance" in shown.metadata["in words"].value
+
+
+def test_the_page_of_worth_begins_with_a_sentence_and_bars_and_says_effects_in_words(tmp_path):
+    effects = [
+        ("without a", "a", 0.5, "helps"),
+        ("without b", "a", -0.04, "harms"),
+        ("without a", "b", 0.9, "undecided"),
+        ("without b", "b", 0.1, "undecided"),
+    ]
+    rows = [
+        {"part": part, "target": target, "seeds": 3, "mean": 1.0, "difference": difference, "low": difference - 0.01,
+         "high": difference + 0.01, "p": 0.01, "p_holm": 0.02, "verdict": verdict}
+        for part, target, difference, verdict in effects
+    ]  # fmt: skip
+
+    def build(draft: Draft) -> None:
+        write_table(pl.DataFrame(rows), draft.path("worth.parquet"))
+        draft.counts = {"decided": 2}
+
+    made = Store(tmp_path, "test").make("worth", code_version="1", settings={}, inputs={}, build=build, log=print)
+    drawn = of_artifact(made)
+    assert drawn is not None and drawn.value.startswith("![bars]")
+    shown = experiments.show_worth(None, made)
+    assert shown["in short"].text == "2 of 4 effects are decided; without b: -4.0% bits per byte of a"
+    assert list(display.arranged(made, {**display.of_artifact(made), **shown}))[:4] == [
+        "report", "in short", "picture", "effects",
+    ]  # fmt: skip
+    records = [record.data for record in shown["effects"].records]
+    assert [record["verdict"] for record in records] == ["helps", "harms", *["undecided"] * 2], (
+        "what is decided stands first"
+    )
+    assert records[0]["effect"] == "+50.00%" and "picture" not in shown, "that is the name of the small one"
