@@ -1,9 +1,10 @@
 """OpenLineage events: which artifacts went into another one, by which code and settings, and what came out.
 
-Every artifact that is made adds a line to `openlineage.jsonl` beside the artifacts of its recipe, for a program such as
-Marquez or a catalogue of data to read; `OPENLINEAGE_DISABLED=true` turns that off. `slm publish` writes the same events
-for all that a model or a data set was made of. See https://openlineage.io/spec (2-0-2). A run has the id of its
-artifact's fingerprint, so the same artifact has the same run, wherever it is told of.
+Every artifact that is made adds two lines to `openlineage.jsonl` beside the artifacts of its recipe, for a program such
+as Marquez or a catalogue of data to read: that its making began, and that it is complete, as the specification asks of
+every run. `OPENLINEAGE_DISABLED=true` turns that off. `slm publish` writes the same events for all that a model or a
+data set was made of. See https://openlineage.io/spec (2-0-2). A run has the id of its artifact's fingerprint, so the
+same artifact has the same run, wherever it is told of.
 """
 
 from __future__ import annotations
@@ -12,31 +13,54 @@ import json
 import os
 import uuid
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pipeline.store.artifact import Artifact
 from pipeline.store.store import Store
 
 FILE = "openlineage.jsonl"
-PRODUCER = "urn:slm"
+PRODUCER = "urn:slm:pipeline"
 SCHEMA = "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/RunEvent"
 FACETS = "https://openlineage.io/spec/facets"
 
 
 def record(store: Store, artifact: Artifact, log: Callable[[str], None]) -> None:
-    """Add the event of an artifact that was just made to the recipe's file; an error is only logged."""
+    """Add the events of an artifact that was just made to the recipe's file; an error is only logged."""
     if os.environ.get("OPENLINEAGE_DISABLED", "").lower() in ("true", "1"):
         return
-    line = json.dumps(event(artifact.manifest, datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")), ensure_ascii=False)
+    ended = datetime.now(UTC)
+    began = ended - timedelta(seconds=artifact.manifest["seconds"]["total"])
+    added = lines(events(artifact.manifest, as_time(ended), as_time(began)))
     try:
-        store.change_record(FILE, lambda before: f"{before or ''}{line}\n")
+        store.change_record(FILE, lambda before: f"{before or ''}{added}")
     except Exception as error:
         log(f"{FILE} was not written: {error}")
 
 
+def as_time(moment: datetime) -> str:
+    """A moment as an event has it: in UTC, and said to be."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def lines(told: list[dict[str, Any]]) -> str:
+    """Events as the lines of a file."""
+    return "".join(json.dumps(event, ensure_ascii=False) + "\n" for event in told)
+
+
+def events(manifest: Mapping[str, Any], ended: str, began: str | None = None) -> list[dict[str, Any]]:
+    """The two events of the making of an artifact: START, with what went in, and COMPLETE, with all that is known.
+
+    ended, began: times such as 2026-11-26T00:00:00Z. Manifests hold none; without `began` both events have one time.
+    """
+    complete = event(manifest, ended)
+    start = {name: complete[name] for name in ("producer", "schemaURL", "job", "inputs")}
+    run = {"runId": complete["run"]["runId"]}
+    return [{"eventType": "START", "eventTime": began or ended, "run": run, **start, "outputs": []}, complete]
+
+
 def event(manifest: Mapping[str, Any], time: str) -> dict[str, Any]:
-    """The event of the making of an artifact. time: such as 2026-11-26T00:00:00Z; manifests hold none."""
+    """The event of an artifact that is complete. time: such as 2026-11-26T00:00:00Z."""
     recipe = manifest["recipe"]
     inputs = [
         data_set(recipe, given["asset"], given["version"])
@@ -51,7 +75,7 @@ def event(manifest: Mapping[str, Any], time: str) -> dict[str, Any]:
         "fileCount": len(manifest["files"]),
     }
     made = data_set(recipe, manifest["asset"], manifest["version"])
-    made["outputFacets"] = {"outputStatistics": facet("1-0-2/OutputStatisticsOutputDatasetFacet.json", figures)}
+    made["outputFacets"] = {"outputStatistics": facet("1-0-2", "OutputStatisticsOutputDatasetFacet", figures)}
     made_of = manifest["made_of"]
     how = {"codeVersion": made_of["code_version"], "settings": made_of["settings"]}
     return {
@@ -71,9 +95,10 @@ def event(manifest: Mapping[str, Any], time: str) -> dict[str, Any]:
 
 def data_set(recipe: str, asset: str, version: str) -> dict[str, Any]:
     """An artifact as a data set, with its version."""
-    facets = {"version": facet("1-0-1/DatasetVersionDatasetFacet.json", {"datasetVersion": version})}
+    facets = {"version": facet("1-0-1", "DatasetVersionDatasetFacet", {"datasetVersion": version})}
     return {"namespace": f"slm/{recipe}", "name": asset, "facets": facets}
 
 
-def facet(schema: str, content: Mapping[str, Any]) -> dict[str, Any]:
-    return {"_producer": PRODUCER, "_schemaURL": f"{FACETS}/{schema}", **content}
+def facet(version: str, name: str, content: Mapping[str, Any]) -> dict[str, Any]:
+    """A facet of the specification. Its schema is named by a JSON pointer into the file that defines it."""
+    return {"_producer": PRODUCER, "_schemaURL": f"{FACETS}/{version}/{name}.json#/$defs/{name}", **content}

@@ -27,6 +27,7 @@ from pipeline.training.model_facts import ModelFacts
 
 if TYPE_CHECKING:
     from pipeline.training.data.feed import Feed
+    from pipeline.training.data.whereabouts import TracedFeed
 
 
 # -- from a model to its documents -------------------------------------------------------------------------------------
@@ -121,13 +122,14 @@ def sources_of(made_of: dict[str, Artifact]) -> list[dict[str, Any]]:
 # -- training steps ----------------------------------------------------------------------------------------------------
 
 
-def feed_of(store: Store, model: Artifact) -> tuple[Feed, int]:
+def feed_of(store: Store, model: Artifact) -> tuple[TracedFeed, int]:
     """The feed of the pretraining behind `model`, reconstructed, and its number of steps.
 
     Batches are a pure function of the shards and of settings in the manifest, so nothing had to be recorded.
     """
     from model.config import ModelConfig
-    from pipeline.training.data.feed import Feed, FeedSettings
+    from pipeline.training.data.feed import FeedSettings
+    from pipeline.training.data.whereabouts import TracedFeed
 
     made_of = ancestry(store, model)
     trained = made_of.get("distilled_model") or made_of.get("pretrained_model")
@@ -138,7 +140,7 @@ def feed_of(store: Store, model: Artifact) -> tuple[Feed, int]:
     context = ModelConfig(**settings["model"]).context
     facts = ModelFacts.of(trained)
     sequences = facts.batch_tokens // context
-    feed = Feed(shards, FeedSettings(**settings["pretraining"]["feed"]), settings["seed"], context, sequences)
+    feed = TracedFeed(shards, FeedSettings(**settings["pretraining"]["feed"]), settings["seed"], context, sequences)
     empty = slots.read(made_of.get(slots.OF_SHARDS))
     if empty is not None:
         feed.leave_empty(empty)
@@ -193,12 +195,13 @@ def steps_of(feed: Feed, steps: int) -> pl.DataFrame:
 
 def seen_by(store: Store, doc_id: str) -> list[str]:
     """One sentence for each model that was trained on shards with this document."""
-    lines = []
+    lines, rows = [], {}
     for model, _ in models_with(store, {doc_id}):
         feed, steps = feed_of(store, model)
-        fragments = {name for name in ancestry(store, model)["token_shards"].fragments if browse.may_hold(name, doc_id)}
-        seen = [frame.filter(pl.col("doc_id") == doc_id) for frame in feed.documents_before(steps, fragments)]
-        passes = max((value for frame in seen for value in frame["passes"].to_list()), default=0)
+        shards = ancestry(store, model)["token_shards"]
+        if shards.version not in rows:
+            rows[shards.version] = rows_with(shards, doc_id)
+        passes = max((feed.passes_of(fragment, row, steps) for fragment, row, _, _ in rows[shards.version]), default=0)
         use = f"in {passes} passes, up to step {steps:,}" if passes else f"in none of its {steps:,} steps"
         lines.append(f"{model.asset}/{model.version}: {use}")
     return lines
@@ -233,17 +236,25 @@ def decisions_about(store: Store, place: Place, stages: Sequence[str]) -> list[d
 def shards_with(store: Store, doc_id: str) -> Iterator[tuple[Artifact, str, str, int]]:
     """Shards that contain a document: (artifact, fragment, split, tokens), in all versions in the store."""
     for shards in store.versions("token_shards"):
-        for fragment in shards.fragments:
-            if not browse.may_hold(fragment, doc_id):
-                continue
-            rows = (
-                pl.scan_parquet(shards.table(fragment))
-                .filter(pl.col("doc_id") == doc_id)
-                .select("split", pl.col("tokens").list.len().alias("count"))
-                .collect()
-            )
-            for split, count in rows.iter_rows():
-                yield shards, fragment, split, count
+        for fragment, _, split, count in rows_with(shards, doc_id):
+            yield shards, fragment, split, count
+
+
+def rows_with(shards: Artifact, doc_id: str) -> list[tuple[str, int, str, int]]:
+    """Where a document stands in some shards: (fragment, row, split, tokens).
+
+    The shards have no statistics of their ids, so the ids of a fragment are read, and of no other column more than the
+    pages around the document.
+    """
+    found = []
+    for fragment in shards.fragments:
+        if browse.may_hold(fragment, doc_id):
+            path = shards.table(fragment)
+            ids = pl.read_parquet(path, columns=["doc_id"])["doc_id"]
+            for row in (ids == doc_id).arg_true().to_list():
+                split, count = pl.scan_parquet(path).select("split", "length").slice(row, 1).collect().row(0)
+                found.append((fragment, row, split, count))
+    return found
 
 
 def models_with(store: Store, doc_ids: set[str]) -> list[tuple[Artifact, int]]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 from pipeline import openlineage
 from pipeline.inspect import cards
 from pipeline.publishing import card
@@ -31,9 +29,8 @@ def documents(subject: Subject) -> dict[str, bytes]:
     for asset in data:
         found[f"croissant-{asset}.json"] = as_json(croissant(subject, asset))
     time, _ = time_of(subject.told.date)
-    events = [openlineage.event(manifest, time) for manifest in subject.manifests.values()]
-    lines = "".join(json.dumps(event, ensure_ascii=False) + "\n" for event in events)
-    found[openlineage.FILE] = lines.encode()
+    events = [event for manifest in subject.manifests.values() for event in openlineage.events(manifest, time)]
+    found[openlineage.FILE] = openlineage.lines(events).encode()
     if subject.is_model:
         text = cards.model_card(subject.asset, subject.manifests, subject.report)
         head = card.head_of(subject.manifests, subject.told.licence)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterator
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -63,6 +64,7 @@ def blocks(texts: pl.Series, block_bytes: int = BLOCK_BYTES) -> Iterator[tuple[i
 # -- NFC ---------------------------------------------------------------------------------------------------------------
 
 
+@cache
 def _may_not_be_nfc() -> tuple[np.ndarray, np.ndarray]:
     """Which UTF-8 lead bytes, and which pairs of first bytes, begin a character that NFC may change."""
     leads, pairs = np.zeros(256, bool), np.zeros(65536, bool)
@@ -85,7 +87,6 @@ _JOINING = {
     0x0CD5, 0x0CD6, 0x0D3E, 0x0D57, 0x0DCF, 0x0DDF, 0x102E, 0x1B35, 0x11127, 0x1133E, 0x11357, 0x114B0, 0x114BA,
     0x114BD, 0x115AF, 0x11930,
 }  # fmt: skip
-_NFC_LEADS, _NFC_PAIRS = _may_not_be_nfc()
 
 
 def compose(data: np.ndarray, offsets: np.ndarray, wide: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -94,8 +95,9 @@ def compose(data: np.ndarray, offsets: np.ndarray, wide: np.ndarray | None = Non
     Only documents with a character that NFC may change are examined one by one.
     """
     places = _wide(data) if wide is None else wide
-    places = places[_NFC_LEADS[data[places]]]
-    places = places[_NFC_PAIRS[data[places].astype(np.uint16) << np.uint16(8) | data[places + 1]]]
+    leads, pairs = _may_not_be_nfc()
+    places = places[leads[data[places]]]
+    places = places[pairs[data[places].astype(np.uint16) << np.uint16(8) | data[places + 1]]]
     if not places.size:
         return data, offsets
     suspects = np.unique(np.searchsorted(offsets, places, side="right") - 1)

@@ -5,8 +5,11 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import re
 import uuid
+from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 from click.testing import CliRunner
@@ -191,7 +194,101 @@ def test_no_event_is_written_where_nobody_wants_one(project, monkeypatch):
     assert path.read_text() == before
     monkeypatch.delenv("OPENLINEAGE_DISABLED")
     openlineage.record(project.store, project["tokenizer"], lambda line: None)
-    assert path.read_text().count("\n") == before.count("\n") + 1
+    assert path.read_text().count("\n") == before.count("\n") + 2
+
+
+def told_events(project) -> list[dict]:
+    """The events of everything that was made, and those that are published."""
+    recorded = (project.store.root / "tiny" / "openlineage.jsonl").read_text()
+    published = documents(subject(project))["openlineage.jsonl"].decode()
+    return [json.loads(line) for line in (recorded + published).splitlines()]
+
+
+def test_every_run_begins_before_it_is_complete(project):
+    events = told_events(project)
+    kinds = [event["eventType"] for event in events]
+    assert len(events) > 20 and kinds == ["START", "COMPLETE"] * (len(events) // 2)
+    for start, complete in zip(events[::2], events[1::2]):
+        assert start["run"]["runId"] == complete["run"]["runId"]
+        assert start["job"] == complete["job"] and start["inputs"] == complete["inputs"]
+        began, ended = (datetime.fromisoformat(event["eventTime"]) for event in (start, complete))
+        assert began.tzinfo == UTC and began <= ended
+    took = project["pretrained_model"].manifest["seconds"]["total"]
+    of_model = [event for event in events if event["job"]["name"] == "pretrained_model"][:2]
+    began, ended = (datetime.fromisoformat(event["eventTime"]) for event in of_model)
+    assert abs((ended - began).total_seconds() - took) <= 2  # each is cut to a second
+
+
+def facets_in(value: object) -> Iterator[dict]:
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            if name in ("facets", "outputFacets", "inputFacets"):
+                yield from inner.values()
+            yield from facets_in(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from facets_in(inner)
+
+
+def test_events_and_facets_name_their_producer_and_a_place_in_their_schema(project):
+    urn = re.compile(r"urn:[a-z0-9][a-z0-9-]{1,30}:[^\s]+")  # RFC 8141, section 2
+    schema = re.compile(r"https://openlineage\.io/spec/(facets/)?\d+-\d+-\d+/(\w+)\.json#/\$defs/(\w+)")
+    for event in told_events(project):
+        assert urn.fullmatch(event["producer"]) and schema.fullmatch(event["schemaURL"])[3] == "RunEvent"
+        assert str(uuid.UUID(event["run"]["runId"])) == event["run"]["runId"]
+        facets = list(facets_in(event))
+        assert facets or event["eventType"] == "START"
+        for facet in facets:
+            assert urn.fullmatch(facet["_producer"])
+            place = schema.fullmatch(facet["_schemaURL"])
+            assert urn.fullmatch(facet["_schemaURL"]) if "settings" in facet else place[2] == place[3]
+
+
+def test_the_classes_of_openlineage_hold_the_events_as_they_are(project):
+    reason = "openlineage-python is not installed"
+    base = pytest.importorskip("openlineage.client.generated.base", reason=reason)
+    from openlineage.client.generated.dataset_version_dataset import DatasetVersionDatasetFacet
+    from openlineage.client.generated.output_statistics_output_dataset import OutputStatisticsOutputDatasetFacet
+    from openlineage.client.serde import Serde
+
+    of = {"version": DatasetVersionDatasetFacet, "outputStatistics": OutputStatisticsOutputDatasetFacet}
+
+    def facets(given: dict) -> dict:
+        return {
+            name: of[name](
+                **{key: value for key, value in content.items() if key[0] != "_"}, producer=content["_producer"]
+            )
+            for name, content in given.items()
+        }
+
+    def data_set(kind: type, given: dict) -> object:
+        of_kinds = {name: facets(given.get(name, {})) for name in ("facets", "outputFacets") if name in given}
+        return kind(namespace=given["namespace"], name=given["name"], **of_kinds)
+
+    for event in told_events(project):
+        custom = event["run"].get("facets", {})
+        assert set(custom) <= {"slm_made"}, "a facet of the specification: read it through its class"
+        # The classes check times, ids and addresses; they name the schema of everything themselves.
+        read = base.RunEvent(
+            eventTime=event["eventTime"],
+            producer=event["producer"],
+            eventType=base.EventType(event["eventType"]),
+            run=base.Run(event["run"]["runId"]),
+            job=base.Job(**event["job"]),
+            inputs=[data_set(base.InputDataset, one) for one in event["inputs"]],
+            outputs=[data_set(base.OutputDataset, one) for one in event["outputs"]],
+        )
+        again = Serde.to_dict(read)
+        again["run"]["facets"] = custom
+        assert without_nothing(again) == without_nothing(event)
+
+
+def without_nothing(value: object) -> object:
+    """An event without empty objects, which the classes write where there is nothing, and without nulls."""
+    if isinstance(value, dict):
+        kept = {name: without_nothing(inner) for name, inner in value.items()}
+        return {name: inner for name, inner in kept.items() if inner not in ({}, None)}
+    return [without_nothing(inner) for inner in value] if isinstance(value, list) else value
 
 
 @pytest.mark.parametrize(

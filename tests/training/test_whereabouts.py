@@ -69,3 +69,23 @@ def test_what_is_excluded_from_training_was_learned_in_no_step(shards):
     held = pl.read_parquet(shards.table("a-0"), columns=["split"])["split"].to_list().index("validation")
     for fragment, row in [*excluded, ("a-0", held)]:
         assert traced.steps_with(fragment, row, 0, 1, STEPS) == []
+
+
+@pytest.mark.parametrize("packing", ["cut", "best_fit"])
+def test_the_passes_of_one_document_are_those_counted_for_all(shards, packing):
+    import polars as pl
+
+    traced = TracedFeed(shards, FeedSettings(packing=packing, window_tokens=700), 5, CONTEXT, SEQUENCES)
+    places = [
+        (doc_id, fragment, row)
+        for fragment in shards.fragments
+        for row, doc_id in enumerate(pl.read_parquet(shards.table(fragment), columns=["doc_id"])["doc_id"])
+    ]
+    counts = set()
+    for before in (0, 1, 9, STEPS):
+        frames = [frame.select("doc_id", "passes") for frame in traced.documents_before(before)]
+        expected = dict(pl.concat(frames).iter_rows()) if frames else {}
+        for doc_id, fragment, row in places:  # those for validation and those left out among them: 0
+            assert traced.passes_of(fragment, row, before) == expected.get(doc_id, 0), (fragment, row, before)
+        counts |= set(expected.values())
+    assert len(counts) > 1, "all documents were seen equally often: the test would say nothing"

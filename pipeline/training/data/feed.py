@@ -24,7 +24,7 @@ from pipeline.errors import UserError
 from pipeline.settings import MAX_STEPS, MAX_TOKENS, Settings, Weight
 from pipeline.training.data.mixture import Mixture
 from pipeline.training.data.shard_reader import ShardReader, training_groups
-from pipeline.training.data.stream import Group, Stream, WindowCache
+from pipeline.training.data.stream import Group, Layout, Stream, WindowCache
 
 if TYPE_CHECKING:
     import polars as pl
@@ -235,11 +235,10 @@ class Feed:
                 doc_ids.update(ids.gather(rows).to_list())
         return sorted(doc_ids)
 
-    def documents_before(self, step: int, fragments: set[str] | None = None) -> Iterator[pl.DataFrame]:
+    def documents_before(self, step: int) -> Iterator[pl.DataFrame]:
         """Every document with tokens in a batch before `step`: doc_id, source, lang, passes; one frame per window.
 
         passes: how many times the model has been trained on the document, the last time perhaps on a part of it.
-        fragments: only windows with row groups of these fragments.
         """
         import polars as pl
 
@@ -248,8 +247,6 @@ class Feed:
             source, lang = self.components[component]
             complete, begun = stream.begun(sequences)
             for window, groups in enumerate(stream.windows):
-                if fragments is not None and fragments.isdisjoint(group.fragment for group in groups):
-                    continue
                 ids, _ = self._reader.ids(groups)
                 slots = stream.empty_documents(groups)
                 passes = np.where(np.zeros(len(ids), bool) if slots is None else slots, 0, complete)
@@ -268,18 +265,7 @@ class Feed:
         """
         groups = stream.windows[window]
         ids, lengths = self._reader.ids(groups)
-        layout = stream.layout(number, window, lengths)
-        touched = np.zeros(len(lengths), dtype=bool)
-        for first, end in parts:
-            if first == end:
-                continue
-            if layout.place is None:
-                low = int(np.searchsorted(layout.start, first, side="right")) - 1
-                touched[low : int(np.searchsorted(layout.start[:-1], end))] = True
-            else:
-                where = layout.place[first:end]
-                touched[np.searchsorted(layout.start, where[where >= 0], side="right") - 1] = True
-        rows = layout.order[touched]
+        rows = rows_in(stream.layout(number, window, lengths), parts)
         slots = stream.empty_documents(groups)
         return ids, rows if slots is None else rows[~slots[rows]]
 
@@ -313,3 +299,18 @@ class Feed:
 
     def _read(self, groups: list[Group]) -> tuple[np.ndarray, np.ndarray]:
         return self._reader.tokens(groups, self._dtype)
+
+
+def rows_in(layout: Layout, parts: list[tuple[int, int]]) -> np.ndarray:
+    """The rows (int64) of a window's documents with tokens in `parts` (first unit, end) of its layout."""
+    touched = np.zeros(len(layout.order), dtype=bool)
+    for first, end in parts:
+        if first == end:
+            continue
+        if layout.place is None:
+            low = int(np.searchsorted(layout.start, first, side="right")) - 1
+            touched[low : int(np.searchsorted(layout.start[:-1], end))] = True
+        else:
+            where = layout.place[first:end]
+            touched[np.searchsorted(layout.start, where[where >= 0], side="right") - 1] = True
+    return layout.order[touched]

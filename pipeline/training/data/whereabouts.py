@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.store.artifact import Artifact
-from pipeline.training.data.feed import Feed, FeedSettings
+from pipeline.training.data.feed import Feed, FeedSettings, rows_in
 from pipeline.training.data.stream import Group, Layout, Stream
 
 LAYOUTS_KEPT = 16  # a window on a pass: 8 bytes a document, with best fit 4 bytes a token
@@ -35,17 +35,24 @@ class TracedFeed(Feed):
         fragment, row: where the document stands in the shards. Empty for one that is not trained on, for one whose slot
         is left empty, and for no token.
         """
-        if first >= end or (self._reader.empty is not None and (fragment, row) in self._reader.empty.places):
-            return []
-        group_number = int(np.searchsorted(self._rows_before[fragment], row, side="right")) - 1
-        row -= int(self._rows_before[fragment][group_number])
-        for component, stream in enumerate(self._streams):
-            for window, groups in enumerate(stream.windows):
-                for group in groups:
-                    if (group.fragment, group.number) == (fragment, group_number) and row not in group.left_out:
-                        document = _documents_before(groups, group) + row - sum(out < row for out in group.left_out)
-                        return self._steps(component, window, document, (first, end), before)
-        return []
+        place = self._place(fragment, row) if first < end else None
+        return self._steps(*place, (first, end), before) if place else []
+
+    def passes_of(self, fragment: str, row: int, before: int) -> int:
+        """How many times a document was trained on in the steps below `before`, the last time perhaps on a part of it.
+
+        fragment, row: where the document stands in the shards. As `documents_before` counts it, for one document.
+        """
+        place = self._place(fragment, row)
+        if place is None:
+            return 0
+        component, window, document = place
+        stream = self._streams[component]
+        complete, begun = stream.begun(int(self._mixture.count(before * self.step_sequences)[component]))
+        parts_by_pass = begun.get(window, {}).items()
+        return complete + sum(
+            document in rows_in(self._layout(stream.name, number, window)[0], parts) for number, parts in parts_by_pass
+        )
 
     def split_and_length(self, fragment: str, row: int) -> tuple[str, int]:
         """The split of a document, and how many tokens it has."""
@@ -53,6 +60,20 @@ class TracedFeed(Feed):
         split, _, rows, tokens, _ = self._reader.entry(fragment)["facts"]["groups"][number]
         group = Group(fragment, number, rows, tokens)
         return split, int(self._reader.ids([group])[1][row - int(self._rows_before[fragment][number])])
+
+    def _place(self, fragment: str, row: int) -> tuple[int, int, int] | None:
+        """A document's component, its window there, and its number in the window; None if it is not trained on."""
+        if self._reader.empty is not None and (fragment, row) in self._reader.empty.places:
+            return None
+        group_number = int(np.searchsorted(self._rows_before[fragment], row, side="right")) - 1
+        row -= int(self._rows_before[fragment][group_number])
+        for component, stream in enumerate(self._streams):
+            for window, groups in enumerate(stream.windows):
+                for group in groups:
+                    if (group.fragment, group.number) == (fragment, group_number) and row not in group.left_out:
+                        document = _documents_before(groups, group) + row - sum(out < row for out in group.left_out)
+                        return component, window, document
+        return None
 
     def _steps(self, component: int, window: int, document: int, part: tuple[int, int], before: int) -> list[int]:
         stream = self._streams[component]
