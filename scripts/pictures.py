@@ -36,8 +36,11 @@ class Page:
     opens: str = ""  # the metadata row whose picture to open first
 
 
-def pages(dagster: str, mlflow: str, runs: dict[str, str]) -> list[Page]:
-    """The pages in the documentation. runs: experiment of each MLflow run to compare; with fewer than two, no page."""
+def pages(dagster: str, mlflow: str, runs: dict[str, str], compared: bool = False) -> list[Page]:
+    """The pages in the documentation. runs: experiment of each MLflow run to compare; with fewer than two, no page.
+
+    compared: whether there is a leaderboard, which `full_job` makes.
+    """
     asset = f"{dagster}/assets"
     expanded = urllib.parse.quote(",".join(f"global@global:{group}" for group in ("sources", "curation")))
     pages = [
@@ -48,8 +51,11 @@ def pages(dagster: str, mlflow: str, runs: dict[str, str]) -> list[Page]:
         Page("loss", f"{asset}/pretrained_model?view=events", ("loss", "MLflow run"), 1500, 900, opens="loss"),
         Page("signals", f"{asset}/heuristic_decisions?view=events", ("signals",), 1500, 1100, opens="signals"),
         Page("checks", f"{asset}/token_shards?view=checks", ("ids_within_vocabulary", "no_shard_empty"), 1500, 700),
-        Page("leaderboard", f"{asset}/leaderboard?view=events", ("models by figure", "in short"), 1700, 1000),
     ]
+    if compared:
+        pages.append(
+            Page("leaderboard", f"{asset}/leaderboard?view=events", ("models by figure", "in short"), 1700, 1000)
+        )
     experiments = sorted(set(runs.values()))
     if experiments:
         curves = f"{mlflow}/#/experiments/{experiments[-1]}/runs?workflowType=machine_learning&compareRunsMode=CHART"
@@ -194,7 +200,7 @@ def main() -> int:
         print(take_text(said[max(0, said.find(SUMMARY_FROM)) :], options.folder / "summary.png"))
     if not options.only or "chat" in options.only:
         print(take_conversation(options.chat, QUESTIONS, options.folder / "chat.png"))
-    for page in pages(options.dagster, options.mlflow, to_compare()):
+    for page in pages(options.dagster, options.mlflow, to_compare(), has_leaderboard()):
         if not options.only or page.name in options.only:
             print(take(page, options.folder))
     return 0
@@ -209,6 +215,12 @@ def to_compare() -> dict[str, str]:
     pretraining = f"tags.`{tracking.KIND}` = 'pretrained_model'"
     found = client.search_runs(tracking.experiments(client), pretraining, max_results=2)
     return {run.info.run_id: run.info.experiment_id for run in found}
+
+
+def has_leaderboard() -> bool:
+    from pipeline.graph import Project
+
+    return "leaderboard" in Project.open(log=lambda line: None).store.assets()
 
 
 if __name__ == "__main__":

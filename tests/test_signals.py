@@ -35,6 +35,11 @@ DECLARED = declared_by(Curation())
 DECIDING = [declared for declared in DECLARED if any(isinstance(r, Rule) and r.limits for r in declared.reasons)]
 
 
+def title_of(axis) -> str:
+    """Its title, which may go over several lines."""
+    return axis.get_title().replace("\n", " ")
+
+
 def decisions(asset: str, settings: StageSettings) -> pl.DataFrame:
     """A table of decisions of a stage, as its page reads it."""
     by_fragment = {"language": language, "keyword": keywords, "heuristic": heuristics}.get(asset.partition("_")[0])
@@ -56,7 +61,7 @@ def decisions(asset: str, settings: StageSettings) -> pl.DataFrame:
 
 def lines_of(axis) -> list[float]:
     """Where the axis has lines, and the limits that its title names."""
-    limits = axis.get_title().partition(" (limit ")[2]
+    limits = title_of(axis).partition(" (limit ")[2]
     named = [word for part in limits.removesuffix(")").split(", ") for word in part.split()[-1:]]
     drawn = [float(line.get_xdata()[0]) for line in axis.get_lines()]
     return drawn + [float(word.replace(",", "")) for word in named]
@@ -67,7 +72,7 @@ def test_every_limit_in_force_has_its_line_and_no_other_figure_has_one(declared)
     settings = declared.settings
     figure = signals.drawing(decisions(declared.asset, settings), declared.reasons, settings)
     found = {
-        axis.get_title().partition(" (limit ")[0]: sorted(set(lines_of(axis)))
+        title_of(axis).partition(" (limit ")[0]: sorted(set(lines_of(axis)))
         for axis in figure.axes
         if axis.get_visible()
     }
@@ -97,8 +102,8 @@ def test_the_limit_of_korean_is_named_where_it_is_another():
     assert lines["words"] == [(50, ""), (30, "Korean"), (100_000, "")]
     assert lines["dup_line_chars"] == [(0.2, ""), (0.1, "")] and lines["stop_words"] == [(2, "")]
     figure = signals.drawing(decisions("heuristic_decisions", settings), heuristics.RULES, settings)
-    axis = next(axis for axis in figure.axes if axis.get_title().startswith("words"))
-    assert axis.get_title() == "words (limit 100,000)"
+    axis = next(axis for axis in figure.axes if title_of(axis).startswith("words"))
+    assert title_of(axis) == "words (limit 100,000)"
     assert {text.get_text() for text in axis.texts} == {"Korean"}
 
 

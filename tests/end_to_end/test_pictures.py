@@ -3,6 +3,7 @@
 Pictures go to SLM_PICTURES where that is set (`SLM_PICTURES=docs/images make test TESTS=tests/end_to_end`).
 """
 
+import json
 import os
 from pathlib import Path
 
@@ -19,9 +20,11 @@ pytestmark = [
 
 def test_pages_show_what_they_are_kept_for(ui: UI, checkout: Copy, tmp_path: Path) -> None:
     folder = Path(os.environ.get("SLM_PICTURES") or tmp_path)
-    program = "import sys; sys.path.insert(0, 'scripts'); import pictures; print(*pictures.to_compare()[0])"
-    runs = checkout.run("python", "-c", program).stdout.split()
+    program = (
+        "import sys; sys.path.insert(0, 'scripts'); import json, pictures; print(json.dumps(pictures.to_compare()))"
+    )
+    runs = json.loads(checkout.run("python", "-c", program).stdout)
     assert runs, "MLflow knows no training"
-    for page in pictures.pages(ui.dagster, ui.mlflow, runs * 2 if len(runs) == 1 else runs, "1"):
+    for page in pictures.pages(ui.dagster, ui.mlflow, runs):
         picture = pictures.take(page, folder)
         assert picture.read_bytes().startswith(b"\x89PNG") and picture.stat().st_size > 10_000, page.name
