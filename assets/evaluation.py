@@ -161,7 +161,10 @@ CLASSIFIER = AssetDescription(
 
 def show_leaderboard(project: Project, artifact: Artifact) -> Mapping[str, Any]:
     """Every figure of every model in words, the best first, and the same drawn with intervals."""
-    shown: dict[str, Any] = {"models by figure": display.table(standings.rows(artifact, MOST_FIGURES))}
+    shown: dict[str, Any] = {
+        display.SHORT: MetadataValue.text(standings.in_words(artifact)),
+        "models by figure": display.table(standings.rows(artifact, MOST_FIGURES)),
+    }
     drawn = standings.drawn(artifact)
     if drawn is not None:
         shown["figures drawn"] = display.picture(drawn)

@@ -4,13 +4,13 @@ An experiment is no artifact of the graph: it makes models of other recipes than
 (pipeline/experiment.py). So its asset makes what it needs by itself, in a process of its own.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 from dagster import AssetsDefinition, MetadataValue
 
-from assets import checks, display
+from assets import checks, comparisons, display
 from assets.asset import AssetDescription, build
 from pipeline import experiment, tracking, worth
 from pipeline.experiments import drawing, finding, result, worth_drawing, worth_table
@@ -24,10 +24,9 @@ GROUP = "experiments"
 
 def show(project: Project, artifact: Artifact) -> Mapping[str, Any]:
     """The table of settings, the picture, all cells, and what may be concluded."""
-    rows = sorted(result.settings_of(artifact), key=lambda row: row["mean"])
     shown: dict[str, Any] = {
         display.SHORT: MetadataValue.text(result.in_short(artifact)),
-        "settings": display.table(rows),
+        "settings": display.table(result.best_first(artifact)),
         "settings drawn": display.picture(drawing.drawn(artifact)),
         "by layer": display.picture(drawing.drawn_by_layer(artifact)),
         "cells": display.table(result.cells_of(artifact)),
@@ -56,37 +55,38 @@ def described(recipe: Recipe) -> dict[str, AssetDescription]:
     """The assets of the experiments that the recipe names, and of the one that asks what each part is worth."""
     found = {}
     if recipe.worth is not None:
-        found[worth.ASSET] = AssetDescription(
-            name=worth.ASSET,
-            description=(
-                "What each part of the data is worth: small models without it, beside those of the recipe as it is, "
-                "with several seeds; the effects on every source, and which of them are decided."
-            ),
-            kinds=("python", "pytorch", "mlflow"),
-            version=worth.VERSION,
-            made_by=worth.run,
-            show=show_worth,
-            checks=(checks.FILES_COMPLETE,),
-            on_device=True,
-            always_asked=True,
-        )
+        found[worth.ASSET] = of_trainings(
+            worth.ASSET,
+            "What each part of the data is worth: small models without it, beside those of the recipe as it is, "
+            "with several seeds; the effects on every source, and which of them are decided.",
+            worth.VERSION, worth.run, show_worth,
+        )  # fmt: skip
     for name in recipe.experiments:
         question = finding.named(name, recipe.experiments)[1].question
-        found[asset_of(name)] = AssetDescription(
-            name=asset_of(name),
-            description=(
-                f"The experiment `{name}`{': ' + question if question else '.'} Models of several settings, trained "
-                "for the same, scored on the same held-back documents, compared with intervals."
-            ),
-            kinds=("python", "pytorch", "mlflow"),
-            version=result.VERSION,
-            made_by=experiment.run,
-            show=show,
-            checks=(checks.FILES_COMPLETE,),
-            on_device=True,
-            always_asked=True,
-        )
+        found[asset_of(name)] = of_trainings(
+            asset_of(name),
+            f"The experiment `{name}`{': ' + question if question else '.'} Models of several settings, trained "
+            "for the same, scored on the same held-back documents, compared with intervals.",
+            result.VERSION, experiment.run, show,
+        )  # fmt: skip
     return found
+
+
+def of_trainings(
+    name: str, description: str, version: str, made_by: Callable[..., Any], page: comparisons.Show
+) -> AssetDescription:
+    """An asset that trains and scores models of its own. page: builds its metadata."""
+    return AssetDescription(
+        name=name,
+        description=description,
+        kinds=("python", "pytorch", "mlflow"),
+        version=version,
+        made_by=made_by,
+        show=page,
+        checks=(checks.FILES_COMPLETE,),
+        on_device=True,
+        always_asked=True,
+    )
 
 
 def assets_of(recipe: Recipe) -> list[AssetsDefinition]:

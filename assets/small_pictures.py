@@ -28,6 +28,8 @@ LABEL = 190  # of the width, for the words beside a bar
 LETTERS = 26  # of such words
 MOST_BARS = 5
 POINTS = 34  # of a curve
+COLOURS = {worth_table.HELPS: KEPT, worth_table.HARMS: REMOVED}
+UNDECIDED = "#b0b7bc"  # the colour of an effect that nothing can be said of
 
 
 def of_artifact(artifact: Artifact) -> MarkdownMetadataValue | None:
@@ -38,7 +40,8 @@ def of_artifact(artifact: Artifact) -> MarkdownMetadataValue | None:
         return bars(standings.first_bars(artifact))
     if "worth.parquet" in artifact.manifest["files"]:
         effects = worth_table.largest(pl.read_parquet(artifact.file("worth.parquet")).to_dicts())
-        return bars(effects, {name: KEPT if value > 0 else REMOVED for name, value in effects.items()})
+        colours = {name: COLOURS.get(verdict, UNDECIDED) for name, (_, verdict) in effects.items()}
+        return bars({name: value for name, (value, _) in effects.items()}, colours)
     if "settings.parquet" in artifact.manifest["files"]:
         return bars(result.means(artifact))
     counts, facts = artifact.counts, artifact.facts

@@ -156,6 +156,11 @@ def settings_of(result: Artifact) -> list[dict[str, Any]]:
     return pl.read_parquet(result.table("settings")).to_dicts()
 
 
+def best_first(result: Artifact) -> list[dict[str, Any]]:
+    """The same, the setting with the fewest bits per byte first."""
+    return sorted(settings_of(result), key=lambda row: row["mean"])
+
+
 def cells_of(result: Artifact) -> list[dict[str, Any]]:
     """The rows of `cells.parquet`."""
     return pl.read_parquet(result.table("cells")).to_dicts()
@@ -163,7 +168,7 @@ def cells_of(result: Artifact) -> list[dict[str, Any]]:
 
 def lines(result: Artifact) -> list[str]:
     """The result in words: a table of all settings, the best first, and what may be concluded."""
-    rows = sorted(settings_of(result), key=lambda row: row["mean"])
+    rows = best_first(result)
     facts = result.facts
     head = ["setting", "seeds", "bits per byte", "95 %", f"against {facts['against']}", "95 %", "p (Holm)", ""]
     said = [facts["question"]] if facts["question"] else []
@@ -179,7 +184,7 @@ def lines(result: Artifact) -> list[str]:
 
 def in_short(result: Artifact) -> str:
     """How many models were compared, and the best setting, with how much better it is and whether that is decided."""
-    rows = sorted(settings_of(result), key=lambda row: row["mean"])
+    rows = best_first(result)
     best, models = rows[0], sum(row["seeds"] for row in rows)
     name = best["setting"] or AS_IT_IS
     text = f"{len(rows)} settings, {models} models; fewest bits per byte: {name}, {best['mean']:.4f}"
@@ -190,7 +195,7 @@ def in_short(result: Artifact) -> str:
 
 def means(result: Artifact) -> dict[str, float]:
     """The mean bits per byte of each setting, the best first."""
-    return {row["setting"] or AS_IT_IS: row["mean"] for row in sorted(settings_of(result), key=lambda row: row["mean"])}
+    return {row["setting"] or AS_IT_IS: row["mean"] for row in best_first(result)}
 
 
 def in_cells(row: dict[str, Any]) -> list[str]:

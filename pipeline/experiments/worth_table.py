@@ -76,7 +76,7 @@ def in_short(rows: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
-def largest(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """The effects that stand first, in per cent, by part and text."""
+def largest(rows: Sequence[Mapping[str, Any]]) -> dict[str, tuple[float, str]]:
+    """By part and text: the effects that stand first, in per cent, and their verdicts."""
     named = ((f"{row['part'].removeprefix('without ')}→{row['target']}", row) for row in decided_first(rows))
-    return {name: 100 * row["difference"] for name, row in named}
+    return {name: (100 * row["difference"], row["verdict"]) for name, row in named}

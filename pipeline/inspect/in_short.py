@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipeline.evaluation.leaderboard_tables import ASSET as LEADERBOARD
-from pipeline.inspect import standings
 from pipeline.inspect.tuning import LANGUAGES
 from pipeline.printing import duration
 from pipeline.store.artifact import Artifact
@@ -17,8 +15,6 @@ def in_short(artifact: Artifact) -> str:
     counts, facts, files = artifact.counts, artifact.facts, artifact.manifest["files"]
     if artifact.asset.endswith("_evaluation"):
         return _figures(facts)
-    if artifact.asset == LEADERBOARD:
-        return standings.in_words(artifact)
     if "model.safetensors" in files and "parameters" in facts:
         return _model(artifact)
     if "planned_training" in artifact.manifest["seconds"] or "batch_tokens" in facts:

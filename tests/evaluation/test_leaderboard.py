@@ -115,15 +115,14 @@ def test_its_page_begins_with_a_sentence_and_a_picture_and_shows_figures_in_word
     """The bars are shown at once, the models with their intervals behind a click, and no path of a report."""
     from assets.evaluation import show_leaderboard
     from assets.small_pictures import of_artifact
-    from pipeline.inspect.in_short import in_short
 
     inputs = {name: store.require(name) for name in ("pretrained_evaluation", "sft_evaluation")}
     board_made = leaderboard_tables.make(context(store), inputs, settings(files))
-    said = in_short(board_made)
+    shown = show_leaderboard(None, board_made)
+    said = shown["in short"].text
     assert said.startswith("2 models were measured in ") and "; bits per byte at best " in said
     picture = of_artifact(board_made)
     assert picture is not None and picture.value.startswith("![bars](data:image/svg+xml")
-    shown = show_leaderboard(None, board_made)
     rows = [record.data for record in shown["models by figure"].records]
     assert {row["figure"] for row in rows} >= {"bits per byte"} and not any("." in row["figure"] for row in rows)
     assert {row["verdict"] for row in rows} >= {"best", "undecided (questions)"}
