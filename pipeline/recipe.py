@@ -201,7 +201,7 @@ def parse(
     except ValidationError as error:
         if changed_by:
             found = "; ".join(_sentence(problem) for problem in _problems(error))
-            raise UserError(f"{changed_by}: {found.removesuffix('.')}.") from None
+            raise UserError(f"{changed_by}: {found}{'' if found.endswith(('.', '?')) else '.'}") from None
         raise UserError(mistakes(error, name, tree)) from None
 
 
