@@ -71,7 +71,7 @@ class RunState:
         if not self.average:
             yield
             return
-        kept = {name: p.detach().clone() for name, p in self.model.named_parameters()}
+        kept = {name: p.detach().clone() for name, p in distributed.parameters(self.model).items()}
         self._use_average()
         try:
             yield
@@ -84,20 +84,21 @@ class RunState:
 
     def _set_weights(self, tensors: dict[str, torch.Tensor]) -> None:
         with torch.no_grad():
-            for name, parameter in self.model.named_parameters():
+            for name, parameter in distributed.parameters(self.model).items():
                 if name in tensors:
                     parameter.copy_(distributed.sharded_like(tensors[name], parameter))
 
     def _keep_weights(self) -> None:
         """Write the weights as they would become the model now; after a rollback, the later ones replace them."""
         with self._averaged_weights():
-            weights = {name: distributed.gathered(p.detach()) for name, p in self.model.named_parameters()}
+            weights = {n: distributed.gathered(p.detach()) for n, p in distributed.parameters(self.model).items()}
         if self.checkpoints is not None:
             kept_weights.write(weights, self.options.directory.parent, self.step)
 
     def _finite(self) -> bool:
         """Whether all weights are finite, on every rank."""
-        finite = torch.stack([torch.isfinite(distributed.own_part(p)).all() for p in self.model.parameters()])
+        parameters = distributed.parameters(self.model).values()
+        finite = torch.stack([torch.isfinite(distributed.own_part(p)).all() for p in parameters])
         return self.ranks.total(float(not finite.all()))[0] == 0
 
     # -- checkpoints ---------------------------------------------------------------------------------------------------
@@ -122,7 +123,7 @@ class RunState:
         if self.step % self.objective.together or not self._finite():  # never a state to return to
             return
         tensors = {
-            "model": {name: distributed.gathered(p.detach()) for name, p in self.model.named_parameters()},
+            "model": {n: distributed.gathered(p.detach()) for n, p in distributed.parameters(self.model).items()},
             "optimiser": {name: distributed.gathered(t) for name, t in self.optimiser.state().items()},
             "average": {name: distributed.gathered(t) for name, t in self.average.items()},
         }
@@ -172,7 +173,7 @@ class RunState:
             return self.ranks.broadcast_tensors(checkpoint.read_tensors(place, group) if place else {})
 
         self._set_weights(read("model"))
-        parameters = dict(self.model.named_parameters())
+        parameters = distributed.parameters(self.model)
         self.optimiser.load({
             address: distributed.sharded_like(tensor, parameters[address.rsplit("/", 1)[0]])
             for address, tensor in read("optimiser").items()
