@@ -27,7 +27,7 @@ from dagster import (
 )
 
 from assets import console, display, reaper
-from assets.keys import RECIPE_TAG, group, key, prefix, recipe_tag
+from assets.keys import group, key, owners, prefix, recipe_tag, run_tags
 from assets.overrides import overridden, overrides_of
 from assets.training_process import run_in_own_process
 from pipeline.errors import UserError
@@ -37,7 +37,6 @@ from pipeline.store import leases
 from pipeline.store.artifact import Artifact
 from pipeline.store.store import NotMade
 
-OWNERS = ["team:slm"]
 DEVICE_POOL = "gpu"  # one slot, set by scripts/prepare_instance.py: two trainings never share a device
 
 
@@ -80,7 +79,7 @@ def build(described: AssetDescription, node: Node, recipe: str, sources: Sequenc
         deps=[*sources, *(key(name) for name in dict.fromkeys(node.inputs.values()))],
         description=f"{described.description}\n\n{where_to_look(recipe)}",
         kinds=set(described.kinds),
-        owners=OWNERS,
+        owners=owners(),
         tags=recipe_tag(recipe),
         code_version=described.version,
         metadata={"dagster/code_references": code_reference(described)},
@@ -99,7 +98,7 @@ def build(described: AssetDescription, node: Node, recipe: str, sources: Sequenc
             reaper.note_process(context.instance, context.run.run_id)
             project = Project.open(log=context.log.info)
             if context.instance.has_run(context.run.run_id):
-                context.instance.add_run_tags(context.run.run_id, {RECIPE_TAG: project.recipe.name})
+                context.instance.add_run_tags(context.run.run_id, run_tags(project.recipe.name))
             if described.measures and project.store.current(described.measures) is None:
                 yield from nothing_to_measure(context, described)
                 return
