@@ -12,9 +12,11 @@ import re
 from dagster import AssetKey
 
 from pipeline import locations
+from pipeline.owner import owner
 
 RECIPE_TAG = "slm/recipe"  # of every run and asset, so that those of several recipes can be told apart
 STORE_TAG = "slm/store"  # the same of stores, where they have names
+OWNER_TAG = "slm/owner"  # of every run: whose it is
 # Set where a recipe's definitions are built; inherited by the processes that a run starts.
 PREFIX = "SLM_ASSET_PREFIX"
 OWNERS = ["team:slm"]
@@ -67,8 +69,8 @@ def recipe_tag(recipe: str) -> dict[str, str]:
 
 
 def run_tags(recipe: str) -> dict[str, str]:
-    """The tags of runs of a recipe."""
-    return {RECIPE_TAG: recipe, **_store()}
+    """The tags of runs of a recipe. The owner is that of this process, which the Launchpad may change for a run."""
+    return {RECIPE_TAG: recipe, **_store(), OWNER_TAG: owner()}
 
 
 def _store() -> dict[str, str]:

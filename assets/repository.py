@@ -5,7 +5,7 @@ from typing import Any
 from dagster import AssetSpec, RepositoryDefinition, create_repository_using_definitions_args, in_process_executor
 
 from assets import console, experiments, groups, jobs, sensors, sources
-from assets.keys import group, key, owners, run_tags
+from assets.keys import group, key, owners, recipe_tag
 from pipeline.recipe import Recipe
 
 
@@ -33,6 +33,6 @@ def of_a_mistake(name: str, sentence: str) -> RepositoryDefinition:
     """What stands for a recipe that cannot be read: an asset that says why. The others of its location stay."""
     spec = AssetSpec(
         key("broken_recipe"), group_name=group("broken"), description=sentence, kinds={"yaml"}, owners=owners(),
-        tags=run_tags(name),
+        tags=recipe_tag(name),
     )  # fmt: skip
     return create_repository_using_definitions_args(name, assets=[spec])

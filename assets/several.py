@@ -18,8 +18,8 @@ import yaml
 from dagster import RepositoryDefinition
 from dagster._core.definitions.repository_definition import SINGLETON_REPOSITORY_NAME
 
-from assets import keys, repository
-from pipeline import locations, places
+from assets import devices, keys, repository
+from pipeline import locations, owner, places
 from pipeline.errors import UserError
 from pipeline.recipe import DEFAULT_RECIPE, load
 
@@ -30,8 +30,8 @@ MODULE = '''"""The recipes of {recipes} as a code location; written by `make ui`
 
 import os
 
-os.environ["SLM_DATA"] = {data!r}
-{owner}from assets import several  # noqa: E402
+os.environ.update({environment!r})
+from assets import several  # noqa: E402
 
 __getattr__, __dir__ = several.lazily({recipes!r}, {store!r})
 '''
@@ -46,6 +46,12 @@ class Shown:
     recipes: str  # a folder, or the only one
     data: str
     owner: str = ""
+    gpus: str = ""
+
+    def environment(self) -> dict[str, str]:
+        """What the processes of the location find set."""
+        given = {"SLM_DATA": self.data, owner.VARIABLE: self.owner, devices.VISIBLE: self.gpus}
+        return {name: value for name, value in given.items() if value}
 
 
 def chosen() -> list[Shown]:
@@ -54,7 +60,7 @@ def chosen() -> list[Shown]:
     Raises UserError for a file of locations that cannot be used.
     """
     several = [
-        Shown(keys.as_name(of.name), keys.as_name(of.name), str(of.recipes.resolve()), of.data, of.owner)
+        Shown(keys.as_name(of.name), keys.as_name(of.name), str(of.recipes.resolve()), of.data, of.owner, of.gpus)
         for of in locations.known().values()
     ]
     if several:
@@ -161,8 +167,7 @@ def write_workspace(home: Path, shown: list[Shown]) -> Path:
     entries = []
     for of in shown:
         module = below / f"{of.name}.py"
-        owner = f'os.environ["SLM_OWNER"] = {of.owner!r}\n' if of.owner else ""
-        text = MODULE.format(recipes=of.recipes, store=of.store, data=of.data, owner=owner)
+        text = MODULE.format(recipes=of.recipes, store=of.store, environment=of.environment())
         module.write_text(text, encoding="utf-8")
         file = {"relative_path": str(module), "location_name": of.name, "working_directory": str(Path.cwd())}
         entries.append({"python_file": file})

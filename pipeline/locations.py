@@ -36,6 +36,9 @@ class Place(Settings):
     recipes: str = Field(description="a recipe, or a folder of recipes, from the folder of this file on")
     data: str = Field(description="the store: a folder, from the folder of this file on, or an address (`s3://...`)")
     owner: str = Field("", description="whose runs those are that the UI starts; empty: the name of the location")
+    gpus: str = Field(
+        "", pattern=r"^(\d+(,\d+)*)?$", description="the GPUs that its runs use, as `0` or `0,1`; empty: all"
+    )
 
     @field_validator("owner")
     @classmethod
@@ -70,6 +73,7 @@ class Location:
     recipes: Path
     data: str
     owner: str
+    gpus: str = ""
 
 
 def known() -> dict[str, Location]:
@@ -89,7 +93,7 @@ def _read(given: str, folder: str) -> dict[str, Location]:
         raise UserError(f"{VARIABLE}={given} cannot be read ({why}): name a file as launch/locations.yaml.") from None
     base = file.resolve().parent
     found = {
-        name: Location(name, base / place.recipes, _address(base, place.data), place.owner or name)
+        name: Location(name, base / place.recipes, _address(base, place.data), place.owner or name, place.gpus)
         for name, place in parsed(text, str(file), Locations).locations.items()
     }
     by_data: dict[str, str] = {}
