@@ -119,7 +119,7 @@ def build(
 
 
 def tag(context: AssetExecutionContext, project: Project) -> None:
-    """Give the run the tags that a job would have given it; an owner that it has stays, and is that of what it makes."""
+    """Give the run the tags that a job would have given it; its own owner stays, who then owns what it makes."""
     found = run_tags(project.recipe.name)
     found[OWNER_TAG] = context.run.tags.get(OWNER_TAG) or found[OWNER_TAG]
     os.environ[OWNER] = found[OWNER_TAG]
