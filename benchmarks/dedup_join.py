@@ -91,9 +91,11 @@ def measure(number: int, folder: Path, workers: int) -> None:
     disk = sum(path.stat().st_size for path in paths) / 1e9
     members = sum(path.stat().st_size for path in found.files) / 1e6
     worker = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-    print(f"{height * len(tables):,} documents in {len(tables)} tables ({disk:.1f} GB): {spent:.1f} CPU-s, {wall:.0f} "
-          f"s; {len(found.positions):,} resemble another one, {members:.0f} MB of members; peak here {peak_memory():,.0f}"
-          f" MB, of a worker {worker:,.0f} MB")  # fmt: skip
+    print(
+        f"{height * len(tables):,} documents in {len(tables)} tables ({disk:.1f} GB): {spent:.1f} CPU-s, {wall:.0f} s"
+    )
+    print(f"{len(found.positions):,} resemble another one, {members:.0f} MB of members; "
+          f"peak here {peak_memory():,.0f} MB, of a worker {worker:,.0f} MB")  # fmt: skip
 
 
 def arguments() -> argparse.ArgumentParser:
