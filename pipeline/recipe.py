@@ -36,8 +36,9 @@ from pipeline.settings import Settings, blocks_of, unknown_key
 from pipeline.tokens.token_settings import ShardSettings, TokenizerSettings
 from pipeline.trace.trace_settings import TraceSettings
 from pipeline.training.distillation_settings import DistillationSettings
+from pipeline.training.pretraining_settings import PretrainingSettings
 from pipeline.training.reinforcement_settings import ReinforcementSettings, RewardModelSettings
-from pipeline.training.training_settings import PreferenceSettings, PretrainingSettings, SftSettings
+from pipeline.training.training_settings import PreferenceSettings, SftSettings
 
 DEFAULT_RECIPE = "recipes/demo.yaml"
 MOST_SHOWN = 100  # characters of a value in a sentence
@@ -107,6 +108,16 @@ class Recipe(Settings):
             raise ValueError("says nothing here, since `base` brings its own: leave it out")
         return block
 
+    @field_validator("pretraining")
+    @classmethod
+    def _suits_the_model(cls, run: PretrainingSettings, info: ValidationInfo) -> PretrainingSettings:
+        model = info.data.get("model")
+        if model is not None and not model.causal and run.predict_ahead:
+            raise ValueError(
+                "`predict_ahead` needs a model that predicts the next token: leave it out, or `causal: false`"
+            )
+        return run
+
     @field_validator("experiments")
     @classmethod
     def _can_be_run(cls, experiments: dict[str, Experiment]) -> dict[str, Experiment]:
@@ -139,6 +150,8 @@ class Recipe(Settings):
             raise ValueError("needs a model that predicts the next token: leave `causal: false` out of `model`")
         if run.z_loss:
             raise ValueError("has no z-loss: leave `z_loss` out of `pretraining`")
+        if run.predict_ahead:
+            raise ValueError("has no heads that look further ahead: leave `predict_ahead` out of `pretraining`")
         if block.teacher is not None and block.teacher.context < model.context:
             raise ValueError(
                 f"`teacher` has a context of {block.teacher.context} tokens and the student one of {model.context}:"

@@ -26,7 +26,7 @@ from pipeline.training.data.origins import FIRST, OriginFeed, OriginReader
 from pipeline.training.distributed import Ranks
 from pipeline.training.objectives import distillation, pretraining
 from pipeline.training.planning import plan
-from pipeline.training.training_settings import PretrainingSettings
+from pipeline.training.pretraining_settings import PretrainingSettings
 from tests.making import context
 from tests.training.changed_text import with_other_tokens
 from tests.training.conftest import SHAPE

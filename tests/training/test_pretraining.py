@@ -16,8 +16,8 @@ from pipeline.tokens.tokenizer import load
 from pipeline.training import kept_weights
 from pipeline.training.objectives import pretraining
 from pipeline.training.planning import plan
+from pipeline.training.pretraining_settings import PretrainingSettings
 from pipeline.training.stopping import Stopped
-from pipeline.training.training_settings import PretrainingSettings
 from pipeline.training.validation import Validation, documents_of, select
 from tests.making import context
 

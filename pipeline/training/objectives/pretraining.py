@@ -18,7 +18,7 @@ from pipeline.training import slots
 from pipeline.training.model_facts import ModelFacts
 from pipeline.training.planning import budget as budgets
 from pipeline.training.planning import plan
-from pipeline.training.training_settings import PretrainingSettings
+from pipeline.training.pretraining_settings import PretrainingSettings
 
 if TYPE_CHECKING:
     import torch
@@ -79,7 +79,7 @@ def prepare(
     """The network, its batches and its validation, for the loop."""
     import torch
 
-    from model.transformer import Transformer
+    from model import predict_ahead
     from pipeline.tokens.tokenizer import load
     from pipeline.training.data.feed import Feed
     from pipeline.training.kept_weights import steps_to_keep
@@ -118,7 +118,7 @@ def prepare(
         sample=sampler(loaded, settings) if config.causal else None,
         ask=asking(loaded, settings.village) if config.causal and settings.village is not None else None,
         kept_steps=steps_to_keep(run.steps, settings.kept_weights),
-        flops_per_token=size.flops_per_token,
+        flops_per_token=budgets.flops_per_token(config, settings.predict_ahead),
         out_of_memory=lambda: plan.advice(config, settings, precision, device, run.sequences),
     )
     process.log(
@@ -130,7 +130,7 @@ def prepare(
     return Training(
         asset=ASSET,
         objective=objective,
-        network=Transformer(config),
+        network=predict_ahead.network(config, settings.predict_ahead),
         settings=settings,
         learning_rate=run.learning_rate,
         precision=precision,
@@ -138,7 +138,8 @@ def prepare(
         facts=facts_of(size, run, precision),
         base=tokenizer,
         blocks={"model": config, "pretraining": settings},
-        new_network=lambda: Transformer(config),
+        new_network=lambda: predict_ahead.network(config, settings.predict_ahead),
+        final_network=lambda network: network.drop_heads() if settings.predict_ahead else network,
         slots=text.slots,
         first_difference=lambda places: first_difference(shards, places, settings, seed, run, config.context),
     )
@@ -166,7 +167,7 @@ def first_difference(
     for fragment, row in sorted(places):
         split, length = traced.split_and_length(fragment, row)
         if split == TRAIN:
-            # From -1 on: what begins a document predicts its first token.
+            # From -1 on: what begins a document predicts its first token. What looks further ahead is in the same row.
             steps = traced.steps_with(fragment, row, -1, length, first)
             first = min([first, *steps[:1]])
         else:
@@ -238,13 +239,19 @@ def target_count(batch: Batch) -> float:
 
 
 def loss_of(settings: Any) -> Callable[[torch.nn.Module, Batch], tuple[torch.Tensor, dict[str, torch.Tensor]]]:
-    """The loss summed over the targets, computed in chunks, with z-loss if the settings enable it."""
+    """The loss summed over the targets, computed in chunks, with z-loss if the settings enable it.
+
+    With `predict_ahead`, `next_loss` is that of the next tokens alone, which other runs log as their loss.
+    """
 
     def loss(network: torch.nn.Module, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        total, _ = network(
+        further = {"further": True} if getattr(settings, "predict_ahead", 0) else {}  # which tunings have not
+        total, beside = network(
             batch["tokens"], batch["targets"], documents=batch["documents"], positions=batch["positions"],
-            chunk=settings.chunk, z_loss=settings.z_loss,
+            chunk=settings.chunk, z_loss=settings.z_loss, **further,
         )  # fmt: skip
+        if further:
+            return total + settings.predict_ahead_weight * beside, {"next_loss": total.detach()}
         return total, {}
 
     return loss

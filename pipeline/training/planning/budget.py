@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from model.config import ModelConfig
 from pipeline.errors import UserError
 from pipeline.training import schedule
-from pipeline.training.training_settings import PretrainingSettings
+from pipeline.training.pretraining_settings import PretrainingSettings
 
 TOKENS_A_PARAMETER = 20  # compute-optimal (Hoffmann et al. 2022, section 3; confirmed by Besiroglu et al. 2024)
 BYTES_A_TOKEN = 4  # of prose and code, about, with a vocabulary of some thousands (docs/results/tokens.md)
@@ -66,6 +66,15 @@ def size(config: ModelConfig, context: int = 0) -> Size:
         attention //= 2
     outside = looked_up if full.tie_embeddings else looked_up + output
     return Size(parameters, outside, multiplied, 6.0 * multiplied + attention)
+
+
+def flops_per_token(config: ModelConfig, ahead: int = 0) -> float:
+    """FLOPs of a token in training, with those of `ahead` blocks that predict tokens further ahead."""
+    if not ahead:
+        return size(config).flops_per_token
+    full = config.resolved()
+    one, two = (size(config.model_copy(update={"layers": layers})).flops_per_token for layers in (1, 2))
+    return size(config).flops_per_token + ahead * (two - one + 6.0 * full.vocab_size * full.width)
 
 
 def budget(
