@@ -254,6 +254,8 @@ class Transformer(nn.Module):
         z_loss: float = 0.0,
         by_token: bool = False,
         taught: Taught | None = None,
+        both_ways: Tensor | None = None,
+        weights: Tensor | None = None,
     ) -> Tensor | tuple[Tensor, Tensor]:
         """Logits [B, T, vocab_size] for `tokens` [B, T] int64; with `targets`, the same as `loss`.
 
@@ -261,10 +263,11 @@ class Transformer(nn.Module):
         `targets`, what a teacher says of each [B, T, k], and the result is that of `linear_distillation`.
 
         documents [B, T]: ids of the documents packed into a row; a token attends only to its own document, and
-        positions restart in each. positions [B, T]: sets the positions. cache: holds the preceding tokens, and is
+        positions restart in each. positions [B, T]: sets the positions. both_ways [B]: rows of a causal network that
+        attend to later tokens, too. weights [B]: of the rows in the loss. cache: holds the preceding tokens, and is
         extended by these. Raises ValueError for more tokens than the context.
         """
-        hidden = self.hidden(tokens, positions=positions, documents=documents, cache=cache)
+        hidden = self.hidden(tokens, positions=positions, documents=documents, cache=cache, both_ways=both_ways)
         if targets is None:
             return self.logits(hidden)
         if by_token:
@@ -273,7 +276,8 @@ class Transformer(nn.Module):
         if taught is not None:
             flat = replace(taught, ids=taught.ids.flatten(0, 1), log_p=taught.log_p.flatten(0, 1))
             return linear_distillation(hidden.flatten(0, 1), self.output_weight, targets.flatten(), flat, chunk)
-        return linear_cross_entropy(hidden.flatten(0, 1), self.output_weight, targets.flatten(), chunk, z_loss)
+        each = None if weights is None else weights[:, None].expand_as(targets).flatten()
+        return linear_cross_entropy(hidden.flatten(0, 1), self.output_weight, targets.flatten(), chunk, z_loss, each)
 
     def loss(
         self,
@@ -293,9 +297,10 @@ class Transformer(nn.Module):
         positions: Tensor | None = None,
         documents: Tensor | None = None,
         cache: Cache | None = None,
+        both_ways: Tensor | None = None,
     ) -> Tensor:
         """The residual stream after the last norm, [B, T, width]; arguments as in `forward`."""
-        x, around = self.entered(tokens, positions, documents, cache)
+        x, around = self.entered(tokens, positions, documents, cache, both_ways)
         x = self.through(self.model.layers, x, around)
         if cache is not None:
             cache.length += tokens.shape[1]
@@ -307,6 +312,7 @@ class Transformer(nn.Module):
         positions: Tensor | None = None,
         documents: Tensor | None = None,
         cache: Cache | None = None,
+        both_ways: Tensor | None = None,
     ) -> tuple[Tensor, Around]:
         """(the residual stream before the first block, what every block is given besides)."""
         length = tokens.shape[1]
@@ -331,7 +337,7 @@ class Transformer(nn.Module):
         else:
             x = x + self.model.embed_positions(positions)
         x = self.model.dropout(x)
-        mask, causal = self._visible(length, past, documents, x)
+        mask, causal = self._visible(length, past, documents, x, both_ways)
         return x, (rotation, mask, causal, cache)
 
     def through(self, blocks: Iterable[nn.Module], x: Tensor, around: Around) -> Tensor:
@@ -352,17 +358,23 @@ class Transformer(nn.Module):
         """The matrix [vocab_size, width] that computes logits; the embeddings if they are tied."""
         return self.model.embed_tokens.weight if self.lm_head is None else self.lm_head.weight
 
-    def _visible(self, length: int, past: int, documents: Tensor | None, x: Tensor) -> tuple[Tensor | None, bool]:
+    def _visible(
+        self, length: int, past: int, documents: Tensor | None, x: Tensor, both_ways: Tensor | None
+    ) -> tuple[Tensor | None, bool]:
         """(attention mask [B or 1, 1, T, past + T] for the residual stream `x`, or None; whether it is causal).
 
         Without a mask, attention is faster: the fused kernel skips later tokens instead of reading a mask.
         """
-        if documents is not None:
-            if past:
-                raise ValueError("documents cannot be used after a cache: decode each document in a row of its own.")
-            mask = documents[:, None, :, None] == documents[:, None, None, :]
+        if past and (documents is not None or both_ways is not None):
+            raise ValueError("documents cannot be used after a cache: decode each document in a row of its own.")
+        if documents is not None or (both_ways is not None and self.config.causal):
+            mask = torch.ones(1, 1, length, length, dtype=torch.bool, device=x.device)
             if self.config.causal:
-                mask = mask & torch.ones(length, length, dtype=torch.bool, device=x.device).tril()
+                mask = mask.tril()
+                if both_ways is not None:
+                    mask = mask | both_ways[:, None, None, None]
+            if documents is not None:
+                mask = mask & (documents[:, None, :, None] == documents[:, None, None, :])
             return visible(mask, x), False
         if not self.config.causal or length == 1:
             return None, False

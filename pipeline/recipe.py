@@ -112,10 +112,15 @@ class Recipe(Settings):
     @classmethod
     def _suits_the_model(cls, run: PretrainingSettings, info: ValidationInfo) -> PretrainingSettings:
         model = info.data.get("model")
-        if model is not None and not model.causal and run.predict_ahead:
-            raise ValueError(
-                "`predict_ahead` needs a model that predicts the next token: leave it out, or `causal: false`"
-            )
+        for name in ("predict_ahead", "masked_share"):
+            if model is not None and not model.causal and getattr(run, name):
+                raise ValueError(
+                    f"`{name}` needs a model that predicts the next token: leave it out, or `causal: false`"
+                )
+        if run.predict_ahead and run.masked_share:
+            raise ValueError("`predict_ahead` does not go with `masked_share`: leave one of them out")
+        if run.mask_words and not run.masked_share and (model is None or model.causal):
+            raise ValueError("`mask_words` needs `masked_share`, or `causal: false` in `model`: leave it out")
         return run
 
     @field_validator("experiments")
@@ -152,6 +157,8 @@ class Recipe(Settings):
             raise ValueError("has no z-loss: leave `z_loss` out of `pretraining`")
         if run.predict_ahead:
             raise ValueError("has no heads that look further ahead: leave `predict_ahead` out of `pretraining`")
+        if run.masked_share:
+            raise ValueError("has no masked sequences: leave `masked_share` out of `pretraining`")
         if block.teacher is not None and block.teacher.context < model.context:
             raise ValueError(
                 f"`teacher` has a context of {block.teacher.context} tokens and the student one of {model.context}:"

@@ -32,7 +32,7 @@ def budgeted(settings: Pretraining, shards: Artifact, tokenizer: Artifact) -> Bu
     available, run = tokens_in(shards), settings.pretraining
     found = budgets.budget(run, sized, settings.model.context, available, sequences=1)
     asked = run.tokens or min(budgets.TOKENS_A_PARAMETER * sized.parameters, int(run.max_epochs * available))
-    flops = budgets.flops_per_token(config, run.predict_ahead) * found.tokens
+    flops = budgets.flops_per_token(config, run) * found.tokens
     return Budgeted(sized.parameters, found.tokens, asked, found.steps, found.step_tokens, flops)
 
 

@@ -20,7 +20,7 @@ LATER = (
     "patience", "village", "cautious_decay", "kept_weights", "ladder", "embeddings",
     "lora_targets", "lora_dropout", "lora_rslora", "lora_dora", "qlora_kernel", "gamma", "desirable_weight",
     "undesirable_weight", "predict_ahead", "predict_ahead_weight",
-    "orthogonalised_by", "basis_every",
+    "orthogonalised_by", "basis_every", "mask_words", "masked_share",
     "passes", "minibatches", "clip_range", "value_clip", "value_weight", "gae_lambda", "discount",
 )  # fmt: skip
 NOT_IN_FINGERPRINT = (

@@ -77,7 +77,28 @@ class PretrainingSettings(LoopSettings):
         ),
     )
     mask_share: float = Field(
-        0.15, gt=0, lt=1, description="bidirectional models only: share of tokens to predict (Devlin et al. 2018)"
+        0.15,
+        gt=0,
+        lt=1,
+        description=(
+            "bidirectional models, and sequences of `masked_share`: share of tokens to predict (Devlin et al. 2018)"
+        ),
+    )
+    mask_words: bool = Field(
+        False,
+        description=(
+            "bidirectional models, and sequences of `masked_share`: mask whole words, and no special tokens (Devlin et"
+            " al., their repository, 2019)"
+        ),
+    )
+    masked_share: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description=(
+            "share of the sequences that are masked and read both ways, in one network with those that are not"
+            " (GPT-BERT, Charpentier & Samuel 2024, who take 1/16 to 15/16); 0: none"
+        ),
     )
     predict_ahead: int = Field(
         0,

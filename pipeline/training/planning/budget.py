@@ -68,13 +68,16 @@ def size(config: ModelConfig, context: int = 0) -> Size:
     return Size(parameters, outside, multiplied, 6.0 * multiplied + attention)
 
 
-def flops_per_token(config: ModelConfig, ahead: int = 0) -> float:
-    """FLOPs of a token in training, with those of `ahead` blocks that predict tokens further ahead."""
-    if not ahead:
-        return size(config).flops_per_token
-    full = config.resolved()
-    one, two = (size(config.model_copy(update={"layers": layers})).flops_per_token for layers in (1, 2))
-    return size(config).flops_per_token + ahead * (two - one + 6.0 * full.vocab_size * full.width)
+def flops_per_token(config: ModelConfig, settings: PretrainingSettings) -> float:
+    """FLOPs of a token in training: those of `size`, and what blocks that look further ahead and masks take."""
+    own = found = size(config).flops_per_token
+    if settings.predict_ahead:
+        full = config.resolved()
+        one, two = (size(config.model_copy(update={"layers": layers})).flops_per_token for layers in (1, 2))
+        found += settings.predict_ahead * (two - one + 6.0 * full.vocab_size * full.width)
+    if settings.masked_share:  # a sequence that is read both ways needs both halves of attention
+        found += settings.masked_share * (size(config.model_copy(update={"causal": False})).flops_per_token - own)
+    return found
 
 
 def budget(

@@ -207,7 +207,7 @@ def plan(
     )
     step = Step.of(settings, run.sequences, precision, world if fitted.sharded else 1, gpu_of(device, card))
     needed = memory.of_step(config, replace(step, accumulates=run.accumulation > 1))
-    a_token = budgets.flops_per_token(config, settings.predict_ahead)
+    a_token = budgets.flops_per_token(config, settings)
     flops = a_token * run.tokens
     figures: dict[str, Any] = {
         "device": card.name if card else device, "devices": world, "precision": precision,

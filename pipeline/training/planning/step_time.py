@@ -69,7 +69,7 @@ def step_time(
 
 
 def measure(config: ModelConfig, settings: PretrainingSettings, precision: str, muon: str, sequences: int) -> Figures:
-    flops = budgets.flops_per_token(config, settings.predict_ahead) * config.context
+    flops = budgets.flops_per_token(config, settings) * config.context
     at_once = min(sequences, max(1, int(FLOPS_AT_ONCE / flops)))
 
     def at(layers: int) -> StepTime:

@@ -64,7 +64,8 @@ class Step:
             shards=shards,
             gpu=gpu,
             masked=isinstance(settings, SftSettings)
-            or (isinstance(settings, PretrainingSettings) and settings.feed.mask_documents),
+            or (isinstance(settings, PretrainingSettings) and settings.feed.mask_documents)
+            or getattr(settings, "masked_share", 0) > 0,
             preference=isinstance(settings, PreferenceSettings | RewardModelSettings),
             tokenwise=isinstance(settings, ReinforcementSettings),
             reference=isinstance(settings, ReinforcementSettings) and settings.beta > 0,
