@@ -6,6 +6,7 @@ store writes artifacts, and decides whether one has to be made.
 """
 
 import inspect
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -26,19 +27,17 @@ from dagster import (
     asset,
 )
 
-from assets import console, display, reaper
-from assets.keys import RECIPE_TAG, group, key, prefix, recipe_tag
+from assets import console, devices, display, reaper
+from assets.keys import OWNER_TAG, group, key, owners, prefix, recipe_tag, run_tags
 from assets.overrides import overridden, overrides_of
 from assets.training_process import run_in_own_process
 from pipeline.errors import UserError
 from pipeline.graph import Node, Project
 from pipeline.inspect import registry
+from pipeline.owner import VARIABLE as OWNER
 from pipeline.store import leases
 from pipeline.store.artifact import Artifact
 from pipeline.store.store import NotMade
-
-OWNERS = ["team:slm"]
-DEVICE_POOL = "gpu"  # one slot, set by scripts/prepare_instance.py: two trainings never share a device
 
 
 @dataclass(frozen=True)
@@ -69,8 +68,13 @@ class AssetDescription:
     always_asked: bool = False  # only the process that would make it knows whether it is up to date
 
 
-def build(described: AssetDescription, node: Node, recipe: str, sources: Sequence[AssetKey] = ()) -> AssetsDefinition:
-    """The Dagster asset of an artifact of a recipe; `sources` are further inputs besides artifacts."""
+def build(
+    described: AssetDescription, node: Node, recipe: str, sources: Sequence[AssetKey] = (), device: str = "auto"
+) -> AssetsDefinition:
+    """The Dagster asset of an artifact of a recipe; `sources` are further inputs besides artifacts.
+
+    device: as the recipe sets it.
+    """
     config_type = overrides_of(described.settings) if described.settings else Config
 
     @asset(
@@ -80,7 +84,7 @@ def build(described: AssetDescription, node: Node, recipe: str, sources: Sequenc
         deps=[*sources, *(key(name) for name in dict.fromkeys(node.inputs.values()))],
         description=f"{described.description}\n\n{where_to_look(recipe)}",
         kinds=set(described.kinds),
-        owners=OWNERS,
+        owners=owners(),
         tags=recipe_tag(recipe),
         code_version=described.version,
         metadata={"dagster/code_references": code_reference(described)},
@@ -90,7 +94,7 @@ def build(described: AssetDescription, node: Node, recipe: str, sources: Sequenc
             )
             for check in described.checks
         ],
-        pool=DEVICE_POOL if described.on_device else None,
+        pool=devices.pool_of(device) if described.on_device else None,
         output_required=not described.measures,
     )
     def artifact_asset(context: AssetExecutionContext, config: config_type):  # type: ignore[valid-type,no-untyped-def]
@@ -98,8 +102,7 @@ def build(described: AssetDescription, node: Node, recipe: str, sources: Sequenc
         try:
             reaper.note_process(context.instance, context.run.run_id)
             project = Project.open(log=context.log.info)
-            if context.instance.has_run(context.run.run_id):
-                context.instance.add_run_tags(context.run.run_id, {RECIPE_TAG: project.recipe.name})
+            tag(context, project)
             if described.measures and project.store.current(described.measures) is None:
                 yield from nothing_to_measure(context, described)
                 return
@@ -113,6 +116,15 @@ def build(described: AssetDescription, node: Node, recipe: str, sources: Sequenc
             raise Failure(description=str(error), allow_retries=False) from None
 
     return artifact_asset
+
+
+def tag(context: AssetExecutionContext, project: Project) -> None:
+    """Give the run the tags that a job would have given it; its own owner stays, who then owns what it makes."""
+    found = run_tags(project.recipe.name)
+    found[OWNER_TAG] = context.run.tags.get(OWNER_TAG) or found[OWNER_TAG]
+    os.environ[OWNER] = found[OWNER_TAG]
+    if context.instance.has_run(context.run.run_id):
+        context.instance.add_run_tags(context.run.run_id, found)
 
 
 def where_to_look(recipe: str) -> str:

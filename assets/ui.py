@@ -59,15 +59,17 @@ def main(arguments: list[str] | None = None) -> int:
         for run_id in reaper.reap(instance):
             print(f"the process of run {run_id[:8]} is gone; the run is marked as failed")
     try:
-        folder = several.chosen()
-        workspace = several.write_workspace(home, several.recipes_in(folder)) if folder is not None else None
+        shown = several.chosen()
+        for sentence in several.mistakes(shown):  # Dagster shows it, too, and the other recipes beside it
+            print(sentence, file=sys.stderr)
+        workspace = several.write_workspace(home, shown) if shown else None
         if workspace is None:
             several.forget_workspace(home)
     except UserError as problem:
         print(problem, file=sys.stderr)
         return 1
     try:
-        recipe = load().name if folder is None else None
+        recipe = load().name if not shown else None
     except UserError as problem:  # Dagster's page says so, too, and loads a recipe that was put right
         print(problem, file=sys.stderr)
         recipe = None

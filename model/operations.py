@@ -156,7 +156,13 @@ def logits_into(buffer: Tensor, part: Tensor, low: Tensor) -> Tensor:
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, rows: int, z_loss: float, weights: Tensor | None
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        targets: Tensor,
+        rows: int,
+        z_loss: float,
+        weights: Tensor | None = None,
     ) -> Tensor:
         kind = hidden.device.type
         total = torch.zeros((), dtype=torch.float32, device=hidden.device)

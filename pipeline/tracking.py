@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline import places
+from pipeline import locations, places
 from pipeline.errors import UserError
 from pipeline.flattening import flattened
 from pipeline.process_identity import identity
@@ -131,7 +131,7 @@ AnyRun = Run | NoRun
 def run(
     kind: str, name: str, tags: dict[str, Any], params: dict[str, Any], resume: str | None = None
 ) -> Iterator[Run | NoRun]:
-    """An MLflow run for one training or evaluation, in the experiment of its recipe (`tags["slm.recipe"]`).
+    """An MLflow run for one training or evaluation, in the experiment of its recipe (`tags["slm.recipe"]`) and store.
 
     kind: what is made (`pretrained_model`). resume: the id of the run that a checkpoint belongs to, which is resumed,
     even if a kill left it RUNNING. The run ends as FINISHED, KILLED (interrupted) or FAILED. Raises UserError if MLflow
@@ -144,7 +144,7 @@ def run(
 
     client = connect()
     try:
-        experiment = _experiment(client, str(tags.get(RECIPE, EXPERIMENT)))
+        experiment = _experiment(client, locations.scoped(str(tags.get(RECIPE, EXPERIMENT))))
         current = _resume(client, resume) or _start(client, experiment, kind, name, tags, params)
     except (MlflowException, OSError) as error:
         reason = redacted(str(error)).splitlines()[0]
@@ -219,14 +219,14 @@ def link(run_id: str) -> str:
 
 def curves(recipe: str | None) -> str:
     """What follows the address of MLflow's server where it shows the curves of a recipe; of several, their list."""
-    found = connect().get_experiment_by_name(recipe) if recipe and enabled() else None
+    found = connect().get_experiment_by_name(locations.scoped(recipe)) if recipe and enabled() else None
     if found is None:
         return f"/#/experiments?{OF_TRAININGS}"
     return f"/#/experiments/{found.experiment_id}/runs?{OF_TRAININGS}&compareRunsMode=CHART"
 
 
 def find(fingerprint: str) -> str | None:
-    """Id of the newest run of the artifact with this fingerprint; None if there is none."""
+    """Id of the newest run of this store's artifact with this fingerprint; None if there is none."""
     if not enabled():
         return None
     from mlflow.exceptions import MlflowException
@@ -234,7 +234,7 @@ def find(fingerprint: str) -> str | None:
     try:
         client = connect()
         query = f"tags.`{FINGERPRINT}` = '{fingerprint}'"
-        runs = client.search_runs(experiments(client), query, max_results=1)
+        runs = client.search_runs(experiments_here(client), query, max_results=1)
     except MlflowException:
         return None
     return runs[0].info.run_id if runs else None
@@ -279,8 +279,15 @@ def experiments(client: MlflowClient) -> list[str]:
     return [found.experiment_id for found in client.search_experiments()]
 
 
+def experiments_here(client: MlflowClient) -> list[str]:
+    """Ids of the experiments of this store: those that begin with its name, or that have no store's name."""
+    store = locations.store_name()
+    found = client.search_experiments()
+    return [of.experiment_id for of in found if of.name.rpartition("/")[0] == store]
+
+
 def _experiment(client: MlflowClient, recipe: str) -> str:
-    """Id of the experiment of a recipe, which is created if there is none, and restored if it was deleted."""
+    """Id of the experiment of a name, which is created if there is none, and restored if it was deleted."""
     from mlflow.exceptions import MlflowException
 
     found = client.get_experiment_by_name(recipe)

@@ -99,6 +99,8 @@ def encoded(model: Artifact, pairs: Pairs) -> Task:
     from pipeline.pair_tasks.pair_network import row_of
     from pipeline.tokens.tokenizer import load
 
+    if "config.json" not in model.manifest["files"]:
+        raise UserError(f"{model.asset} is no model: name one, such as pretrained_model.")
     directory = model.local_directory()
     tokenizer, context = load(directory), read_config(directory).context
     if context < 8:

@@ -20,7 +20,7 @@ LATER = (
     "patience", "village", "cautious_decay", "kept_weights", "ladder", "embeddings",
     "lora_targets", "lora_dropout", "lora_rslora", "lora_dora", "qlora_kernel", "gamma", "desirable_weight",
     "undesirable_weight", "predict_ahead", "predict_ahead_weight",
-    "orthogonalised_by", "basis_every", "mask_words", "masked_share",
+    "orthogonalised_by", "basis_every", "mask_words", "masked_share", "average_last", "average_over",
     "passes", "minibatches", "clip_range", "value_clip", "value_weight", "gae_lambda", "discount",
 )  # fmt: skip
 NOT_IN_FINGERPRINT = (
@@ -144,6 +144,21 @@ class LoopSettings(Settings):
             " value (TensorFlow's ExponentialMovingAverage: (1 + n) / (10 + n) after n updates); 0: none"
         ),
     )
+    average_last: int = Field(
+        0,
+        ge=0,
+        le=1000,
+        description=(
+            "weights of the last part of the run whose mean is evaluated and saved in their place, all alike (LAWA,"
+            " Kaddour 2022: 6; Sanyal et al. 2023); 0: none, and without `ema`"
+        ),
+    )
+    average_over: float = Field(
+        0.2,
+        gt=0,
+        le=1,
+        description="share of the steps, at the end, over which the weights of `average_last` are spread evenly",
+    )
     z_loss: float = Field(
         0.0, ge=0, le=1, description="weight of log(Z)^2, which keeps logits small (PaLM, section 5: 1e-4); 0: none"
     )
@@ -242,6 +257,17 @@ class LoopSettings(Settings):
         if self.cautious_decay and not self.orthogonalises:
             raise ValueError("`cautious_decay` needs `optimiser: muon`: leave it out, or use that")
         return self
+
+    @model_validator(mode="after")
+    def _one_average(self) -> LoopSettings:
+        if self.ema and self.average_last:
+            raise ValueError("`ema` and `average_last` are two means of the weights: leave one of them out")
+        return self
+
+    @property
+    def averages(self) -> bool:
+        """Whether a mean of the weights takes their place."""
+        return bool(self.ema or self.average_last)
 
     @property
     def orthogonalises(self) -> bool:

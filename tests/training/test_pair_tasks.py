@@ -104,6 +104,11 @@ def test_it_learns_what_can_be_learned_and_remembers_it(store, model, probe, sco
     assert not pair_scores.make(context(store), model, pairs(scores), how).made, "it is remembered"
 
 
+def test_what_is_no_model_is_refused(store, tokenizer):
+    with pytest.raises(UserError, match="tokenizer is no model: name one, such as pretrained_model"):
+        pair_scores.make(context(store), tokenizer, pairs(), How())
+
+
 def test_each_seed_holds_other_pairs_back():
     (learned, held), (_, other) = (pair_data.split(50, 0.2, seed) for seed in (0, 1))
     assert len(held) == 10 and sorted([*learned, *held]) == list(range(50)) and list(held) != list(other)

@@ -224,7 +224,7 @@ def plan(
         "hours": {known.name: round(hours(flops, known, known.precision), 4) for known in cards.CARDS.values()},
     }  # fmt: skip
     if settings.ladder:
-        rungs, size = ladder.size_of(sized.parameters, run.steps, settings.ladder, bool(settings.ema))
+        rungs, size = ladder.size_of(sized.parameters, run.steps, settings.ladder, settings.averages)
         figures["ladder"] = {"checkpoints": rungs, "mib": round(size / 2**20)}
     if device.startswith("cpu"):
         return figures | on_this_cpu(config, settings, run, precision, here)

@@ -60,7 +60,7 @@ class Step:
         low_rank = isinstance(settings, TunedSettings) and settings.low_rank
         return Step(
             sequences, precision, settings.activation_checkpointing, settings.chunk, settings.optimiser,
-            settings.ema > 0,
+            settings.averages,
             shards=shards,
             gpu=gpu,
             masked=isinstance(settings, SftSettings)
