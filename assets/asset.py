@@ -31,6 +31,7 @@ from assets import console, devices, display, reaper
 from assets.keys import OWNER_TAG, group, key, owners, prefix, recipe_tag, run_tags
 from assets.overrides import overridden, overrides_of
 from assets.training_process import run_in_own_process
+from pipeline import quota
 from pipeline.errors import UserError
 from pipeline.graph import Node, Project
 from pipeline.inspect import registry
@@ -119,7 +120,7 @@ def build(
 
 
 def tag(context: AssetExecutionContext, project: Project) -> None:
-    """Give the run the tags that a job would have given it; an owner that it has stays, and is that of what it makes."""
+    """Give the run the tags that a job would have given it; an owner that it has stays, and owns what it makes."""
     found = run_tags(project.recipe.name)
     found[OWNER_TAG] = context.run.tags.get(OWNER_TAG) or found[OWNER_TAG]
     os.environ[OWNER] = found[OWNER_TAG]
@@ -147,6 +148,7 @@ def make_artifact(
     context: AssetExecutionContext, project: Project, described: AssetDescription, overrides: Mapping[str, Any]
 ) -> Artifact:
     """The artifact, from the store or made now; training and evaluation run in a separate process."""
+    refuse_beyond_quota(context, project)
     if not described.on_device:
         artifact = project.make(described.name)
         if artifact.made:
@@ -160,6 +162,20 @@ def make_artifact(
     run_in_own_process(context, described.name, described.settings, overrides)
     made = project.store.require(described.name)
     return replace(made, made=before is None or before.version != made.version)
+
+
+_asked: set[str] = set()  # the runs of this process whose room in the store was looked at
+
+
+def refuse_beyond_quota(context: AssetExecutionContext, project: Project) -> None:
+    """Before the first asset of a run: raises UserError if what the run would make does not fit into a quota."""
+    run = context.run
+    if run.run_id in _asked:
+        return
+    _asked.add(run.run_id)
+    selected = run.asset_selection or context.job_def.asset_layer.executable_asset_keys
+    own = {key(name): name for name in project.nodes}
+    quota.refuse_beyond(project, [own[asset] for asset in selected if asset in own])
 
 
 def up_to_date(project: Project, name: str) -> Artifact | None:

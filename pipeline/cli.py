@@ -32,6 +32,7 @@ from pipeline.commands import (
     quality,
     report,
     start,
+    store,
     trace,
     vectors,
     worth,
@@ -72,6 +73,7 @@ def main(context: click.Context, recipe: str | None) -> None:
 for group in (
     start,
     artifacts,
+    store,
     documents,
     curate,
     quality,

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline import locations, places
 from pipeline.errors import UserError
 from pipeline.flattening import flattened
+from pipeline.owner import owner
 from pipeline.process_identity import identity
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ RECIPE, KIND, FINGERPRINT, DAGSTER_RUN = "slm.recipe", "slm.kind", "slm.fingerpr
 EXPERIMENT_OF, CELL = "slm.experiment", "slm.cell"  # of the runs of an experiment
 PID, STARTED = "slm.pid", "slm.written_since"  # the writing process; lost runs are detected by it
 PROCESS = "slm.process"  # its identity, whatever the clock says (`pipeline/process_identity.py`)
+OWNER, USER = "slm.owner", "mlflow.user"  # whose it is; the second is what MLflow's own columns show
 MADE_ON = "slm.made_on."  # and what: processor, libraries, threads
 
 _logger = logging.getLogger(__name__)
@@ -313,7 +315,9 @@ def _start(
 ) -> Run:
     from mlflow.entities import Param
 
-    all_tags = {KIND: kind, **_writer()} | {key: str(value) for key, value in tags.items()}
+    all_tags = {KIND: kind, OWNER: owner(), USER: owner(), **_writer()} | {
+        key: str(value) for key, value in tags.items()
+    }
     if os.environ.get("SLM_DAGSTER_RUN"):
         all_tags.setdefault(DAGSTER_RUN, os.environ["SLM_DAGSTER_RUN"])
     created = client.create_run(experiment, tags=all_tags, run_name=name)
