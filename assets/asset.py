@@ -5,6 +5,7 @@ the UI (description, figures, checks). An asset calls one function and shows the
 store writes artifacts, and decides whether one has to be made.
 """
 
+import functools
 import inspect
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -88,7 +89,7 @@ def build(
         owners=owners(),
         tags=recipe_tag(recipe),
         code_version=described.version,
-        metadata={"dagster/code_references": code_reference(described)},
+        metadata={"dagster/code_references": code_reference(described.made_by)},
         check_specs=[
             AssetCheckSpec(
                 check.name, asset=key(described.name), description=check.description, blocking=check.blocking
@@ -228,9 +229,9 @@ def run_check(check: Check, project: Project, artifact: Artifact) -> AssetCheckR
     )
 
 
-def code_reference(described: AssetDescription) -> CodeReferencesMetadataValue:
-    """A link to the function that makes the artifact."""
-    function = described.made_by
+@functools.cache
+def code_reference(function: Callable[..., Any]) -> CodeReferencesMetadataValue:
+    """A link to the function that makes the artifact; found once, since it is looked for in the source."""
     file, line = inspect.getsourcefile(function) or "", inspect.getsourcelines(function)[1]
     label = f"{function.__module__}.{function.__qualname__}"
     return CodeReferencesMetadataValue(
