@@ -85,7 +85,7 @@ def command() -> list[str]:
         return [
             sys.executable,
             "-m",
-            "torch.distributed.run",
+            "pipeline.training.torchrun",
             "--standalone",
             f"--nproc-per-node={processes()}",
             "-m",

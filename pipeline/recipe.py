@@ -182,11 +182,16 @@ def read(path: str | Path | None = None) -> tuple[Path, str]:
 
 
 def parse(
-    text: str, name: str = "recipe", base: Path | None = None, change: Callable[[dict[str, Any]], Any] | None = None
+    text: str,
+    name: str = "recipe",
+    base: Path | None = None,
+    change: Callable[[dict[str, Any]], Any] | None = None,
+    changed_by: str = "",
 ) -> Recipe:
     """The recipe in `text`. Relative paths in it start at `base`, the folder of the file.
 
-    change: makes other content of what the file says, before it is validated.
+    change: makes other content of what the file says, before it is validated. changed_by: what mistakes are then blamed
+    on, as the file without the change has none.
     """
     content, tree = load_yaml(text, name)
     if not isinstance(content, dict):
@@ -194,6 +199,9 @@ def parse(
     try:
         return Recipe.model_validate(change(content) if change else content, context={"base": base or Path.cwd()})
     except ValidationError as error:
+        if changed_by:
+            found = "; ".join(_sentence(problem) for problem in _problems(error))
+            raise UserError(f"{changed_by}: {found}{'' if found.endswith(('.', '?')) else '.'}") from None
         raise UserError(mistakes(error, name, tree)) from None
 
 

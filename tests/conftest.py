@@ -54,6 +54,8 @@ SLOW = (
     "training/test_reinforcement_on_ranks.py",
     "training/test_pretraining.py",
     "training/test_synchronisations.py",
+    "training/test_torchrun.py",
+    "training/test_two_nodes.py",
     "village/test_asking.py",
     "word_vectors",
     "village/test_found.py",

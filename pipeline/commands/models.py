@@ -13,6 +13,7 @@ import click
 
 from pipeline import places
 from pipeline.commands import project
+from pipeline.commands.outputs import PICTURE
 from pipeline.errors import UserError
 from pipeline.store.artifact import MANIFEST
 
@@ -388,12 +389,14 @@ def _feedback() -> Path:
 
 @click.command()
 @click.argument("runs", nargs=-1, required=True)
-@click.option("--out", default="comparison.png", show_default=True, help="File to draw the curves to.")
-def compare(runs: tuple[str, ...], out: str) -> None:
+@click.option(
+    "--out", type=PICTURE, metavar="FILE", default="comparison.png", show_default=True, help="Draw the curves here."
+)
+def compare(runs: tuple[str, ...], out: Path) -> None:
     """Compare MLflow RUNS: settings that differ, figures, and curves in one picture."""
     from pipeline.inspect.comparison import compared
 
-    click.echo(compared(runs, Path(out)))
+    click.echo(compared(runs, out))
 
 
 COMMANDS = (plan, chat, serve, compare)

@@ -125,5 +125,6 @@ def draw(client: MlflowClient, runs: list[Run], heads: list[str], picture: Path)
         axes.set_ylabel("loss")
         axes.grid(alpha=0.3)
         axes.legend(frameon=False, fontsize=8)
+        picture.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(picture, dpi=110)
     return drawn

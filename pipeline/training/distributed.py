@@ -36,6 +36,12 @@ class StoppedByAll(Stopped):
     """One rank was asked to stop, and all have heard of it."""
 
 
+class LostContact(UserError):
+    """Another process has ended without a word. Checkpoints stay, so that the training can be resumed."""
+
+    draft_stays = True
+
+
 @dataclass(frozen=True)
 class Ranks:
     """This process's rank among those that train together."""
@@ -163,9 +169,26 @@ def process_group(device: str) -> Iterator[tuple[Ranks, str]]:
         torch.distributed.init_process_group(backend, timeout=timedelta(minutes=30))
     try:
         yield ranks, own_device
+    except RuntimeError as error:
+        if not lost_contact(error):
+            raise
+        raise LostContact(
+            f"Process {ranks.rank} of this training has lost contact with another one, which has ended or cannot be "
+            "reached: where torchrun has restarts left (`--max-restarts`), it starts all again; otherwise the same "
+            "command resumes from the last checkpoint."
+        ) from error
     finally:
         if not initialised:
             torch.distributed.destroy_process_group()
+
+
+def lost_contact(error: RuntimeError) -> bool:
+    """Whether a collective operation failed since another process is gone. gloo only says so in words."""
+    import torch
+
+    lost = (torch.distributed.DistBackendError, torch.distributed.DistNetworkError, torch.distributed.DistStoreError)
+    words = ("gloo/transport", "Connection closed by peer", "Connection reset by peer")
+    return isinstance(error, lost) or any(word in str(error) for word in words)
 
 
 # -- one model over several devices ------------------------------------------------------------------------------------
@@ -184,6 +207,19 @@ def shard(model: torch.nn.Module, device: str, precision: str) -> None:
         for block in blocks:
             fully_shard(block, mesh=mesh, mp_policy=policy)
     fully_shard(model, mesh=mesh, mp_policy=policy)
+
+
+def parameters(model: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
+    """The parameters by name as they last: sharded, where the model is.
+
+    After a forward pass without a backward one, FSDP2 leaves whole copies of the outermost module's weights in their
+    place, and what is written into these is lost.
+    """
+    for module in model.modules():
+        reshard = getattr(module, "reshard", None)
+        if callable(reshard):
+            reshard()
+    return dict(model.named_parameters())
 
 
 def gathered(tensor: torch.Tensor) -> torch.Tensor:

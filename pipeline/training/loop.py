@@ -3,7 +3,8 @@
 An `Objective` defines a batch, its loss and the validation figures. The loop does the rest: gradient accumulation,
 clipping, the learning-rate schedule, precision, several ranks, validation, checkpoints, signals, and rolling back after
 a divergence. Everything that a step depends on is either a function of (seed, step, rank) or stored in the checkpoint,
-so a run that was killed and resumed ends with the same bits as an uninterrupted one.
+so a run that was killed and resumed ends with the same bits as an uninterrupted one. What a checkpoint holds, and how
+it is saved and restored, is in `run_state.py`.
 
 This module imports torch at the top; import it only to train.
 """
@@ -12,18 +13,15 @@ from __future__ import annotations
 
 import math
 import statistics
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
-from pathlib import Path
+from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 
 from model.allocator import kept_memory
 from pipeline.errors import UserError
-from pipeline.training import checkpoint, distributed, kept_weights, machine, schedule, transfer
-from pipeline.training.checkpoint import Checkpoints
+from pipeline.training import distributed, machine, schedule, transfer
 from pipeline.training.objectives.objective import (
     LossModule,
     Objective,
@@ -31,8 +29,8 @@ from pipeline.training.objectives.objective import (
     TrainingResult,
     micro_batch_seed,
 )
-from pipeline.training.optimiser import Optimiser
 from pipeline.training.reporting import Reporter, RunOptions
+from pipeline.training.run_state import RunState
 from pipeline.training.stopping import Stopped, stop_requests
 from pipeline.training.throughput import Clock, Peak
 from pipeline.training.training_settings import LoopSettings
@@ -71,8 +69,8 @@ def train(
             loop.close()
 
 
-class Loop:
-    """The state of one run."""
+class Loop(RunState):
+    """A run that goes on from its state, step by step."""
 
     def __init__(
         self,
@@ -83,21 +81,9 @@ class Loop:
         seed: int,
         options: RunOptions,
     ):
-        ranks, device = options.ranks, options.device
-        self.objective, self.settings, self.ranks, self.device, self.seed = objective, settings, ranks, device, seed
-        self.run, self.log, self.options = options.run, options.log, options
-        self.precision = options.precision
-        if hasattr(model, "gradient_checkpointing"):
-            model.gradient_checkpointing = settings.activation_checkpointing  # type: ignore[assignment]
-        self.sharded = options.sharded and ranks.world > 1
-        if self.sharded and any(parameter._backward_hooks for parameter in model.parameters()):
-            raise UserError("embeddings: markers needs unsharded weights: set sharding: off, or embeddings: all.")
-        if self.sharded:  # before the weights go to the device, where they may not fit unsharded
-            distributed.shard(model, device, self.precision)
-        self.model = model.to(device)
-        self.optimiser = Optimiser(model, settings, learning_rate, options.muon_precision)
-        self.scaler = torch.amp.GradScaler(device.split(":")[0]) if self.precision == "fp16" else None
-        self.average = {n: p.detach().clone() for n, p in model.named_parameters()} if settings.ema else {}
+        super().__init__(objective, model, settings, learning_rate, options)
+        ranks, device = self.ranks, self.device
+        self.seed = seed
         self.forward: torch.nn.Module = LossModule(model, objective.loss)
         if ranks.world > 1 and not self.sharded:
             self.forward = torch.nn.parallel.DistributedDataParallel(
@@ -109,19 +95,8 @@ class Loop:
             self.forward = machine.compiled(self.forward)
         self.clock = Clock()
         self.reporter = Reporter(objective, self.clock, Peak(device, self.precision, ranks.world), options)
-
-        self.step = 0
-        self.rows: list[dict[str, Any]] = []
-        self.skipped: list[int] = []
-        self.rollbacks = 0
-        self.figures: dict[str, float] = {}
         self.stop_requested: Callable[[], bool] = lambda: False
         self.data = Prefetcher(objective, device)
-        self.checkpoints = (
-            Checkpoints(options.directory, settings.keep_checkpoints, options.ladder) if ranks.first else None
-        )
-        self.saved_at = -1
-        self.saved_time = time.monotonic()
 
     # -- the run -------------------------------------------------------------------------------------------------------
 
@@ -334,36 +309,6 @@ class Loop:
         due = self.step % every == 0 if every else validations % 2 == 1
         return due or self.step == self.objective.steps
 
-    @contextmanager
-    def _averaged_weights(self) -> Iterator[None]:
-        """Replace the weights by their running average, if there is one, for the duration of the block."""
-        if not self.average:
-            yield
-            return
-        kept = {name: p.detach().clone() for name, p in self.model.named_parameters()}
-        self._use_average()
-        try:
-            yield
-        finally:
-            self._set_weights(kept)
-
-    def _use_average(self) -> None:
-        if self.average:
-            self._set_weights(self.average)
-
-    def _set_weights(self, tensors: dict[str, torch.Tensor]) -> None:
-        with torch.no_grad():
-            for name, parameter in self.model.named_parameters():
-                if name in tensors:
-                    parameter.copy_(distributed.sharded_like(tensors[name], parameter))
-
-    def _keep_weights(self) -> None:
-        """Write the weights as they would become the model now; after a rollback, the later ones replace them."""
-        with self._averaged_weights():
-            weights = {name: distributed.gathered(p.detach()) for name, p in self.model.named_parameters()}
-        if self.checkpoints is not None:
-            kept_weights.write(weights, self.options.directory.parent, self.step)
-
     # -- divergence ----------------------------------------------------------------------------------------------------
 
     def _divergence(self, loss: float, norm: float) -> tuple[str, bool] | None:
@@ -379,11 +324,6 @@ class Loop:
             if loss > mean + sigmas * deviation:
                 return f"the loss is {loss:.3f}, where {mean:.3f} ± {deviation:.3f} is usual", True
         return None
-
-    def _finite(self) -> bool:
-        """Whether all weights are finite, on every rank."""
-        finite = torch.stack([torch.isfinite(distributed.own_part(p)).all() for p in self.model.parameters()])
-        return self.ranks.total(float(not finite.all()))[0] == 0
 
     def _roll_back(self, why: str, spike: bool = False, back: int = 0) -> bool:
         """Return to the last checkpoint and skip this batch (or the one `back` steps earlier) from now on.
@@ -417,105 +357,6 @@ class Loop:
         self.reporter.rolled_back(rollbacks, f"step {bad + 1}: {why}; back to step {self.step}")
         self._save()  # so that a kill does not lose the list of skipped batches
         return True
-
-    # -- checkpoints ---------------------------------------------------------------------------------------------------
-
-    def _checkpoint_due(self) -> bool:
-        if self.step == self.saved_at:
-            return False
-        every = self.settings.checkpoint_every
-        if every and self.step and self._reached(every):
-            return True
-        if self.options.ladder is not None and self.step in self.options.ladder.steps:
-            return True
-        late = time.monotonic() - self.saved_time > 60 * self.settings.checkpoint_minutes
-        return bool(self.ranks.broadcast(late))
-
-    def _reached(self, every: int) -> bool:
-        """Whether a multiple of `every` lies at this step, or between steps that belong together and end here."""
-        together = self.objective.together
-        return self.step % together == 0 and self.step % every < together
-
-    def _save(self) -> None:
-        if self.step % self.objective.together or not self._finite():  # never a state to return to
-            return
-        tensors = {
-            "model": {name: distributed.gathered(p.detach()) for name, p in self.model.named_parameters()},
-            "optimiser": {name: distributed.gathered(t) for name, t in self.optimiser.state().items()},
-            "average": {name: distributed.gathered(t) for name, t in self.average.items()},
-        }
-        self.saved_at, self.saved_time = self.step, time.monotonic()
-        if self.checkpoints is None:
-            return
-        measured = self.rows[-1].get("validation_loss") if self.rows else None
-        state = {
-            "validation_loss": measured,
-            "skipped": self.skipped,
-            "rollbacks": self.rollbacks,
-            "figures": self.figures,
-            "scaler": self.scaler.state_dict() if self.scaler else None,
-            "tracking": self.run.id if self.run else "",
-        }
-        self.checkpoints.save(self.step, tensors, self.rows, state)
-
-    def _drop_damaged(self) -> list[str]:
-        return self.checkpoints.drop_damaged(self.settings.select == "best") if self.checkpoints else []
-
-    def _state(self, place: Path | None) -> dict[str, Any] | None:
-        """The state of a checkpoint that is intact, on every rank; None if there is no checkpoint. Raises Damaged."""
-
-        def read() -> dict[str, Any] | None:
-            if place is None:
-                return None
-            checkpoint.refuse_damaged(place)
-            return checkpoint.read_state(place)
-
-        return self.ranks.agreed(read)
-
-    def _resume(self) -> None:
-        """Load the newest checkpoint, if there is one."""
-        place = self.checkpoints.latest() if self.checkpoints else None
-        state = self._state(place)
-        if state is None:
-            return
-        self._restore(place, state)
-        self.step, self.saved_at = state["step"], state["step"]
-        self.rows = self.ranks.broadcast(checkpoint.read_log(place) if place else None)
-        self.skipped, self.rollbacks, self.figures = list(state["skipped"]), state["rollbacks"], state["figures"]
-        if self.step:
-            self.log(f"resuming from the checkpoint of step {self.step} of {self.objective.steps}")
-
-    def _restore(self, place: Path | None, state: dict[str, Any]) -> None:
-        def read(group: str) -> dict[str, torch.Tensor]:
-            return self.ranks.broadcast_tensors(checkpoint.read_tensors(place, group) if place else {})
-
-        self._set_weights(read("model"))
-        parameters = dict(self.model.named_parameters())
-        self.optimiser.load({
-            address: distributed.sharded_like(tensor, parameters[address.rsplit("/", 1)[0]])
-            for address, tensor in read("optimiser").items()
-        })  # fmt: skip
-        for name, tensor in read("average").items():
-            self.average[name].copy_(distributed.sharded_like(tensor, self.average[name]))
-        if self.scaler and state["scaler"]:
-            self.scaler.load_state_dict(state["scaler"])
-
-    def _restore_selected(self) -> None:
-        """With `select: best`, load the weights of the lowest validation loss, unless they are the last."""
-        if self.settings.select != "best":
-            return
-        if self.checkpoints:
-            self.checkpoints.wait()
-        place = self.checkpoints.best() if self.checkpoints else None
-        state = self._state(place)
-        if state is None or state["step"] == self.step:
-            return
-        self._restore(place, state)
-        self.figures = state["figures"]
-        self.log(
-            f"using the weights of step {state['step']}, whose validation loss is the lowest"
-            f" ({state['validation_loss']:.4f})"
-        )
 
     # -- stopping ------------------------------------------------------------------------------------------------------
 

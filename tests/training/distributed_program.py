@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from pipeline.errors import UserError
 from pipeline.training import distributed
 from pipeline.training.checkpoint import log_table
 from pipeline.training.stopping import Stopped
@@ -31,6 +32,8 @@ def main() -> None:
             # One rank is asked, in the middle of a step; all have to hear of it.
             calls.append(1)
             if len(calls) > options.get("kill_after", len(calls)):
+                if options.get("with_agent"):  # the whole node is gone
+                    os.kill(os.getppid(), signal.SIGKILL)
                 os.kill(os.getpid(), signal.SIGKILL)  # where there are two ranks, the launcher then ends the other
             return ranks.rank == 1 and len(calls) > options.get("stop_after", len(calls))
 
@@ -56,4 +59,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except UserError as error:
+        sys.exit(f"slm: {error}")

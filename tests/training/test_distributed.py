@@ -27,7 +27,7 @@ def start(place: Path, processes: int, **options) -> subprocess.Popen:
 
 
 def finish(process: subprocess.Popen) -> None:
-    assert process.wait(120) == 0
+    assert process.wait(280) == 0  # some seconds on an idle machine
 
 
 def curve(place: Path) -> list[tuple[float, float]]:
@@ -36,7 +36,7 @@ def curve(place: Path) -> list[tuple[float, float]]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_two_processes_are_one(tmp_path):
     # The same eight sequences a step, cut 2 x 4 on one process and 2 x 2 on each of two. fp64 takes AdamW's
     # amplification of rounding out of the comparison; dropout would differ by rank, so there is none.
@@ -54,7 +54,7 @@ def test_two_processes_are_one(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("sharded", [False, True])
 def test_two_processes_warn_of_nothing(tmp_path, monkeypatch, capfd, sharded):
     monkeypatch.setenv("PYTHONWARNINGS", "always")
@@ -63,7 +63,7 @@ def test_two_processes_warn_of_nothing(tmp_path, monkeypatch, capfd, sharded):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_two_processes_resume_with_the_same_bits(tmp_path):
     options = {"steps": 14, "dropout": 0.1, "settings": {"checkpoint_every": 3, "ema": 0.9}}
     whole = start(tmp_path / "whole", 2, **options)
@@ -78,7 +78,7 @@ def test_two_processes_resume_with_the_same_bits(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("processes", [1, 2])
 def test_killed_with_9_at_five_random_places(tmp_path, processes):
     options = {"steps": 40, "dropout": 0.1, "settings": {"checkpoint_every": 4, "evaluate_every": 10}}
@@ -87,7 +87,7 @@ def test_killed_with_9_at_five_random_places(tmp_path, processes):
     for _ in range(5):
         # Counted in questions whether to stop, of which a step asks three: so it is within a step, or a measurement.
         killed = start(tmp_path / "killed", processes, **options, kill_after=chance.randint(14, 34))
-        assert killed.wait(120) != 0
+        assert killed.wait(280) != 0
         assert not (tmp_path / "killed" / "model.safetensors").exists()
     finish(start(tmp_path / "killed", processes, **options))
     finish(whole)
@@ -112,7 +112,7 @@ def told(place: Path, where: str) -> list[dict[str, object]]:
     return [json.loads((place / f"found-{rank}.json").read_text()) for rank in range(2)]
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_ranks_agree_on_what_fits_the_one_with_the_least_memory(tmp_path):
     first, second = told(tmp_path, "alone")
     assert first == second
@@ -123,7 +123,7 @@ def test_ranks_agree_on_what_fits_the_one_with_the_least_memory(tmp_path):
     assert first["the first decides"] == "rank 0" and first["after all that"] == 5.0
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     ("where", "message"), [("while it prepares", "rank 1 has no room"), ("in the store", "is not writable")]
 )

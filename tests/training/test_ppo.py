@@ -128,7 +128,7 @@ def test_no_checkpoint_lies_between_steps_that_belong_together(tmp_path):
             return super().save(step, *given)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pipeline.training.loop.Checkpoints", Noted)
+        patch.setattr("pipeline.training.run_state.Checkpoints", Noted)
         settings_ = toy.LoopSettings(checkpoint_every=5, evaluate_every=3)
         _, result = toy.run(tmp_path, settings_, steps=12, together=4)
     assert set(kept) == {0, 4, 8, 12}
