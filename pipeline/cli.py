@@ -33,6 +33,7 @@ from pipeline.commands import (
     quality,
     report,
     start,
+    store,
     trace,
     vectors,
     worth,
@@ -73,6 +74,7 @@ def main(context: click.Context, recipe: str | None) -> None:
 for group in (
     start,
     artifacts,
+    store,
     documents,
     curate,
     quality,
