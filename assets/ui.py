@@ -105,9 +105,7 @@ def links(options: argparse.Namespace, with_mlflow: bool) -> dict[str, str]:
     return {name: address for name, address in found.items() if not os.environ.get(name)}
 
 
-def commands(
-    options: argparse.Namespace, with_mlflow: bool, workspace: Path | None = None
-) -> dict[str, list[str]]:
+def commands(options: argparse.Namespace, with_mlflow: bool, workspace: Path | None = None) -> dict[str, list[str]]:
     """The command of each server. workspace: of several recipes; None: the one of the folder."""
     chosen = ["-w", str(workspace)] if workspace is not None else []
     binaries = Path(sys.executable).parent
