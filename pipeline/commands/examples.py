@@ -102,6 +102,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "slm experiment activations --recipe notes.yaml",
         "slm experiment mine.yaml --set pretraining.tokens=500_000 --picture mine.png",
     ),
+    "pair-task": (
+        "slm pair-task pretrained_model klue_nli.json --first premise --second hypothesis --label gold_label",
+        "slm pair-task pretrained_model klue_sts.json --first sentence1 --second sentence2 --label labels.label",
+        "slm pair-task pretrained_model pairs.jsonl --probe    # only a linear head learns",
+    ),
     "leaderboard": ("slm leaderboard", "slm leaderboard --out results"),
     "open-questions": ("slm open-questions sft_model preference_model --questions mt_bench.jsonl --out compared",),
     "vectors": ("slm vectors distil MODEL_FOLDER vectors.safetensors",),

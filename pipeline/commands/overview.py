@@ -30,6 +30,7 @@ SECTIONS: Mapping[str, Mapping[str, str]] = {
         "ground": "index documents that `slm serve` answers from",
         "generate": "texts for a prompt, or for a file of prompts",
         "evaluate": "models side by side on the recipe's tasks",
+        "pair-task": "a head on it that says how two texts relate",
         "experiment": "settings side by side: what is worth it here",
         "worth": "what each source, or stage of curation, is worth",
         "open-questions": "two models' answers side by side on a page",

@@ -306,9 +306,9 @@ def _signals(
     spread = scatter(computed, missing)
     if earlier is None:
         return spread
-    return spread.select(
-        earlier[name].zip_with(earlier["keep"].is_not_null(), spread[name]).alias(name) for name in spread.columns
-    )
+    known = kept & earlier["keep"].is_not_null()
+    # What is removed by now has no signals, as in a run from nothing.
+    return spread.select(earlier[name].zip_with(known, spread[name]).alias(name) for name in spread.columns)
 
 
 def decision_table(

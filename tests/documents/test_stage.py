@@ -179,6 +179,17 @@ def test_incremental_and_full_runs_give_the_same_bytes(store, tmp_path):
     assert incremental.digest == full.digest
 
 
+def test_documents_that_an_earlier_stage_newly_removes_leave_no_signals_behind(store, tmp_path):
+    raw = raw_artifact(store, FRAGMENTS)
+    run(store, raw, SECOND, run(store, raw, least=2))
+    stricter = run(store, raw, SECOND, run(store, raw, least=4))
+    assert READ == []
+    assert pl.read_parquet(stricter.table("s-0"))["length"].to_list() == [None, None, 5]
+    fresh = Store(tmp_path / "fresh", "r")
+    fresh_raw = raw_artifact(fresh, FRAGMENTS)
+    assert run(fresh, fresh_raw, SECOND, run(fresh, fresh_raw, least=4)).digest == stricter.digest
+
+
 def test_a_stage_that_is_off_keeps_everything_and_reads_nothing(store):
     off = run(store, raw_artifact(store, FRAGMENTS), enabled=False)
     assert READ == []

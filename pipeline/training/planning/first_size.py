@@ -14,7 +14,7 @@ from pipeline.training.measured import Machine
 from pipeline.training.planning import budget as budgets
 from pipeline.training.planning.plan import plan
 from pipeline.training.planning.plan_words import PASSES, rounded
-from pipeline.training.training_settings import PretrainingSettings
+from pipeline.training.pretraining_settings import PretrainingSettings
 
 # The largest first; the vocabulary grows with the text that each is for.
 SHAPES = (
