@@ -85,7 +85,7 @@ def build(
         group_name=group(node.group),
         deps=[*sources, *(key(name) for name in dict.fromkeys(node.inputs.values()))],
         description=f"{described.description}\n\n{where_to_look(recipe)}",
-        kinds=set(described.kinds),
+        kinds=shown_kinds(described.kinds),
         owners=owners(),
         tags=recipe_tag(recipe),
         code_version=described.version,
@@ -118,6 +118,12 @@ def build(
             raise Failure(description=str(error), allow_retries=False) from None
 
     return artifact_asset
+
+
+def shown_kinds(kinds: Sequence[str]) -> set[str]:
+    """The kinds on an asset's page. Where keys are long, Dagster's list cuts names to make room for kinds: there, what
+    nearly all assets have is left out."""
+    return set(kinds) - ({"python"} if prefix() and len(kinds) > 1 else set())
 
 
 def tag(context: AssetExecutionContext, project: Project) -> None:

@@ -16,7 +16,7 @@ from pipeline.errors import UserError
 from pipeline.graph import Project
 from pipeline.owner import owner
 from pipeline.printing import size
-from pipeline.run import why
+from pipeline.run import inputs_in_order, why
 from pipeline.store.holdings import Holding, holdings, size_of
 from pipeline.trained_models import BY_NAME
 
@@ -72,7 +72,9 @@ def shares_of(quota: retention.Quota, held: list[Holding], recipe: str) -> list[
 
 def estimated(project: Project, assets: Sequence[str]) -> int:
     """Bytes that making these assets, with what they are made from, would add; 0 if all of it is up to date."""
-    to_make = {name for asset in assets for name, status in why(project, asset).items() if status.reasons}
+    made_from = {asset: {*inputs_in_order(project.nodes, asset)} - {asset} for asset in assets}
+    ends = [asset for asset in assets if not any(asset in of for of in made_from.values())]
+    to_make = {name for end in ends for name, status in why(project, end).items() if status.reasons}
     stay, beside = 0, 0
     for name in to_make:
         if name in BY_NAME and BY_NAME[name].trained:

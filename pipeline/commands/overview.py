@@ -57,7 +57,7 @@ SECTIONS: Mapping[str, Mapping[str, str]] = {
     },
     "Keep it in order": {
         "recipe": "print the recipe with all defaults filled in",
-        "store": "sizes, checksums, repairs, old versions",
+        "store": "sizes and owners, checksums, repairs, what stays",
         "reap": "mark runs whose process died as failed",
         "reindex": "rebuild Dagster's history from the store",
         "completion": "completion at the Tab key",
