@@ -111,7 +111,7 @@ def recipes_in(folder: Path) -> tuple[dict[str, Path], dict[str, str]]:
 def mistakes(shown: list[Shown]) -> list[str]:
     """What is wrong with recipes, a sentence each; the others are shown all the same. Raises UserError as
     `recipes_in` does."""
-    told = []
+    told: list[str] = []
     for location in shown:
         found, wrong = recipes_in(Path(location.recipes))
         told += wrong.values()

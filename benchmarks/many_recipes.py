@@ -1,9 +1,11 @@
 """What the UI costs with many recipes: starting it, holding it, and asking it for the graph of all assets.
 
     python -m benchmarks.many_recipes --recipes 50
+    python -m benchmarks.many_recipes --recipes 50 --stores 5
 
-The recipes are copies of the demonstration's under other names. The servers are those of `make ui` without MLflow, in a
-folder of their own; processor time and memory are those of Dagster's processes, all together.
+The recipes are copies of the demonstration's under other names, in one store or in several. The servers are those of
+`make ui` without MLflow, in a folder of their own; processor time and memory are those of Dagster's processes, all
+together.
 """
 
 from __future__ import annotations
@@ -32,6 +34,20 @@ NODES = """{ assetNodes { id assetKey { path } groupName kinds description opNam
     ... on TeamAssetOwner { team } } repository { name location { name } } dependencyKeys { path } } }"""
 GROUP = """query ($of: AssetGroupSelector!) { assetNodes(group: $of) { id assetKey { path } dependencyKeys { path }
     staleStatus assetMaterializations(limit: 1) { runId } } }"""
+
+
+def write_stores(folder: Path, count: int, stores: int) -> dict[str, str]:
+    """Recipes shared out to so many stores; returns what the servers find set."""
+    if stores == 1:
+        write_recipes(folder / "recipes", count)
+        return {"SLM_DATA": str(folder / "data"), "SLM_RECIPE": str(folder / "recipes")}
+    names = [f"person{number}" for number in range(1, stores + 1)]
+    for number, name in enumerate(names):
+        write_recipes(folder / name, len(range(number, count, stores)))
+    (folder / "locations.yaml").write_text(
+        yaml.safe_dump({"locations": {name: {"recipes": name, "data": f"{name}/data"} for name in names}})
+    )
+    return {"SLM_DATA": str(folder / names[0] / "data"), "SLM_LOCATIONS": str(folder / "locations.yaml")}
 
 
 def write_recipes(folder: Path, count: int) -> None:
@@ -94,20 +110,23 @@ def wait_until_loaded(port: int, server: subprocess.Popen[bytes]) -> int:
     raise RuntimeError("the locations were not loaded")
 
 
-def measured(folder: Path, count: int, port: int) -> dict[str, Any]:
-    """The figures of one start of the UI over `count` recipes."""
-    write_recipes(folder / "recipes", count)
+def started(folder: Path, stores: dict[str, str], port: int) -> subprocess.Popen[bytes]:
+    """The servers of `make ui` but MLflow. stores: what names the recipes."""
     home = folder / "dagster_home"
     home.mkdir()
     (home / "dagster.yaml").write_text((ROOT / "dagster_home" / "dagster.yaml").read_text())
     inherited = {name: of for name, of in os.environ.items() if not name.startswith(("DAGSTER", "MLFLOW", "SLM"))}
     environment = {
-        **inherited, "DAGSTER_HOME": str(home), "PYTHONPATH": str(ROOT), "SLM_DATA": str(folder / "data"),
-        "SLM_RECIPE": str(folder / "recipes"), "SLM_TRACKING": "off", "MLFLOW_TRACKING_URI": "http://127.0.0.1:9",
+        **inherited, **stores, "DAGSTER_HOME": str(home), "PYTHONPATH": str(ROOT),
+        "SLM_TRACKING": "off", "MLFLOW_TRACKING_URI": "http://127.0.0.1:9",
     }  # fmt: skip
     command = [sys.executable, "-m", "assets.ui", "--port", str(port), "--report-port", str(port + 1)]
     with open(folder / "ui.log", "w") as log:
-        server = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True)
+        return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True)
+
+
+def measured(server: subprocess.Popen[bytes], port: int) -> dict[str, Any]:
+    """The figures of a UI that has just been started."""
     try:
         began = time.monotonic()
         recipes = wait_until_loaded(port, server)
@@ -142,10 +161,12 @@ def measured(folder: Path, count: int, port: int) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--recipes", type=int, default=50)
+    parser.add_argument("--stores", type=int, default=1)
     parser.add_argument("--port", type=int, default=3950)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
-        figures = measured(Path(place), options.recipes, options.port)
+        stores = write_stores(Path(place), options.recipes, options.stores)
+        figures = measured(started(Path(place), stores, options.port), options.port)
     for name, value in figures.items():
         print(f"{name:>32}: {value}")
 

@@ -22,16 +22,26 @@ def parsed(text: str, name: str, kind: type[Kind]) -> Kind:
     try:
         return kind.model_validate({} if content is None else content)
     except ValidationError as error:
-        raise UserError(f"{name}: {'; '.join(_sentence(problem, kind) for problem in error.errors())}.") from None
+        raise UserError(f"{name}: {in_words(error, kind)}") from None
+
+
+def in_words(error: ValidationError, kind: type[Settings]) -> str:
+    """Every mistake in the content of a `kind`, as the end of a sentence, with its full stop."""
+    found = "; ".join(_sentence(problem, kind) for problem in error.errors())
+    return found if found.endswith("?") else f"{found}."
 
 
 def _sentence(problem: Any, kind: type[Settings]) -> str:
-    where = ".".join(str(step) for step in problem["loc"] if step != "[key]") or "the file"
+    where = ".".join(str(step) for step in problem["loc"] if step != "[key]")
     if problem["type"] == "extra_forbidden":
         known = unknown_key(str(problem["loc"][-1]), _keys_around(problem["loc"], kind)).rstrip(".")
         return f"`{where}` is not a key; {known}"
     if problem["type"] == "missing":
         return f"`{where}` is needed and is not there"
+    if problem["type"] == "list_type":
+        return f"`{where}` takes a list: write [{problem['input']}]"
+    if not problem["loc"]:
+        return str(problem["msg"]).removeprefix("Value error, ")
     return f"`{where}`: {problem['msg'].removeprefix('Value error, ')}"
 
 

@@ -15,14 +15,16 @@ import os
 import re
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline import locations, places
 from pipeline.errors import UserError
 from pipeline.flattening import flattened
+from pipeline.owner import owner
 from pipeline.process_identity import identity
+from pipeline.store import disk
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -38,8 +40,12 @@ RECIPE, KIND, FINGERPRINT, DAGSTER_RUN = "slm.recipe", "slm.kind", "slm.fingerpr
 EXPERIMENT_OF, CELL = "slm.experiment", "slm.cell"  # of the runs of an experiment
 PID, STARTED = "slm.pid", "slm.written_since"  # the writing process; lost runs are detected by it
 PROCESS = "slm.process"  # its identity, whatever the clock says (`pipeline/process_identity.py`)
+OWNER, USER = "slm.owner", "mlflow.user"  # whose it is; the second is what MLflow's own columns show
 MADE_ON = "slm.made_on."  # and what: processor, libraries, threads
 
+ADVISORY_LOCK = 0x736C6D  # "slm": any number that all of these programs share
+
+_connected: set[str] = set()  # the addresses that this process has looked at
 _logger = logging.getLogger(__name__)
 
 
@@ -142,8 +148,8 @@ def run(
         return
     from mlflow.exceptions import MlflowException
 
-    client = connect()
     try:
+        client = connect()
         experiment = _experiment(client, locations.scoped(str(tags.get(RECIPE, EXPERIMENT))))
         current = _resume(client, resume) or _start(client, experiment, kind, name, tags, params)
     except (MlflowException, OSError) as error:
@@ -197,7 +203,37 @@ def connect() -> MlflowClient:
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
     from mlflow import MlflowClient
 
-    return MlflowClient(tracking_uri())
+    uri = tracking_uri()
+    if uri in _connected:
+        return MlflowClient(uri)
+    with _alone(uri):
+        client = MlflowClient(uri)
+    _connected.add(uri)
+    return client
+
+
+@contextmanager
+def _alone(uri: str) -> Iterator[None]:
+    """While the block runs, no other process has its first look at this database.
+
+    MLflow creates the tables of a new one then, which fails where two do it at once. A server does that by itself; of a
+    database that cannot be reached, MLflow says so.
+    """
+    if uri.startswith("sqlite:///"):
+        with disk.alone(Path(uri.removeprefix("sqlite:///"))):
+            yield
+        return
+    if not uri.startswith("postgresql"):
+        yield
+        return
+    import sqlalchemy
+
+    with ExitStack() as lock:
+        with suppress(sqlalchemy.exc.SQLAlchemyError):
+            engine = sqlalchemy.create_engine(uri, poolclass=sqlalchemy.pool.NullPool)
+            connection = lock.enter_context(engine.connect())  # the lock ends with it, however it ends
+            connection.execute(sqlalchemy.text("SELECT pg_advisory_lock(:number)"), {"number": ADVISORY_LOCK})
+        yield
 
 
 def prepare() -> None:
@@ -313,7 +349,9 @@ def _start(
 ) -> Run:
     from mlflow.entities import Param
 
-    all_tags = {KIND: kind, **_writer()} | {key: str(value) for key, value in tags.items()}
+    all_tags = {KIND: kind, OWNER: owner(), USER: owner(), **_writer()} | {
+        key: str(value) for key, value in tags.items()
+    }
     if os.environ.get("SLM_DAGSTER_RUN"):
         all_tags.setdefault(DAGSTER_RUN, os.environ["SLM_DAGSTER_RUN"])
     created = client.create_run(experiment, tags=all_tags, run_name=name)

@@ -15,6 +15,7 @@ from pipeline.errors import UserError
 from pipeline.experiments.changes import merged
 from pipeline.experiments.experiment_settings import NAME, Experiment
 from pipeline.recipe_text import load_yaml
+from pipeline.settings_file import in_words
 
 FOLDER = places.CODE / "experiments"
 LONGEST_NAME = 60
@@ -66,16 +67,7 @@ def checked(content: Any, name: str) -> Experiment:
     try:
         return Experiment.model_validate(content)
     except ValidationError as error:
-        found = "; ".join(
-            f"`{'.'.join(map(str, one['loc']))}`: {_in_words(one)}".removeprefix("``: ") for one in error.errors()
-        )
-        raise UserError(f"The experiment {name} has mistakes: {found}.") from None
-
-
-def _in_words(problem: Any) -> str:
-    if problem["type"] == "list_type":
-        return f"takes a list: write [{problem['input']}]"
-    return str(problem["msg"]).removeprefix("Value error, ")
+        raise UserError(f"The experiment {name} has mistakes: {in_words(error, Experiment)}") from None
 
 
 def _content(path: Path) -> dict[str, Any]:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pipeline.tokens.tokenizer import Tokenizer
 
 ASSET = "experiment_scores"
-VERSION = "1"
+VERSION = "2"  # 2: `layers` has `gradient`
 TABLE, LAYERS = "documents", "layers"
 # Facts of a model that the tables of an experiment show, where it has them.
 OF_THE_MODEL = ("parameters", "tokens", "steps", "batch_tokens", "learning_rate", "epochs")

@@ -7,6 +7,7 @@ runs of their own instance. With `SLM_DEVICE_SLOTS` (1) above one, so many share
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -147,13 +148,16 @@ def _taken(place: Path, what: str) -> int | None:
     try:
         with suppress(FileExistsError):
             place.parent.mkdir(parents=True)
-            place.parent.chmod(0o777)
+            place.parent.chmod(0o1777)
         try:
-            lock = os.open(place, os.O_RDWR)
+            lock = os.open(place, os.O_RDWR | os.O_NOFOLLOW)  # another user's link may lead to a file of one's own
         except FileNotFoundError:
-            lock = os.open(place, os.O_RDWR | os.O_CREAT, 0o666)
+            lock = os.open(place, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
             with suppress(OSError):
                 os.fchmod(lock, 0o666)
+        if os.fstat(lock).st_nlink > 1:
+            os.close(lock)
+            raise OSError(errno.EMLINK, "it is a link to another file")
     except OSError as error:
         raise UserError(
             f"{place} cannot be opened ({error.strerror}), by which trainings take turns: name a folder that all users"

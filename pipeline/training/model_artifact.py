@@ -242,7 +242,7 @@ def bytes_depend_on(training: Training, options: RunOptions) -> dict[str, Any]:
 
 def muon_precision(process: TrainingProcess, training: Training) -> str:
     """The number format of Muon's rounds, the same on all ranks; fp32 where Muon is not used."""
-    if training.settings.optimiser != "muon":
+    if not training.settings.orthogonalises:
         return "fp32"
     config: Any = training.network.config
     return process.ranks.agreed(lambda: machine.muon_precision(process.device, config, process.machine))

@@ -118,7 +118,7 @@ def test_definitions_are_whole() -> None:
 def test_training_and_evaluation_wait_for_the_device() -> None:
     for name, described in DESCRIBED.items():
         (spec,) = [of for of in defs.assets or [] if getattr(of, "keys", None) == {AssetKey(name)}]
-        assert (spec.op.pool == "gpu") == described.on_device, name
+        assert spec.op.pool == (devices.pool_of(load().execution.device) if described.on_device else None), name
         assert spec.op.retry_policy is None, "a retry policy would defeat Terminate"
 
 

@@ -121,7 +121,10 @@ def test_a_file_may_have_a_korean_name_and_lines_of_windows(tmp_path):
 def test_a_value_that_is_no_list_is_named_with_the_remedy(tmp_path):
     file = tmp_path / "mine.yaml"
     file.write_text("grid: {model.activation: swiglu}\n")
-    with pytest.raises(UserError, match=r"`grid.model.activation`: takes a list: write \[swiglu\]"):
+    with pytest.raises(UserError, match=r"`grid.model.activation` takes a list: write \[swiglu\]"):
+        finding.named(str(file), {})
+    file.write_text("grids: {model.activation: [swiglu]}\n")
+    with pytest.raises(UserError, match=r"mistakes: `grids` is not a key; did you mean `grid`\?$"):
         finding.named(str(file), {})
 
 

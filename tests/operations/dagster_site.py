@@ -47,6 +47,7 @@ class Site:
             "SLM_RECIPE": str(recipe),
             "SLM_DATA": str(self.data),
             "SLM_TRACKING": "off",
+            "SLM_DEVICE_SLOTS": "0",
         }
         self.port = free_port()
         self.instance = DagsterInstance.from_config(str(self.home))

@@ -124,3 +124,15 @@ def test_training_and_evaluation_outside_of_dagster_wait(devices: Path, tmp_path
             ),
         ):
             pass
+
+
+@pytest.mark.parametrize("link", [os.symlink, os.link])
+def test_a_lock_that_is_a_link_to_another_file_is_refused_and_the_file_stays(devices: Path, tmp_path, link) -> None:
+    """The folder is for all users: none may have another one's file overwritten."""
+    mine = tmp_path / "notes.txt"
+    mine.write_text("mine")
+    devices.mkdir()
+    link(mine, devices / "cpu.0")
+    with pytest.raises(UserError, match="cannot be opened"):
+        device_lock._taken(device_lock._place("cpu", 0), "ben")
+    assert mine.read_text() == "mine"
