@@ -2,7 +2,8 @@
 
 Under `torchrun` each process has a rank. All compute the same step on different sequences and average their gradients;
 only rank 0 logs, tracks and writes. If a model does not fit on one device, its weights, gradients and optimiser state
-are sharded (FSDP2). Checkpoints always hold full tensors, so a run can be resumed with another number of processes.
+are sharded (FSDP2), and each process writes its part of a checkpoint (`checkpoint_parts.py`). A run can be resumed with
+another number of processes.
 
 Small values (is a stop requested? how many targets are in this step?) are exchanged as CPU tensors through gloo, so
 that no GPU has to wait.
