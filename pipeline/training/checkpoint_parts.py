@@ -1,7 +1,9 @@
 """The tensors of a checkpoint in parts: each process writes those of its shard, and none gathers the others.
 
-    checkpoints/step-00000120/shard-00001-model-00001-of-00001.safetensors     what process 0 held
-    checkpoints/step-00000120/shard-00002-model-00001-of-00001.safetensors     what process 1 held
+    checkpoints/step-00000120/shard-00001-model-00001-of-00002.safetensors     what process 0 held, in two files
+    checkpoints/step-00000120/shard-00001-model-00002-of-00002.safetensors
+    checkpoints/step-00000120/shard-00002-model-00001-of-00002.safetensors     what process 1 held
+    checkpoints/step-00000120/shard-00002-model-00002-of-00002.safetensors
 
 They are written and read by torch's distributed checkpoint (DCP), which gives any number of processes what each of them
 holds, out of whatever parts there are. It describes parts in a pickle, or, in its safetensors form, in their headers:
@@ -27,9 +29,10 @@ from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 from pipeline.store import bytes_check
 from pipeline.store.bytes_check import HASH
 from pipeline.store.disk import DiskTrouble
-from pipeline.training.distributed import Ranks
+from pipeline.training.distributed import Ranks, own_part
 
 PROBE = ".seen"
+FILE_BYTES = 64 * 2**20  # of a part, about: DCP holds all of a file in memory while it writes it
 Groups = Mapping[str, Mapping[str, torch.Tensor]]  # tensors by group (model, optimiser, average) and name
 
 
@@ -50,14 +53,15 @@ def seen_by_all(ranks: Ranks, directory: Path) -> bool:
 
 
 def write(tensors: Groups, place: Path, rank: int) -> dict[str, dict[str, int | str]]:
-    """Write this process's part into a folder that is there; returns size and fast hash of its file, by name.
+    """Write this process's part into a folder that is there; returns size and fast hash of its files, by name.
 
     All ranks call it together, with the same names. Raises DiskTrouble on all of them if one could not write.
     """
-    writer = dcp.HuggingFaceStorageWriter(str(place), save_distributed=True)
+    state = _flat(tensors)
+    writer = dcp.HuggingFaceStorageWriter(str(place), fqn_to_index_mapping=_in_files(state), save_distributed=True)
     planner = DefaultSavePlanner(dedup_save_to_lowest_rank=True)  # what all hold is in the first part
     try:
-        dcp.save(_flat(tensors), storage_writer=writer, planner=planner)
+        dcp.save(state, storage_writer=writer, planner=planner)
     except CheckpointException as error:
         failed, (why, _) = min(error.failures.items())
         raise DiskTrouble(
@@ -100,6 +104,15 @@ def room_for(place: Path, group: str, patterns: Mapping[str, torch.Tensor]) -> d
 
 def _flat(groups: Groups) -> dict[str, torch.Tensor]:
     return {f"{group}/{name}": tensor for group, tensors in groups.items() for name, tensor in tensors.items()}
+
+
+def _in_files(state: dict[str, torch.Tensor]) -> dict[str, int]:
+    """The file of its part in which a tensor is, from 1. Rank 0 decides it for all."""
+    size, files = 0, {}
+    for name, tensor in state.items():
+        files[name] = 1 + size // FILE_BYTES
+        size += own_part(tensor).nbytes
+    return files
 
 
 def _described(place: Path, group: str) -> dict[str, TensorStorageMetadata]:

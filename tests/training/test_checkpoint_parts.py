@@ -20,6 +20,13 @@ STEPS = 12
 SETTINGS = {"checkpoint_every": 1, "ema": 0.9}
 
 
+@pytest.fixture
+def alone_in_a_group():
+    torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+    yield
+    torch.distributed.destroy_process_group()
+
+
 def alone(place: Path, stop_after: int = 10**6) -> list[tuple[float, float]]:
     """Train in this process; returns the curve."""
     place.mkdir(exist_ok=True)
@@ -84,11 +91,17 @@ def test_a_folder_that_another_process_does_not_see_is_noticed(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_part_that_cannot_be_written_is_told_in_one_sentence(tmp_path):
-    torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
-    try:
-        (tmp_path / "file").touch()
-        with pytest.raises(DiskTrouble, match=r"Process 0 could not write its part of the checkpoint step-00000003"):
-            checkpoint_parts.write({"model": {"a": torch.ones(2)}}, tmp_path / "file" / "step-00000003.part", 0)
-    finally:
-        torch.distributed.destroy_process_group()
+def test_a_part_is_in_files_of_bounded_size_and_what_it_holds_is_read_back(tmp_path, monkeypatch, alone_in_a_group):
+    monkeypatch.setattr(checkpoint_parts, "FILE_BYTES", 40)
+    tensors = {"a": torch.arange(10.0), "b": torch.arange(4), "c/step": torch.tensor(3.0)}
+    found = checkpoint_parts.write({"optimiser": tensors, "average": {}}, tmp_path, 0)
+    assert sorted(found) == sorted(path.name for path in tmp_path.iterdir()) and len(found) == 2
+    read = checkpoint_parts.read_whole(tmp_path, "optimiser")
+    assert read.keys() == tensors.keys() and all(torch.equal(read[name], tensors[name]) for name in read)
+    assert checkpoint_parts.read_whole(tmp_path, "average") == {}
+
+
+def test_a_part_that_cannot_be_written_is_told_in_one_sentence(tmp_path, alone_in_a_group):
+    (tmp_path / "file").touch()
+    with pytest.raises(DiskTrouble, match=r"Process 0 could not write its part of the checkpoint step-00000003"):
+        checkpoint_parts.write({"model": {"a": torch.ones(2)}}, tmp_path / "file" / "step-00000003.part", 0)
