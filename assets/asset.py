@@ -5,7 +5,9 @@ the UI (description, figures, checks). An asset calls one function and shows the
 store writes artifacts, and decides whether one has to be made.
 """
 
+import functools
 import inspect
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -26,19 +28,18 @@ from dagster import (
     asset,
 )
 
-from assets import console, display, reaper
-from assets.keys import RECIPE_TAG, group, key, prefix, recipe_tag
+from assets import console, devices, display, reaper
+from assets.keys import OWNER_TAG, group, key, owners, prefix, recipe_tag, run_tags
 from assets.overrides import overridden, overrides_of
 from assets.training_process import run_in_own_process
+from pipeline import quota
 from pipeline.errors import UserError
 from pipeline.graph import Node, Project
 from pipeline.inspect import registry
+from pipeline.owner import VARIABLE as OWNER
 from pipeline.store import leases
 from pipeline.store.artifact import Artifact
 from pipeline.store.store import NotMade
-
-OWNERS = ["team:slm"]
-DEVICE_POOL = "gpu"  # one slot, set by scripts/prepare_instance.py: two trainings never share a device
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,13 @@ class AssetDescription:
     always_asked: bool = False  # only the process that would make it knows whether it is up to date
 
 
-def build(described: AssetDescription, node: Node, recipe: str, sources: Sequence[AssetKey] = ()) -> AssetsDefinition:
-    """The Dagster asset of an artifact of a recipe; `sources` are further inputs besides artifacts."""
+def build(
+    described: AssetDescription, node: Node, recipe: str, sources: Sequence[AssetKey] = (), device: str = "auto"
+) -> AssetsDefinition:
+    """The Dagster asset of an artifact of a recipe; `sources` are further inputs besides artifacts.
+
+    device: as the recipe sets it.
+    """
     config_type = overrides_of(described.settings) if described.settings else Config
 
     @asset(
@@ -79,18 +85,18 @@ def build(described: AssetDescription, node: Node, recipe: str, sources: Sequenc
         group_name=group(node.group),
         deps=[*sources, *(key(name) for name in dict.fromkeys(node.inputs.values()))],
         description=f"{described.description}\n\n{where_to_look(recipe)}",
-        kinds=set(described.kinds),
-        owners=OWNERS,
+        kinds=shown_kinds(described.kinds),
+        owners=owners(),
         tags=recipe_tag(recipe),
         code_version=described.version,
-        metadata={"dagster/code_references": code_reference(described)},
+        metadata={"dagster/code_references": code_reference(described.made_by)},
         check_specs=[
             AssetCheckSpec(
                 check.name, asset=key(described.name), description=check.description, blocking=check.blocking
             )
             for check in described.checks
         ],
-        pool=DEVICE_POOL if described.on_device else None,
+        pool=devices.pool_of(device) if described.on_device else None,
         output_required=not described.measures,
     )
     def artifact_asset(context: AssetExecutionContext, config: config_type):  # type: ignore[valid-type,no-untyped-def]
@@ -98,8 +104,7 @@ def build(described: AssetDescription, node: Node, recipe: str, sources: Sequenc
         try:
             reaper.note_process(context.instance, context.run.run_id)
             project = Project.open(log=context.log.info)
-            if context.instance.has_run(context.run.run_id):
-                context.instance.add_run_tags(context.run.run_id, {RECIPE_TAG: project.recipe.name})
+            tag(context, project)
             if described.measures and project.store.current(described.measures) is None:
                 yield from nothing_to_measure(context, described)
                 return
@@ -113,6 +118,21 @@ def build(described: AssetDescription, node: Node, recipe: str, sources: Sequenc
             raise Failure(description=str(error), allow_retries=False) from None
 
     return artifact_asset
+
+
+def shown_kinds(kinds: Sequence[str]) -> set[str]:
+    """The kinds on an asset's page. Where keys are long, Dagster's list cuts names to make room for kinds: there, what
+    nearly all assets have is left out."""
+    return set(kinds) - ({"python"} if prefix() and len(kinds) > 1 else set())
+
+
+def tag(context: AssetExecutionContext, project: Project) -> None:
+    """Give the run the tags that a job would have given it; an owner that it has stays, and owns what it makes."""
+    found = run_tags(project.recipe.name)
+    found[OWNER_TAG] = context.run.tags.get(OWNER_TAG) or found[OWNER_TAG]
+    os.environ[OWNER] = found[OWNER_TAG]
+    if context.instance.has_run(context.run.run_id):
+        context.instance.add_run_tags(context.run.run_id, found)
 
 
 def where_to_look(recipe: str) -> str:
@@ -135,6 +155,7 @@ def make_artifact(
     context: AssetExecutionContext, project: Project, described: AssetDescription, overrides: Mapping[str, Any]
 ) -> Artifact:
     """The artifact, from the store or made now; training and evaluation run in a separate process."""
+    refuse_beyond_quota(context, project)
     if not described.on_device:
         artifact = project.make(described.name)
         if artifact.made:
@@ -148,6 +169,20 @@ def make_artifact(
     run_in_own_process(context, described.name, described.settings, overrides)
     made = project.store.require(described.name)
     return replace(made, made=before is None or before.version != made.version)
+
+
+_asked: set[str] = set()  # the runs of this process whose room in the store was looked at
+
+
+def refuse_beyond_quota(context: AssetExecutionContext, project: Project) -> None:
+    """Before the first asset of a run: raises UserError if what the run would make does not fit into a quota."""
+    run = context.run
+    if run.run_id in _asked:
+        return
+    _asked.add(run.run_id)
+    selected = run.asset_selection or context.job_def.asset_layer.executable_asset_keys
+    own = {key(name): name for name in project.nodes}
+    quota.refuse_beyond(project, [own[asset] for asset in selected if asset in own])
 
 
 def up_to_date(project: Project, name: str) -> Artifact | None:
@@ -200,9 +235,9 @@ def run_check(check: Check, project: Project, artifact: Artifact) -> AssetCheckR
     )
 
 
-def code_reference(described: AssetDescription) -> CodeReferencesMetadataValue:
-    """A link to the function that makes the artifact."""
-    function = described.made_by
+@functools.cache
+def code_reference(function: Callable[..., Any]) -> CodeReferencesMetadataValue:
+    """A link to the function that makes the artifact; found once, since it is looked for in the source."""
     file, line = inspect.getsourcefile(function) or "", inspect.getsourcelines(function)[1]
     label = f"{function.__module__}.{function.__qualname__}"
     return CodeReferencesMetadataValue(

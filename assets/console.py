@@ -16,12 +16,15 @@ from dagster import (
     AssetCheckSeverity,
     AssetExecutionContext,
     DagsterInstance,
+    DagsterRun,
     DagsterRunStatus,
     InitLoggerContext,
     logger,
 )
 from dagster._core.errors import DagsterExecutionInterruptedError
 from dagster._core.execution.plan import active
+
+from assets.keys import OWNER_TAG, RECIPE_TAG, STORE_TAG
 
 # The run is in the process of the command itself: no daemon monitors it, and Ctrl-C stops it.
 AT_TERMINAL = sys.argv[1:3] in (["job", "execute"], ["asset", "materialize"])
@@ -87,8 +90,15 @@ def waiting(pool: str) -> str:
             runs = [run for slot in slots if (run := instance.get_run_by_id(slot.run_id)) is not None]
     except Exception:  # the line is worth less than the run
         runs = []
-    holding = ", ".join(f"{run.job_name} ({run.run_id[:8]})" for run in runs) or "another run"
-    return f"waiting for the device, which {holding} uses; Ctrl-C stops waiting"
+    holding = ", ".join(described(run) for run in runs) or "another run"
+    return f"waiting for the device (pool {pool}), which {holding} uses; Ctrl-C stops waiting"
+
+
+def described(run: DagsterRun) -> str:
+    """A run in a few words: its job, the recipe with its store, its id and whose it is, as far as its tags say."""
+    of = "/".join(run.tags[tag] for tag in (STORE_TAG, RECIPE_TAG) if run.tags.get(tag))
+    whose = f", {run.tags[OWNER_TAG]}" if run.tags.get(OWNER_TAG) else ""
+    return f"{run.job_name}{f' of {of}' if of else ''} ({run.run_id[:8]}{whose})"
 
 
 def failure(event: Any) -> str:

@@ -3,9 +3,9 @@
 import os
 import sys
 
-from dagster import DagsterInstance, Definitions, in_process_executor
+from dagster import DagsterInstance, Definitions
 
-from assets import console, experiments, groups, jobs, location, reaper, sensors, several, sources
+from assets import console, location, reaper, repository, several
 from pipeline.errors import UserError
 from pipeline.recipe import load
 
@@ -17,22 +17,11 @@ except UserError as error:
     raise
 
 if console.AT_TERMINAL:
-    location.join_location(several.adopt(recipe.name))
+    location.join_location(*several.adopt(recipe.name))
 
 if console.AT_TERMINAL and os.environ.get("DAGSTER_HOME"):
     # No daemon monitors these runs: without this, a run would wait for slots that a killed run still holds.
     with DagsterInstance.get() as instance:
         reaper.reap(instance, always_mlflow=False)
 
-defs = Definitions(
-    assets=[
-        *sources.assets_of(recipe),
-        *groups.assets_of(recipe),
-        *experiments.assets_of(recipe),
-    ],
-    jobs=[*jobs.jobs_of(recipe), *([sources.observe_job(recipe)] if recipe.sources else [])],
-    sensors=sensors.sensors_of(recipe),
-    schedules=sensors.SCHEDULES if recipe.sources else [],
-    loggers={"console": console.console},
-    executor=in_process_executor,  # for materialising assets by hand, too: a process per step costs 5 s each
-)
+defs = Definitions(**repository.parts(recipe))

@@ -34,6 +34,7 @@ from dagster import (
 
 from assets import columns, small_pictures
 from assets.keys import key
+from pipeline import locations
 from pipeline.curation.duplicates import review
 from pipeline.documents.document import DECISION_SCHEMA
 from pipeline.documents.reasons import Reason, meanings_of
@@ -167,7 +168,7 @@ def _place(name: str, value: Any) -> int:
 
 def report_address(recipe: str) -> str:
     """Where `make ui` serves the report of a recipe (assets/report_server.py)."""
-    return f"{os.environ.get(REPORT_ADDRESS, REPORT_DEFAULT)}/{quote(recipe)}"
+    return f"{os.environ.get(REPORT_ADDRESS, REPORT_DEFAULT)}/{quote(locations.scoped(recipe))}"
 
 
 def is_picture(value: Any) -> bool:

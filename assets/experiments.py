@@ -93,7 +93,12 @@ def assets_of(recipe: Recipe) -> list[AssetsDefinition]:
     """In the graph they stand after the token shards, although their cells may have others."""
     inputs = {experiment.SHARDS: experiment.SHARDS} if recipe.sources else {}
     return [
-        build(description, Node(GROUP, inputs, partial(not_in_the_graph, name), None), recipe.name)
+        build(
+            description,
+            Node(GROUP, inputs, partial(not_in_the_graph, name), None),
+            recipe.name,
+            device=recipe.execution.device,
+        )
         for name, description in described(recipe).items()
     ]
 

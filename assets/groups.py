@@ -20,7 +20,7 @@ def assets_of(recipe: Recipe) -> list[AssetsDefinition]:
     nodes = nodes_of(recipe)
     source_keys = [sources.key_of(source) for source in recipe.sources]
     return [
-        build(description, nodes[name], recipe.name, source_keys if name == RAW else ())
+        build(description, nodes[name], recipe.name, source_keys if name == RAW else (), recipe.execution.device)
         for name, description in described(recipe).items()
         if name in nodes  # a recipe that starts from an imported model needs no text of its own
     ]

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dagster import AssetSelection, define_asset_job, in_process_executor
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from assets.keys import RECIPE_TAG, key
+from assets.keys import key, run_tags
 from assets.sources import key_of
 from pipeline import worth
 from pipeline.evaluation.tasks import covered_questions, task_items
@@ -68,6 +68,6 @@ def _job(recipe: Recipe, name: str, description: str, assets: Sequence[str]) -> 
         selection=AssetSelection.assets(*keys),
         description=description,
         executor_def=in_process_executor,
-        tags={RECIPE_TAG: recipe.name},
+        tags=run_tags(recipe.name),
         config={"loggers": {"console": {}}},  # assets/console.py; Dagster's own console logger prints every event
     )

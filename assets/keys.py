@@ -1,4 +1,5 @@
-"""The keys of assets. Where one Dagster shows several recipes, the name of each stands before its keys.
+"""The keys of assets, and the tags of runs. Where one Dagster shows several recipes, the name of each stands before its
+keys; where it shows several stores, that of the store before it.
 
 Dagster takes assets of the same key for the same asset, in whatever code location they are: without the name, two
 recipes would share one graph and one history (assets/several.py).
@@ -10,14 +11,21 @@ import re
 
 from dagster import AssetKey
 
+from pipeline import locations
+from pipeline.owner import owner
+
 RECIPE_TAG = "slm/recipe"  # of every run and asset, so that those of several recipes can be told apart
-PREFIX = "SLM_ASSET_PREFIX"  # set by the module of a recipe's code location; inherited by the processes that it starts
+STORE_TAG = "slm/store"  # the same of stores, where they have names
+OWNER_TAG = "slm/owner"  # of every run: whose it is
+# Set where a recipe's definitions are built; inherited by the processes that a run starts.
+PREFIX = "SLM_ASSET_PREFIX"
+OWNERS = ["team:slm"]
 
 
 def prefix() -> list[str]:
-    """What stands before every key: nothing, or the name of the recipe."""
+    """What stands before every key: nothing, the name of the recipe, or those of store and recipe."""
     given = os.environ.get(PREFIX)
-    return [given] if given else []
+    return given.split("/") if given else []
 
 
 def key(*parts: str) -> AssetKey:
@@ -26,8 +34,12 @@ def key(*parts: str) -> AssetKey:
 
 
 def group(name: str) -> str:
-    """The name of a group of assets of this recipe: Dagster draws groups of one name as one, in whatever location."""
-    return "_".join([*prefix(), name])
+    """The name of a group of assets of this recipe: Dagster draws groups of one name as one, in whatever location.
+
+    Two underlines end the name of a store, which has none in a row (pipeline/locations.py), so no two groups are one.
+    """
+    *store, recipe = prefix() or [""]
+    return "__".join([*store, "_".join(filter(None, (recipe, name)))])
 
 
 def op_name(asset: str) -> str:
@@ -50,5 +62,25 @@ def as_name(name: str) -> str:
 
 
 def recipe_tag(recipe: str) -> dict[str, str]:
-    """The tag of assets that says which recipe they are of; Dagster takes fewer characters in it than in a run's."""
-    return {RECIPE_TAG: recipe if re.fullmatch(r"[A-Za-z0-9_.-]{1,63}", recipe) else as_name(recipe)[:63]}
+    """The tags of assets that say which recipe and store they are of; Dagster takes fewer characters in them than in
+    those of runs."""
+    short = recipe if re.fullmatch(r"[A-Za-z0-9_.-]{1,63}", recipe) else as_name(recipe)[:63]
+    return {RECIPE_TAG: short, **_store()}
+
+
+def run_tags(recipe: str) -> dict[str, str]:
+    """The tags of runs of a recipe. The owner is that of this process, which the Launchpad may change for a run."""
+    return {RECIPE_TAG: recipe, **_store(), OWNER_TAG: owner()}
+
+
+def _store() -> dict[str, str]:
+    name = locations.store_name()
+    return {STORE_TAG: name} if name else {}
+
+
+def owners() -> list[str]:
+    """Whom assets belong to on their pages: the owner of the store, where the stores have names."""
+    location = locations.here()
+    if location is None:
+        return OWNERS
+    return [location.owner if "@" in location.owner else f"team:{location.owner}"]

@@ -39,17 +39,17 @@ def name_of_location(workspace: Path = WORKSPACE) -> str | None:
     return None
 
 
-def origin_of(job: str, location: str) -> RemoteJobOrigin:
-    """Where the servers of the workspace find a job."""
+def origin_of(job: str, location: str, repository: str = SINGLETON_REPOSITORY_NAME) -> RemoteJobOrigin:
+    """Where the servers of the workspace find a job. repository: of a location that has several recipes."""
     target = LoadableTargetOrigin(module_name=MODULE, working_directory=str(Path.cwd()))
     place = ManagedGrpcPythonEnvCodeLocationOrigin(target, location_name=location)
-    return RemoteJobOrigin(RemoteRepositoryOrigin(place, SINGLETON_REPOSITORY_NAME), job)
+    return RemoteJobOrigin(RemoteRepositoryOrigin(place, repository), job)
 
 
-def join_location(location: str | None = None) -> None:
+def join_location(location: str | None = None, repository: str = SINGLETON_REPOSITORY_NAME) -> None:
     """From now on, runs that this process creates belong to the location; once, and only if there is one.
 
-    location: its name; None: that of this folder's workspace.
+    location: its name; None: that of this folder's workspace. repository: of a location that has several recipes.
     """
     location = location or name_of_location()
     created = DagsterInstance.create_run_for_job
@@ -59,7 +59,7 @@ def join_location(location: str | None = None) -> None:
     @functools.wraps(created)
     def create_run_for_job(self: DagsterInstance, job_def: JobDefinition, *given: Any, **named: Any) -> DagsterRun:
         if named.get("remote_job_origin") is None:
-            named["remote_job_origin"] = origin_of(job_def.name, location)
+            named["remote_job_origin"] = origin_of(job_def.name, location, repository)
         return created(self, job_def, *given, **named)
 
     create_run_for_job.joins_location = True  # type: ignore[attr-defined]

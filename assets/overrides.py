@@ -4,6 +4,7 @@ A form is derived from the settings class, with the same names, types and descri
 value. The settings class validates the values, so the Launchpad accepts exactly what a recipe does.
 """
 
+import functools
 import types
 import typing
 from enum import Enum
@@ -19,8 +20,9 @@ from pipeline.settings import blocks_of
 PLAIN = (bool, int, float, str)
 
 
+@functools.cache
 def overrides_of(block: str) -> type[Config]:
-    """The form for a block of the recipe (`pretraining`)."""
+    """The form for a block of the recipe (`pretraining`), which all recipes of a process share."""
     (settings,) = blocks_of(Recipe.model_fields[block].annotation).values()
     fields: dict[str, Any] = {}
     for name, field in settings.model_fields.items():

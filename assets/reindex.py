@@ -6,6 +6,7 @@ assets as up to date.
 """
 
 import os
+from pathlib import Path
 
 from dagster import AssetCheckEvaluation, AssetCheckSeverity, AssetMaterialization, DagsterInstance
 from dagster._core.definitions.data_version import (
@@ -18,6 +19,7 @@ from assets import experiments, several
 from assets.asset import AssetDescription, result
 from assets.groups import described
 from assets.keys import PREFIX, key
+from pipeline import locations
 from pipeline.experiment import SHARDS
 from pipeline.graph import Project
 from pipeline.store.artifact import Artifact
@@ -68,15 +70,22 @@ def versions(project: Project, described: AssetDescription, artifact: Artifact) 
 
 
 def main() -> None:
-    folder = several.chosen()
-    recipes = several.recipes_in(folder) if folder is not None else {"": None}
+    of_one = [("", None, "")]
+    several_of = [
+        ("/".join(filter(None, (shown.store, name))), file, shown.data)
+        for shown in several.chosen()
+        for name, file in several.recipes_in(Path(shown.recipes))[0].items()
+    ]
     with DagsterInstance.get() as instance:
-        for prefix, recipe in recipes.items():
+        for prefix, recipe, data in several_of or of_one:
             os.environ[PREFIX] = prefix
+            if data:
+                os.environ["SLM_DATA"] = data
             project = Project.open(recipe)
             names = reindex(instance, project)
             print(
-                f"{len(names)} artifacts of `{project.recipe.name}` are back in Dagster: {', '.join(names) or 'none'}"
+                f"{len(names)} artifacts of `{locations.scoped(project.recipe.name)}` are back in Dagster:"
+                f" {', '.join(names) or 'none'}"
             )
 
 

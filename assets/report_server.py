@@ -1,4 +1,7 @@
-"""Serves the reports of all recipes of the store: `/` names them, `/RECIPE` is one. Started by `make ui`."""
+"""Serves the reports of all recipes: `/` names them, `/RECIPE` is one, `/STORE/RECIPE` where stores have names.
+
+Started by `make ui`.
+"""
 
 import argparse
 import html
@@ -7,9 +10,10 @@ import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import quote, unquote, urlsplit
 
-from pipeline import places
+from pipeline import locations, places
 from pipeline.report import report
 from pipeline.store.remote import open_store, recipes_in
+from pipeline.store.store import Store
 
 PAGE = (
     '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
@@ -19,17 +23,18 @@ PAGE = (
 CHAT_ADDRESS, CHAT_DEFAULT = "SLM_CHAT_UI", "http://127.0.0.1:8000"  # where `slm serve` has its page
 
 
-def names() -> list[str]:
-    """The recipes of the store that have a report."""
-    return [name for name in recipes_in(places.data()) if open_store(places.data(), name).current(report.ASSET)]
+def names() -> dict[str, Store]:
+    """The recipes that have a report, by what stands in the address: the store of each."""
+    stores = {f"{name}/": of.data for name, of in locations.known().items()} or {"": places.data()}
+    opened = {before + name: open_store(data, name) for before, data in stores.items() for name in recipes_in(data)}
+    return {name: store for name, store in opened.items() if store.current(report.ASSET)}
 
 
 def page_of(path: str) -> bytes | None:
     """What is served at a path; None if there is nothing."""
     asked, known = unquote(urlsplit(path).path).strip("/"), names()
     if asked in known:
-        made = open_store(places.data(), asked).require(report.ASSET)
-        return made.file(report.FILE).read_bytes()
+        return known[asked].require(report.ASSET).file(report.FILE).read_bytes()
     if asked:
         return None
     links = "".join(f'<li><a href="/{quote(name)}">{html.escape(name)}</a></li>' for name in known)

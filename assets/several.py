@@ -1,75 +1,178 @@
-"""Several recipes in one Dagster: `SLM_RECIPE` names a folder, and each recipe in it has a code location of its own.
+"""Several recipes in one Dagster, of one store or of several.
 
-`make ui` writes a module for each recipe below `dagster_home/recipes/`, which says which recipe it is and then takes
-the project's definitions, and a workspace that names them. Each location is a process of its own, so everything else
-knows one recipe only. Keys begin with the recipe's name (assets/keys.py).
+`SLM_RECIPE` may name a folder, and `SLM_LOCATIONS` a file with several stores (pipeline/locations.py). Each store is a
+code location, so a process of its own, which knows one store only; each of its recipes is a repository in it. (A
+process for each recipe would take some 350 MB each: docs/results/operating.md.) `make ui` writes a module for each
+store below `dagster_home/recipes/`, and a workspace that names them. The module looks into the folder of recipes when
+it is loaded, so *Reload* in the UI finds a new one. Keys begin with the names of store and recipe (assets/keys.py).
 """
 
+import json
 import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import yaml
+from dagster import RepositoryDefinition
+from dagster._core.definitions.repository_definition import SINGLETON_REPOSITORY_NAME
 
-from assets import keys
+from assets import devices, keys, repository
+from pipeline import locations, owner, places
 from pipeline.errors import UserError
-from pipeline.places import recipe_file
 from pipeline.recipe import DEFAULT_RECIPE, load
 
 FOLDER = "recipes"  # below Dagster's home
 WORKSPACE = "workspace.yaml"
-MODULE = '''"""The recipe `{name}` as a code location; written by `make ui`."""
+INDEX = "locations.json"  # which module is of which store and recipes, for runs at a terminal
+MODULE = '''"""The recipes of {recipes} as a code location; written by `make ui`."""
 
 import os
 
-os.environ["SLM_RECIPE"] = {recipe!r}
-os.environ[{variable!r}] = {prefix!r}
-from assets.definitions import defs  # noqa: E402, F401
+os.environ.update({environment!r})
+from assets import several  # noqa: E402
+
+__getattr__, __dir__ = several.lazily({recipes!r}, {store!r})
 '''
 
 
-def chosen() -> Path | None:
-    """The folder that `SLM_RECIPE` names; None if it names one recipe, or nothing."""
+@dataclass(frozen=True)
+class Shown:
+    """A code location: a store and the recipes that it holds."""
+
+    name: str  # of the location
+    store: str  # its name; "" where stores have none
+    recipes: str  # a folder, or the only one
+    data: str
+    owner: str = ""
+    gpus: str = ""
+
+    def environment(self) -> dict[str, str]:
+        """What the processes of the location find set."""
+        given = {"SLM_DATA": self.data, owner.VARIABLE: self.owner, devices.VISIBLE: self.gpus}
+        return {name: value for name, value in given.items() if value}
+
+
+def chosen() -> list[Shown]:
+    """What `SLM_LOCATIONS` names, else the folder that `SLM_RECIPE` names; [] if it names one recipe, or nothing.
+
+    Raises UserError for a file of locations that cannot be used.
+    """
+    several = [
+        Shown(keys.as_name(of.name), keys.as_name(of.name), str(of.recipes.resolve()), of.data, of.owner, of.gpus)
+        for of in locations.known().values()
+    ]
+    if several:
+        return several
     given = os.environ.get("SLM_RECIPE")
-    found = recipe_file(given) if given else None
-    return found if found is not None and found.is_dir() else None
+    found = places.recipe_file(given) if given else None
+    if found is None or not found.is_dir():
+        return []
+    return [Shown(keys.as_name(found.resolve().name), "", str(found.resolve()), data_here())]
 
 
-def recipes_in(folder: Path) -> dict[str, Path]:
-    """Name -> file of every recipe in the folder itself. Raises UserError for none, a broken one, or two of one name.
+def data_here() -> str:
+    """The store in use, as it is named from any folder."""
+    given = places.data()
+    return given.rstrip("/") if "://" in given else os.path.abspath(given)
 
-    YAML files that are no recipes, such as a catalogue of data sets, have no `name` or no text, and are left out.
+
+def recipes_in(folder: Path) -> tuple[dict[str, Path], dict[str, str]]:
+    """(name -> file of every recipe in the folder itself, name -> why a file of it is none).
+
+    A recipe that stands alone, in place of a folder, is taken as it is. YAML files that are no recipes, such as a
+    catalogue of data sets, have no `name`, and are left out. Raises UserError if there is no recipe. What is wrong
+    within a recipe is found when it is loaded.
     """
     found: dict[str, Path] = {}
-    for path in sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")]):
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        if not isinstance(content, dict) or "name" not in content:
+    wrong: dict[str, str] = {}
+    files = sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")]) if folder.is_dir() else [folder]
+    for path in files:
+        try:
+            content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError, ValueError, RecursionError) as error:
+            wrong[f"broken_{keys.as_name(path.stem)}"] = f"{path.name} cannot be read: {error}"
             continue
-        name = keys.as_name(load(path).name)
+        if not isinstance(content, dict) or not isinstance(content.get("name"), str):
+            continue
+        name = keys.as_name(content["name"])
         if name in found:
-            raise UserError(
+            wrong[f"broken_{keys.as_name(path.stem)}"] = (
                 f"{found[name].name} and {path.name} are both called `{name}`: give one of them another `name`."
             )
+            continue
         found[name] = path.resolve()
-    if not found:
+    if not found and not wrong:
         raise UserError(f"There is no recipe in {folder}: `slm init FOLDER --out {folder}/first.yaml` writes one.")
-    return found
+    return found, wrong
 
 
-def write_workspace(home: Path, recipes: dict[str, Path]) -> Path:
-    """Write the module of each recipe, and the workspace of all, which is returned; modules of others are deleted."""
+def mistakes(shown: list[Shown]) -> list[str]:
+    """What is wrong with recipes, a sentence each; the others are shown all the same. Raises UserError as
+    `recipes_in` does."""
+    told: list[str] = []
+    for location in shown:
+        found, wrong = recipes_in(Path(location.recipes))
+        told += wrong.values()
+        for path in found.values():
+            try:
+                load(path)
+            except UserError as error:
+                told.append(str(error))
+    return told
+
+
+# -- the module of a location ------------------------------------------------------------------------------------------
+
+
+def lazily(recipes: str, store: str) -> tuple[Callable[[str], RepositoryDefinition], Callable[[], list[str]]]:
+    """`__getattr__` and `__dir__` of the module of a location: a repository for each recipe, made when it is asked for.
+
+    A server asks for all of them; a run only for its own, and then its process is one of that recipe alone.
+    """
+    return lambda name: _repository(recipes, store, name), lambda: [*_listed(recipes)[0], *_listed(recipes)[1]]
+
+
+@cache
+def _listed(recipes: str) -> tuple[dict[str, Path], dict[str, str]]:
+    return recipes_in(Path(recipes))
+
+
+@cache
+def _repository(recipes: str, store: str, name: str) -> RepositoryDefinition:
+    """Raises AttributeError for a name that no recipe has, as a module does."""
+    found, wrong = _listed(recipes)
+    if name not in found and name not in wrong:
+        raise AttributeError(name)
+    os.environ[keys.PREFIX] = "/".join(filter(None, (store, name)))
+    if name in wrong:
+        return repository.of_a_mistake(name, wrong[name])
+    os.environ["SLM_RECIPE"] = str(found[name])
+    try:
+        return repository.repository(name, load(found[name]), cleans_up=name == next(iter(found)))
+    except UserError as error:
+        return repository.of_a_mistake(name, str(error))
+
+
+# -- the workspace -----------------------------------------------------------------------------------------------------
+
+
+def write_workspace(home: Path, shown: list[Shown]) -> Path:
+    """Write the module of each location, and the workspace of all, which is returned; other modules are deleted."""
     below = home.resolve() / FOLDER
     below.mkdir(parents=True, exist_ok=True)
     for old in below.glob("*.py"):
-        if old.stem not in recipes:
-            old.unlink()
+        old.unlink()
     entries = []
-    for name, recipe in recipes.items():
-        module = below / f"{name}.py"
-        module.write_text(
-            MODULE.format(name=name, recipe=str(recipe), variable=keys.PREFIX, prefix=name), encoding="utf-8"
-        )
-        file = {"relative_path": str(module), "location_name": name, "working_directory": str(Path.cwd())}
+    for of in shown:
+        module = below / f"{of.name}.py"
+        text = MODULE.format(recipes=of.recipes, store=of.store, environment=of.environment())
+        module.write_text(text, encoding="utf-8")
+        file = {"relative_path": str(module), "location_name": of.name, "working_directory": str(Path.cwd())}
         entries.append({"python_file": file})
+    index = {of.name: {"store": of.store, "recipes": of.recipes, "data": of.data} for of in shown}
+    (below / INDEX).write_text(json.dumps(index, indent=1), encoding="utf-8")
     workspace = below / WORKSPACE
     workspace.write_text(yaml.safe_dump({"load_from": entries}, sort_keys=False), encoding="utf-8")
     return workspace
@@ -77,21 +180,25 @@ def write_workspace(home: Path, recipes: dict[str, Path]) -> Path:
 
 def forget_workspace(home: Path) -> None:
     """Runs at the terminal belong to the one recipe again, as the UI shows it."""
-    (home / FOLDER / WORKSPACE).unlink(missing_ok=True)
+    for name in (WORKSPACE, INDEX):
+        (home / FOLDER / name).unlink(missing_ok=True)
 
 
-def adopt(recipe: str) -> str | None:
-    """The location of the recipe that this process runs, if the UI last showed several with it among them; else None.
+def adopt(recipe: str) -> tuple[str | None, str]:
+    """(location, repository) of the recipe that this process runs, if the UI last showed it beside others.
 
-    From then on, the keys of this process begin with its name.
+    Else no location, and the repository of a location with one recipe. From then on, the keys of this process begin
+    with the names of store and recipe.
     """
-    home = os.environ.get("DAGSTER_HOME")
-    name = keys.as_name(recipe)
-    below = Path(home or "") / FOLDER
-    if not home or not (below / WORKSPACE).exists() or not (below / f"{name}.py").exists():
-        return None
-    running = recipe_file(os.environ.get("SLM_RECIPE") or DEFAULT_RECIPE).resolve()
-    if f"= {str(running)!r}\n" not in (below / f"{name}.py").read_text(encoding="utf-8"):
-        return None
-    os.environ[keys.PREFIX] = name
-    return name
+    alone = (None, SINGLETON_REPOSITORY_NAME)
+    home, name = os.environ.get("DAGSTER_HOME"), keys.as_name(recipe)
+    index = Path(home or "") / FOLDER / INDEX
+    if not home or not index.exists():
+        return alone
+    running = places.recipe_file(os.environ.get("SLM_RECIPE") or DEFAULT_RECIPE).resolve()
+    for location, of in json.loads(index.read_text(encoding="utf-8")).items():
+        is_there = str(running) == of["recipes"] or str(running.parent) == of["recipes"]
+        if is_there and of["data"] == data_here() and recipes_in(Path(of["recipes"]))[0].get(name) == running:
+            os.environ[keys.PREFIX] = "/".join(filter(None, (of["store"], name)))
+            return location, name
+    return alone

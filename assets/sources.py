@@ -21,8 +21,7 @@ from dagster import (
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from assets import console
-from assets.asset import OWNERS
-from assets.keys import RECIPE_TAG, as_name, group, key, recipe_tag
+from assets.keys import as_name, group, key, owners, recipe_tag, run_tags
 from pipeline.errors import UserError
 from pipeline.graph import Project
 from pipeline.ingest import raw_documents
@@ -48,7 +47,7 @@ def observed(source: Source, recipe: str) -> AssetsDefinition:
         key_of(source),
         group_name=group(GROUP),
         description=f"Source `{source.name}`: text from {source.describe()}. It is read again only if it has changed.",
-        owners=OWNERS,
+        owners=owners(),
         kinds={source.icon},
         tags=recipe_tag(recipe),
         metadata={
@@ -89,6 +88,6 @@ def observe_job(recipe: Recipe) -> UnresolvedAssetJobDefinition:
         selection=AssetSelection.groups(group(GROUP), include_sources=True),
         description="Observes each source, and records a digest of its contents",
         executor_def=in_process_executor,
-        tags={RECIPE_TAG: recipe.name},
+        tags=run_tags(recipe.name),
         config={"loggers": {"console": {}}},  # as in assets/jobs.py
     )

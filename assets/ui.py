@@ -59,22 +59,26 @@ def main(arguments: list[str] | None = None) -> int:
         for run_id in reaper.reap(instance):
             print(f"the process of run {run_id[:8]} is gone; the run is marked as failed")
     try:
-        folder = several.chosen()
-        workspace = several.write_workspace(home, several.recipes_in(folder)) if folder is not None else None
+        shown = several.chosen()
+        for sentence in several.mistakes(shown):  # Dagster shows it, too, and the other recipes beside it
+            print(sentence, file=sys.stderr)
+        workspace = several.write_workspace(home, shown) if shown else None
         if workspace is None:
             several.forget_workspace(home)
     except UserError as problem:
         print(problem, file=sys.stderr)
         return 1
     try:
-        recipe = load().name if folder is None else None
+        recipe = load().name if not shown else None
     except UserError as problem:  # Dagster's page says so, too, and loads a recipe that was put right
         print(problem, file=sys.stderr)
         recipe = None
     # A local database needs an MLflow server of our own; a remote tracking server has one already.
     with_mlflow = not tracking.tracking_uri().startswith("http")
     os.environ.update(links(options, with_mlflow))
-    servers = commands(options, tracking.tracking_uri() if with_mlflow else None, workspace)
+    if with_mlflow:  # where `ps` does not show its password
+        os.environ["MLFLOW_BACKEND_STORE_URI"] = tracking.tracking_uri()
+    servers = commands(options, with_mlflow, workspace)
     return serve(servers, home, lock, options, tracking.curves(recipe) if with_mlflow else "")
 
 
@@ -101,9 +105,7 @@ def links(options: argparse.Namespace, with_mlflow: bool) -> dict[str, str]:
     return {name: address for name, address in found.items() if not os.environ.get(name)}
 
 
-def commands(
-    options: argparse.Namespace, mlflow_uri: str | None, workspace: Path | None = None
-) -> dict[str, list[str]]:
+def commands(options: argparse.Namespace, with_mlflow: bool, workspace: Path | None = None) -> dict[str, list[str]]:
     """The command of each server. workspace: of several recipes; None: the one of the folder."""
     chosen = ["-w", str(workspace)] if workspace is not None else []
     binaries = Path(sys.executable).parent
@@ -113,9 +115,9 @@ def commands(
             sys.executable, "-m", "assets.report_server", "--host", options.host, "--port", str(options.report_port),
         ],
     }  # fmt: skip
-    if mlflow_uri:
+    if with_mlflow:
         servers["mlflow"] = [
-            str(binaries / "mlflow"), "ui", "--backend-store-uri", mlflow_uri, "--workers", "1",
+            str(binaries / "mlflow"), "ui", "--workers", "1",
             "--host", options.host, "--port", str(options.mlflow_port),
         ]  # fmt: skip
     return servers

@@ -37,7 +37,7 @@ from pipeline.training import teacher_logits
 from pipeline.training.distillation_settings import DistillationSettings
 from pipeline.training.objectives import distillation
 from pipeline.training.planning.plan import Pretraining
-from pipeline.training.training_settings import PretrainingSettings
+from pipeline.training.pretraining_settings import PretrainingSettings
 from pipeline.training.validation import Validation, documents_of
 
 VOCABULARY = 512

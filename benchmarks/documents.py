@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 
 
 def megabytes(texts: pl.Series) -> float:
@@ -104,6 +105,9 @@ WORDS = 330  # of a document: about 2 KB
 REPLACED = 0.25
 NEAR_COPIES = 0.05
 DOCUMENTS_OF_A_FILE = 50_000
+SHORT_WORDS = 40  # of a short document: about 250 bytes
+SHORT_DOCUMENTS_OF_A_FILE = 500_000
+EXACT_COPIES = 0.03
 
 
 def real_texts() -> dict[str, list[str]]:
@@ -127,13 +131,7 @@ def write_corpus(directory: Path, documents: int, seed: int = 0) -> None:
     in the texts of the same language. A share NEAR_COPIES are copies of other documents with three words changed.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    # A word keeps the white space behind it, so that lines and indentation stay as they are.
-    words = {
-        lang: np.array(
-            [word for text in texts for word in pl.Series([text]).str.extract_all(r"\S+\s*")[0]], dtype=object
-        )
-        for lang, texts in real_texts().items()
-    }
+    words = {lang: column.to_numpy() for lang, column in real_words().items()}
     for number, first in enumerate(range(0, documents, DOCUMENTS_OF_A_FILE)):
         path = directory / f"part-{number:04d}.parquet"
         if not path.exists():
@@ -143,6 +141,58 @@ def write_corpus(directory: Path, documents: int, seed: int = 0) -> None:
             temporary = path.with_suffix(".tmp")
             frame.insert_column(0, ids).write_parquet(temporary)
             temporary.rename(path)
+
+
+def real_words() -> dict[str, pl.Series]:
+    """The words of the real texts, by language. A word keeps the white space behind it, so that lines and indentation
+    stay as they are."""
+    return {lang: pl.Series(texts).str.extract_all(r"\S+\s*").explode() for lang, texts in real_texts().items()}
+
+
+def write_short_corpus(directory: Path, documents: int, seed: int = 0) -> None:
+    """The same with documents of SHORT_WORDS words, and fast enough for ten millions.
+
+    Of each file, a share EXACT_COPIES are copies of other documents, and a share NEAR_COPIES copies of which one of the
+    last three words is another one, so that most shingles are the same.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    known = real_words()
+    words = pl.concat(known.values()).rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
+    ends = dict(zip(known, np.cumsum([len(column) for column in known.values()]).tolist(), strict=True))
+    for number, first in enumerate(range(0, documents, SHORT_DOCUMENTS_OF_A_FILE)):
+        path = directory / f"part-{number:04d}.parquet"
+        if not path.exists():
+            draw = np.random.default_rng([seed, number])
+            frame = short_documents(words, ends, min(SHORT_DOCUMENTS_OF_A_FILE, documents - first), draw)
+            ids = pl.Series("id", np.arange(first, first + frame.height)).cast(pl.String)
+            temporary = path.with_suffix(".tmp")
+            frame.insert_column(0, ids).write_parquet(temporary)
+            temporary.rename(path)
+
+
+def short_documents(words: pa.Array, ends: dict[str, int], number: int, draw: np.random.Generator) -> pl.DataFrame:
+    """Documents (text, lang). words: of all languages, one after the other. ends: where those of each language end."""
+    begins, of = 0, np.sort(draw.integers(0, words.offset + len(words), number))
+    langs, places = [], []
+    for lang, end in ends.items():
+        count = int(np.searchsorted(of, end) - np.searchsorted(of, begins))
+        place = draw.integers(begins, end - SHORT_WORDS, (count, 1)) + np.arange(SHORT_WORDS)
+        replaced = draw.random(place.shape) < REPLACED
+        place[replaced] = draw.integers(begins, end, int(replaced.sum()))
+        copies, near = np.flatnonzero(draw.random(count) < EXACT_COPIES + NEAR_COPIES), NEAR_COPIES / EXACT_COPIES
+        place[copies] = place[draw.integers(0, count, len(copies))]
+        changed = copies[draw.random(len(copies)) < near / (1 + near)]
+        last = draw.integers(SHORT_WORDS - 3, SHORT_WORDS, len(changed))
+        place[changed, last] = draw.integers(begins, end, len(changed))
+        langs += [lang] * count
+        places.append(place)
+        begins = end
+    order = draw.permutation(number)
+    chosen = words.take(pa.array(np.concatenate(places)[order].ravel()))
+    offsets, values = chosen.buffers()[1:]
+    starts = np.frombuffer(offsets, np.int64)[: number * SHORT_WORDS + 1 : SHORT_WORDS].copy()
+    texts = pa.LargeStringArray.from_buffers(number, pa.py_buffer(starts), values)
+    return pl.DataFrame({"text": pl.from_arrow(texts), "lang": np.array(langs)[order].tolist()})
 
 
 def mixed_words(words: dict[str, np.ndarray], number: int, draw: np.random.Generator) -> pl.DataFrame:

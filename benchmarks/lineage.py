@@ -150,7 +150,7 @@ def model(store: Store, of: Artifact, tokenizer: Artifact, seed: int) -> Artifac
     """A model that has read the shards once, as far as its manifest goes, with its tokenizer."""
     from model.config import ModelConfig
     from pipeline.training.model_facts import ModelFacts
-    from pipeline.training.training_settings import PretrainingSettings
+    from pipeline.training.pretraining_settings import PretrainingSettings
 
     tokens = sum(group[3] for fragment in of.fragments for group in of.entry(fragment)["facts"]["groups"])
     config = ModelConfig(context=CONTEXT).model_dump()

@@ -30,7 +30,7 @@ from pipeline.tokens.token_settings import ShardSettings, TokenizerSettings
 from pipeline.training.data.feed import FeedSettings
 from pipeline.training.objectives import pretraining
 from pipeline.training.planning.plan import Pretraining
-from pipeline.training.training_settings import PretrainingSettings
+from pipeline.training.pretraining_settings import PretrainingSettings
 
 SHAPE = ModelConfig(layers=5, width=192, heads=6, kv_heads=2, context=256)
 VOCABULARY = 4096

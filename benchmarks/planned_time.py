@@ -28,7 +28,7 @@ from pipeline.training.objectives import pretraining
 from pipeline.training.planning import plan as planning
 from pipeline.training.planning.plan import Pretraining
 from pipeline.training.planning.step_time import busy_elsewhere
-from pipeline.training.training_settings import PretrainingSettings
+from pipeline.training.pretraining_settings import PretrainingSettings
 
 NETWORKS = {
     "1m": ModelConfig(layers=4, width=128, heads=2, kv_heads=1, context=256),

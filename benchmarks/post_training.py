@@ -252,7 +252,7 @@ def forgetting(options: argparse.Namespace) -> None:
     from benchmarks.distilling import SHAPE, bits_per_byte, made_shards, network_of
     from pipeline.training.objectives import pretraining
     from pipeline.training.planning.plan import Pretraining
-    from pipeline.training.training_settings import PretrainingSettings
+    from pipeline.training.pretraining_settings import PretrainingSettings
 
     print("| seed | method | exact, before -> after | bits per byte, pretrained | fine-tuned | after rewards | change |"
           " CPU-s |\n| --- | --- | --- | --- | --- | --- | --- | --- |")  # fmt: skip

@@ -34,7 +34,7 @@ from pipeline.tokens.token_settings import ShardSettings, TokenizerSettings
 from pipeline.training.objectives import pretraining
 from pipeline.training.planning import budget
 from pipeline.training.planning.plan import Pretraining
-from pipeline.training.training_settings import PretrainingSettings
+from pipeline.training.pretraining_settings import PretrainingSettings
 
 CONTEXT, VOCABULARY = 256, 4096
 

@@ -33,7 +33,7 @@ from pipeline.store.artifact import Artifact
 from pipeline.store.store import Store
 from pipeline.training.objectives import pretraining
 from pipeline.training.planning.plan import Pretraining
-from pipeline.training.training_settings import PretrainingSettings
+from pipeline.training.pretraining_settings import PretrainingSettings
 
 RECIPE = "signal"
 SIZES = {

@@ -32,7 +32,7 @@ SECTIONS = (
             "guide/sources", "guide/filters", "guide/deduplication", "guide/personal-data", "guide/tokens",
             "guide/training", "guide/base-model", "guide/plan", "guide/evaluation", "guide/experiments",
             "guide/good-figures", "guide/report", "guide/people", "guide/serving", "guide/elsewhere", "guide/operating",
-            "guide/many-machines", "guide/tracing", "guide/forgetting", "guide/publishing",
+            "guide/many-machines", "guide/many-people", "guide/tracing", "guide/forgetting", "guide/publishing",
             "guide/troubleshooting", "guide/own-code",
         ),
     ),

@@ -99,7 +99,12 @@ class _Rotation(torch.autograd.Function):
 # Not compiled: torch.compile would spend minutes unrolling the loop over chunks, and its log_softmax is slower.
 @torch.compiler.disable
 def linear_cross_entropy(
-    hidden: Tensor, weight: Tensor, targets: Tensor, chunk: int | None = None, z_loss: float = 0.0
+    hidden: Tensor,
+    weight: Tensor,
+    targets: Tensor,
+    chunk: int | None = None,
+    z_loss: float = 0.0,
+    weights: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """(sum of -log p(target) in nats as fp32, number of targets).
 
@@ -111,17 +116,22 @@ def linear_cross_entropy(
     et al. 2024, and torch's `F.linear_cross_entropy`, which has neither the count nor the z-loss.)
 
     chunk: rows at a time; 0 = all at once, through autograd; None = `rows_at_once`. z_loss: adds z_loss x log(Z)^2 for
-    each target, which keeps logits from drifting (PaLM, Chowdhery et al. 2022, section 5: 1e-4).
+    each target, which keeps logits from drifting (PaLM, Chowdhery et al. 2022, section 5: 1e-4). weights: [N], by which
+    the terms of the sum are multiplied.
     """
     included = targets != IGNORED
     if chunk == 0:
         logits = F.linear(hidden, weight).float()
-        total = F.cross_entropy(logits, targets, ignore_index=IGNORED, reduction="sum")
+        counted = included if weights is None else included * weights
+        if weights is None:
+            total = F.cross_entropy(logits, targets, ignore_index=IGNORED, reduction="sum")
+        else:
+            total = (F.cross_entropy(logits, targets, ignore_index=IGNORED, reduction="none") * weights).sum()
         if z_loss:
-            total = total + z_loss * (logits.logsumexp(-1).square() * included).sum()
+            total = total + z_loss * (logits.logsumexp(-1).square() * counted).sum()
         return total, included.sum()
     rows = chunk or rows_at_once(weight.shape[0], hidden.device.type)
-    return _LinearCrossEntropy.apply(hidden, weight, targets, rows, z_loss), included.sum()
+    return _LinearCrossEntropy.apply(hidden, weight, targets, rows, z_loss, weights), included.sum()
 
 
 def rows_at_once(vocabulary: int, device: str) -> int:
@@ -145,7 +155,15 @@ def logits_into(buffer: Tensor, part: Tensor, low: Tensor) -> Tensor:
 
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, rows: int, z_loss: float) -> Tensor:
+    def forward(
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        targets: Tensor,
+        rows: int,
+        z_loss: float,
+        weights: Tensor | None = None,
+    ) -> Tensor:
         kind = hidden.device.type
         total = torch.zeros((), dtype=torch.float32, device=hidden.device)
         needs_hidden, needs_weight = ctx.needs_input_grad[:2]
@@ -158,6 +176,8 @@ class _LinearCrossEntropy(torch.autograd.Function):
         for start in range(0, len(hidden), rows):
             part, target = low_hidden[start : start + rows], targets[start : start + rows, None]
             included = target != IGNORED
+            if weights is not None:
+                included = included * weights[start : start + rows, None]
             target = target.clamp_min(0)
             logits = logits_into(buffer, part, low)
             logit_of_target = logits.gather(1, target)
@@ -191,6 +211,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         return (
             None if grad_hidden is None else grad_hidden * grads[0],
             None if grad_weight is None else grad_weight * grads[0],
+            None,
             None,
             None,
             None,

@@ -7,7 +7,7 @@ and layout, so that other tools can read a trained model. Nothing here depends o
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 import torch
@@ -19,6 +19,7 @@ from model.attention import attend, visible
 from model.config import ModelConfig
 from model.distillation import Taught, linear_distillation
 from model.operations import linear_cross_entropy, linear_log_probabilities, rms_norm, rotate
+from model.positions import positions_in_documents, rotary_table, sinusoidal_table
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "swiglu": F.silu,
@@ -32,34 +33,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 Rotation = tuple[Tensor, Tensor]
-
-
-# -- positions ---------------------------------------------------------------------------------------------------------
-
-
-def rotary_table(positions: int, head_width: int, base: float, device: torch.device | None = None) -> Tensor:
-    """Cosines and sines, [2, positions, head_width] in fp32: pair i is rotated by position x base^(-2i / head_width).
-
-    Su et al. 2021, section 3.2.2. Pair i is in columns i and i + head_width / 2.
-    """
-    frequency = 1.0 / base ** (torch.arange(0, head_width, 2, dtype=torch.float32, device=device) / head_width)
-    angle = torch.outer(torch.arange(positions, dtype=torch.float32, device=device), frequency)
-    return torch.stack([angle.cos(), angle.sin()]).repeat(1, 1, 2)
-
-
-def sinusoidal_table(positions: int, width: int, device: torch.device | None = None) -> Tensor:
-    """[positions, width] in fp32: sines in even columns, cosines in odd ones (Vaswani et al. 2017, section 3.5)."""
-    frequency = torch.exp(torch.arange(0, width, 2, dtype=torch.float32, device=device) * (-math.log(10_000.0) / width))
-    angle = torch.outer(torch.arange(positions, dtype=torch.float32, device=device), frequency)
-    return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1)
-
-
-def positions_in_documents(documents: Tensor) -> Tensor:
-    """Position of each token in its document, [B, T] int64; a document is a run of equal ids in `documents` [B, T]."""
-    columns = torch.arange(documents.shape[1], device=documents.device).expand_as(documents)
-    starts = torch.ones_like(documents, dtype=torch.bool)
-    starts[:, 1:] = documents[:, 1:] != documents[:, :-1]
-    return columns - torch.where(starts, columns, 0).cummax(dim=1).values
+Around = tuple[Rotation | None, Tensor | None, bool, "Cache | None"]  # of a block: rotation, mask, causal, cache
 
 
 # -- cache -------------------------------------------------------------------------------------------------------------
@@ -210,6 +184,23 @@ class Decoder(nn.Module):
         self.norm = make_norm(config)
 
 
+@torch.no_grad()
+def initialise(parameters: Iterable[tuple[str, nn.Parameter]], config: ModelConfig) -> None:
+    """Initialise named parameters in place, from torch's global generator.
+
+    Matrices and embeddings: normal, with `init_std`, divided by sqrt(2 x layers) in the two projections of each block
+    that write to the residual stream, so that its variance does not grow with depth (Radford et al. 2019, section 2.3).
+    Biases: 0. Norms: 1.
+    """
+    into_stream = config.init_std / math.sqrt(2 * config.layers)
+    for name, parameter in parameters:
+        if parameter.dim() >= 2:
+            inner = not name.endswith(("o_proj.weight", "down_proj.weight"))
+            nn.init.normal_(parameter, std=config.init_std if inner else into_stream)
+        else:
+            nn.init.constant_(parameter, 0.0 if name.endswith("bias") else 1.0)
+
+
 # -- the network -------------------------------------------------------------------------------------------------------
 
 
@@ -238,19 +229,8 @@ class Transformer(nn.Module):
 
     @torch.no_grad()
     def initialise(self) -> None:
-        """Initialise the weights in place, from torch's global generator (also after `to_empty` from `meta`).
-
-        Matrices and embeddings: normal, with `init_std`, divided by sqrt(2 x layers) in the two projections of each
-        block that write to the residual stream, so that its variance does not grow with depth (Radford et al. 2019,
-        section 2.3). Biases: 0. Norms: 1.
-        """
-        into_stream = self.config.init_std / math.sqrt(2 * self.config.layers)
-        for name, parameter in self.named_parameters():
-            if parameter.dim() >= 2:
-                inner = not name.endswith(("o_proj.weight", "down_proj.weight"))
-                nn.init.normal_(parameter, std=self.config.init_std if inner else into_stream)
-            else:
-                nn.init.constant_(parameter, 0.0 if name.endswith("bias") else 1.0)
+        """Initialise the weights in place, from torch's global generator (also after `to_empty` from `meta`)."""
+        initialise(self.named_parameters(), self.config)
         self.fill_position_table()
 
     def fill_position_table(self) -> None:
@@ -274,6 +254,8 @@ class Transformer(nn.Module):
         z_loss: float = 0.0,
         by_token: bool = False,
         taught: Taught | None = None,
+        both_ways: Tensor | None = None,
+        weights: Tensor | None = None,
     ) -> Tensor | tuple[Tensor, Tensor]:
         """Logits [B, T, vocab_size] for `tokens` [B, T] int64; with `targets`, the same as `loss`.
 
@@ -281,10 +263,11 @@ class Transformer(nn.Module):
         `targets`, what a teacher says of each [B, T, k], and the result is that of `linear_distillation`.
 
         documents [B, T]: ids of the documents packed into a row; a token attends only to its own document, and
-        positions restart in each. positions [B, T]: sets the positions. cache: holds the preceding tokens, and is
+        positions restart in each. positions [B, T]: sets the positions. both_ways [B]: rows of a causal network that
+        attend to later tokens, too. weights [B]: of the rows in the loss. cache: holds the preceding tokens, and is
         extended by these. Raises ValueError for more tokens than the context.
         """
-        hidden = self.hidden(tokens, positions=positions, documents=documents, cache=cache)
+        hidden = self.hidden(tokens, positions=positions, documents=documents, cache=cache, both_ways=both_ways)
         if targets is None:
             return self.logits(hidden)
         if by_token:
@@ -293,7 +276,8 @@ class Transformer(nn.Module):
         if taught is not None:
             flat = replace(taught, ids=taught.ids.flatten(0, 1), log_p=taught.log_p.flatten(0, 1))
             return linear_distillation(hidden.flatten(0, 1), self.output_weight, targets.flatten(), flat, chunk)
-        return linear_cross_entropy(hidden.flatten(0, 1), self.output_weight, targets.flatten(), chunk, z_loss)
+        each = None if weights is None else weights[:, None].expand_as(targets).flatten()
+        return linear_cross_entropy(hidden.flatten(0, 1), self.output_weight, targets.flatten(), chunk, z_loss, each)
 
     def loss(
         self,
@@ -313,8 +297,24 @@ class Transformer(nn.Module):
         positions: Tensor | None = None,
         documents: Tensor | None = None,
         cache: Cache | None = None,
+        both_ways: Tensor | None = None,
     ) -> Tensor:
         """The residual stream after the last norm, [B, T, width]; arguments as in `forward`."""
+        x, around = self.entered(tokens, positions, documents, cache, both_ways)
+        x = self.through(self.model.layers, x, around)
+        if cache is not None:
+            cache.length += tokens.shape[1]
+        return self.model.norm(x)
+
+    def entered(
+        self,
+        tokens: Tensor,
+        positions: Tensor | None = None,
+        documents: Tensor | None = None,
+        cache: Cache | None = None,
+        both_ways: Tensor | None = None,
+    ) -> tuple[Tensor, Around]:
+        """(the residual stream before the first block, what every block is given besides)."""
         length = tokens.shape[1]
         past = cache.length if cache is not None else 0
         room = cache.room if cache is not None else self.config.context
@@ -337,15 +337,17 @@ class Transformer(nn.Module):
         else:
             x = x + self.model.embed_positions(positions)
         x = self.model.dropout(x)
-        mask, causal = self._visible(length, past, documents, x)
-        for block in self.model.layers:
+        mask, causal = self._visible(length, past, documents, x, both_ways)
+        return x, (rotation, mask, causal, cache)
+
+    def through(self, blocks: Iterable[nn.Module], x: Tensor, around: Around) -> Tensor:
+        """The residual stream after these blocks."""
+        for block in blocks:
             if self.gradient_checkpointing and torch.is_grad_enabled():
-                x = checkpoint(block, x, rotation, mask, causal, cache, use_reentrant=False)
+                x = checkpoint(block, x, *around, use_reentrant=False)
             else:
-                x = block(x, rotation, mask, causal, cache)
-        if cache is not None:
-            cache.length += length
-        return self.model.norm(x)
+                x = block(x, *around)
+        return x
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Logits [..., vocab_size] of hidden vectors [..., width]."""
@@ -356,17 +358,23 @@ class Transformer(nn.Module):
         """The matrix [vocab_size, width] that computes logits; the embeddings if they are tied."""
         return self.model.embed_tokens.weight if self.lm_head is None else self.lm_head.weight
 
-    def _visible(self, length: int, past: int, documents: Tensor | None, x: Tensor) -> tuple[Tensor | None, bool]:
+    def _visible(
+        self, length: int, past: int, documents: Tensor | None, x: Tensor, both_ways: Tensor | None
+    ) -> tuple[Tensor | None, bool]:
         """(attention mask [B or 1, 1, T, past + T] for the residual stream `x`, or None; whether it is causal).
 
         Without a mask, attention is faster: the fused kernel skips later tokens instead of reading a mask.
         """
-        if documents is not None:
-            if past:
-                raise ValueError("documents cannot be used after a cache: decode each document in a row of its own.")
-            mask = documents[:, None, :, None] == documents[:, None, None, :]
+        if past and (documents is not None or both_ways is not None):
+            raise ValueError("documents cannot be used after a cache: decode each document in a row of its own.")
+        if documents is not None or (both_ways is not None and self.config.causal):
+            mask = torch.ones(1, 1, length, length, dtype=torch.bool, device=x.device)
             if self.config.causal:
-                mask = mask & torch.ones(length, length, dtype=torch.bool, device=x.device).tril()
+                mask = mask.tril()
+                if both_ways is not None:
+                    mask = mask | both_ways[:, None, None, None]
+            if documents is not None:
+                mask = mask & (documents[:, None, :, None] == documents[:, None, None, :])
             return visible(mask, x), False
         if not self.config.causal or length == 1:
             return None, False

@@ -80,20 +80,21 @@ def comparison_of(name: str, experiment: Experiment, recipe_file: str | Path | N
     """The cells of an experiment on a recipe. Raises UserError with the mistakes in either."""
     chosen, text = recipes.read(recipe_file)
 
-    def recipe(*changes: Mapping[str, Any]) -> Recipe:
+    def recipe(blamed: str, *changes: Mapping[str, Any]) -> Recipe:
         def change(content: dict[str, Any]) -> dict[str, Any]:
             for keys in changes:
                 content = changed(content, keys, EVERY)
             return content
 
-        return recipes.parse(text, str(chosen), chosen.resolve().parent, change)
+        return recipes.parse(text, str(chosen), chosen.resolve().parent, change, f"The experiment {name}, {blamed}")
 
+    shared = recipe("`at`", experiment.at)
     cells = [
-        Cell(change.setting, change.seed, recipe(experiment.at, change.keys), change.keys)
+        Cell(change.setting, change.seed, recipe(f"cell `{change.setting}`", experiment.at, change.keys), change.keys)
         for change in changes_of(experiment)
     ]
     about = experiment.equal, experiment.against, experiment.question, experiment.fit
-    return Comparison(name, recipe(experiment.at), cells, *about)
+    return Comparison(name, shared, cells, *about)
 
 
 def run_named(project: Project, name: str, recipe_file: str | Path | None = None, anyhow: bool = False) -> Artifact:

@@ -36,8 +36,9 @@ from pipeline.settings import Settings, blocks_of, unknown_key
 from pipeline.tokens.token_settings import ShardSettings, TokenizerSettings
 from pipeline.trace.trace_settings import TraceSettings
 from pipeline.training.distillation_settings import DistillationSettings
+from pipeline.training.pretraining_settings import PretrainingSettings
 from pipeline.training.reinforcement_settings import ReinforcementSettings, RewardModelSettings
-from pipeline.training.training_settings import PreferenceSettings, PretrainingSettings, SftSettings
+from pipeline.training.training_settings import PreferenceSettings, SftSettings
 
 DEFAULT_RECIPE = "recipes/demo.yaml"
 MOST_SHOWN = 100  # characters of a value in a sentence
@@ -107,6 +108,21 @@ class Recipe(Settings):
             raise ValueError("says nothing here, since `base` brings its own: leave it out")
         return block
 
+    @field_validator("pretraining")
+    @classmethod
+    def _suits_the_model(cls, run: PretrainingSettings, info: ValidationInfo) -> PretrainingSettings:
+        model = info.data.get("model")
+        for name in ("predict_ahead", "masked_share"):
+            if model is not None and not model.causal and getattr(run, name):
+                raise ValueError(
+                    f"`{name}` needs a model that predicts the next token: leave it out, or `causal: false`"
+                )
+        if run.predict_ahead and run.masked_share:
+            raise ValueError("`predict_ahead` does not go with `masked_share`: leave one of them out")
+        if run.mask_words and not run.masked_share and (model is None or model.causal):
+            raise ValueError("`mask_words` needs `masked_share`, or `causal: false` in `model`: leave it out")
+        return run
+
     @field_validator("experiments")
     @classmethod
     def _can_be_run(cls, experiments: dict[str, Experiment]) -> dict[str, Experiment]:
@@ -139,6 +155,10 @@ class Recipe(Settings):
             raise ValueError("needs a model that predicts the next token: leave `causal: false` out of `model`")
         if run.z_loss:
             raise ValueError("has no z-loss: leave `z_loss` out of `pretraining`")
+        if run.predict_ahead:
+            raise ValueError("has no heads that look further ahead: leave `predict_ahead` out of `pretraining`")
+        if run.masked_share:
+            raise ValueError("has no masked sequences: leave `masked_share` out of `pretraining`")
         if block.teacher is not None and block.teacher.context < model.context:
             raise ValueError(
                 f"`teacher` has a context of {block.teacher.context} tokens and the student one of {model.context}:"
@@ -182,11 +202,16 @@ def read(path: str | Path | None = None) -> tuple[Path, str]:
 
 
 def parse(
-    text: str, name: str = "recipe", base: Path | None = None, change: Callable[[dict[str, Any]], Any] | None = None
+    text: str,
+    name: str = "recipe",
+    base: Path | None = None,
+    change: Callable[[dict[str, Any]], Any] | None = None,
+    changed_by: str = "",
 ) -> Recipe:
     """The recipe in `text`. Relative paths in it start at `base`, the folder of the file.
 
-    change: makes other content of what the file says, before it is validated.
+    change: makes other content of what the file says, before it is validated. changed_by: what mistakes are then blamed
+    on, as the file without the change has none.
     """
     content, tree = load_yaml(text, name)
     if not isinstance(content, dict):
@@ -194,6 +219,9 @@ def parse(
     try:
         return Recipe.model_validate(change(content) if change else content, context={"base": base or Path.cwd()})
     except ValidationError as error:
+        if changed_by:
+            found = "; ".join(_sentence(problem) for problem in _problems(error))
+            raise UserError(f"{changed_by}: {found}{'' if found.endswith(('.', '?')) else '.'}") from None
         raise UserError(mistakes(error, name, tree)) from None
 
 

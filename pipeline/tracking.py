@@ -15,14 +15,16 @@ import os
 import re
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline import places
+from pipeline import locations, places
 from pipeline.errors import UserError
 from pipeline.flattening import flattened
+from pipeline.owner import owner
 from pipeline.process_identity import identity
+from pipeline.store import disk
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -38,8 +40,12 @@ RECIPE, KIND, FINGERPRINT, DAGSTER_RUN = "slm.recipe", "slm.kind", "slm.fingerpr
 EXPERIMENT_OF, CELL = "slm.experiment", "slm.cell"  # of the runs of an experiment
 PID, STARTED = "slm.pid", "slm.written_since"  # the writing process; lost runs are detected by it
 PROCESS = "slm.process"  # its identity, whatever the clock says (`pipeline/process_identity.py`)
+OWNER, USER = "slm.owner", "mlflow.user"  # whose it is; the second is what MLflow's own columns show
 MADE_ON = "slm.made_on."  # and what: processor, libraries, threads
 
+ADVISORY_LOCK = 0x736C6D  # "slm": any number that all of these programs share
+
+_connected: set[str] = set()  # the addresses that this process has looked at
 _logger = logging.getLogger(__name__)
 
 
@@ -131,7 +137,7 @@ AnyRun = Run | NoRun
 def run(
     kind: str, name: str, tags: dict[str, Any], params: dict[str, Any], resume: str | None = None
 ) -> Iterator[Run | NoRun]:
-    """An MLflow run for one training or evaluation, in the experiment of its recipe (`tags["slm.recipe"]`).
+    """An MLflow run for one training or evaluation, in the experiment of its recipe (`tags["slm.recipe"]`) and store.
 
     kind: what is made (`pretrained_model`). resume: the id of the run that a checkpoint belongs to, which is resumed,
     even if a kill left it RUNNING. The run ends as FINISHED, KILLED (interrupted) or FAILED. Raises UserError if MLflow
@@ -142,9 +148,9 @@ def run(
         return
     from mlflow.exceptions import MlflowException
 
-    client = connect()
     try:
-        experiment = _experiment(client, str(tags.get(RECIPE, EXPERIMENT)))
+        client = connect()
+        experiment = _experiment(client, locations.scoped(str(tags.get(RECIPE, EXPERIMENT))))
         current = _resume(client, resume) or _start(client, experiment, kind, name, tags, params)
     except (MlflowException, OSError) as error:
         reason = redacted(str(error)).splitlines()[0]
@@ -197,7 +203,37 @@ def connect() -> MlflowClient:
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
     from mlflow import MlflowClient
 
-    return MlflowClient(tracking_uri())
+    uri = tracking_uri()
+    if uri in _connected:
+        return MlflowClient(uri)
+    with _alone(uri):
+        client = MlflowClient(uri)
+    _connected.add(uri)
+    return client
+
+
+@contextmanager
+def _alone(uri: str) -> Iterator[None]:
+    """While the block runs, no other process has its first look at this database.
+
+    MLflow creates the tables of a new one then, which fails where two do it at once. A server does that by itself; of a
+    database that cannot be reached, MLflow says so.
+    """
+    if uri.startswith("sqlite:///"):
+        with disk.alone(Path(uri.removeprefix("sqlite:///"))):
+            yield
+        return
+    if not uri.startswith("postgresql"):
+        yield
+        return
+    import sqlalchemy
+
+    with ExitStack() as lock:
+        with suppress(sqlalchemy.exc.SQLAlchemyError):
+            engine = sqlalchemy.create_engine(uri, poolclass=sqlalchemy.pool.NullPool)
+            connection = lock.enter_context(engine.connect())  # the lock ends with it, however it ends
+            connection.execute(sqlalchemy.text("SELECT pg_advisory_lock(:number)"), {"number": ADVISORY_LOCK})
+        yield
 
 
 def prepare() -> None:
@@ -219,14 +255,14 @@ def link(run_id: str) -> str:
 
 def curves(recipe: str | None) -> str:
     """What follows the address of MLflow's server where it shows the curves of a recipe; of several, their list."""
-    found = connect().get_experiment_by_name(recipe) if recipe and enabled() else None
+    found = connect().get_experiment_by_name(locations.scoped(recipe)) if recipe and enabled() else None
     if found is None:
         return f"/#/experiments?{OF_TRAININGS}"
     return f"/#/experiments/{found.experiment_id}/runs?{OF_TRAININGS}&compareRunsMode=CHART"
 
 
 def find(fingerprint: str) -> str | None:
-    """Id of the newest run of the artifact with this fingerprint; None if there is none."""
+    """Id of the newest run of this store's artifact with this fingerprint; None if there is none."""
     if not enabled():
         return None
     from mlflow.exceptions import MlflowException
@@ -234,7 +270,7 @@ def find(fingerprint: str) -> str | None:
     try:
         client = connect()
         query = f"tags.`{FINGERPRINT}` = '{fingerprint}'"
-        runs = client.search_runs(experiments(client), query, max_results=1)
+        runs = client.search_runs(experiments_here(client), query, max_results=1)
     except MlflowException:
         return None
     return runs[0].info.run_id if runs else None
@@ -279,8 +315,15 @@ def experiments(client: MlflowClient) -> list[str]:
     return [found.experiment_id for found in client.search_experiments()]
 
 
+def experiments_here(client: MlflowClient) -> list[str]:
+    """Ids of the experiments of this store: those that begin with its name, or that have no store's name."""
+    store = locations.store_name()
+    found = client.search_experiments()
+    return [of.experiment_id for of in found if of.name.rpartition("/")[0] == store]
+
+
 def _experiment(client: MlflowClient, recipe: str) -> str:
-    """Id of the experiment of a recipe, which is created if there is none, and restored if it was deleted."""
+    """Id of the experiment of a name, which is created if there is none, and restored if it was deleted."""
     from mlflow.exceptions import MlflowException
 
     found = client.get_experiment_by_name(recipe)
@@ -306,7 +349,9 @@ def _start(
 ) -> Run:
     from mlflow.entities import Param
 
-    all_tags = {KIND: kind, **_writer()} | {key: str(value) for key, value in tags.items()}
+    all_tags = {KIND: kind, OWNER: owner(), USER: owner(), **_writer()} | {
+        key: str(value) for key, value in tags.items()
+    }
     if os.environ.get("SLM_DAGSTER_RUN"):
         all_tags.setdefault(DAGSTER_RUN, os.environ["SLM_DAGSTER_RUN"])
     created = client.create_run(experiment, tags=all_tags, run_name=name)

@@ -239,7 +239,7 @@ def loop_of(case: Case, device: str) -> Iterator[Loop]:
     settings, network = case.settings, Transformer(case.config)
     if getattr(settings, "weights", "full") == "lora":
         lora.add(network, settings.lora_rank, settings.lora_alpha)
-    muon = machine.muon_precision(device, case.config, Machine()) if settings.optimiser == "muon" else "fp32"
+    muon = machine.muon_precision(device, case.config, Machine()) if settings.orthogonalises else "fp32"
     with machine.deterministic(device), tempfile.TemporaryDirectory() as place:
         options = RunOptions(Path(place), device, case.precision, muon, log=lambda line: None)
         loop = Loop(objective_of(case), network, settings, settings.learning_rate or 1e-4, 0, options)

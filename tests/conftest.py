@@ -7,6 +7,10 @@ import pytest
 
 import pipeline  # noqa: F401  (before any test loads torch: it sets how torch's threads wait)
 
+# Tests run beside one another and beside whatever else trains on this machine (tests/training/test_device_lock.py has
+# devices of its own).
+os.environ["SLM_DEVICE_SLOTS"] = "0"
+
 TESTS = Path(__file__).parent
 # What starts processes, trains for a while or plans large networks: `make test-fast` leaves it out.
 SLOW = (

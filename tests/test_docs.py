@@ -128,13 +128,20 @@ def test_every_recipe_that_is_shown_is_accepted(page: Path):
     """
     from pipeline.experiments.changes import changes_of
     from pipeline.experiments.experiment_settings import Experiment
+    from pipeline.locations import Locations
     from pipeline.recipe import parse
+    from pipeline.retention import Policy
 
     least = {"name": "shown", "sources": [{"name": "speeches", "kind": "bundled", "dataset": "sotu"}]}
     for _, language, block in FENCE.findall(page.read_text(encoding="utf-8")):
         if language != "yaml" or "apiVersion" in block or page.name == "own-code.md":
             continue
-        if {"grid", "cells"} & yaml.safe_load(block).keys():
+        content = yaml.safe_load(block)
+        if "locations" in content:
+            assert Locations.model_validate(content)
+        elif {"quota", "default"} & content.keys():
+            assert Policy.model_validate(content)
+        elif {"grid", "cells"} & content.keys():
             assert changes_of(Experiment.model_validate(yaml.safe_load(block)))
         else:
             parse(yaml.safe_dump({**least, **yaml.safe_load(block)}), name_of(page))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline.commands import project
+from pipeline.commands import outputs, project
 from pipeline.errors import UserError
 from pipeline.printing import table
 
@@ -41,7 +41,7 @@ def _asking(command: Callable[..., None]) -> Callable[..., None]:
             type=click.Path(dir_okay=False, path_type=Path),
             help="JSONL of questions, as MT-Bench has them; default: the held-back conversations of the recipe.",
         ),
-        click.option("--out", required=True, type=FOLDER, help="Folder of the tasks."),
+        click.option("--out", required=True, type=outputs.FOLDER, metavar="DIR", help="Folder of the tasks."),
     ):
         command = option(command)
     return command
@@ -81,7 +81,7 @@ def answers_command(model: str, out: Path, questions: Path | None, limit: int, m
 
 
 @export_group.command("documents")
-@click.option("--out", required=True, type=FOLDER, help="Folder of the tasks.")
+@click.option("--out", required=True, type=outputs.FOLDER, metavar="DIR", help="Folder of the tasks.")
 @click.option("--near", default=10, show_default=True, help="Documents of each reason on each side of its limit.")
 @click.option("--reason", help="Only this reason, or this label of an edit.")
 @click.option("--stage", help="Only this stage (its asset, such as heuristic_decisions).")

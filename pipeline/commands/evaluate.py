@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipeline.commands import project
+from pipeline.commands.outputs import FOLDER
 from pipeline.errors import UserError
 from pipeline.printing import table
 from pipeline.store.artifact import MANIFEST
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     help="quick: at most 100 questions of each task; full: all.",
 )
 @click.option("--task", "names", multiple=True, help="Only this task of the recipe; may be repeated.")
-@click.option("--out", type=click.Path(file_okay=False), help="Write results.json, results.md and items.parquet here.")
+@click.option("--out", type=FOLDER, metavar="DIR", help="Write results.json, results.md and items.parquet here.")
 @click.option(
     "--batch-tokens", type=click.IntRange(256), default=4096, show_default=True, help="Lower it if memory is short."
 )
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Measure the last kept weights of each model too, which show the noise of a figure.",
 )
-def evaluate(models: tuple[str, ...], suite: str, names: tuple[str, ...], out: str | None, **given: Any) -> None:
+def evaluate(models: tuple[str, ...], suite: str, names: tuple[str, ...], out: Path | None, **given: Any) -> None:
     """Measure MODELS on the tasks of the recipe (`evaluation.tasks`), each beside the first.
 
     A model is an asset, a version, or a folder in Hugging Face's layout (Llama, Qwen3, GPT-2). Models that differ by
@@ -72,13 +73,13 @@ def evaluate(models: tuple[str, ...], suite: str, names: tuple[str, ...], out: s
     if noisy:
         click.echo(f"\n{table(noisy)}")
     if out:
-        side_by_side_tables.write(results, items, Path(out))
+        side_by_side_tables.write(results, items, out)
         click.echo(f"\n{out}: results.md, results.json, items.parquet")
 
 
 @click.command("leaderboard")
-@click.option("--out", type=click.Path(file_okay=False), help="Write leaderboard.json and leaderboard.md here.")
-def leaderboard_command(out: str | None) -> None:
+@click.option("--out", type=FOLDER, metavar="DIR", help="Write leaderboard.json and leaderboard.md here.")
+def leaderboard_command(out: Path | None) -> None:
     """All models of the recipe's store by every measure, with intervals, and which of them the figures tell apart."""
     from pipeline.evaluation import leaderboard_tables
     from pipeline.evaluation.leaderboard import entries_of, leaderboard
@@ -96,7 +97,7 @@ def leaderboard_command(out: str | None) -> None:
     if left:
         click.echo(f"\nnot measured: {', '.join(left)}")
     if out:
-        leaderboard_tables.write_files(figures, entries, Path(out))
+        leaderboard_tables.write_files(figures, entries, out)
         click.echo(f"\n{out}: {', '.join(leaderboard_tables.NAMES)}")
 
 

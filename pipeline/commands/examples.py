@@ -22,12 +22,15 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "why": ("slm why pretrained_model",),
     "recipe": ("slm --recipe notes.yaml recipe", "slm recipe --reference > reference.md"),
     "store": ("slm store list",),
-    "store list": ("slm store list",),
+    "store list": ("slm store list", "slm store list --all --owner ara"),
+    "store usage": ("slm store usage",),
+    "store pin": ("slm store pin sft_model --note 'what the paper reports'", "slm store pin sft_model 3f2a9c --remove"),
     "store verify": ("slm store verify", "slm store verify --against /mnt/other/data"),
     "store repair": ("slm store repair", "slm store repair --no-make"),
     "store prune": (
         "slm store prune --keep 1 --dry-run",
         "slm store prune --keep 1 --days 30 --asset pretrained_model",
+        "slm store prune --policy --dry-run         # by the store's policy.yaml, all recipes",
     ),
     "documents": (
         "slm documents --stage heuristic_decisions",
@@ -98,6 +101,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "slm experiment --list",
         "slm experiment activations --recipe notes.yaml",
         "slm experiment mine.yaml --set pretraining.tokens=500_000 --picture mine.png",
+    ),
+    "pair-task": (
+        "slm pair-task pretrained_model klue_nli.json --first premise --second hypothesis --label gold_label",
+        "slm pair-task pretrained_model klue_sts.json --first sentence1 --second sentence2 --label labels.label",
+        "slm pair-task pretrained_model pairs.jsonl --probe    # only a linear head learns",
     ),
     "leaderboard": ("slm leaderboard", "slm leaderboard --out results"),
     "open-questions": ("slm open-questions sft_model preference_model --questions mt_bench.jsonl --out compared",),

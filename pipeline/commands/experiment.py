@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from pipeline.commands.outputs import PICTURE, save
 from pipeline.errors import UserError
 from pipeline.printing import table
 
@@ -16,7 +17,7 @@ from pipeline.printing import table
 @click.option("--recipe", metavar="FILE", help="The recipe; default: $SLM_RECIPE, else recipes/demo.yaml.")
 @click.option("--set", "given", multiple=True, metavar="KEY=VALUE", help="A key that all cells share, as under `at`.")
 @click.option("--yes", is_flag=True, help="Start it however long it takes (`execution.max_hours`).")
-@click.option("--picture", type=click.Path(dir_okay=False, path_type=Path), help="Write the picture here, as PNG.")
+@click.option("--picture", type=PICTURE, metavar="FILE", help="Draw the result here (PNG, SVG or PDF).")
 @click.option("--list", "listed", is_flag=True, help="List all experiments and their results.")
 def experiment(
     name: str | None, recipe: str | None, given: tuple[str, ...], yes: bool, picture: Path | None, listed: bool
@@ -43,7 +44,7 @@ def experiment(
     for line in result.lines(made):
         click.echo(line)
     if picture is not None:
-        drawing.drawn(made).savefig(picture, dpi=120)
+        save(drawing.drawn(made), picture)
 
 
 def _set(given: str) -> tuple[str, Any]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from pipeline.commands.models import _directory, _names, _only_continues_text
+from pipeline.commands.outputs import FILE
 from pipeline.errors import UserError
 
 GGUF = "gguf"
@@ -16,7 +17,7 @@ GGUF = "gguf"
 @click.argument("model", required=False)
 @click.option("--format", "kind", type=click.Choice([GGUF, "onnx", "pt2"]), default=GGUF, show_default=True)
 @click.option("--type", "form", help="Of the matrices in GGUF: f32, f16, bf16, q8_0, q5_1, …  [default: f16]")
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="The file.  [default: MODEL-TYPE.gguf, …]")
+@click.option("--out", type=FILE, metavar="FILE", help="The file.  [default: MODEL-TYPE.gguf, …]")
 def export(model: str | None, kind: str, form: str | None, out: Path | None) -> None:
     """Write MODEL (an asset, a version or a folder; default: the newest) as a file for other programs.
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipeline.commands.models import _directory, _opened, backend_option, sampling_options, weights_option
+from pipeline.commands.outputs import FILE
 from pipeline.errors import UserError
 
 if TYPE_CHECKING:
@@ -26,9 +27,7 @@ if TYPE_CHECKING:
     type=click.Path(dir_okay=False, exists=True, path_type=Path),
     help="File of prompts: one a line, or JSON lines (.jsonl) with `prompt`, a text, or `messages`, a conversation.",
 )
-@click.option(
-    "--out", type=click.Path(dir_okay=False, path_type=Path), help="File of JSON lines.  [default: to the terminal]"
-)
+@click.option("--out", type=FILE, metavar="FILE", help="File of JSON lines.  [default: to the terminal]")
 @click.option("--text", is_flag=True, help="Continue prompts as text, also with a model that was taught to answer.")
 @click.option("--max-tokens", type=click.IntRange(1), default=256, show_default=True, help="Most tokens of a text.")
 @click.option("--together", type=click.IntRange(1), default=16, show_default=True, help="Texts in the making at once.")

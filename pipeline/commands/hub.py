@@ -11,6 +11,7 @@ import click
 from pipeline.commands import project
 from pipeline.commands.evaluate import artifact_at
 from pipeline.commands.models import _directory
+from pipeline.commands.outputs import FOLDER
 from pipeline.errors import UserError
 from pipeline.printing import size, table
 
@@ -67,7 +68,7 @@ def push(model: str, name: str, public: bool, dry_run: bool, message: str, **giv
 @click.command()
 @NAME
 @click.option("--revision", help="Branch, tag or commit.  [default: main]")
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder to fetch into.  [default: NAME]")
+@click.option("--out", type=FOLDER, metavar="DIR", help="Folder to fetch into.  [default: NAME]")
 def pull(name: str, revision: str | None, out: Path | None) -> None:
     """Fetch a model of the Hugging Face hub into a folder: safetensors, config, tokenizer, licences; never pickles.
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from pipeline.commands.outputs import FILE as OUTPUT
 from pipeline.printing import table
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -17,7 +18,7 @@ def names() -> None:
 
 
 @names.command("teach")
-@click.argument("out", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("out", type=OUTPUT)
 @click.option("--labelled", type=FILE, multiple=True, required=True, help="JSON lines with `text` and `spans`.")
 @click.option("--plain", type=FILE, multiple=True, required=True, help="Text or Parquet; how it writes words.")
 @click.option("--nameless", type=FILE, multiple=True, help="Text or Parquet without names, such as manuals.")

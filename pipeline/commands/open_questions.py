@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from pipeline.commands.outputs import FOLDER
 from pipeline.errors import UserError
 
 KEY = "SLM_JUDGE_KEY"
@@ -18,14 +19,14 @@ KEY = "SLM_JUDGE_KEY"
 @click.option(
     "--questions", required=True, type=click.Path(dir_okay=False), help="JSONL, as MT-Bench and KoMT-Bench have it."
 )
-@click.option("--out", required=True, type=click.Path(file_okay=False), help="Folder of page.html and answers.jsonl.")
+@click.option("--out", required=True, type=FOLDER, metavar="DIR", help="Folder of page.html and answers.jsonl.")
 @click.option("--limit", type=click.IntRange(1), help="Only the first so many questions.")
 @click.option("--max-tokens", type=click.IntRange(1), default=256, show_default=True, help="Most tokens of an answer.")
 @click.option(
     "--judge", metavar="URL", help="Ask a judge there, such as https://host/v1; its key is in $SLM_JUDGE_KEY."
 )
 @click.option("--judge-model", help="The judge's name at that address.")
-def open_questions(first: str, second: str, questions: str, out: str, **given: str | int | None) -> None:
+def open_questions(first: str, second: str, questions: str, out: Path, **given: str | int | None) -> None:
     """Answer open questions by two models, FIRST and SECOND, and lay the answers side by side on a page."""
     from model.serve.text import open_directory
     from pipeline.commands.models import _directory
@@ -42,13 +43,13 @@ def open_questions(first: str, second: str, questions: str, out: str, **given: s
     except ValueError as error:
         raise UserError(str(error)) from error
     answered = asking.answer_all(models, asked, int(most or 1))
-    page.write(answered, Path(out))
+    page.write(answered, out)
     click.echo(f"{out}: page.html, answers.jsonl")
     if given["judge"]:
         at = judge.Judge(str(given["judge"]), str(given["judge_model"]), os.environ.get(KEY, ""))
         rows = judge.judge_all(at, answered)
         found = judge.figures(rows, (first, second), seed=0)
-        judge.write(rows, found, answered, Path(out))
+        judge.write(rows, found, answered, out)
         click.echo(judge.in_words(found, (first, second)))
 
 

@@ -22,7 +22,7 @@ def _execute(module: str, *arguments: str) -> None:
     home = places.project_folder()
     if recipe:
         os.environ["SLM_RECIPE"] = str(places.recipe_file(recipe).resolve())
-    for name in (name for name in ("SLM_DATA", "DAGSTER_HOME") if os.environ.get(name)):
+    for name in (name for name in ("SLM_DATA", "SLM_LOCATIONS", "DAGSTER_HOME") if os.environ.get(name)):
         os.environ[name] = _from_here(os.environ[name])
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(home), os.environ.get("PYTHONPATH"))))
     os.chdir(home)

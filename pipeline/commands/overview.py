@@ -30,6 +30,7 @@ SECTIONS: Mapping[str, Mapping[str, str]] = {
         "ground": "index documents that `slm serve` answers from",
         "generate": "texts for a prompt, or for a file of prompts",
         "evaluate": "models side by side on the recipe's tasks",
+        "pair-task": "a head on it that says how two texts relate",
         "experiment": "settings side by side: what is worth it here",
         "worth": "what each source, or stage of curation, is worth",
         "open-questions": "two models' answers side by side on a page",
@@ -56,7 +57,7 @@ SECTIONS: Mapping[str, Mapping[str, str]] = {
     },
     "Keep it in order": {
         "recipe": "print the recipe with all defaults filled in",
-        "store": "sizes, checksums, repairs, old versions",
+        "store": "sizes and owners, checksums, repairs, what stays",
         "reap": "mark runs whose process died as failed",
         "reindex": "rebuild Dagster's history from the store",
         "completion": "completion at the Tab key",

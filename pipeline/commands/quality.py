@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from pipeline.commands.outputs import FILE
 from pipeline.printing import table
 
 
@@ -17,7 +18,7 @@ def quality() -> None:
 @quality.command("teach")
 @click.option("--labels", required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path),
               help="Pages with `text` and `label` (1 good, 0 poor): JSON lines, CSV or Parquet.")  # fmt: skip
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Where to write the scorer.")
+@click.option("--out", type=FILE, metavar="FILE", help="Where to write the scorer.")
 @click.option(
     "--good-removed",
     default=None,

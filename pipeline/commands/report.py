@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from pipeline.commands import project
+from pipeline.commands.outputs import FILE
 
 
 @click.command()
@@ -14,7 +15,7 @@ from pipeline.commands import project
 @click.option(
     "--against", metavar="OTHER", help="Another recipe (file or name), or a model (asset/version), beside it."
 )
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="The file.  [default: RECIPE.html]")
+@click.option("--out", type=FILE, metavar="FILE", help="The file.  [default: RECIPE.html]")
 def report(recipe_file: str | None, against: str | None, out: Path | None) -> None:
     """Write one HTML page on RECIPE that needs no network: what went in, what was removed, and what came out.
 

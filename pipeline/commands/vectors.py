@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from pipeline.commands import project
+from pipeline.commands.outputs import FOLDER, PICTURE, save
 
 
 @click.group()
@@ -16,7 +17,7 @@ def vectors() -> None:
 
 @vectors.command("distil")
 @click.argument("model", type=click.Path(path_type=Path))
-@click.argument("out", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("out", type=FOLDER)
 @click.option("--dimensions", type=click.IntRange(min=2), default=256, show_default=True, help="Length of a vector.")
 def vectors_distil(model: Path, out: Path, dimensions: int) -> None:
     """Write to the folder OUT what the model of sentences in the folder MODEL says of each token alone."""
@@ -37,7 +38,7 @@ def vectors_distil(model: Path, out: Path, dimensions: int) -> None:
     help="Files in word2vec's form, instead of the built-in questions.",
 )
 @click.option("--near", multiple=True, metavar="WORD", help="Show the nearest words of WORD.")
-@click.option("--picture", type=click.Path(dir_okay=False, path_type=Path), help="Draw gender and royalty here (PNG).")
+@click.option("--picture", type=PICTURE, metavar="FILE", help="Draw gender and royalty here (PNG, SVG or PDF).")
 def vectors_learn(
     dimensions: int, passes: int, fewest: int, analogies: tuple[Path, ...], near: tuple[str, ...], picture: Path | None
 ) -> None:
@@ -70,7 +71,7 @@ def vectors_learn(
         near_rows = [{"way": way, "words": ", ".join(asked.neighbours(words, ways[way], word))} for way in ways]
         click.echo(table(near_rows))
     if picture is not None:
-        drawing.drawn(words, ways).savefig(picture, dpi=140)
+        save(drawing.drawn(words, ways), picture, dpi=140)
 
 
 COMMANDS = (vectors,)

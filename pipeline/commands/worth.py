@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from pipeline.commands.outputs import PICTURE, save
+
 
 @click.command()
 @click.option("--recipe", metavar="FILE", help="The recipe; default: $SLM_RECIPE, else recipes/demo.yaml.")
@@ -20,7 +22,7 @@ import click
 @click.option("--tokens", type=click.IntRange(min=1), help="Tokens that each model is trained on.")
 @click.option("--seeds", type=click.IntRange(2, 100), help="Models of each kind.")
 @click.option("--yes", is_flag=True, help="Start it however long it takes (`execution.max_hours`).")
-@click.option("--picture", type=click.Path(dir_okay=False, path_type=Path), help="Write the picture here, as PNG.")
+@click.option("--picture", type=PICTURE, metavar="FILE", help="Draw the result here (PNG, SVG or PDF).")
 def worth(recipe: str | None, yes: bool, picture: Path | None, **given: Any) -> None:
     """Train small models without each part of the data, and tell which of them helps.
 
@@ -38,7 +40,7 @@ def worth(recipe: str | None, yes: bool, picture: Path | None, **given: Any) -> 
     for line in worths.lines(made):
         click.echo(line)
     if picture is not None:
-        worth_drawing.drawn(worths.rows_of(made)).savefig(picture, dpi=120)
+        save(worth_drawing.drawn(worths.rows_of(made)), picture)
 
 
 COMMANDS = (worth,)

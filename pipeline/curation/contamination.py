@@ -25,6 +25,7 @@ from pipeline.curation.programs import python_tree, with_edits
 from pipeline.curation.rules import Limit, Rule
 from pipeline.documents.execution import ExecutionSettings
 from pipeline.documents.fragment_tables import fragment_task, make_tables
+from pipeline.documents.known_rows import EarlierVersions, Remembered, rows_found, same_but_documents
 from pipeline.documents.reasons import meanings_of
 from pipeline.documents.stage import (
     CorpusStage,
@@ -115,7 +116,9 @@ def make(context: RunContext, inputs: Inputs, settings: Settings) -> Artifact:
             if held_back is not None:
                 items += held_back_items(held_back.file("held_back.parquet"))
             index = index_of(items)
-            find_all(draft, documents, index, context.execution)
+            fits = same_but_documents(VERSION, identity, named, documents)
+            earlier = EarlierVersions(draft, context.store, documents, fits, only_kept=True)
+            find_all(draft, documents, index, context.execution, earlier)
             write_report(draft, documents, index)
         known = items_found(draft) if settings.enabled else None
         for fragment in documents.fragments:
@@ -135,22 +138,29 @@ def side_table(fragment: str) -> str:
     return f"hits/{fragment}"
 
 
-def find_all(draft: Draft, documents: Documents, index: Index, execution: ExecutionSettings) -> None:
+def find_all(
+    draft: Draft, documents: Documents, index: Index, execution: ExecutionSettings, earlier: EarlierVersions
+) -> None:
     """Write the hits of each fragment; remembered tables are linked without reading text."""
     content = hashlib.sha256()
     for table in (*index.grams.values(), *index.whole_texts.values()):
         for column in table:
             content.update(column.to_numpy().tobytes())
     about = digest({"version": VERSION, "items": content.hexdigest()})
-    tables = [fragment_task(documents, name, side_table(name), {"hits": about}, index) for name in documents.fragments]
+    tables = [
+        fragment_task(documents, name, side_table(name), {"hits": about}, index, earlier=earlier)
+        for name in documents.fragments
+    ]
     make_tables(draft, tables, find_in_fragment, execution, "contamination")
 
 
-def find_in_fragment(documents: Documents, fragment: str, index: Index, target: Path) -> tuple[int, dict[str, Any]]:
+def find_in_fragment(
+    documents: Documents, fragment: str, index: Index, earlier: Remembered | None, target: Path
+) -> tuple[int, dict[str, Any]]:
     """Write the hits of a fragment; returns (rows, no facts). Runs in a worker."""
     if index.grams or index.whole_texts:
-        texts = documents.read(fragment, ["text"]).filter("kept")["text"]
-        hits = find(texts, index)
+        order = ["row", "item"]
+        hits = rows_found(documents, fragment, ["text"], earlier, lambda frame: find(frame["text"], index), order)
     else:
         hits = pl.DataFrame(schema=HIT_SCHEMA)
     write_table(hits, target)

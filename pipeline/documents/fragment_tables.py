@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.documents.execution import ExecutionSettings, WorkerCrashed, run_all
+from pipeline.documents.known_rows import EarlierVersions
 from pipeline.documents.view import Documents
 from pipeline.store.draft import Draft
 
@@ -29,14 +30,23 @@ class TableTask:
     parts: dict[str, str] | None = None  # keys of the parts that a later version may reuse (Draft.earlier_part)
 
 
-def fragment_task(documents: Documents, fragment: str, name: str, depends_on: dict[str, Any], *more: Any) -> TableTask:
+def fragment_task(
+    documents: Documents,
+    fragment: str,
+    name: str,
+    depends_on: dict[str, Any],
+    *more: Any,
+    earlier: EarlierVersions | None = None,
+) -> TableTask:
     """The task of a table of one fragment's documents; its worker is called with (documents, fragment, *more, path).
 
-    depends_on: what the table depends on in addition to the documents.
+    depends_on: what the table depends on in addition to the documents. earlier: versions whose table of the fragment,
+    as it was, the worker also gets, before the path.
     """
 
     def arguments(target: Path) -> tuple[Any, ...]:
-        return documents.only(fragment), fragment, *more, target
+        known = () if earlier is None else (earlier.remembered(fragment, name),)
+        return documents.only(fragment), fragment, *more, *known, target
 
     return TableTask(name, {**documents.key(fragment), **depends_on}, 2 * documents.bytes(fragment), arguments)
 

@@ -27,6 +27,25 @@ def hash_ranges(values: int, at_once: int) -> list[tuple[int, int]]:
     return [(first, end - 1) for first, end in pairwise(bounds)]
 
 
+def written(
+    draft: Draft,
+    name: str,
+    write: Callable[..., int],
+    partitions: Sequence[tuple[Any, ...]],
+    execution: ExecutionSettings,
+    work_bytes: int,
+) -> list[Path]:
+    """The files that `write(*partition, path)` leaves for each partition, in their order, in a folder of the draft.
+
+    name: of the work, in the bar of its progress and of its folder. work_bytes: size of what all tasks read together.
+    """
+    folder = draft.scratch(name)
+    tasks = [(*partition, folder / str(number)) for number, partition in enumerate(partitions)]
+    for _ in run_all(write, tasks, execution, work_bytes, name):
+        pass
+    return [target for *_, target in tasks]
+
+
 def results(
     draft: Draft,
     name: str,
@@ -35,13 +54,6 @@ def results(
     execution: ExecutionSettings,
     work_bytes: int,
 ) -> Iterator[Path]:
-    """The files that `write(*partition, path)` leaves for each partition, in their order; gone when all are read.
-
-    name: of the work, in the bar of its progress and of its folder. work_bytes: size of what all tasks read together.
-    """
-    folder = draft.scratch(name)
-    tasks = [(*partition, folder / str(number)) for number, partition in enumerate(partitions)]
-    for _ in run_all(write, tasks, execution, work_bytes, name):
-        pass
-    yield from (target for *_, target in tasks)
-    remove_tree(folder)
+    """The files of `written`, gone when all are read."""
+    yield from written(draft, name, write, partitions, execution, work_bytes)
+    remove_tree(draft.scratch(name))

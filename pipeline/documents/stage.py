@@ -2,8 +2,8 @@
 
 `signals` reads text and is expensive; it is a pure function of each document's text. `decide` turns signals into
 decisions and is cheap. Signals are stored as columns of the decision table and so are remembered with it: after a
-change of a threshold only `decide` runs, and if an upstream change lets more documents through, signals are computed
-for these documents alone.
+change of a threshold only `decide` runs, and if an upstream change lets more documents through, or a fragment has new
+ones, signals are computed for these documents alone (known_rows.py).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from pipeline.context import Inputs, RunContext
 from pipeline.documents.document import DECISION_SCHEMA, mask_digest
 from pipeline.documents.execution import ExecutionSettings
 from pipeline.documents.fragment_tables import TableTask, make_tables
+from pipeline.documents.known_rows import EarlierVersions, Remembered, asset_names
 from pipeline.documents.reasons import Reason, meanings_of
 from pipeline.documents.view import LABEL, LANGUAGES, Documents
 from pipeline.errors import UserError
@@ -143,7 +144,7 @@ def run_stage(stage: FragmentStage, context: RunContext, inputs: Inputs, setting
     models = {filter.name: inputs[filter.name] for filter in stage.filters}
 
     def build(draft: Draft) -> None:
-        decide_by_fragment(stage, draft, documents, settings, context.execution, models)
+        decide_by_fragment(stage, draft, context, documents, settings, models)
         draft.counts = total_counts(draft.entries)
         refuse_to_remove_all(stage.name, draft.counts)
 
@@ -182,27 +183,31 @@ def on_crash(execution: ExecutionSettings) -> dict[str, str]:
 def decide_by_fragment(
     stage: FragmentStage,
     draft: Draft,
+    context: RunContext,
     documents: Documents,
     settings: StageSettings,
-    execution: ExecutionSettings,
     models: dict[str, Artifact],
 ) -> None:
     """Write the decision table of each fragment to the draft; remembered tables are linked without reading text."""
     all_settings = identified(stage, settings)
-    about_signals = {
-        "stage": stage.name,
-        "version": stage.version,
-        "settings": {name: all_settings[name] for name in stage.signal_settings if name in all_settings},
-        "models": {name: model.digest for name, model in models.items()},
-    }
+    given = {name: model.digest for name, model in models.items()}
+    about_signals = signals_of(stage, stage.version, all_settings, given)
     model_paths = {name: model.local_directory() for name, model in models.items()}
+    names = asset_names(documents) | given.keys()
+
+    def fits(made: dict[str, Any]) -> bool:
+        then = signals_of(stage, made["code_version"], made["settings"], made["inputs"])
+        return made["inputs"].keys() == names and then == about_signals
+
+    earlier = EarlierVersions(draft, context.store, documents, fits)
 
     def table_task(fragment: str) -> TableTask:
         signals_key = digest({**documents.content_key(fragment), **about_signals})
         key = {**documents.key(fragment), "signals": signals_key, "settings": all_settings}
 
         def arguments(target: Path) -> tuple[Any, ...]:
-            remembered = draft.earlier_part(fragment, "signals", signals_key)
+            part = draft.earlier_part(fragment, "signals", signals_key)
+            remembered = earlier.remembered(fragment) if part is None else Remembered(part)
             return stage, documents.only(fragment), fragment, settings, model_paths, remembered, target
 
         parts = {"signals": signals_key} if settings.enabled else None
@@ -211,7 +216,17 @@ def decide_by_fragment(
     def aside(task: TableTask, target: Path) -> tuple[int, dict[str, Any]]:
         return set_fragment_aside(stage, documents, task.name, settings, model_paths, target)
 
-    make_tables(draft, map(table_task, documents.fragments), decide_fragment, execution, stage.name, aside)
+    make_tables(draft, map(table_task, documents.fragments), decide_fragment, context.execution, stage.name, aside)
+
+
+def signals_of(stage: FragmentStage, version: str, settings: dict[str, Any], inputs: dict[str, str]) -> dict[str, Any]:
+    """What the stage's signals depend on in addition to their rows. inputs: digests, of its models at least."""
+    return {
+        "stage": stage.name,
+        "version": version,
+        "settings": {name: settings[name] for name in stage.signal_settings if name in settings},
+        "models": {filter.name: inputs.get(filter.name) for filter in stage.filters},
+    }
 
 
 def decide_fragment(
@@ -220,7 +235,7 @@ def decide_fragment(
     fragment: str,
     settings: StageSettings,
     models: dict[str, Path],
-    remembered: Path | None,
+    remembered: Remembered | None,
     target: Path,
 ) -> tuple[int, dict[str, Any]]:
     """Decide on the documents of one fragment and write the table; returns (rows, facts). Runs in a worker."""
@@ -228,7 +243,9 @@ def decide_fragment(
         frame = documents.read(fragment)
         kept = frame["kept"]
         with own_code.failures_of(stage.file, f"on the table {fragment}"):
-            signals = _signals(stage, frame.drop("kept"), kept, settings, models, remembered)
+            seen = frame.drop("kept")
+            earlier = None if remembered is None else remembered.rows(seen, fragment)
+            signals = _signals(stage, seen, kept, settings, models, earlier)
             chosen = stage.decide(signals.filter(kept), settings)
         check_reasons(stage, chosen)
         table = decision_table(frame["doc_id"], kept, chosen, signals)
@@ -279,10 +296,10 @@ def _signals(
     kept: pl.Series,
     settings: StageSettings,
     models: dict[str, Path],
-    remembered: Path | None,
+    earlier: pl.DataFrame | None,
 ) -> pl.DataFrame:
-    """Signals for every kept row (null elsewhere), computed only where they are not remembered."""
-    earlier = None if remembered is None else pl.read_parquet(remembered)
+    """Signals for every kept row (null elsewhere), computed only where `earlier`, its rows of a version before, has
+    none."""
     missing = kept if earlier is None else kept & earlier["keep"].is_null()
     computed = stage.signals(frame.filter(missing), settings, models)
     if computed.height != int(missing.sum()):
@@ -290,9 +307,8 @@ def _signals(
     spread = scatter(computed, missing)
     if earlier is None:
         return spread
-    return spread.select(
-        earlier[name].zip_with(earlier["keep"].is_not_null(), spread[name]).alias(name) for name in spread.columns
-    )
+    known = kept & earlier["keep"].is_not_null()  # what is removed by now has no signals, as in a run from nothing
+    return spread.select(earlier[name].zip_with(known, spread[name]).alias(name) for name in spread.columns)
 
 
 def decision_table(

@@ -31,6 +31,7 @@ from pipeline.settings import Settings
 from pipeline.store.artifact import Artifact
 from pipeline.store.draft import Draft
 from pipeline.store.tables import write_table, write_whole
+from pipeline.training import device_lock
 from pipeline.training.model_facts import ModelFacts
 
 # 3: conversations and pairs in the form of training; another rule of drawing; bf16 where it was measured to be faster
@@ -59,7 +60,8 @@ def make(context: RunContext, inputs: Inputs, settings: EvaluationSettings, *, a
         identity["further"] = [loaded.identity() for loaded in own]
 
     def build(draft: Draft) -> None:
-        result = run_measures(context, inputs, configured)
+        with device_lock.alone(context, asset):
+            result = run_measures(context, inputs, configured)
         write(draft, result, inputs, [measure for measure, _ in configured], context.log)
         track(context, draft, inputs["model"], result, asset, parameters(settings, own))
 

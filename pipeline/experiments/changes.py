@@ -47,7 +47,9 @@ def changes_of(experiment: Experiment) -> list[Change]:
             found.append(_change(own, crossed, named, experiment))
     double = [pair for pair, times in Counter((one.setting, one.seed) for one in found).items() if times > 1]
     if double:
-        raise UserError(f"Two cells are called `{double[0][0]}`: give them different names or values.")
+        setting, seed = double[0]
+        same = "" if seed is None else f" with seed {seed}"
+        raise UserError(f"Two cells are called `{setting}`{same}: give them different names, values or seeds.")
     return found
 
 

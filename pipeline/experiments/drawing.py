@@ -40,7 +40,7 @@ def drawn_by_layer(result: Artifact) -> Any:
     table = pl.read_parquet(result.table("layers"))
     settings = table["setting"].unique(maintain_order=True).to_list()
     means = table.group_by("setting", "layer", maintain_order=True).agg(pl.col(COLUMNS).mean())
-    figure, axes = figure_of(2, 3, height=5.2)
+    figure, axes = figure_of(2, 4, height=5.2)
     for axis, column in zip(axes, COLUMNS, strict=False):
         for number, setting in enumerate(settings):
             part = means.filter(pl.col("setting") == setting).sort("layer")
@@ -48,6 +48,7 @@ def drawn_by_layer(result: Artifact) -> Any:
         axis.set_title(column.replace("_", " "), fontsize=9)
         axis.set_xlabel("layer", fontsize=8)
         axis.grid(alpha=0.3)
-    axes[-1].set_axis_off()
+    for axis in axes[len(COLUMNS) :]:
+        axis.set_axis_off()
     axes[-1].legend(*axes[0].get_legend_handles_labels(), fontsize=6, frameon=False, loc="upper left")
     return figure

@@ -27,11 +27,12 @@ class Budgeted:
 
 def budgeted(settings: Pretraining, shards: Artifact, tokenizer: Artifact) -> Budgeted:
     """What a training on these token shards takes. Raises UserError if there is too little text."""
-    sized = budgets.size(with_vocabulary(settings.model, tokenizer))
+    config = with_vocabulary(settings.model, tokenizer)
+    sized = budgets.size(config)
     available, run = tokens_in(shards), settings.pretraining
     found = budgets.budget(run, sized, settings.model.context, available, sequences=1)
     asked = run.tokens or min(budgets.TOKENS_A_PARAMETER * sized.parameters, int(run.max_epochs * available))
-    flops = sized.flops_per_token * found.tokens
+    flops = budgets.flops_per_token(config, run) * found.tokens
     return Budgeted(sized.parameters, found.tokens, asked, found.steps, found.step_tokens, flops)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -14,8 +15,10 @@ from pipeline.errors import UserError
 from pipeline.experiments.changes import merged
 from pipeline.experiments.experiment_settings import NAME, Experiment
 from pipeline.recipe_text import load_yaml
+from pipeline.settings_file import in_words
 
 FOLDER = places.CODE / "experiments"
+LONGEST_NAME = 60
 
 
 def shipped() -> dict[str, Path]:
@@ -30,9 +33,7 @@ def named(name: str, of_recipe: Mapping[str, Experiment]) -> tuple[str, Experime
     """
     path = Path(name)
     if path.suffix in (".yaml", ".yml"):
-        if NAME.fullmatch(path.stem) is None:
-            raise UserError(f"{path.name} names an experiment: use small Latin letters, digits, - and _.")
-        return path.stem, read(path)
+        return name_of(path), read(path)
     files = shipped()
     if name in of_recipe:
         own = of_recipe[name].model_dump(exclude_unset=True)
@@ -46,6 +47,16 @@ def named(name: str, of_recipe: Mapping[str, Experiment]) -> tuple[str, Experime
     )
 
 
+def name_of(path: Path) -> str:
+    """The name of an experiment in a file: the file's, romanised where it is not Latin, as names of recipes are."""
+    from anyascii import anyascii
+
+    spelt = re.sub(r"[^a-z0-9_-]+", "_", anyascii(path.stem).lower()).strip("_-")[:LONGEST_NAME]
+    if NAME.fullmatch(spelt) is None:
+        raise UserError(f"{path.name} names an experiment: give it a name of letters or digits.")
+    return spelt
+
+
 def read(path: Path) -> Experiment:
     """The experiment in a file. Raises UserError with the mistakes in it."""
     return checked(_content(path), str(path))
@@ -56,11 +67,7 @@ def checked(content: Any, name: str) -> Experiment:
     try:
         return Experiment.model_validate(content)
     except ValidationError as error:
-        found = "; ".join(
-            f"`{'.'.join(map(str, one['loc']))}`: {one['msg'].removeprefix('Value error, ')}".removeprefix("``: ")
-            for one in error.errors()
-        )
-        raise UserError(f"The experiment {name} has mistakes: {found}.") from None
+        raise UserError(f"The experiment {name} has mistakes: {in_words(error, Experiment)}") from None
 
 
 def _content(path: Path) -> dict[str, Any]:

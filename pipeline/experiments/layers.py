@@ -5,6 +5,7 @@ dead         share of the units of the feed-forward network whose activation sta
 saturated    share of inputs of the activation above 4 in size, where ReLU, GELU and SiLU are all but straight
 stream       root mean square of the residual stream after the block
 attention, feed_forward    the same of what each adds to it
+gradient     norm of the gradient of the mean loss (in nats) by the weights of the block
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 QUIET = 0.01  # of the root mean square: below it a unit says nothing
 STRAIGHT = 4.0  # from where on an activation is all but 0 or a line: SiLU(4) is 3.93
 MOST_ROWS = 16  # of a context each
-COLUMNS = ("dead", "saturated", "stream", "attention", "feed_forward")
+COLUMNS = ("dead", "saturated", "stream", "attention", "feed_forward", "gradient")
 
 
 def by_layer(network: Transformer, documents: pl.DataFrame, separator: int, device: torch.device) -> pl.DataFrame:
@@ -32,9 +33,29 @@ def by_layer(network: Transformer, documents: pl.DataFrame, separator: int, devi
     import torch
 
     seen: list[dict[str, Any]] = [{} for _ in network.model.layers]
+    rows = torch.from_numpy(rows_of(documents, separator, network.config.context)).to(device)
     with watched(network, seen), torch.inference_mode():
-        network.hidden(torch.from_numpy(rows_of(documents, separator, network.config.context)).to(device))
-    return pl.DataFrame([{"layer": number, **figures(found)} for number, found in enumerate(seen, start=1)])
+        network.hidden(rows)
+    steep = gradients(network, rows)
+    return pl.DataFrame([
+        {"layer": number, **figures(found), "gradient": gradient}
+        for number, (found, gradient) in enumerate(zip(seen, steep, strict=True), start=1)
+    ])  # fmt: skip
+
+
+def gradients(network: Transformer, rows: torch.Tensor) -> list[float]:
+    """The norm of the gradient by the weights of each block, of the mean loss on rows [B, T]; no gradient is left."""
+    import torch
+
+    network.zero_grad(set_to_none=True)
+    nats, count = network.loss(rows[:, :-1], rows[:, 1:])
+    (nats / count).backward()
+    norms = []
+    for block in network.model.layers:
+        parts = [weight.grad.float().norm() for weight in block.parameters() if weight.grad is not None]
+        norms.append(round(float(torch.stack(parts).norm()), 5))
+    network.zero_grad(set_to_none=True)
+    return norms
 
 
 def rows_of(documents: pl.DataFrame, separator: int, context: int) -> np.ndarray:

@@ -22,12 +22,13 @@ from pipeline.store.artifact import Artifact
 from pipeline.store.draft import Draft
 from pipeline.store.tables import write_table
 from pipeline.tokens.shards import validation_documents
+from pipeline.training import device_lock
 
 if TYPE_CHECKING:
     from pipeline.tokens.tokenizer import Tokenizer
 
 ASSET = "experiment_scores"
-VERSION = "1"
+VERSION = "2"  # 2: `layers` has `gradient`
 TABLE, LAYERS = "documents", "layers"
 # Facts of a model that the tables of an experiment show, where it has them.
 OF_THE_MODEL = ("parameters", "tokens", "steps", "batch_tokens", "learning_rate", "epochs")
@@ -44,6 +45,10 @@ def make(
     """
 
     def build(draft: Draft) -> None:
+        with device_lock.alone(context, ASSET):
+            score(draft)
+
+    def score(draft: Draft) -> None:
         import torch
 
         from model.export import load as load_model

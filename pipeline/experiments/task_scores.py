@@ -14,6 +14,7 @@ from pipeline.evaluation.tasks import shots, task_items
 from pipeline.evaluation.tasks.scored import scored
 from pipeline.store.artifact import Artifact
 from pipeline.store.draft import Draft
+from pipeline.training import device_lock
 
 ASSET = "task_scores"
 VERSION = "1"
@@ -26,6 +27,10 @@ def make(context: RunContext, model: Artifact, items: Artifact, tasks: Sequence[
     """
 
     def build(draft: Draft) -> None:
+        with device_lock.alone(context, ASSET):
+            score(draft)
+
+    def score(draft: Draft) -> None:
         import torch
 
         from model.export import load as load_model

@@ -43,7 +43,7 @@ def compared(names: tuple[str, ...] | list[str], picture: Path | None = None) ->
 
 def find(client: MlflowClient, names: tuple[str, ...] | list[str]) -> list[Run]:
     """The runs with these names, in the same order."""
-    runs = client.search_runs(tracking.experiments(client), max_results=MOST_RUNS)
+    runs = client.search_runs(tracking.experiments_here(client), max_results=MOST_RUNS)
     selected = []
     for name in names:
         asset, _, version = name.partition("/")
@@ -125,5 +125,6 @@ def draw(client: MlflowClient, runs: list[Run], heads: list[str], picture: Path)
         axes.set_ylabel("loss")
         axes.grid(alpha=0.3)
         axes.legend(frameon=False, fontsize=8)
+        picture.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(picture, dpi=110)
     return drawn

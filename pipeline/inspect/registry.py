@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from model import flavour
-from pipeline import openlineage, tracking
+from pipeline import locations, openlineage, tracking
 from pipeline.store.artifact import Artifact
 from pipeline.store.store import Store
 from pipeline.trained_models import BY_NAME, EVALUATIONS, MODELS
@@ -33,7 +33,8 @@ REPORT = "report"  # the asset of the page on a recipe, which knows this folder
 
 
 def name_of(recipe: str, model: Artifact) -> str:
-    return f"{recipe}-{model.asset}"
+    """The model's name in the registry; where stores have names, it begins with that of the store."""
+    return "-".join(filter(None, (locations.store_name(), recipe, model.asset)))
 
 
 def record(recipe: Recipe, store: Store, artifact: Artifact, log: Callable[[str], None]) -> None:

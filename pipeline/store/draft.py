@@ -148,14 +148,14 @@ class Draft:
         record.unlink(missing_ok=True)
         for artifact in self._earlier():
             earlier: dict[str, Any] | None = artifact.manifest["files"].get(name)
-            if earlier and earlier.get("key") == key_digest and self._usable(artifact, name):
+            if earlier and earlier.get("key") == key_digest and self.usable(artifact, name):
                 link(artifact.place(name), self.path(name))
                 fast = {} if HASH in earlier else {HASH: bytes_check.fast_hash(self.directory / name)}
                 self.entries[name] = {**earlier, **fast}
                 return self.entries[name]
         return None
 
-    def _usable(self, artifact: Artifact, name: str) -> bool:
+    def usable(self, artifact: Artifact, name: str) -> bool:
         """Whether a file of an earlier version can be used: a damaged one is made again."""
         if not bytes_check.enabled():
             return artifact.place(name).exists()
@@ -179,6 +179,10 @@ class Draft:
         self.entries[name] = entry
         return entry
 
+    def earlier(self) -> list[Artifact]:
+        """Earlier versions of the artifact, the one in force first."""
+        return self._earlier()
+
     def earlier_part(self, fragment: str, part: str, part_key: str, companion: str = "") -> Path | None:
         """A table of an earlier version that holds `part` (such as a stage's signals) made under `part_key`.
 
@@ -190,7 +194,7 @@ class Draft:
             if not entry or entry.get("parts", {}).get(part) != part_key:
                 continue
             names = [name, f"{fragment}{companion}"] if companion else [name]
-            if all(self._usable(artifact, required) for required in names):
+            if all(self.usable(artifact, required) for required in names):
                 return artifact.place(name)
         return None
 

@@ -124,7 +124,7 @@ class RemoteStore(Store):
         local = self._asset_directory(asset) / version
         return super().set_aside(asset, version, suspect) if local.exists() else local
 
-    def _written(self, artifact: Artifact) -> float:
+    def written(self, artifact: Artifact) -> float:
         """When the storage got the manifest, whenever it came into the mirror."""
         return float(self._files.modified(f"{self._remote(artifact.directory)}/{MANIFEST}").timestamp())
 
@@ -241,6 +241,21 @@ def open_store(root: str | Path, recipe: str) -> Store:
     return RemoteStore(str(root), recipe) if "://" in str(root) else Store(root, recipe)
 
 
+def open_text(root: str | Path, name: str) -> str | None:
+    """A small text file of a store itself, of no recipe; None if there is none."""
+    try:
+        if "://" not in str(root):
+            return (Path(root) / name).read_text(encoding="utf-8")
+        filesystem, folder = _filesystem(str(root).rstrip("/"))
+        filesystem.invalidate_cache()
+        content: bytes = filesystem.cat_file(f"{folder}/{name}")
+        return content.decode("utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except UnicodeDecodeError:
+        raise UserError(f"{root}/{name} is damaged, it is no text: put it back from a backup.") from None
+
+
 def _filesystem(address: str) -> tuple[PatientFiles, str]:
     import fsspec
 
@@ -256,6 +271,7 @@ def recipes_in(root: str | Path) -> list[str]:
     else:
         filesystem, folder_there = _filesystem(str(root).rstrip("/"))
         filesystem.invalidate_cache()  # another machine may have added one
-        listed = filesystem.ls(folder_there, detail=False) if filesystem.exists(folder_there) else []
-        found = [str(path).rstrip("/").rpartition("/")[2] for path in listed]
+        listed = filesystem.ls(folder_there, detail=True) if filesystem.exists(folder_there) else []
+        folders = [str(about["name"]) for about in listed if about["type"] == "directory"]
+        found = [path.rstrip("/").rpartition("/")[2] for path in folders]
     return sorted(name for name in found if not name.startswith("."))

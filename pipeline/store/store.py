@@ -12,6 +12,7 @@ same key is linked into the new version instead of being made again. The store i
     <root>/<recipe>/<asset>/.<version>.trial/         the same, of an experiment; `slm store prune` deletes what is left
     <root>/<recipe>/<asset>/.leases/<version>         locked by whoever reads the version, so that it is not deleted
     <root>/<recipe>/<asset>/.<version>.damaged/       set aside by `slm store repair`, deleted by `slm store prune`
+    <root>/<recipe>/makers.json, pins.json            who made a version, and which must stay (notes.py)
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ from typing import Any
 
 from model.files import flush
 from pipeline.errors import UserError
-from pipeline.store import bytes_check, disk, leases, manifest
+from pipeline.owner import owner
+from pipeline.store import bytes_check, disk, leases, manifest, notes
 from pipeline.store.artifact import MANIFEST, Artifact, canonical, digest
 from pipeline.store.bytes_check import Damaged
 from pipeline.store.draft import RECORDS, Draft
@@ -140,6 +142,7 @@ class Store(Upkeep):
             log(told)
         made = self._put_in_force(asset, version)
         assert made is not None
+        self._note_maker(asset, version, log)
         log(f"{asset}: made in {described['seconds']['total']:.1f} s ({version})")
         return replace(made, made=True)
 
@@ -171,6 +174,13 @@ class Store(Upkeep):
             "checked": draft.checked,
             "number": 1 + max((known.manifest.get("number", 0) for known in earlier()), default=0),
         }  # fmt: skip
+
+    def _note_maker(self, asset: str, version: str, log: Callable[[str], None]) -> None:
+        """Note beside the version whose it is; it is finished, whatever becomes of the note."""
+        try:
+            notes.write(self, notes.MAKERS, f"{asset}/{version}", owner())
+        except (OSError, UserError) as error:
+            log(f"{asset}: whose version {version} is could not be noted ({error})")
 
     def _explain(self, asset: str, made_of: dict[str, Any], fingerprint: str) -> Artifact:
         """Record how the requested artifact differs from the one in force, and return the one in force."""

@@ -7,12 +7,12 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
-from pipeline.store import disk, leases
+from pipeline.store import disk, leases, notes
 from pipeline.store.artifact import LADDERS, MANIFEST, Artifact, file_digest
 from pipeline.store.bytes_check import Damaged
 from pipeline.store.made_on import explained
@@ -92,12 +92,17 @@ class Upkeep(Reader):
         return target
 
     def prunable(self, asset: str, keep: int, days: float = 0) -> list[Artifact]:
-        """What `prune` deletes unless a run reads it: neither in force, nor of the `keep` newest others, nor younger
-        than so many days; newest first."""
+        """What `prune` deletes unless a run reads it: neither in force, nor pinned, nor of the `keep` newest others,
+        nor younger than so many days; newest first."""
         now, since = self._current_version(asset), time.time() - days * 24 * 3600
-        others = sorted(self.versions(asset), key=self._age, reverse=True)
-        beyond = [other for other in others if other.version != now][keep:]
-        return [other for other in beyond if not days or self._written(other) < since]
+        pinned = notes.read(self, notes.PINS)
+        others = [other for other in self.newest_first(asset) if other.version != now]
+        beyond = [other for other in others[keep:] if f"{asset}/{other.version}" not in pinned]
+        return [other for other in beyond if not days or self.written(other) < since]
+
+    def newest_first(self, asset: str) -> list[Artifact]:
+        """All finished versions, in the order in which they were made, the last one first."""
+        return sorted(self.versions(asset), key=self._age, reverse=True)
 
     def prune(
         self, asset: str, keep: int, log: Callable[[str], None] = print, days: float = 0
@@ -106,18 +111,35 @@ class Upkeep(Reader):
 
         What `repair` set aside is deleted as well, and what an experiment left unfinished.
         """
-        freed = []
         with disk.disk_errors(self.root, f"`{asset}` could not be pruned"), self._locked(asset, log):
-            for artifact in self.prunable(asset, keep, days):
-                with leases.unread(artifact.directory) as free:
-                    if not free:
-                        log(f"{asset}/{artifact.version} stays: a run reads it")
-                    elif self._current_version(asset) != artifact.version:  # put in force meanwhile
-                        freed.append((artifact.version, self._delete(artifact.directory)))
+            freed = self._prune(asset, self.prunable(asset, keep, days), log)
             for end, what in ((DAMAGED, "set aside"), (SUSPECT, "set aside"), (TRIAL, "unfinished, of an experiment")):
                 for left in sorted(self._asset_directory(asset).glob(f".*{end}")):
                     freed.append((f"{left.name.split('.')[1]} ({what})", self._delete(left)))
             freed += self._prune_ladders(asset)
+        return freed
+
+    def delete(self, asset: str, versions: Collection[str], log: Callable[[str], None]) -> list[tuple[str, int]]:
+        """Delete versions with their checkpoints, except what is in force or pinned by now, or what a run reads;
+        returns (version, bytes freed)."""
+        with disk.disk_errors(self.root, f"`{asset}` could not be pruned"), self._locked(asset, log):
+            pinned = notes.read(self, notes.PINS)
+            named = [found for found in self.versions(asset) if found.version in versions]
+            freed = self._prune(asset, [of for of in named if f"{asset}/{of.version}" not in pinned], log)
+            return freed + list(self._prune_ladders(asset))
+
+    def _prune(self, asset: str, versions: list[Artifact], log: Callable[[str], None]) -> list[tuple[str, int]]:
+        """Delete versions that are neither in force nor read; the asset is locked."""
+        freed = []
+        for artifact in versions:
+            with leases.unread(artifact.directory) as free:
+                if not free:
+                    log(f"{asset}/{artifact.version} stays: a run reads it")
+                elif self._current_version(asset) != artifact.version:  # put in force meanwhile
+                    freed.append((artifact.version, self._delete(artifact.directory)))
+        gone = [f"{asset}/{version}" for version, _ in freed]
+        if gone and self.read_record(notes.MAKERS) is not None:
+            notes.change(self, notes.MAKERS, lambda known: notes.without(known, gone))
         return freed
 
     def _prune_ladders(self, asset: str) -> Iterator[tuple[str, int]]:
@@ -133,9 +155,9 @@ class Upkeep(Reader):
         Manifests of older versions have none; these came first, by the time of their manifest.
         """
         number = artifact.manifest.get("number")
-        return (0, self._written(artifact)) if number is None else (1, number)
+        return (0, self.written(artifact)) if number is None else (1, number)
 
-    def _written(self, artifact: Artifact) -> float:
+    def written(self, artifact: Artifact) -> float:
         """When the version was written, in seconds."""
         return artifact.place(MANIFEST).stat().st_mtime
 

@@ -29,7 +29,10 @@ def write(weights: dict[str, torch.Tensor], directory: Path, step: int) -> None:
     import torch
     from safetensors.torch import save_file
 
-    copies = {name: tensor.to("cpu", torch.float32, copy=True).contiguous() for name, tensor in weights.items()}
+    from model.predict_ahead import of_the_model
+
+    own = of_the_model(weights.items())
+    copies = {name: tensor.to("cpu", torch.float32, copy=True).contiguous() for name, tensor in own}
     with whole(directory / FOLDER / f"step-{step:08d}.safetensors") as unfinished:
         save_file(copies, unfinished)
 

@@ -209,9 +209,10 @@ class Loop(RunState):
             self.scaler.update()
         if self.average:
             updates = self.step + 1 - sum(skipped < self.step for skipped in self.skipped)  # with this one
-            decay = schedule.average_decay(updates, self.settings.ema)
-            averages = list(self.average.values())
-            torch._foreach_lerp_(averages, [p.detach() for p in self.model.parameters()], 1 - decay)
+            moved = schedule.average_share(self.step + 1, updates, self.objective.steps, self.settings)
+            if moved:
+                averages = list(self.average.values())
+                torch._foreach_lerp_(averages, [p.detach() for p in self.model.parameters()], moved)
 
     def _synchronised(self, last: bool) -> Any:
         """Ranks exchange gradients once per step, in the last micro-batch."""

@@ -19,7 +19,9 @@ from pipeline.settings import MAX_BATCH_TOKENS, MAX_STEPS, Settings
 LATER = (
     "patience", "village", "cautious_decay", "kept_weights", "ladder", "embeddings",
     "lora_targets", "lora_dropout", "lora_rslora", "lora_dora", "qlora_kernel", "gamma", "desirable_weight",
-    "undesirable_weight", "passes", "minibatches", "clip_range", "value_clip", "value_weight", "gae_lambda", "discount",
+    "undesirable_weight", "predict_ahead", "predict_ahead_weight",
+    "orthogonalised_by", "basis_every", "mask_words", "masked_share", "average_last", "average_over",
+    "passes", "minibatches", "clip_range", "value_clip", "value_weight", "gae_lambda", "discount",
 )  # fmt: skip
 NOT_IN_FINGERPRINT = (
     "sequences", "precision", "activation_checkpointing", "loss_chunk", "compile", "sharding", "checkpoint_every",
@@ -29,6 +31,7 @@ NOT_IN_FINGERPRINT = (
 
 VALIDATIONS = 10  # in a run, unless `evaluate_every` is set
 MAX_SEQUENCES = 10**6  # in a micro-batch
+OptimiserName = Literal["adamw", "muon", "normuon", "soap"]
 MAX_DECAY = 100  # of weights; arXiv 2509.14786 uses up to 30 times the usual 0.1 where data is scarce
 Beta = Annotated[float, Field(ge=0, lt=1)]
 LADDER: float = Field(
@@ -87,10 +90,11 @@ class LoopSettings(Settings):
         description="final rate, as a share of the highest (Bergsma et al. 2025: 0; GPT-3 and Chinchilla: 0.1)",
     )
     # -- optimiser
-    optimiser: Literal["adamw", "muon"] = Field(
+    optimiser: OptimiserName = Field(
         "adamw",
         description=(
-            "adamw, or muon for the matrices of the blocks and adamw for the rest (Jordan 2024; Liu et al. 2025)"
+            "adamw; or adamw for all but the matrices of the blocks and for these muon (Jordan 2024; Liu et al. 2025),"
+            " normuon (Li et al. 2025), soap (Vyas et al. 2024)"
         ),
     )
     betas: tuple[Beta, Beta] = Field(
@@ -100,7 +104,20 @@ class LoopSettings(Settings):
             " algorithm 1)"
         ),
     )
-    momentum: float = Field(0.95, ge=0, lt=1, description="Muon's momentum (Jordan 2024)")
+    momentum: float = Field(0.95, ge=0, lt=1, description="momentum of muon and normuon (Jordan 2024)")
+    orthogonalised_by: Literal["newton_schulz", "polar_express"] = Field(
+        "newton_schulz",
+        description=(
+            "muon and normuon: the polynomials of their five rounds, Jordan's or Polar Express, which come closer to"
+            " singular values of 1 (Amsel et al. 2025)"
+        ),
+    )
+    basis_every: int = Field(
+        10,
+        ge=1,
+        le=MAX_STEPS,
+        description="soap: steps from one basis to the next (Vyas et al. 2024, section 6.1: 10)",
+    )
     weight_decay: float = Field(
         0.1,
         ge=0,
@@ -113,8 +130,8 @@ class LoopSettings(Settings):
     cautious_decay: bool = Field(
         False,
         description=(
-            "with muon: matrices of the blocks decay only where the update moves a weight towards 0, too (Chen et al."
-            " 2025, Cautious Weight Decay, algorithm 1)"
+            "with muon and normuon: matrices of the blocks decay only where the update moves a weight towards 0, too"
+            " (Chen et al. 2025, Cautious Weight Decay, algorithm 1)"
         ),
     )
     clip: float = Field(1.0, ge=0, le=1e6, description="largest gradient norm; 0: no clipping (GPT-3: 1.0)")
@@ -126,6 +143,21 @@ class LoopSettings(Settings):
             "decay of a running average of the weights, which is evaluated and saved in their place; it rises to this"
             " value (TensorFlow's ExponentialMovingAverage: (1 + n) / (10 + n) after n updates); 0: none"
         ),
+    )
+    average_last: int = Field(
+        0,
+        ge=0,
+        le=1000,
+        description=(
+            "weights of the last part of the run whose mean is evaluated and saved in their place, all alike (LAWA,"
+            " Kaddour 2022: 6; Sanyal et al. 2023); 0: none, and without `ema`"
+        ),
+    )
+    average_over: float = Field(
+        0.2,
+        gt=0,
+        le=1,
+        description="share of the steps, at the end, over which the weights of `average_last` are spread evenly",
     )
     z_loss: float = Field(
         0.0, ge=0, le=1, description="weight of log(Z)^2, which keeps logits small (PaLM, section 5: 1e-4); 0: none"
@@ -222,9 +254,25 @@ class LoopSettings(Settings):
 
     @model_validator(mode="after")
     def _cautious_with_muon(self) -> LoopSettings:
-        if self.cautious_decay and self.optimiser != "muon":
+        if self.cautious_decay and not self.orthogonalises:
             raise ValueError("`cautious_decay` needs `optimiser: muon`: leave it out, or use that")
         return self
+
+    @model_validator(mode="after")
+    def _one_average(self) -> LoopSettings:
+        if self.ema and self.average_last:
+            raise ValueError("`ema` and `average_last` are two means of the weights: leave one of them out")
+        return self
+
+    @property
+    def averages(self) -> bool:
+        """Whether a mean of the weights takes their place."""
+        return bool(self.ema or self.average_last)
+
+    @property
+    def orthogonalises(self) -> bool:
+        """Whether the updates of the blocks' matrices are orthogonalised, in rounds of multiplications."""
+        return self.optimiser in ("muon", "normuon")
 
     @property
     def chunk(self) -> int | None:

@@ -33,7 +33,7 @@ from pipeline.store.artifact import LADDERS, MANIFEST, Artifact, digest
 from pipeline.store.draft import Draft
 from pipeline.store.tables import write_table, write_whole
 from pipeline.tokens.tokenizer import ABOUT
-from pipeline.training import distributed, kept_weights, ladder, machine, slots
+from pipeline.training import device_lock, distributed, kept_weights, ladder, machine, slots
 from pipeline.training.checkpoint import Checkpoints, Ladder, all_in, log_table
 from pipeline.training.machine import USABLE
 from pipeline.training.measured import Machine
@@ -123,7 +123,8 @@ def make_on_all_ranks(
 
         def train(draft: Draft) -> None:
             process = TrainingProcess(context, draft, ranks, device)
-            train_and_write(process, ranks.together(lambda: prepare(process)), family)
+            with device_lock.alone(context, asset, device, ranks):
+                train_and_write(process, ranks.together(lambda: prepare(process)), family)
 
         if not ranks.first:  # rank 0 tells whether the store needs the model to be trained
             while ranks.agreed(lambda: False):
@@ -241,7 +242,7 @@ def bytes_depend_on(training: Training, options: RunOptions) -> dict[str, Any]:
 
 def muon_precision(process: TrainingProcess, training: Training) -> str:
     """The number format of Muon's rounds, the same on all ranks; fp32 where Muon is not used."""
-    if training.settings.optimiser != "muon":
+    if not training.settings.orthogonalises:
         return "fp32"
     config: Any = training.network.config
     return process.ranks.agreed(lambda: machine.muon_precision(process.device, config, process.machine))

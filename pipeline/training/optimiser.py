@@ -1,4 +1,4 @@
-"""The optimiser: AdamW for all weights, or Muon for the matrices of the blocks and AdamW for the rest.
+"""The optimiser: AdamW for all weights, or Muon, NorMuon or SOAP for the matrices of the blocks and AdamW for the rest.
 
 Optimiser state is addressed by parameter name, never by order, so that a checkpoint identifies each tensor and can be
 read without pickle.
@@ -32,17 +32,13 @@ class Optimiser:
         others = [p for _, p in named if p.ndim < 2 or p in tables]
         head = [p for name, p in named if p.ndim >= 2 and p not in tables and is_head(name)]
         self.parts: list[torch.optim.Optimizer] = []
-        if settings.optimiser == "muon":
-            from pipeline.training.muon import Muon
-
+        if settings.optimiser != "adamw":
             if any(hasattr(p, "full_tensor") for p in matrices):
-                raise UserError("optimiser: muon needs unsharded matrices: set sharding: off, or optimiser: adamw.")
+                raise UserError(
+                    f"optimiser: {settings.optimiser} needs unsharded matrices: set sharding: off, or optimiser: adamw."
+                )
             hidden = [p for p in matrices if all(p is not q for q in head)]
-            decay = settings.weight_decay
-            muon = Muon(hidden, lr=learning_rate, weight_decay=decay, momentum=settings.momentum)
-            muon.multiplies_in = torch.bfloat16 if muon_precision == "bf16" else torch.float32
-            muon.cautious = settings.cautious_decay
-            self.parts.append(muon)
+            self.parts.append(of_matrices(hidden, settings, learning_rate, muon_precision))
             matrices = head
         groups = [
             {"params": matrices, "weight_decay": settings.weight_decay},
@@ -77,6 +73,8 @@ class Optimiser:
 
     def load(self, tensors: dict[str, torch.Tensor]) -> None:
         """Restore a state that `state` returned."""
+        from pipeline.training.soap import SOAP
+
         by_parameter: dict[str, dict[str, torch.Tensor]] = {}
         for address, tensor in tensors.items():
             name, key = address.rsplit("/", 1)
@@ -92,6 +90,28 @@ class Optimiser:
                             key: value.to(parameter.device, copy=True)
                             for key, value in state.items()
                         }
+            if isinstance(part, SOAP):
+                part.count_again()
+
+
+def of_matrices(
+    matrices: list[torch.nn.Parameter], settings: LoopSettings, learning_rate: float, muon_precision: str
+) -> torch.optim.Optimizer:
+    """What updates the matrices of the blocks, unless it is AdamW."""
+    import torch
+
+    from pipeline.training.muon import POLYNOMIALS, Muon
+    from pipeline.training.soap import SOAP
+
+    decay = settings.weight_decay
+    if settings.optimiser == "soap":
+        return SOAP(matrices, learning_rate, settings.betas, decay, settings.basis_every)
+    muon = Muon(matrices, lr=learning_rate, weight_decay=decay, momentum=settings.momentum)
+    muon.multiplies_in = torch.bfloat16 if muon_precision == "bf16" else torch.float32
+    muon.cautious = settings.cautious_decay
+    muon.polynomials = POLYNOMIALS[settings.orthogonalised_by]
+    muon.by_rows = settings.optimiser == "normuon"
+    return muon
 
 
 def lookup_tables(model: torch.nn.Module) -> set[torch.Tensor]:

@@ -53,7 +53,7 @@ class RunState:
         self.model = model.to(device)
         self.optimiser = Optimiser(model, settings, learning_rate, options.muon_precision)
         self.scaler = torch.amp.GradScaler(device.split(":")[0]) if self.precision == "fp16" else None
-        self.average = {n: p.detach().clone() for n, p in model.named_parameters()} if settings.ema else {}
+        self.average = {n: p.detach().clone() for n, p in model.named_parameters()} if settings.averages else {}
 
         self.step = 0
         self.rows: list[dict[str, Any]] = []

@@ -1,4 +1,7 @@
-"""The learning-rate schedule: warm-up, then decay. A pure function of the step, so a resumed run restores no state."""
+"""The learning-rate schedule (warm-up, then decay) and the averages of weights.
+
+Pure functions of the step, so a resumed run restores no state for them.
+"""
 
 from __future__ import annotations
 
@@ -50,3 +53,23 @@ def average_decay(updates: int, limit: float) -> float:
     bias correction (Kingma & Ba 2015, section 7.2) would weigh all updates alike in a run shorter than 1 / (1 - limit).
     """
     return min(limit, updates / (9 + updates))
+
+
+def average_share(done: int, updates: int, steps: int, settings: LoopSettings) -> float:
+    """How far the running average of the weights moves to those after `done` of `steps` steps; 0: not at all.
+
+    updates: of the weights so far, which skipped steps are not. With `average_last`, the average is that of the weights
+    at `averaged_steps`, all alike, and follows the weights until the first of these.
+    """
+    if settings.ema:
+        return 1 - average_decay(updates, settings.ema)
+    taken = averaged_steps(steps, settings.average_last, settings.average_over)
+    if done < taken[0]:
+        return 1.0
+    return 1 / (taken.index(done) + 1) if done in taken else 0.0
+
+
+def averaged_steps(steps: int, number: int, share: float) -> list[int]:
+    """After which of `steps` steps weights are averaged: `number`, evenly over the last `share`, to the last one."""
+    first = steps - max(1, round(share * steps))
+    return sorted({first + math.ceil((steps - first) * place / number) for place in range(1, number + 1)})

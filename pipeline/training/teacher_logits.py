@@ -23,6 +23,7 @@ from pipeline.context import Inputs, RunContext
 from pipeline.store.artifact import Artifact
 from pipeline.store.draft import Draft
 from pipeline.tokens.encoding import smallest_unsigned
+from pipeline.training import device_lock
 from pipeline.training.data.origins import rows_of
 from pipeline.training.data.shard_reader import TRAIN
 from pipeline.training.distillation_settings import DistillationSettings
@@ -52,13 +53,14 @@ def make(context: RunContext, inputs: Inputs, settings: Any) -> Artifact:
 
     def build(draft: Draft) -> None:
         made = Teachers(context, list(teachers.values()), distillation, mask_documents)
-        for number, fragment in enumerate(shards.fragments, 1):
-            key = {
-                "shard": shards.entry(fragment)["sha256"], "teachers": [one.digest for one in teachers.values()],
-                **distillation.kept, "mask_documents": mask_documents, "version": VERSION,
-            }  # fmt: skip
-            made.write(draft, shards, fragment, key)
-            context.log(f"{ASSET}: {number} of {len(shards.fragments)} fragments")
+        with device_lock.alone(context, ASSET):
+            for number, fragment in enumerate(shards.fragments, 1):
+                key = {
+                    "shard": shards.entry(fragment)["sha256"], "teachers": [one.digest for one in teachers.values()],
+                    **distillation.kept, "mask_documents": mask_documents, "version": VERSION,
+                }  # fmt: skip
+                made.write(draft, shards, fragment, key)
+                context.log(f"{ASSET}: {number} of {len(shards.fragments)} fragments")
         rows = sum(rows_of(shards.entry(fragment)) for fragment in shards.fragments)
         draft.counts = {"rows": rows}
         draft.facts = {"top_k": made.top_k, "teachers": len(teachers), **made.coverage(draft, shards)}

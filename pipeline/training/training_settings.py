@@ -1,4 +1,4 @@
-"""The recipe's training settings: one block each for pretraining, fine-tuning and preference tuning.
+"""The recipe's settings of tunings: one block each for fine-tuning and preference tuning.
 
 The blocks share the settings of the loop (`loop_settings.py`); each adds its own settings and has its own defaults. A
 default of 0 or `auto` is derived from the model and the data by the rule in its description.
@@ -11,93 +11,8 @@ from typing import Any, ClassVar, Literal, get_args
 from pydantic import Field, model_validator
 
 from model.config import MAX_CONTEXT
-from pipeline.settings import MAX_BATCH_TOKENS, MAX_TOKENS, say_once
-from pipeline.training.data.feed import FeedSettings
+from pipeline.settings import MAX_BATCH_TOKENS, say_once
 from pipeline.training.loop_settings import LADDER, MAX_DECAY, LoopSettings
-
-
-class PretrainingSettings(LoopSettings):
-    """Pretraining on token shards."""
-
-    feed: FeedSettings = Field(FeedSettings(), description="how documents become batches: weights, packing, masking")
-    optimiser: Literal["adamw", "muon"] = Field(
-        "muon",
-        description=(
-            "muon for the matrices of the blocks and adamw for the rest (Jordan 2024; Liu et al. 2025: the same loss"
-            " for half the compute; docs/results/training-quality.md has our measurements), or adamw for all"
-        ),
-    )
-    tokens: int = Field(
-        0,
-        ge=0,
-        le=MAX_TOKENS,
-        description=(
-            "tokens to train on; 0: 20 per parameter (Hoffmann et al. 2022), but at most `max_epochs` passes over the"
-            " data"
-        ),
-    )
-    kept_weights: int = Field(
-        0,
-        ge=0,
-        le=1000,
-        description=(
-            "weights to keep beside the finished model, at evenly spaced steps before its end, so that tasks can be"
-            " measured on them: curves over training, and the noise of a figure (docs/guide/evaluation.md)"
-        ),
-    )
-    ladder: float = LADDER
-    max_epochs: float = Field(
-        4.0,
-        gt=0,
-        le=10_000,
-        description=(
-            "limit on passes if `tokens` is 0 (Muennighoff et al. 2023: up to 4 are almost as good as new data)"
-        ),
-    )
-    batch_tokens: int = Field(
-        0,
-        ge=0,
-        le=MAX_BATCH_TOKENS,
-        description=(
-            "tokens per step over all devices; 0: by the scaling law of DeepSeek LLM (Bi et al. 2024, section 3.1)"
-        ),
-    )
-    validation_tokens: int = Field(
-        0,
-        ge=0,
-        le=MAX_TOKENS,
-        description=(
-            "tokens of the validation split to use during training; 0: 65,536, but at most 1.5 % of `tokens`, so that"
-            " ten validations take a twentieth of the time. The final validation always uses all of them"
-        ),
-    )
-    village: int | None = Field(
-        None,
-        ge=0,
-        lt=2**63,
-        description=(
-            "seed of a made-up village (`kind: generated`) whose facts are asked for at every validation, for the log;"
-            " empty: none"
-        ),
-    )
-    mask_share: float = Field(
-        0.15, gt=0, lt=1, description="bidirectional models only: share of tokens to predict (Devlin et al. 2018)"
-    )
-    seed: int | None = Field(
-        None,
-        ge=0,
-        lt=2**63,
-        description=(
-            "seed of the pretrained model's weights and batches alone; empty: the recipe's `seed`, by which everything"
-            " else is drawn, too"
-        ),
-    )
-
-    @property
-    def recorded(self) -> dict[str, Any]:
-        """All settings as a manifest records them, but for the seed, which it records by itself."""
-        return {name: value for name, value in super().recorded.items() if name != "seed"}
-
 
 MAX_RANK = 65_536  # of LoRA's additions: more than the widest matrix has
 Matrix = Literal["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]

@@ -54,13 +54,14 @@ def test_a_step_that_waits_for_the_device_says_which_run_has_it(
     with DagsterInstance.get() as instance:
         storage = instance.event_log_storage
         storage.set_concurrency_slots("gpu", 1)
-        first = instance.create_run_for_job(first_job)
+        tags = {"slm/store": "ara", "slm/recipe": "notes", "slm/owner": "ara"}
+        first = instance.create_run_for_job(first_job, tags=tags)
         storage.claim_concurrency_slot("gpu", first.run_id, "trains")
         threading.Timer(4.0, lambda: storage.free_concurrency_slots_for_run(first.run_id)).start()
         done = second_job.execute_in_process(instance=instance)
     assert done.success
     lines = [line for line in capfd.readouterr().err.splitlines() if "waiting for the device" in line]
-    assert len(lines) >= 2 and f"which first_job ({first.run_id[:8]}) uses" in lines[0]
+    assert len(lines) >= 2 and f"(pool gpu), which first_job of ara/notes ({first.run_id[:8]}, ara) uses" in lines[0]
 
 
 def test_progress_of_a_training_is_a_line_for_a_person() -> None:

@@ -4,9 +4,10 @@ import base64
 from pathlib import Path
 
 import pytest
+import yaml
 from dagster import AssetKey, AssetSpec, Definitions
 
-from assets import display, groups, sources
+from assets import devices, display, groups, sources
 from assets.definitions import defs
 from assets.jobs import jobs_of
 from assets.keys import RECIPE_TAG
@@ -117,8 +118,22 @@ def test_definitions_are_whole() -> None:
 def test_training_and_evaluation_wait_for_the_device() -> None:
     for name, described in DESCRIBED.items():
         (spec,) = [of for of in defs.assets or [] if getattr(of, "keys", None) == {AssetKey(name)}]
-        assert (spec.op.pool == "gpu") == described.on_device, name
+        assert spec.op.pool == (devices.pool_of(load().execution.device) if described.on_device else None), name
         assert spec.op.retry_policy is None, "a retry policy would defeat Terminate"
+
+
+def test_recipes_of_one_device_share_a_pool(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pool for each device that definitions can tell apart without asking torch."""
+    monkeypatch.delenv(devices.VISIBLE, raising=False)
+    assert [devices.pool_of(device) for device in ("auto", "cuda", "cpu")] == ["gpu", "gpu", "cpu"]
+    for seen, pool in {"0": "gpu_0", "2,3": "gpu_2_3", "GPU-5ebe9f43": "gpu", "": "gpu"}.items():
+        monkeypatch.setenv(devices.VISIBLE, seen)
+        assert devices.pool_of("auto") == pool and devices.pool_of("cpu") == "cpu"
+    text = "name: slow\nsources: [{name: s, kind: bundled, dataset: sotu}]\nexecution: {device: cpu}\n"
+    pools = {op.pool for made in groups.assets_of(parse(text)) for op in [made.op] if op.pool}
+    assert pools == {"cpu"}
+    settings = yaml.safe_load((Path(__file__).parents[2] / "dagster_home" / "dagster.yaml").read_text())
+    assert settings["concurrency"]["pools"]["default_limit"] == 1, "a pool that nobody set has one slot"
 
 
 def test_pictures_stay_small_whatever_they_show() -> None:

@@ -8,7 +8,7 @@ import pytest
 from dagster import DagsterInstance, materialize
 
 from assets import display, groups
-from assets.keys import RECIPE_TAG
+from assets.keys import OWNER_TAG, RECIPE_TAG
 from pipeline.graph import nodes_of
 from pipeline.recipe import load
 from pipeline.run import inputs_in_order
@@ -85,15 +85,16 @@ def test_a_page_begins_with_a_sentence_and_pictures_and_ends_with_what_identifie
     assert names[-len(display.IDENTITY) :] == list(display.IDENTITY) and page["recipe"].value == "pages"
 
 
-def test_every_run_says_of_which_recipe_it_is(site, monkeypatch):
+def test_every_run_says_of_which_recipe_and_whose_it_is(site, monkeypatch):
     run, _ = site
+    monkeypatch.setenv("SLM_OWNER", "ara")
     seen = []
     add = DagsterInstance.add_run_tags
     monkeypatch.setattr(
         DagsterInstance, "add_run_tags", lambda self, *given: seen.append(given[1]) or add(self, *given)
     )
     run()
-    assert {RECIPE_TAG: "pages"} in seen
+    assert {RECIPE_TAG: "pages", OWNER_TAG: "ara"} in seen
 
 
 def test_a_page_is_drawn_again_when_the_code_that_draws_it_changed(site, monkeypatch):

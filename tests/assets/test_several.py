@@ -1,15 +1,19 @@
-"""Several recipes in one Dagster: a code location each, with keys of its own, so that neither graph holds the other."""
+"""Several recipes and stores in one Dagster: keys of their own, so that no graph holds another recipe's assets."""
 
+import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from dagster import AssetKey
 
 from assets import keys, several
+from pipeline import locations
 from pipeline.errors import UserError
 from pipeline.recipe import load
 
@@ -20,6 +24,7 @@ RECIPE = "name: {name}\nsources:\n  - {{name: speeches, kind: bundled, dataset: 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv(keys.PREFIX, raising=False)
+    several._listed.cache_clear()
     recipes = tmp_path / "mine"
     recipes.mkdir()
     for name in ("first", "second-one"):
@@ -46,59 +51,116 @@ def test_names_in_other_letters_are_told_apart() -> None:
     assert keys.recipe_tag("일기") == {keys.RECIPE_TAG: keys.as_name("일기")}
 
 
-def test_each_recipe_of_a_folder_is_a_location_whose_graph_is_its_own(folder: Path, tmp_path: Path) -> None:
-    assert several.chosen() == folder
-    recipes = several.recipes_in(folder)
-    assert list(recipes) == ["first", "second_one"]
-    workspace = several.write_workspace(tmp_path / "home", recipes)
-    entries = [entry["python_file"] for entry in yaml.safe_load(workspace.read_text())["load_from"]]
-    assert [entry["location_name"] for entry in entries] == ["first", "second_one"]
-    program = (
-        "import runpy, sys; defs = runpy.run_path(sys.argv[1])['defs'];"
-        "graph = defs.resolve_asset_graph();"
-        "print(*sorted({key.to_user_string() for key in graph.get_all_asset_keys()}));"
-        "print(*sorted({node.group_name for node in graph.asset_nodes}))"
-    )
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "SLM_DATA": str(tmp_path / "data")}
-    said = subprocess.run(
-        [sys.executable, "-c", program, entries[1]["relative_path"]], env=environment, capture_output=True, text=True,
-        cwd=ROOT,
-    )  # fmt: skip
+LOADED = """
+import json, sys
+from dagster._core.workspace.autodiscovery import loadable_targets_from_python_file
+found = {}
+for target in loadable_targets_from_python_file(sys.argv[1]):
+    held = target.target_definition
+    graph = held.asset_graph
+    found[held.name] = {
+        "keys": sorted(key.to_user_string() for key in graph.get_all_asset_keys()),
+        "groups": sorted({graph.get(key).group_name for key in graph.get_all_asset_keys()}),
+        "jobs": sorted(name for name in held.job_names if not name.startswith("__")),
+        "sensors": sorted(of.name for of in held.sensor_defs),
+        "tags": dict(held.get_job("tokenize_job").tags) if "tokenize_job" in held.job_names else {},
+        "keeps": str([of for of in held.schedule_defs if of.name == "tokens_nightly"] and
+                     held.get_schedule_def("tokens_nightly")._run_config_fn(None)),
+        "told": sorted({graph.get(key).description for key in graph.get_all_asset_keys() if "broken" in str(key)}),
+        "owners": sorted({owner for key in graph.get_all_asset_keys() for owner in graph.get(key).owners}),
+    }
+print(json.dumps(found))
+"""
+
+
+def loaded(module: str, **environment: str) -> dict[str, Any]:
+    """What a code server finds in the module of a location: its repositories by name."""
+    given = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
+    said = subprocess.run([sys.executable, "-c", LOADED, module], env=given, capture_output=True, text=True, cwd=ROOT)
     assert said.returncode == 0, said.stderr
-    found, groups = (line.split() for line in said.stdout.strip().splitlines()[-2:])
-    assert "second_one_curation" in groups and all(name.startswith("second_one_") for name in groups)
-    assert "second_one/raw_documents" in found and "second_one/source/speeches" in found
-    assert all(key.startswith("second_one/") for key in found)
+    return json.loads(said.stdout.splitlines()[-1])
 
 
-def test_a_recipe_that_is_gone_has_no_location_any_more(folder: Path, tmp_path: Path) -> None:
-    several.write_workspace(tmp_path, several.recipes_in(folder))
+def entries_of(workspace: Path) -> list[dict[str, str]]:
+    return [entry["python_file"] for entry in yaml.safe_load(workspace.read_text())["load_from"]]
+
+
+def test_each_recipe_of_a_folder_is_a_repository_whose_graph_is_its_own(folder: Path, tmp_path: Path) -> None:
+    (shown,) = several.chosen()
+    assert (shown.name, shown.store, shown.recipes) == ("mine", "", str(folder))
+    assert list(several.recipes_in(folder)[0]) == ["first", "second_one"]
+    (folder / "third.yaml").write_text(RECIPE.format(name="third") + "nonsense: 1\n")
+    (folder / "fourth.yaml").write_text(RECIPE.format(name="first"))
+    told = several.mistakes([shown])
+    assert len(told) == 2 and "`nonsense` is not a key" in told[1]
+    (entry,) = entries_of(several.write_workspace(tmp_path / "home", [shown]))
+    assert entry["location_name"] == "mine"
+    found = loaded(entry["relative_path"])
+    assert list(found) == ["broken_fourth", "first", "second_one", "third"]
+    second = found["second_one"]
+    assert "second_one_curation" in second["groups"] and all(of.startswith("second_one_") for of in second["groups"])
+    assert "second_one/raw_documents" in second["keys"] and "second_one/source/speeches" in second["keys"]
+    assert all(key.startswith("second_one/") for key in second["keys"])
+    assert "second_one__tokenizer" in second["keeps"] and "first__tokenizer" in found["first"]["keeps"]
+    assert found["first"]["sensors"] == ["lost_runs", "sources_changed"] and second["sensors"] == ["sources_changed"]
+    assert "`nonsense` is not a key" in found["third"]["told"][0] and found["third"]["groups"] == ["third_broken"]
+    assert "are both called `first`" in found["broken_fourth"]["told"][0]
+
+
+def test_stores_with_the_same_recipes_share_no_name(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither keys, groups, locations nor tags: only the jobs are called alike, each in its location."""
+    file = tmp_path / "locations.yaml"
+    file.write_text(
+        "locations:\n  ara: {recipes: mine, data: ara}\n"
+        "  team-2: {recipes: mine/second-one.yaml, data: team, owner: ben@example.org}\n"
+    )
+    monkeypatch.setenv(locations.VARIABLE, str(file))
+    entries = entries_of(several.write_workspace(tmp_path / "home", several.chosen()))
+    assert [entry["location_name"] for entry in entries] == ["ara", "team_2"]
+    ara, team = (loaded(entry["relative_path"])["second_one"] for entry in entries)
+    assert ara["jobs"] == team["jobs"] and not {*ara["keys"]} & {*team["keys"]}
+    assert not {*ara["groups"]} & {*team["groups"]} and "team_2__second_one_curation" in team["groups"]
+    assert "team_2/second_one/raw_documents" in team["keys"]
+    assert ara["tags"]["slm/store"] == "ara" and team["tags"]["slm/store"] == "team-2"
+    assert (ara["owners"], team["owners"]) == (["team:ara"], ["ben@example.org"])
+
+
+def test_a_location_shows_the_recipes_that_are_in_its_folder_when_it_is_loaded(folder: Path, tmp_path: Path) -> None:
+    (entry,) = entries_of(several.write_workspace(tmp_path, several.chosen()))
     (folder / "first.yaml").unlink()
-    several.write_workspace(tmp_path, several.recipes_in(folder))
-    assert [path.stem for path in (tmp_path / several.FOLDER).glob("*.py")] == ["second_one"]
+    (folder / "new.yaml").write_text("name: new\nbase: {hub: owner/name}\n")
+    assert list(loaded(entry["relative_path"])) == ["new", "second_one"], "without writing the workspace again"
+    several.write_workspace(tmp_path, [replace(several.chosen()[0], name="other")])
+    assert [path.stem for path in (tmp_path / several.FOLDER).glob("*.py")] == ["other"]
 
 
 def test_a_run_at_the_terminal_takes_the_location_of_its_recipe(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    several.write_workspace(tmp_path, several.recipes_in(folder))
+    monkeypatch.setenv("SLM_DATA", str(tmp_path / "data"))
+    several.write_workspace(tmp_path, several.chosen())
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
     monkeypatch.setenv("SLM_RECIPE", str(folder / "second-one.yaml"))
     monkeypatch.setenv(keys.PREFIX, "")  # put back afterwards
-    assert several.adopt("second-one") == "second_one" and keys.prefix() == ["second_one"]
+    assert several.adopt("second-one") == ("mine", "second_one") and keys.prefix() == ["second_one"]
+    alone = (None, "__repository__")
+    monkeypatch.setenv("SLM_DATA", str(tmp_path / "elsewhere"))
+    assert several.adopt("second-one") == alone, "the same recipe in another store is not that one"
+    monkeypatch.setenv("SLM_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("SLM_RECIPE", str(tmp_path / "elsewhere.yaml"))
-    assert several.adopt("second-one") is None, "another recipe of the same name is not that one"
+    assert several.adopt("second-one") == alone, "another recipe of the same name is not that one"
     several.forget_workspace(tmp_path)
     monkeypatch.setenv("SLM_RECIPE", str(folder / "second-one.yaml"))
-    assert several.adopt("second-one") is None
+    assert several.adopt("second-one") == alone
 
 
 def test_mistakes_are_sentences(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"is a folder.*first\.yaml"):
         load()
-    (folder / "third.yaml").write_text(RECIPE.format(name="first"))
-    with pytest.raises(UserError, match="are both called `first`"):
-        several.recipes_in(folder)
     (tmp_path / "none").mkdir()
     with pytest.raises(UserError, match="There is no recipe in"):
         several.recipes_in(tmp_path / "none")
+    (folder / "broken.yaml").write_text("a: [")
+    assert "cannot be read" in several.recipes_in(folder)[1]["broken_broken"]

@@ -6,10 +6,13 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 
-from pipeline.curation.duplicates import band_partitions, near, selection
+from pipeline.curation.duplicates import band_partitions, clusters, near, selection, tidiness
 from pipeline.curation.duplicates.band_partitions import BandTable, partitions
+from pipeline.curation.duplicates.signature_tables import SignatureTable, write_signature_table
+from pipeline.curation.duplicates.tidiness import FREQUENT
 from pipeline.documents import execution
 from pipeline.documents.execution import ExecutionSettings
 from pipeline.documents.partitions import LAST_HASH
@@ -20,6 +23,7 @@ from tests.curation.written_documents import raw_documents
 from tests.making import IN_PROCESS, after, context
 
 BANDS = 5
+EDGES = np.random.default_rng(7).zipf(1.5, (2000, 8)).clip(0, 2**31).astype(np.uint32) * np.uint32(2654435761)
 
 
 def values(documents: int, seed: int) -> np.ndarray:
@@ -39,7 +43,12 @@ def tables(folder: Path, bands: np.ndarray, words: np.ndarray, parts: int) -> li
     found = []
     for first, end in pairwise(bounds):
         path = folder / f"{first}.parquet"
-        band_partitions.write_table(words[first:end], bands[:, first:end], path)
+        number = end - first
+        ids, none = np.arange(first, end, dtype=np.uint64), np.zeros((number, 1), np.uint32)
+        looks = tidiness.empty(number)
+        looks.edges[:] = EDGES[first:end]
+        signed = SignatureTable(ids, ids, words[first:end], none, bands[:, first:end], looks)
+        write_signature_table(signed, path)
         found.append(BandTable(path, first))
     return found
 
@@ -68,10 +77,30 @@ def test_buckets_hold_the_same_documents_for_any_number_of_partitions(
     monkeypatch.setattr(band_partitions, "PARTITION_BYTES", bytes_for(wanted, documents))
     assert wanted <= len(partitions(documents, BANDS)) <= wanted + BANDS
     draft = Draft(tmp_path / "draft", list, lambda line: None)
-    found = band_partitions.candidates(draft, tables(tmp_path, bands, words, 3), BANDS, places, IN_PROCESS)
+    found = clusters.find(draft, tables(tmp_path, bands, words, 3), documents, BANDS, IN_PROCESS)
     expected = selection.buckets(bands, np.where(words > 0, places, -1))
     assert len(expected) > 500
-    assert as_sets(found) == as_sets(expected)
+    written = selection.buckets(bands, np.where(words > 0, np.arange(documents), -1)) & np.uint64(0xFFFFFFFF)
+    assert found.positions.tolist() == np.unique(written).tolist()
+    assert as_sets(found.members(found.positions, places[found.positions])) == as_sets(expected)
+    lines, counts = np.unique(EDGES, return_counts=True)
+    assert found.frequent.tolist() == lines[counts > FREQUENT].tolist() and len(found.frequent) > 50
+
+
+def test_documents_that_resemble_no_other_are_not_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: dict
+) -> None:
+    known = []
+    load = near.load_corpus
+    monkeypatch.setattr(near, "load_corpus", lambda *given: known.append(load(*given)) or known[-1])
+    assert decided(tmp_path / "some", IN_PROCESS) == whole
+    monkeypatch.setattr(near.Settings, "compares_candidates_only", lambda settings: False)
+    assert decided(tmp_path / "all", IN_PROCESS) == whole
+    some, every = known
+    assert len(every) == 302 and 0 < len(some) < 250
+    ids = set(some.ids(np.arange(len(some))))
+    decisions = pl.read_parquet(tmp_path / "some" / "r" / near.ASSET / "*" / "*.parquet")
+    assert set(decisions.filter(~pl.col("keep"))["doc_id"]) < ids
 
 
 def as_sets(members: np.ndarray) -> set[tuple[int, ...]]:
@@ -126,4 +155,4 @@ def test_decisions_have_the_same_bytes_where_processes_work_on_partitions(
     in_processes = execution._in_processes
     monkeypatch.setattr(execution, "_in_processes", lambda *task: asked.append(task[0]) or in_processes(*task))
     assert decided(tmp_path, ExecutionSettings(executor="processes", workers=2)) == whole
-    assert band_partitions.write_members in asked
+    assert clusters.write_part in asked

@@ -69,7 +69,7 @@ def test_what_is_counted_of_a_document():
 def test_ranks_follow_the_definition():
     texts = ["word " * 64, "<b> " + "word " * 63, "<b> " * 9 + "word " * 55, "same line here\n" * 8 + "word " * 40]
     found = figures(*texts)
-    rank = ranks(found, np.array([64, 64, 64, 64]))
+    rank = ranks(found, np.array([64, 64, 64, 64]), np.zeros(0, np.uint32))
     assert rank.tolist() == [0, 2 << 8, 4 << 8, 16 * 21 // 64]  # log2(1 + 1) = 1, log2(1 + 9) = 3.3
 
 

@@ -1,5 +1,6 @@
 """Running a stage by fragment: what is computed, what is remembered, and that the order of rows is kept."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -56,14 +57,17 @@ STAGE = FragmentStage(
 SECOND = replace(STAGE, name="second_decisions")
 
 
-def raw_artifact(store: Store, fragments: dict[str, list[str]]) -> Artifact:
+def raw_artifact(store: Store, fragments: dict[str, list[str]], ids: list[str] | None = None) -> Artifact:
     def build(draft: Draft) -> None:
         for name, texts in fragments.items():
             rows = {column: [None] * len(texts) for column in DOCUMENT_SCHEMA}
-            rows |= {"doc_id": [f"{i:032x}" for i in range(len(texts))], "text": texts, "source": ["s"] * len(texts)}
-            draft.table(name, {"texts": texts}, lambda rows=rows: pl.DataFrame(rows, schema=DOCUMENT_SCHEMA))
+            numbers = ids or [f"{i:x}" for i in range(len(texts))]
+            rows |= {"doc_id": [i.zfill(32) for i in numbers], "text": texts, "source": ["s"] * len(texts)}
+            draft.table(
+                name, {"texts": texts, "ids": ids}, lambda rows=rows: pl.DataFrame(rows, schema=DOCUMENT_SCHEMA)
+            )
 
-    return store.make("raw_documents", code_version="1", settings={"f": fragments}, inputs={}, build=build)
+    return store.make("raw_documents", code_version="1", settings={"f": fragments, "ids": ids}, inputs={}, build=build)
 
 
 def run(
@@ -122,11 +126,55 @@ def test_a_setting_of_the_signals_reads_all_text_again(store):
     assert len(READ) == 5
 
 
-def test_a_changed_fragment_is_the_only_one_computed(store):
+def test_a_changed_fragment_is_the_only_one_written_and_its_new_documents_the_only_ones_computed(store):
     run(store, raw_artifact(store, FRAGMENTS))
     changed = run(store, raw_artifact(store, FRAGMENTS | {"s-1": ["a", "eighteen"]}))
-    assert READ == ["a", "eighteen"]
+    assert READ == ["eighteen"]
     assert changed.manifest["fragments"] == {"computed": 1, "reused": 1}
+
+
+def test_a_document_is_known_wherever_it_now_stands_unless_anything_of_it_has_changed(store, tmp_path):
+    before = {"s-0": ["one", "no", "three", "four four"]}
+    run(store, raw_artifact(store, before), SECOND, run(store, raw_artifact(store, before), least=3))
+    rows = [("1", "no"), ("0", "one"), ("2", "three\n"), ("4", "new"), ("3", "four four")]  # (number of its id, text)
+    raw = raw_artifact(store, {"s-0": [text for _, text in rows]}, ids=[number for number, _ in rows])
+    second = run(store, raw, SECOND, run(store, raw, least=2))
+    assert READ == ["no", "three\n", "new"]  # `no` was not kept, so its signals in the second stage are new
+    fresh = Store(tmp_path / "fresh", "r")
+    raw = raw_artifact(fresh, {"s-0": [text for _, text in rows]}, ids=[number for number, _ in rows])
+    assert run(fresh, raw, SECOND, run(fresh, raw, least=2)).digest == second.digest
+
+
+@pytest.mark.parametrize("change", [{"unit": "bytes"}, {"stage": replace(STAGE, version="2")}])
+def test_nothing_is_known_of_another_setting_or_code_version(store, change):
+    run(store, raw_artifact(store, FRAGMENTS))
+    run(store, raw_artifact(store, FRAGMENTS | {"s-1": ["a", "seventeen", "more"]}), **change)
+    assert READ == ["one", "no", "three", "a", "seventeen", "more"]
+
+
+def test_nothing_is_known_of_a_version_that_saw_other_languages(store):
+    def labelled(documents: pl.DataFrame, settings: LengthSettings, models: dict[str, Path]) -> pl.DataFrame:
+        return signals(documents, settings, models).with_columns(label=pl.lit("ko"))
+
+    finder = replace(STAGE, name="language_decisions", signals=labelled, finds_languages=True)
+    raw = raw_artifact(store, FRAGMENTS)
+    found = run(store, raw, finder, least=0)
+    SECOND.make(context(store), after(raw, found, languages=found), LengthSettings())
+    raw = raw_artifact(store, FRAGMENTS | {"s-1": ["a", "seventeen", "more"]})
+    run(store, raw, SECOND)
+    assert READ == ["one", "no", "three", "a", "seventeen", "more"]
+    found = run(store, raw, finder, least=0)
+    READ.clear()
+    SECOND.make(context(store), after(raw, found, languages=found), LengthSettings())
+    assert READ == ["more"]
+
+
+def test_without_the_documents_of_an_earlier_version_all_of_a_changed_fragment_is_computed(store):
+    raw = raw_artifact(store, FRAGMENTS)
+    run(store, raw)
+    shutil.rmtree(raw.directory)
+    run(store, raw_artifact(store, FRAGMENTS | {"s-1": ["a", "seventeen", "more"]}))
+    assert READ == ["a", "seventeen", "more"]
 
 
 def test_documents_that_an_earlier_stage_lets_through_are_the_only_ones_computed(store):
@@ -146,6 +194,17 @@ def test_incremental_and_full_runs_give_the_same_bytes(store, tmp_path):
     fresh_raw = raw_artifact(fresh, FRAGMENTS)
     full = run(fresh, fresh_raw, SECOND, run(fresh, fresh_raw, least=2))
     assert incremental.digest == full.digest
+
+
+def test_documents_that_an_earlier_stage_newly_removes_leave_no_signals_behind(store, tmp_path):
+    raw = raw_artifact(store, FRAGMENTS)
+    run(store, raw, SECOND, run(store, raw, least=2))
+    stricter = run(store, raw, SECOND, run(store, raw, least=4))
+    assert READ == []
+    assert pl.read_parquet(stricter.table("s-0"))["length"].to_list() == [None, None, 5]
+    fresh = Store(tmp_path / "fresh", "r")
+    fresh_raw = raw_artifact(fresh, FRAGMENTS)
+    assert run(fresh, fresh_raw, SECOND, run(fresh, fresh_raw, least=4)).digest == stricter.digest
 
 
 def test_a_stage_that_is_off_keeps_everything_and_reads_nothing(store):

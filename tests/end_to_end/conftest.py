@@ -59,9 +59,9 @@ class Copy:
     folder: Path
 
     def run(self, *command: str, expect: int | None = 0, **environment: str) -> subprocess.CompletedProcess[str]:
-        """A command of the environment, with nothing exported but what is given."""
+        """A command of the environment, with nothing exported but what is given; it waits for no other training."""
         plain = {name: os.environ[name] for name in ("HOME", "LANG", "TMPDIR") if name in os.environ}
-        own = {**plain, "PATH": f"{BIN}:/usr/bin:/bin", **environment}
+        own = {**plain, "PATH": f"{BIN}:/usr/bin:/bin", "SLM_DEVICE_SLOTS": "0", **environment}
         done = subprocess.run(
             [str(BIN / command[0]), *command[1:]], cwd=self.folder, env=own, capture_output=True, text=True, timeout=600
         )
@@ -118,7 +118,7 @@ def ui(checkout: Copy) -> Iterator[UI]:
     if not (checkout.folder / "data" / "demo" / "pretrained_evaluation").exists():
         checkout.run("dagster", "job", "execute", "-j", "pretrain_job")
     ports = [free_port(), free_port(), free_port()]
-    plain = {"HOME": os.environ.get("HOME", "/"), "PATH": f"{BIN}:/usr/bin:/bin"}
+    plain = {"HOME": os.environ.get("HOME", "/"), "PATH": f"{BIN}:/usr/bin:/bin", "SLM_DEVICE_SLOTS": "0"}
     command = [str(BIN / "python"), "-m", "assets.ui", "--port", str(ports[0]), "--mlflow-port", str(ports[1])]
     command += ["--report-port", str(ports[2])]
     printed = checkout.folder / "ui.log"

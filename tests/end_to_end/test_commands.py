@@ -109,10 +109,11 @@ def test_one_document_more_costs_one_fragment_and_starts_one_run(pretrained: Cop
     ask = (
         "from dagster import DagsterInstance, build_sensor_context\n"
         "from assets.sensors import sources_changed\n"
+        "from pipeline.recipe import load\n"
         "import sys\n"
         "with DagsterInstance.get() as instance:\n"
         "    cursor = sys.argv[1] if len(sys.argv) > 1 else None\n"
-        "    got = sources_changed(build_sensor_context(instance, cursor=cursor))\n"
+        "    got = sources_changed(load())(build_sensor_context(instance, cursor=cursor))\n"
         "    for request in getattr(got, 'run_requests', None) or []:\n"
         "        print('RUN', request.run_key, request.tags['slm/sources'])\n"
         "    print('CURSOR', getattr(got, 'cursor', ''))\n"

@@ -108,6 +108,26 @@ def test_a_file_is_an_experiment_and_the_recipe_adds_to_a_shipped_one(tmp_path, 
         finding.named(str(tmp_path / "missing.yaml"), {})
 
 
+def test_a_file_may_have_a_korean_name_and_lines_of_windows(tmp_path):
+    file = tmp_path / "활성화 실험.yaml"
+    file.write_bytes("\ufeffquestion: 어느 것?\r\ngrid:\r\n  seed: [1, 2]\r\n".encode())
+    name, found = finding.named(str(file), {})
+    assert name == "hwalseonghwa_silheom"
+    assert (found.question, found.grid) == ("어느 것?", {"seed": [1, 2]})
+    with pytest.raises(UserError, match="letters or digits"):
+        finding.named(str(tmp_path / "---.yaml"), {})
+
+
+def test_a_value_that_is_no_list_is_named_with_the_remedy(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("grid: {model.activation: swiglu}\n")
+    with pytest.raises(UserError, match=r"`grid.model.activation` takes a list: write \[swiglu\]"):
+        finding.named(str(file), {})
+    file.write_text("grids: {model.activation: [swiglu]}\n")
+    with pytest.raises(UserError, match=r"mistakes: `grids` is not a key; did you mean `grid`\?$"):
+        finding.named(str(file), {})
+
+
 @pytest.mark.parametrize(
     ("block", "said"),
     [

@@ -126,7 +126,11 @@ def test_several_processes_that_train_together_are_refused(project, monkeypatch)
     ("given", "said"),
     [
         ({"grid": {"shards.validation": [0.2, 0.1]}}, "would train on documents that all are scored on"),
-        ({"grid": {"model.layer": [1]}}, "did you mean `layers`"),
+        (
+            {"grid": {"model.layer": [1]}},
+            r"^The experiment wrong, cell `layer 1`: `model.layer` is not a key; did you mean `layers`\?$",
+        ),
+        ({"grid": {"model.layers": [1]}, "at": {"model.width": "x"}}, "^The experiment wrong, `at`: .*valid integer"),
         ({"grid": {"model.layers": [1]}, "against": "layers 9"}, "is none of the settings: use one of layers 1"),
     ],
 )

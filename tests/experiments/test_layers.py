@@ -55,6 +55,28 @@ def test_the_stream_is_what_the_blocks_add_up_to(activation):
             stream = stream + part["attention"] + part["feed_forward"]
     assert torch.allclose(stream, seen[1]["stream"], atol=1e-5)
     assert found(model)[1]["stream"] == pytest.approx(float(stream.square().mean().sqrt()), rel=1e-3)
+    assert all(parameter.grad is None for parameter in model.parameters())
     assert not model.model.layers[0]._forward_hooks, "nothing is left on the network"
     assert {"layer", *layers.COLUMNS} == found(model)[0].keys()
     assert np.isfinite([list(row.values()) for row in found(model)]).all()
+
+
+def test_a_gradient_is_how_steeply_the_loss_falls_along_it():
+    model = network().double()
+    rows = torch.from_numpy(layers.rows_of(DOCUMENTS, 0, 8))
+
+    def loss():
+        with torch.no_grad():
+            nats, count = model.loss(rows[:, :-1], rows[:, 1:])
+        return float(nats / count)
+
+    steep = layers.gradients(model, rows)
+    nats, count = model.loss(rows[:, :-1], rows[:, 1:])
+    (nats / count).backward()
+    weights = list(model.model.layers[1].parameters())
+    before, step = loss(), 1e-4
+    with torch.no_grad():
+        for weight in weights:
+            weight.add_(weight.grad, alpha=step / steep[1])
+    assert (loss() - before) / step == pytest.approx(steep[1], rel=0.01)
+    assert steep[0] != steep[1]

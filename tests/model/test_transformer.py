@@ -9,7 +9,8 @@ from torch.nn import functional as F
 
 from model.config import ModelConfig
 from model.operations import linear_cross_entropy, linear_log_probabilities, rms_norm, rotate
-from model.transformer import Cache, Transformer, positions_in_documents, sinusoidal_table
+from model.positions import positions_in_documents, sinusoidal_table
+from model.transformer import Cache, Transformer
 
 TINY = {"layers": 2, "width": 32, "heads": 4, "kv_heads": 2, "context": 64, "vocab_size": 61}
 SHAPES = {

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ LOCATION = {"repositoryLocationName": "slm", "repositoryName": "__repository__"}
 # The definitions as they are, but for the pause of the sensor: half a minute, for which a test need not wait.
 MODULE = """
 from assets import sensors
-sensors.sources_changed._min_interval = 5
+sensors.SECONDS_BETWEEN_CHECKS = 5
 from assets.definitions import defs
 """
 
@@ -31,12 +31,14 @@ class Site:
     """A fresh DAGSTER_HOME with the project's settings, a store, and a webserver and daemon over them."""
 
     def __init__(self, folder: Path, recipe: Path):
+        """folder: of the site. recipe: the one that its workspace shows, until `workspace` names another."""
         self.folder, self.home, self.data = folder, folder / "dagster_home", folder / "data"
         self.home.mkdir()
         (self.home / "dagster.yaml").write_text((ROOT / "dagster_home" / "dagster.yaml").read_text())
         (folder / "watched.py").write_text(MODULE)
         workspace = "load_from:\n  - python_module: {module_name: watched, location_name: slm}\n"
         (folder / "workspace.yaml").write_text(workspace)
+        self.workspace = folder / "workspace.yaml"
         inherited = {name: of for name, of in os.environ.items() if not name.startswith(("DAGSTER", "MLFLOW", "SLM"))}
         self.environment = {
             **inherited,
@@ -45,6 +47,7 @@ class Site:
             "SLM_RECIPE": str(recipe),
             "SLM_DATA": str(self.data),
             "SLM_TRACKING": "off",
+            "SLM_DEVICE_SLOTS": "0",
         }
         self.port = free_port()
         self.instance = DagsterInstance.from_config(str(self.home))
@@ -52,7 +55,7 @@ class Site:
 
     def start(self) -> None:
         self.instance.event_log_storage.set_concurrency_slots("gpu", 1)
-        command = [str(BIN / "dagster"), "dev", "-h", "127.0.0.1", "-p", str(self.port), "-w", "workspace.yaml"]
+        command = [str(BIN / "dagster"), "dev", "-h", "127.0.0.1", "-p", str(self.port), "-w", str(self.workspace)]
         with open(self.folder / "site.log", "w") as log:
             self.process = subprocess.Popen(
                 command, cwd=self.folder, env=self.environment, stdout=log, stderr=log, start_new_session=True
@@ -98,13 +101,15 @@ class Site:
         assert not answer.get("errors"), answer["errors"]
         return answer["data"]
 
-    def launch(self, job: str, config: dict[str, Any] | None = None) -> dict[str, Any]:
-        """The Launchpad's button: {"run": {"id"}}, or the errors that it shows."""
+    def launch(
+        self, job: str, config: dict[str, Any] | None = None, at: Mapping[str, str] = LOCATION
+    ) -> dict[str, Any]:
+        """The Launchpad's button: {"run": {"id"}}, or the errors that it shows. at: location and repository."""
         answer = self.ask(
             """mutation ($of: ExecutionParams!) { launchRun(executionParams: $of) { __typename
             ... on LaunchRunSuccess { run { id } } ... on RunConfigValidationInvalid { errors { message } }
             ... on PythonError { message } } }""",
-            of={"selector": {**LOCATION, "pipelineName": job}, "runConfigData": config or {}},
+            of={"selector": {**at, "pipelineName": job}, "runConfigData": config or {}},
         )
         return answer["launchRun"]
 
@@ -128,20 +133,20 @@ class Site:
         until(over, 120, self.log)
         return " ".join([found["status"], *(run["status"] for run in found["runs"])])
 
-    def switch_on(self, sensor: str) -> None:
+    def switch_on(self, sensor: str, at: Mapping[str, str] = LOCATION) -> None:
         answer = self.ask(
             """mutation ($of: SensorSelector!) { startSensor(sensorSelector: $of) { __typename
             ... on Sensor { sensorState { status } } } }""",
-            of={**LOCATION, "sensorName": sensor},
+            of={**at, "sensorName": sensor},
         )
         assert answer["startSensor"]["sensorState"]["status"] == "RUNNING", answer
 
-    def ticks(self, sensor: str) -> list[dict[str, Any]]:
+    def ticks(self, sensor: str, at: Mapping[str, str] = LOCATION) -> list[dict[str, Any]]:
         """What became of each look of a sensor, the newest first."""
         answer = self.ask(
             """query ($of: SensorSelector!) { sensorOrError(sensorSelector: $of) { ... on Sensor {
             sensorState { ticks(limit: 100) { status skipReason runIds error { message } } } } } }""",
-            of={**LOCATION, "sensorName": sensor},
+            of={**at, "sensorName": sensor},
         )
         return answer["sensorOrError"]["sensorState"]["ticks"]
 

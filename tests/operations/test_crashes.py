@@ -50,6 +50,7 @@ class Ui:
             name: value for name, value in os.environ.items() if not name.startswith(("DAGSTER", "MLFLOW", "SLM"))
         }
         own = {"DAGSTER_HOME": str(self.home), "PYTHONPATH": f"{self.folder}:{ROOT}", "SLM_TRACKING": "off"}
+        own["SLM_DEVICE_SLOTS"] = "0"
         return {**inherited, **own}
 
     def command(self) -> list[str]:

@@ -1,14 +1,7 @@
-"""Deployment files, checked as far as that goes without an engine: against schemas, against each other, against a
-real PostgreSQL server."""
+"""Deployment files, checked as far as that goes without an engine: against schemas, and against each other."""
 
-import glob
-import os
 import re
-import shutil
-import socket
-import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -124,67 +117,3 @@ def test_the_image_copies_files_that_are_there() -> None:
     for name in " ".join(copied).split():
         assert (ROOT / name).exists(), name
         assert name.split("/")[0] not in ignored, name
-
-
-@pytest.fixture
-def postgres(tmp_path: Path) -> Iterator[dict[str, str]]:
-    """A PostgreSQL server of the test's own on a free port; skips where none is installed."""
-    found = sorted(glob.glob("/usr/lib/postgresql/*/bin/initdb")) or [shutil.which("initdb") or ""]
-    if not found[-1]:
-        pytest.skip("no PostgreSQL server is installed (apt-get install postgresql)")
-    if os.getuid() == 0 and not shutil.which("runuser"):
-        pytest.skip("PostgreSQL does not run as root, and there is no runuser")
-    tools = Path(found[-1]).parent
-    as_user = ["runuser", "-u", "postgres", "--"] if os.getuid() == 0 else []
-    folder = Path(subprocess.run([*as_user, "mktemp", "-d"], capture_output=True, text=True, check=True).stdout.strip())
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": "/", "check": True}
-    cluster = str(folder / "cluster")
-    subprocess.run([*as_user, tools / "initdb", "-D", cluster, "-A", "trust", "-U", "slm", "--no-sync"], **quiet)
-    control = [*as_user, tools / "pg_ctl", "-D", cluster, "-l", str(folder / "log"), "-w"]
-    subprocess.run([*control, "-o", f"-p {port} -c listen_addresses=127.0.0.1 -k {folder} -F", "start"], **quiet)
-    try:
-        subprocess.run([tools / "createdb", "-h", "127.0.0.1", "-p", str(port), "-U", "slm", "dagster"], **quiet)
-        yield {
-            "SLM_POSTGRES_HOST": "127.0.0.1",
-            "SLM_POSTGRES_USER": "slm",
-            "SLM_POSTGRES_PASSWORD": "never-shown",
-            "SLM_POSTGRES_DB": "dagster",
-            "PORT": str(port),
-        }
-    finally:
-        subprocess.run([*control, "-m", "immediate", "stop"], **quiet)
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-TOY = """
-from dagster import Definitions, asset, define_asset_job, in_process_executor
-
-@asset
-def made():
-    return None
-
-defs = Definitions([made], jobs=[define_asset_job("toy_job", executor_def=in_process_executor)])
-"""
-
-
-def test_history_is_kept_in_postgresql(postgres: dict[str, str], tmp_path: Path) -> None:
-    pytest.importorskip("dagster_postgres", reason="pip install dagster-postgres")
-    home = tmp_path / "dagster_home"
-    home.mkdir()
-    settings = (ROOT / "docker" / "dagster.yaml").read_text()
-    (home / "dagster.yaml").write_text(settings.replace("port: 5432", f"port: {postgres['PORT']}"))
-    (tmp_path / "toy.py").write_text(TOY)
-    environment = {**os.environ, **postgres, "DAGSTER_HOME": str(home), "DAGSTER_MODULE_NAME": "toy"}
-    environment["PYTHONPATH"] = str(tmp_path)
-
-    def run(*command: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
-
-    ran = run(str(BIN / "dagster"), "job", "execute", "-j", "toy_job")
-    assert ran.returncode == 0, ran.stderr[-2000:]
-    listed = run(str(BIN / "dagster"), "run", "list")
-    assert "toy_job" in listed.stdout, listed.stdout + listed.stderr[-2000:]
-    assert postgres["SLM_POSTGRES_PASSWORD"] not in ran.stdout + ran.stderr + listed.stdout + listed.stderr

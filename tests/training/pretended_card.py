@@ -36,8 +36,9 @@ from pipeline.training.loop import Loop
 from pipeline.training.objectives import fine_tuning, preference, pretraining
 from pipeline.training.objectives.objective import Objective
 from pipeline.training.objectives.preference_losses import loss_of
+from pipeline.training.pretraining_settings import PretrainingSettings
 from pipeline.training.reporting import RunOptions
-from pipeline.training.training_settings import LoopSettings, PreferenceSettings, PretrainingSettings
+from pipeline.training.training_settings import LoopSettings, PreferenceSettings
 from pipeline.training.validation import Rows, Validation
 
 NAME = "card"

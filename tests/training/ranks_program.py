@@ -16,8 +16,8 @@ from pipeline.training.distributed import Ranks
 from pipeline.training.model_artifact import TrainingProcess, make_on_all_ranks
 from pipeline.training.planning import memory, plan
 from pipeline.training.planning.tracing import Step
+from pipeline.training.pretraining_settings import PretrainingSettings
 from pipeline.training.stopping import Stopped
-from pipeline.training.training_settings import PretrainingSettings
 from tests.training import toy
 
 LONG = toy.SHAPE.model_copy(update={"context": 1024, "width": 64, "vocab_size": 512})

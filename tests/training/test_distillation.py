@@ -21,8 +21,8 @@ from pipeline.training.distillation_settings import DistillationSettings
 from pipeline.training.objectives import distillation
 from pipeline.training.planning import plan
 from pipeline.training.planning.distillation_plan import planned
+from pipeline.training.pretraining_settings import PretrainingSettings
 from pipeline.training.stopping import Stopped
-from pipeline.training.training_settings import PretrainingSettings
 from tests.making import context
 
 SHAPE = ModelConfig(layers=1, width=32, heads=4, kv_heads=2, context=64)

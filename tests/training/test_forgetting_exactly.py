@@ -24,9 +24,9 @@ from pipeline.training import checkpoint, ladder, model_artifact, slots
 from pipeline.training.data.feed import Feed, FeedSettings
 from pipeline.training.data.origins import FIRST, OriginFeed, OriginReader
 from pipeline.training.distributed import Ranks
-from pipeline.training.objectives import distillation, pretraining
+from pipeline.training.objectives import distillation, masking, pretraining
 from pipeline.training.planning import plan
-from pipeline.training.training_settings import PretrainingSettings
+from pipeline.training.pretraining_settings import PretrainingSettings
 from tests.making import context
 from tests.training.changed_text import with_other_tokens
 from tests.training.conftest import SHAPE
@@ -303,7 +303,7 @@ def test_a_document_that_is_held_back_is_not_measured_and_masked_networks_learn_
     both_ways = SHAPE.model_copy(update={"causal": False})
     feed = Feed(shards, SETTINGS.feed, 1, CONTEXT, 8)
     feed.leave_empty(slots_of(shards, by_first_step(shards)[0][0]))
-    mask = pretraining.masker(both_ways.model_copy(update={"vocab_size": 262}), SETTINGS, 1, mask_id=1)
+    mask = masking.masker(both_ways.model_copy(update={"vocab_size": 262}), SETTINGS, 1, mask_id=1)
     batch = pretraining.batches(feed, mask, Ranks(), 1)(0, 0)
     empty = torch.as_tensor(feed.batch(0).empty)
     assert empty.any() and (batch["targets"][empty] == IGNORED).all() and (batch["targets"] != IGNORED).any()

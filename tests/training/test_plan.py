@@ -12,7 +12,7 @@ from pipeline.errors import UserError
 from pipeline.training import cards, measured, schedule
 from pipeline.training.planning import budget, memory, plan, plan_words, step_time, tracing
 from pipeline.training.planning.tracing import Step
-from pipeline.training.training_settings import PretrainingSettings
+from pipeline.training.pretraining_settings import PretrainingSettings
 
 SMALL = ModelConfig(layers=2, width=64, heads=4, context=64, vocab_size=512)
 HUNDRED = ModelConfig(layers=12, width=768, heads=12, kv_heads=4, context=2048, vocab_size=32000)

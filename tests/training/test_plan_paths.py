@@ -19,7 +19,8 @@ from pipeline.training import cards
 from pipeline.training.objectives.dpo import dpo
 from pipeline.training.planning import memory, plan, tracing
 from pipeline.training.planning.tracing import Step
-from pipeline.training.training_settings import PreferenceSettings, PretrainingSettings, SftSettings
+from pipeline.training.pretraining_settings import PretrainingSettings
+from pipeline.training.training_settings import PreferenceSettings, SftSettings
 from tests import tiny
 
 SMALL = ModelConfig(layers=3, width=128, heads=4, kv_heads=2, context=128, vocab_size=512)

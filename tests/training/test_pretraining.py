@@ -14,10 +14,10 @@ from pipeline.errors import UserError
 from pipeline.store.store import Store
 from pipeline.tokens.tokenizer import load
 from pipeline.training import kept_weights
-from pipeline.training.objectives import pretraining
+from pipeline.training.objectives import masking, pretraining
 from pipeline.training.planning import plan
+from pipeline.training.pretraining_settings import PretrainingSettings
 from pipeline.training.stopping import Stopped
-from pipeline.training.training_settings import PretrainingSettings
 from pipeline.training.validation import Validation, documents_of, select
 from tests.making import context
 
@@ -168,7 +168,7 @@ def test_networks_that_see_both_ways_guess_hidden_tokens(store, shards, tokenize
     artifact = make(store, shards, tokenizer, shape=shape)
     log = pl.read_parquet(artifact.file("log.parquet"))
     assert log["loss"][-1] < log["loss"][0] and "bits_per_byte" not in artifact.facts
-    mask = pretraining.masker(shape.model_copy(update={"vocab_size": 262}), SETTINGS, 1, mask_id=1)
+    mask = masking.masker(shape.model_copy(update={"vocab_size": 262}), SETTINGS, 1, mask_id=1)
     tokens = torch.randint(6, 262, (64, 64))
     shown, targets = mask(tokens, 3)
     chosen = targets != -100

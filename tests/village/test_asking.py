@@ -18,7 +18,7 @@ from pipeline.inspect.summary import summary
 from pipeline.recipe import load
 from pipeline.run import make_with_inputs
 from pipeline.store.store import Store
-from pipeline.training.training_settings import PretrainingSettings
+from pipeline.training.pretraining_settings import PretrainingSettings
 
 RECIPE = """
 name: tiny

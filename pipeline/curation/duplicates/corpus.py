@@ -1,17 +1,20 @@
-"""All documents of a run as a few numbers each, for the global part of the search for duplicates.
+"""The documents of a run that may be duplicates as a few numbers each, for the global part of the search.
 
 A document is identified by its position in the order of precedence. Number 0 takes precedence over every other
 document, so "the earlier one is kept" is a comparison of two integers, and no later code deals with fragments or
 sources.
 
-Memory: some 40 bytes per document, twice that while it is put in order. Bands are not among them: their buckets are
-found in partitions (band_partitions.py). Texts are read again only for documents that have a candidate.
+Only documents that have a candidate or an exact copy are known here (clusters.py): the others stay, whatever is
+decided. Where every document has to be compared (`containment`, `semantic`), all are known. Memory: some 50 bytes for
+each that is known, twice that while they are put in order. Texts are read again only for documents that have a
+candidate.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,14 +22,16 @@ import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
 
-from pipeline.curation.duplicates import band_partitions, index, shingle_files, tidiness
+from pipeline.curation.duplicates import clusters, index, selection, shingle_files, tidiness
 from pipeline.curation.duplicates.band_partitions import BandTable
+from pipeline.curation.duplicates.clusters import Clusters
 from pipeline.curation.duplicates.signature_tables import (
     SignatureTable,
     id_halves,
     join_id_halves,
     read_signature_table,
     side_table,
+    write_signature_table,
     write_signatures,
 )
 from pipeline.curation.duplicates.signatures import band_hashes, texts_to_compare
@@ -45,11 +50,16 @@ ID_LOOKUP_RATIO = 8
 
 @dataclass
 class Corpus:
-    """Documents in order of precedence; all arrays have one value per document unless stated otherwise."""
+    """Documents in order of precedence; all arrays have one value per known document unless stated otherwise.
+
+    The position of a document counts all, known or not: those of indexes first, then fragment after fragment.
+    """
 
     documents: Documents
     fragments: list[str]
-    order: np.ndarray  # number -> position (foreign documents come first, then fragment after fragment)
+    clusters: Clusters
+    positions: np.ndarray  # int64, sorted: of the known documents
+    order: np.ndarray  # number -> index in `positions`
     high: np.ndarray  # uint64, the first half of doc_id
     low: np.ndarray
     origin: np.ndarray  # int32: index into `fragments`; for foreign documents, -1 - index into `indexes`
@@ -59,7 +69,7 @@ class Corpus:
     sources: list[str]
     indexes: list[Path]
     foreign_names: list[str]
-    tables: list[BandTable]  # the bands of all documents, by position
+    foreign_total: int  # documents of all indexes, known or not
     heights: dict[str, int]  # documents of each fragment
     shingle_directory: Path | None  # where the shingles are, if they are stored
 
@@ -119,14 +129,16 @@ class Corpus:
             if places.size:
                 yield places, *index.shingles(path, self.row[numbers[places]])
 
-    def numbers_by_fragment(self) -> Iterator[np.ndarray]:
-        """For each fragment, the numbers of its documents in the order of its kept rows."""
-        number = np.empty(len(self), np.int64)  # of each position
+    def by_fragment(self) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+        """Fragment by fragment: its name, which of its kept rows are known here, and the numbers of these documents."""
+        number = np.empty(len(self), np.int64)  # of each known position
         number[self.order] = np.arange(len(self))
-        at = int(self.foreign.sum())
+        first = self.foreign_total
         for fragment in self.fragments:
-            yield number[at : at + self.heights[fragment]]
-            at += self.heights[fragment]
+            end = first + self.heights[fragment]
+            known = slice(*np.searchsorted(self.positions, [first, end]).tolist())
+            yield fragment, self.positions[known] - first, number[known]
+            first = end
 
     def source_names(self, sources: np.ndarray) -> pl.Series:
         """The names of sources (numbers as in `source`); for foreign documents, the name of their index."""
@@ -158,39 +170,25 @@ def signature_matrix(values: pl.Series, columns: int) -> np.ndarray:
 def load_corpus(
     draft: Draft, documents: Documents, settings: Settings, execution: ExecutionSettings, sources: list[str]
 ) -> Corpus:
-    """All kept documents and those of the indexes, in order of precedence.
+    """The kept documents, and those of the indexes, that may be duplicates, in order of precedence.
 
     sources: every source, in order of precedence.
     """
     write_signatures(draft, documents, settings, execution)
     fragments = documents.fragments
-    heights = {fragment: draft.entries[f"{side_table(fragment)}.parquet"]["rows"] for fragment in fragments}
+    heights = {fragment: int(draft.entries[f"{side_table(fragment)}.parquet"]["rows"]) for fragment in fragments}
     indexes = [Path(path) for path in settings.indexes]
-    foreign = [_foreign(path, settings) for path in indexes]
-    total = sum(len(signed.high) for signed in foreign) + sum(heights.values())
-    high, low = np.empty(total, np.uint64), np.empty(total, np.uint64)
-    words, row = np.empty(total, np.int32), np.empty(total, np.int32)
-    origin, source = np.empty(total, np.int32), np.empty(total, np.int32)
-    tidy, tables, at = tidiness.empty(total), [], 0
-    for which in [-1 - which for which in range(len(indexes))] + list(range(len(fragments))):
-        if which < 0:
-            signed, of = foreign[-1 - which], which
-            path = draft.scratch(FOREIGN) / f"{-1 - which}.parquet"
-            band_partitions.write_table(signed.words, signed.bands, path)
-        else:
-            path = draft.path(f"{side_table(fragments[which])}.parquet")
-            signed = read_signature_table(path, 0, signatures=False, bands=False)
-            of = sources.index(documents.source(fragments[which]))
-        height = len(signed.high)
-        here = slice(at, at + height)
-        high[here], low[here], words[here] = signed.high, signed.low, signed.words
-        row[here], origin[here], source[here] = np.arange(height), which, of
-        for column, values in zip(tidy, signed.tidiness, strict=True):
-            column[here] = values
-        tables.append(BandTable(path, at))
-        at += height
-    rank = tidiness.ranks(tidy, words)
-    del tidy, foreign
+    foreign = [_foreign_table(path, settings, draft.scratch(FOREIGN) / path.name) for path in indexes]
+    paths = [path for path, _ in foreign] + [draft.path(f"{side_table(fragment)}.parquet") for fragment in fragments]
+    sizes = [size for _, size in foreign] + [heights[fragment] for fragment in fragments]
+    firsts = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)]).tolist()
+    tables = [BandTable(path, first) for path, first in zip(paths, firsts[:-1], strict=True)]
+    found = clusters.find(draft, tables, firsts[-1], settings.banding()[0], execution)
+    known = found.positions if settings.compares_candidates_only() else np.arange(firsts[-1])
+    of_indexes = [-1 - which for which in range(len(indexes))]
+    of_sources = [sources.index(documents.source(fragment)) for fragment in fragments]
+    origins = [*of_indexes, *range(len(fragments))], [*of_indexes, *of_sources]
+    high, low, words, row, rank, origin, source = _columns(tables, known, origins, found.frequent)
     order = precedence(source, rank, words, high, low)
     # One column at a time, so that only one is in memory twice.
     high = high[order]
@@ -200,18 +198,47 @@ def load_corpus(
     words = words[order]
     source = source[order]
     return Corpus(
-        documents, fragments, order, high, low, origin, row, words, source, sources, indexes,
-        [path.stem for path in indexes], tables, heights, draft.directory if settings.keep_shingles else None,
+        documents, fragments, found, known, order, high, low, origin, row, words, source, sources, indexes,
+        [path.stem for path in indexes], sum(size for _, size in foreign), heights,
+        draft.directory if settings.keep_shingles else None,
     )  # fmt: skip
 
 
-def _foreign(path: Path, settings: Settings) -> SignatureTable:
-    table = index.read_signatures(path, settings)
+def _foreign_table(index_: Path, settings: Settings, path: Path) -> tuple[Path, int]:
+    """Write the table of signatures of an index to `path`; returns this path and the number of documents."""
+    table = index.read_signatures(index_, settings)
     signatures = signature_matrix(table["signature"], settings.permutations)
     bands = band_hashes(signatures, *settings.banding())
     # They come first whatever they look like: nothing of an index is ever removed.
     tidy = tidiness.empty(len(signatures))
-    return SignatureTable(*id_halves(table["doc_id"]), table["words"].to_numpy(), signatures, bands, tidy)
+    high, low = id_halves(table["doc_id"])
+    write_signature_table(SignatureTable(high, low, table["words"].to_numpy(), signatures, bands, tidy), path)
+    return path, len(high)
+
+
+def _columns(
+    tables: list[BandTable], known: np.ndarray, origins: tuple[list[int], list[int]], frequent: np.ndarray
+) -> tuple[np.ndarray, ...]:
+    """high, low, words, row, rank, origin and source of the known documents, by position.
+
+    known: their positions, sorted. origins: the origin, and the source, of each table. frequent: lines at the edges of
+    many documents.
+    """
+    count = len(known)
+    high, low = np.empty(count, np.uint64), np.empty(count, np.uint64)
+    words, row = np.empty(count, np.int32), np.empty(count, np.int32)
+    rank = np.empty(count, np.uint16)
+    origin, source = np.empty(count, np.int32), np.empty(count, np.int32)
+    bounds = [*np.searchsorted(known, [table.first for table in tables]).tolist(), count]
+    for table, (first, end), of, of_source in zip(tables, pairwise(bounds), *origins, strict=True):
+        if first == end:
+            continue
+        here, rows = slice(first, end), known[first:end] - table.first
+        signed = read_signature_table(table.path, 0, signatures=False, bands=False)
+        high[here], low[here], words[here] = signed.high[rows], signed.low[rows], signed.words[rows]
+        rank[here] = tidiness.ranks(signed.tidiness.where(rows), signed.words[rows], frequent)
+        row[here], origin[here], source[here] = rows, of, of_source
+    return high, low, words, row, rank, origin, source
 
 
 def precedence(
@@ -230,23 +257,14 @@ def precedence(
     key |= (most - np.minimum(words, most)).astype(np.uint64) << np.uint64(8)
     key |= high >> np.uint64(56)
     order = np.argsort(key)
-    tied = _repeated_mask(key[order])
+    tied = selection.repeated(key[order])
     among = order[tied]
     order[tied] = among[np.lexsort((among, low[among], high[among], -words[among], rank[among], source[among]))]
     return order
 
 
-def _repeated_mask(values: np.ndarray) -> np.ndarray:
-    """Which of the sorted values occur more than once."""
-    result = np.zeros(len(values), bool)
-    same = values[1:] == values[:-1]
-    result[1:] = same
-    result[:-1] |= same
-    return result
-
-
 def documents_with_equal_ids(high: np.ndarray, low: np.ndarray) -> np.ndarray:
     """Positions of documents that share their id with another one, grouped by id, in order within a group."""
     order = np.argsort(low)
-    among = order[_repeated_mask(low[order])]
+    among = order[selection.repeated(low[order])]
     return among[np.lexsort((among, low[among], high[among]))]

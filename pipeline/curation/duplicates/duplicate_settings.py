@@ -101,6 +101,10 @@ class Settings(StageSettings):
         """(bands, rows) in force."""
         return self.bands or bands_for(self.threshold, self.permutations, self.recall)
 
+    def compares_candidates_only(self) -> bool:
+        """Whether documents without a candidate or an exact copy are compared with nothing."""
+        return self.containment is None and self.semantic is None
+
     def about_text(self) -> dict[str, Any]:
         """What a document's signature and shingles depend on in addition to its words."""
         names = ("shingle", "fold_case", "ignore_punctuation", "ignore_markup")

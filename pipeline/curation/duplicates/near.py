@@ -5,10 +5,11 @@ columns, and every decision is verified exactly. In order:
 
 1. signatures   each fragment's documents -> MinHash signatures, in a side table `signatures/<fragment>.parquet`;
                 a document whose signature an earlier version holds is not read again
-2. precedence   all documents in one order: the recipe's order of sources, the cleaner first (tidiness.py), longer first
+2. clusters     documents whose signatures share a band, or that have the same doc_id, found in partitions of hashes
+                (clusters.py); all others stay and are not looked at again
+3. precedence   these in one order: the recipe's order of sources, the cleaner first (tidiness.py), longer first
                 (words), then doc_id
-3. exact        of documents with the same doc_id the first is kept
-4. candidates   documents whose signatures share a band, found in partitions of the bands (band_partitions.py)
+4. exact        of documents with the same doc_id the first is kept
 5. verification exact Jaccard similarity of candidates, as the greedy selection needs it (selection.py); compared pairs
                 are remembered in `pairs/compared.parquet`
 6. decisions    one table per fragment
@@ -28,7 +29,6 @@ import polars as pl
 
 from pipeline.context import Inputs, RunContext
 from pipeline.curation.duplicates import containment, index, selection, semantic
-from pipeline.curation.duplicates.band_partitions import candidates
 from pipeline.curation.duplicates.corpus import Corpus, documents_with_equal_ids, load_corpus
 from pipeline.curation.duplicates.duplicate_settings import Semantic, Settings
 from pipeline.curation.duplicates.pairs import KnownSimilarities, write_pairs
@@ -146,10 +146,9 @@ def decide(
     # Numbers of the documents still kept; below, they are identified by their position in this list.
     left = np.flatnonzero(keeper < 0)
 
-    places = np.full(len(corpus), -1, np.int32)  # position in `left`, for each position in the corpus
+    places = np.full(len(corpus), -1, np.int32)  # position in `left`, of each known position
     places[corpus.order[left]] = np.arange(len(left))
-    bands, rows = settings.banding()
-    members = candidates(draft, corpus.tables, bands, places, execution)
+    members = corpus.clusters.members(corpus.positions, places)
     del places
     sets = ShingleSets(len(left), lambda places: corpus.shingles(left[places], settings), draft.directory)
     remembered = KnownSimilarities(draft, settings)
@@ -185,14 +184,20 @@ def decide(
     twins = None
     if settings.semantic is not None:
         twins = _find_twins(corpus, settings.semantic, draft.directory, may_remove, (keeper, reason, score))
+    bands, rows = settings.banding()
     draft.facts = {
-        "bands": bands, "rows": rows, "documents": int((~corpus.foreign).sum()),
-        "foreign": int(corpus.foreign.sum()), "candidates": len(np.unique(members & np.uint64(0xFFFFFFFF))),
+        "bands": bands, "rows": rows, "documents": sum(corpus.heights.values()),
+        "foreign": corpus.foreign_total, "candidates": len(np.unique(members & np.uint64(0xFFFFFFFF))),
         "compared": len(chosen.left), "similar": int((chosen.compared >= settings.threshold).sum()),
     }  # fmt: skip
-    for fragment, numbers in zip(documents.fragments, corpus.numbers_by_fragment(), strict=True):
+    for fragment, known, numbers in corpus.by_fragment():
+        decided = (np.full(corpus.heights[fragment], -1, np.int64), np.full(corpus.heights[fragment], KEPT),
+                   np.full(corpus.heights[fragment], np.nan))  # fmt: skip
+        for column, values in zip(decided, (keeper, reason, score), strict=True):
+            column[known] = values[numbers]
+        # Where twins are looked for, all documents are known.
         of_fragment = None if twins is None else semantic.Twins(twins.keeper[numbers], twins.similarity[numbers])
-        _write(draft, documents, fragment, corpus, (keeper[numbers], reason[numbers], score[numbers]), of_fragment)
+        _write(draft, documents, fragment, corpus, decided, of_fragment)
 
 
 def _exact_duplicates(corpus: Corpus, may_remove: np.ndarray) -> np.ndarray:

@@ -34,6 +34,7 @@ from pipeline.curation.rules import Limit, Rule, decided_by
 from pipeline.documents.document import EDIT
 from pipeline.documents.execution import ExecutionSettings
 from pipeline.documents.fragment_tables import fragment_task, make_tables
+from pipeline.documents.known_rows import EarlierVersions, Remembered, rows_found, same_but_documents
 from pipeline.documents.partitions import hash_ranges, results
 from pipeline.documents.reasons import meanings_of
 from pipeline.documents.stage import (
@@ -106,10 +107,13 @@ def make(context: RunContext, inputs: Inputs, settings: Settings) -> Artifact:
     """
     documents, named = stage_inputs(inputs)
     order = source_order(documents, context.sources, ())
+    identity = {**settings.model_dump(mode="json"), "source_order": order}
 
     def build(draft: Draft) -> None:
         if settings.enabled:
-            find_all(draft, documents, settings, context.execution)
+            fits = same_but_documents(VERSION, identity, named, documents)
+            earlier = EarlierVersions(draft, context.store, documents, fits, only_kept=True)
+            find_all(draft, documents, settings, context.execution, earlier)
             most = most_documents(settings, sum(int(documents.kept(name).sum()) for name in documents.fragments))
             frequent = frequent_sentences(draft, documents, most, order, context.execution)
         else:
@@ -125,7 +129,6 @@ def make(context: RunContext, inputs: Inputs, settings: Settings) -> Artifact:
             }
         refuse_to_remove_all(ASSET, draft.counts)
 
-    identity = {**settings.model_dump(mode="json"), "source_order": order}
     return context.store.make(
         ASSET, code_version=VERSION, settings=identity, inputs=named, build=build, log=context.log
     )
@@ -138,26 +141,36 @@ def side_table(fragment: str) -> str:
     return f"sentences/{fragment}"
 
 
-def find_all(draft: Draft, documents: Documents, settings: Settings, execution: ExecutionSettings) -> None:
+def find_all(
+    draft: Draft, documents: Documents, settings: Settings, execution: ExecutionSettings, earlier: EarlierVersions
+) -> None:
     """Write the sentences of every fragment to the draft; remembered tables are linked without reading text."""
     about = digest({"version": VERSION, "window": settings.window, "min_bytes": settings.min_bytes})
     tables = [
-        fragment_task(documents, name, side_table(name), {"sentences": about}, settings) for name in documents.fragments
+        fragment_task(documents, name, side_table(name), {"sentences": about}, settings, earlier=earlier)
+        for name in documents.fragments
     ]
     make_tables(draft, tables, find_in_fragment, execution, "sentences")
 
 
 def find_in_fragment(
-    documents: Documents, fragment: str, settings: Settings, target: Path
+    documents: Documents, fragment: str, settings: Settings, earlier: Remembered | None, target: Path
 ) -> tuple[int, dict[str, Any]]:
     """Write the table of a fragment's sentences; returns (rows, no facts). Runs in a worker."""
-    frame = documents.read(fragment, ["text", "lang"]).filter("kept")
+    find = partial(sentences_among, documents, settings)
+    table = rows_found(documents, fragment, ["text", "lang"], earlier, find, ["row", "start", "after"])
+    write_table(table, target)
+    return table.height, {}
+
+
+def sentences_among(documents: Documents, settings: Settings, frame: pl.DataFrame) -> pl.DataFrame:
+    """The sentences of documents (text, lang), `row` by row: the columns SENTENCE."""
     code = code_among(documents, frame).to_numpy()
     found = windows(sentences_of(frame["text"], code, spare_lines=settings.window == 1), settings.window)
     # A line of one word is an address or a number; one without letters is a rule.
     says_something = (found.words > 1) & (2 * found.letters >= found.size)
     long_enough = (found.size >= settings.min_bytes) & says_something & found.comment
-    table = pl.DataFrame(
+    return pl.DataFrame(
         {
             "row": found.document[long_enough].astype(np.uint32),
             "hash": found.hash[long_enough],
@@ -166,9 +179,7 @@ def find_in_fragment(
             "words": found.words[long_enough].astype(np.uint32),
             "spare": found.spare[long_enough],
         }
-    ).sort("row", "start", "after")
-    write_table(table, target)
-    return table.height, {}
+    )
 
 
 def code_among(documents: Documents, frame: pl.DataFrame) -> pl.Series:

@@ -66,13 +66,19 @@ def buckets_of(bands: Iterable[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
 def shared_only(members: np.ndarray, after: int) -> np.ndarray:
     """Of members, bucket by bucket, those that are not alone in theirs; buckets are numbered from `after` + 1."""
     bucket = members >> np.uint64(32)
-    same = bucket[1:] == bucket[:-1]
-    shared = np.zeros(len(members), bool)
-    shared[1:] = same
-    shared[:-1] |= same
-    begins = np.concatenate([[True], ~same])[: len(members)][shared]
+    shared = repeated(bucket)
+    begins = np.concatenate([[True], bucket[1:] != bucket[:-1]])[: len(members)][shared]
     number = np.cumsum(begins).astype(np.uint64) + np.uint64(after)
     return number << np.uint64(32) | members[shared] & np.uint64(0xFFFFFFFF)
+
+
+def repeated(values: np.ndarray) -> np.ndarray:
+    """Which of the sorted values occur more than once."""
+    result = np.zeros(len(values), bool)
+    same = values[1:] == values[:-1]
+    result[1:] = same
+    result[:-1] |= same
+    return result
 
 
 def choose(

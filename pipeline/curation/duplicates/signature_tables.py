@@ -5,6 +5,7 @@ A document whose signature an earlier version of the table holds is not read aga
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -183,23 +184,37 @@ def read_signature_table(path: Path, permutations: int, signatures: bool = True,
         left_out |= {name for name in names if name.startswith("band ") and not bands}
         table = file.read([name for name in names if name not in left_out], use_threads=False)
 
-    def column(name: str) -> np.ndarray:
-        return np.concatenate([chunk.to_numpy() for chunk in table[name].chunks]) if len(table) else np.zeros(0, "u8")
-
-    def matrix(name: str, kind: type[np.generic], width: int) -> np.ndarray:
-        size = width * np.dtype(kind).itemsize
-        parts = [
-            np.frombuffer(chunk.buffers()[1], kind, width * len(chunk), size * chunk.offset)
-            for chunk in table[name].chunks
-            if len(chunk)
-        ]
-        return np.concatenate(parts).reshape(-1, width) if parts else np.zeros((0, width), kind)
-
-    made = matrix("signature", np.uint32, permutations) if signatures else np.zeros((0, permutations), np.uint32)
-    of_bands = [column(name) for name in names if name.startswith("band ") and bands]
+    made = np.zeros((0, permutations), np.uint32)
+    if signatures:
+        made = matrix_of(table, "signature", np.uint32, permutations)
+    of_bands = [column_of(table, name) for name in names if name.startswith("band ") and bands]
     values = np.stack(of_bands) if bands else np.zeros((0, len(table)), np.uint64)
     tidiness = Tidiness(
-        column("tags").astype(np.uint32), column("repeated").astype(np.uint32),
-        matrix("edges", np.uint32, 2 * EDGE),
+        column_of(table, "tags").astype(np.uint32), column_of(table, "repeated").astype(np.uint32),
+        matrix_of(table, "edges", np.uint32, 2 * EDGE),
     )  # fmt: skip
-    return SignatureTable(column("high"), column("low"), column("words").astype(np.int64), made, values, tidiness)
+    high, low, words = (column_of(table, name) for name in ("high", "low", "words"))
+    return SignatureTable(high, low, words.astype(np.int64), made, values, tidiness)
+
+
+def read_columns(path: Path, names: Sequence[str]) -> pa.Table:
+    """Some columns of a table of signatures."""
+    with pq.ParquetFile(path, memory_map=True) as file:
+        return file.read(list(names), use_threads=False)
+
+
+def column_of(table: pa.Table, name: str) -> np.ndarray:
+    """A column of numbers."""
+    chunks = [chunk.to_numpy() for chunk in table[name].chunks]
+    return chunks[0] if len(chunks) == 1 else np.concatenate(chunks or [np.zeros(0, np.uint64)])
+
+
+def matrix_of(table: pa.Table, name: str, kind: type[np.generic], width: int) -> np.ndarray:
+    """A column of binary values, each of `width` numbers, as rows."""
+    size = width * np.dtype(kind).itemsize
+    parts = [
+        np.frombuffer(chunk.buffers()[1], kind, width * len(chunk), size * chunk.offset)
+        for chunk in table[name].chunks
+        if len(chunk)
+    ]
+    return np.concatenate(parts).reshape(-1, width) if parts else np.zeros((0, width), kind)

@@ -83,16 +83,20 @@ def _occurred_before(hashes: np.ndarray, owner: np.ndarray) -> np.ndarray:
     return result
 
 
-def ranks(figures: Tidiness, words: np.ndarray) -> np.ndarray:
-    """How far each document comes after a clean one: uint16, smaller is better. words: of each document.
+def frequent_lines(edges: np.ndarray) -> np.ndarray:
+    """The lines at the edges of more than FREQUENT documents. edges: hashes, sorted; 0: there is none."""
+    common = np.unique(edges[FREQUENT:][edges[FREQUENT:] == edges[:-FREQUENT]])
+    return common[common > 0]
+
+
+def ranks(figures: Tidiness, words: np.ndarray, common: np.ndarray) -> np.ndarray:
+    """How far each document comes after a clean one: uint16, smaller is better.
+
+    words: of each document. common: the lines that `frequent_lines` finds among all documents.
 
     8 bits of markup (doubling steps of tags per word), then 8 of repetition: lines at its edges that other documents
     have at theirs, and the sixteenths of its words that are in lines it repeats itself.
     """
-    edges = np.sort(figures.edges, axis=None)
-    common = np.unique(edges[FREQUENT:][edges[FREQUENT:] == edges[:-FREQUENT]])
-    common = common[common > 0]
-    del edges
     frequent = np.zeros(len(words), np.int64)
     for column in figures.edges.T if len(common) else ():
         frequent += common[np.minimum(np.searchsorted(common, column), len(common) - 1)] == column

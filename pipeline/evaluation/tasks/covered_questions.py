@@ -19,6 +19,7 @@ import polars as pl
 from pipeline.context import Inputs, RunContext
 from pipeline.curation import contamination
 from pipeline.curation.evaluation_items import Index, Item, index_of
+from pipeline.documents.known_rows import EarlierVersions, same_but_documents
 from pipeline.documents.view import Documents
 from pipeline.evaluation.tasks import task_items
 from pipeline.evaluation.tasks.forms import Question
@@ -60,7 +61,9 @@ def make(context: RunContext, inputs: Inputs, settings: None) -> Artifact:
         table = index.items.select("set", item=pl.col("id").cast(pl.Int64)).with_columns(checked)
         if DOCUMENTS in inputs:
             documents = Documents(inputs[DOCUMENTS])
-            contamination.find_all(draft, documents, index, context.execution)
+            fits = same_but_documents(VERSION, {}, inputs, documents)
+            earlier = EarlierVersions(draft, context.store, documents, fits, only_kept=True)
+            contamination.find_all(draft, documents, index, context.execution, earlier)
             contamination.write_report(draft, documents, index)
             report = pl.read_parquet(draft.path(f"{contamination.ITEMS}.parquet"))
             table = table.with_columns(report.select((pl.col("documents") > 0).alias(DOCUMENTS)))

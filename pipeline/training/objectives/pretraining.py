@@ -18,7 +18,7 @@ from pipeline.training import slots
 from pipeline.training.model_facts import ModelFacts
 from pipeline.training.planning import budget as budgets
 from pipeline.training.planning import plan
-from pipeline.training.training_settings import PretrainingSettings
+from pipeline.training.pretraining_settings import PretrainingSettings
 
 if TYPE_CHECKING:
     import torch
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pipeline.training.data.feed import Feed
     from pipeline.training.distributed import Ranks
     from pipeline.training.model_artifact import Training, TrainingProcess
+    from pipeline.training.objectives.masking import MixedBatches
     from pipeline.training.objectives.objective import Batch
     from pipeline.training.slots import Slots
     from pipeline.training.validation import Mask
@@ -79,11 +80,12 @@ def prepare(
     """The network, its batches and its validation, for the loop."""
     import torch
 
-    from model.transformer import Transformer
+    from model import predict_ahead
     from pipeline.tokens.tokenizer import load
     from pipeline.training.data.feed import Feed
     from pipeline.training.kept_weights import steps_to_keep
     from pipeline.training.model_artifact import Training
+    from pipeline.training.objectives.masking import MixedBatches, Words, masker
     from pipeline.training.objectives.objective import Objective
     from pipeline.training.validation import Validation, documents_of
     from pipeline.village.asking import asking
@@ -100,7 +102,12 @@ def prepare(
     if text.slots is not None:
         feed.leave_empty(text.slots)
     early_tokens = settings.validation_tokens or budgets.default_validation_tokens(run.tokens)
-    mask = None if config.causal else masker(config, settings, seed, loaded.ids["<unk>"])
+    mask = mixed = None
+    if settings.masked_share or not config.causal:
+        words = Words.of(loaded) if settings.mask_words else None
+        mask = masker(config, settings, seed, loaded.ids["<unk>"], words)
+    if mask is not None and config.causal:
+        mixed, mask = MixedBatches(mask, settings.masked_share, settings.mask_share, seed), None
     held_back = documents_of(shards, loaded.document_start, text.slots)
     validation = Validation(held_back, config.context, run.sequences, early_tokens, mask)
     objective = Objective(
@@ -108,7 +115,7 @@ def prepare(
         steps=run.steps,
         accumulation=run.accumulation,
         step_tokens=run.step_tokens,
-        batch=batches(feed, mask, ranks, run.accumulation),
+        batch=batches(feed, mask or mixed, ranks, run.accumulation),
         units=target_count,
         loss=loss_of(settings),
         validation_batches=validation.early_batches,
@@ -118,7 +125,7 @@ def prepare(
         sample=sampler(loaded, settings) if config.causal else None,
         ask=asking(loaded, settings.village) if config.causal and settings.village is not None else None,
         kept_steps=steps_to_keep(run.steps, settings.kept_weights),
-        flops_per_token=size.flops_per_token,
+        flops_per_token=budgets.flops_per_token(config, settings),
         out_of_memory=lambda: plan.advice(config, settings, precision, device, run.sequences),
     )
     process.log(
@@ -130,7 +137,7 @@ def prepare(
     return Training(
         asset=ASSET,
         objective=objective,
-        network=Transformer(config),
+        network=predict_ahead.network(config, settings.predict_ahead),
         settings=settings,
         learning_rate=run.learning_rate,
         precision=precision,
@@ -138,7 +145,8 @@ def prepare(
         facts=facts_of(size, run, precision),
         base=tokenizer,
         blocks={"model": config, "pretraining": settings},
-        new_network=lambda: Transformer(config),
+        new_network=lambda: predict_ahead.network(config, settings.predict_ahead),
+        final_network=lambda network: network.drop_heads() if settings.predict_ahead else network,
         slots=text.slots,
         first_difference=lambda places: first_difference(shards, places, settings, seed, run, config.context),
     )
@@ -166,7 +174,7 @@ def first_difference(
     for fragment, row in sorted(places):
         split, length = traced.split_and_length(fragment, row)
         if split == TRAIN:
-            # From -1 on: what begins a document predicts its first token.
+            # From -1 on: what begins a document predicts its first token. What looks further ahead is in the same row.
             steps = traced.steps_with(fragment, row, -1, length, first)
             first = min([first, *steps[:1]])
         else:
@@ -189,9 +197,13 @@ def facts_of(size: budgets.Size, run: budgets.Budget, precision: str) -> ModelFa
 # -- the batch and its loss --------------------------------------------------------------------------------------------
 
 
-def batches(feed: Feed, mask: Mask | None, ranks: Ranks, accumulation: int) -> Callable[[int, int], Batch]:
-    """The loop's `batch(step, micro)`, read from the token feed and, with `mask`, masked."""
+def batches(
+    feed: Feed, mask: Mask | MixedBatches | None, ranks: Ranks, accumulation: int
+) -> Callable[[int, int], Batch]:
+    """The loop's `batch(step, micro)`, read from the token feed and, with `mask`, masked, or partly so."""
     import torch
+
+    from pipeline.training.objectives.masking import MixedBatches
 
     def batch(step: int, micro: int) -> Batch:
         sequences = feed.batch(step * accumulation + micro)
@@ -202,8 +214,10 @@ def batches(feed: Feed, mask: Mask | None, ranks: Ranks, accumulation: int) -> C
             "positions": sequences.positions,
         }
         tensors: Batch = {name: torch.as_tensor(array) if array is not None else None for name, array in arrays.items()}
+        number = (step * accumulation + micro) * ranks.world + ranks.rank
+        if isinstance(mask, MixedBatches):
+            return mask.of(tensors, number * len(sequences.tokens))
         if mask is not None:
-            number = (step * accumulation + micro) * ranks.world + ranks.rank
             tensors["tokens"], tensors["targets"] = mask(tensors["tokens"], number)
             if sequences.empty is not None:
                 tensors["targets"][torch.as_tensor(sequences.empty)] = IGNORED
@@ -212,39 +226,27 @@ def batches(feed: Feed, mask: Mask | None, ranks: Ranks, accumulation: int) -> C
     return batch
 
 
-def masker(config: ModelConfig, settings: PretrainingSettings, seed: int, mask_id: int) -> Mask:
-    """Masks a batch by its number: of the tokens to predict, 80 % are masked, 10 % replaced and 10 % left unchanged.
-
-    Devlin et al. 2018, appendix A.1. Returns (tokens, targets); targets are IGNORED elsewhere.
-    """
-    import torch
-
-    from pipeline.training.objectives.objective import micro_batch_seed
-
-    def mask(tokens: torch.Tensor, number: int) -> tuple[torch.Tensor, torch.Tensor]:
-        generator = torch.Generator().manual_seed(micro_batch_seed(seed, number, 0, 0))
-        predicted = torch.rand(tokens.shape, generator=generator) < settings.mask_share
-        action = torch.rand(tokens.shape, generator=generator)
-        others = torch.randint(config.vocab_size, tokens.shape, generator=generator)
-        replaced = torch.where(predicted & (action >= 0.9), others, tokens)
-        masked = torch.where(predicted & (action < 0.8), mask_id, replaced)
-        return masked, torch.where(predicted, tokens, IGNORED)
-
-    return mask
-
-
 def target_count(batch: Batch) -> float:
-    return float((batch["targets"] != IGNORED).sum())
+    """The targets of a batch, each as often as its row weighs."""
+    targets, weights = batch["targets"] != IGNORED, batch.get("weights")
+    return float(targets.sum() if weights is None else (targets * weights[:, None]).sum())
 
 
 def loss_of(settings: Any) -> Callable[[torch.nn.Module, Batch], tuple[torch.Tensor, dict[str, torch.Tensor]]]:
-    """The loss summed over the targets, computed in chunks, with z-loss if the settings enable it."""
+    """The loss summed over the targets, computed in chunks, with z-loss if the settings enable it.
+
+    With `predict_ahead`, `next_loss` is that of the next tokens alone, which other runs log as their loss.
+    """
 
     def loss(network: torch.nn.Module, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        total, _ = network(
+        further = {"further": True} if getattr(settings, "predict_ahead", 0) else {}  # which tunings have not
+        mixed = {name: batch[name] for name in ("both_ways", "weights") if name in batch}
+        total, beside = network(
             batch["tokens"], batch["targets"], documents=batch["documents"], positions=batch["positions"],
-            chunk=settings.chunk, z_loss=settings.z_loss,
+            chunk=settings.chunk, z_loss=settings.z_loss, **further, **mixed,
         )  # fmt: skip
+        if further:
+            return total + settings.predict_ahead_weight * beside, {"next_loss": total.detach()}
         return total, {}
 
     return loss

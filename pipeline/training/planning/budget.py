@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from model.config import ModelConfig
 from pipeline.errors import UserError
 from pipeline.training import schedule
-from pipeline.training.training_settings import PretrainingSettings
+from pipeline.training.pretraining_settings import PretrainingSettings
 
 TOKENS_A_PARAMETER = 20  # compute-optimal (Hoffmann et al. 2022, section 3; confirmed by Besiroglu et al. 2024)
 BYTES_A_TOKEN = 4  # of prose and code, about, with a vocabulary of some thousands (docs/results/tokens.md)
@@ -66,6 +66,18 @@ def size(config: ModelConfig, context: int = 0) -> Size:
         attention //= 2
     outside = looked_up if full.tie_embeddings else looked_up + output
     return Size(parameters, outside, multiplied, 6.0 * multiplied + attention)
+
+
+def flops_per_token(config: ModelConfig, settings: PretrainingSettings) -> float:
+    """FLOPs of a token in training: those of `size`, and what blocks that look further ahead and masks take."""
+    own = found = size(config).flops_per_token
+    if settings.predict_ahead:
+        full = config.resolved()
+        one, two = (size(config.model_copy(update={"layers": layers})).flops_per_token for layers in (1, 2))
+        found += settings.predict_ahead * (two - one + 6.0 * full.vocab_size * full.width)
+    if settings.masked_share:  # a sequence that is read both ways needs both halves of attention
+        found += settings.masked_share * (size(config.model_copy(update={"causal": False})).flops_per_token - own)
+    return found
 
 
 def budget(

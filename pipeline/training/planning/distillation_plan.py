@@ -14,7 +14,7 @@ from pipeline.training.distillation_settings import DistillationSettings
 from pipeline.training.planning import budget as budgets
 from pipeline.training.planning.plan import plan
 from pipeline.training.planning.plan_words import lines
-from pipeline.training.training_settings import PretrainingSettings
+from pipeline.training.pretraining_settings import PretrainingSettings
 
 
 def planned(

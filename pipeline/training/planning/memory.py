@@ -99,10 +99,11 @@ def upper_bound(config: ModelConfig, step: Step) -> float:
     tokens = step.sequences * full.context
     block = 30 * full.width + 8 * full.ffn + 4 * full.heads * full.context + 7 * step.lora_rank
     logits = 8 if step.preference or step.tokenwise else 4
-    weights = full.vocab_size * full.width * 2 + full.layers * (
+    layers = full.layers + step.ahead
+    weights = full.vocab_size * full.width * 2 + layers * (
         4 * full.width * full.heads * full.head_width + 3 * full.width * full.ffn
     )
-    tensors = 6 * weights + tokens * (full.layers * block + 10 * full.width + logits * full.vocab_size)
+    tensors = 6 * weights + tokens * (layers * block + 10 * full.width + (1 + step.ahead) * logits * full.vocab_size)
     return 4.0 * tensors + WORK_SPACE
 
 

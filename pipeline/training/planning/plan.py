@@ -27,7 +27,8 @@ from pipeline.training.planning import budget as budgets
 from pipeline.training.planning import memory, plan_words
 from pipeline.training.planning.step_time import step_time
 from pipeline.training.planning.tracing import Step
-from pipeline.training.training_settings import LoopSettings, PretrainingSettings, TunedSettings
+from pipeline.training.pretraining_settings import PretrainingSettings
+from pipeline.training.training_settings import LoopSettings, TunedSettings
 
 VERSION = "7"  # 7: memory of the attention that will run. 6: more cards; hours for a card in a format that it lacks
 ASSET = "training_plan"
@@ -206,14 +207,15 @@ def plan(
     )
     step = Step.of(settings, run.sequences, precision, world if fitted.sharded else 1, gpu_of(device, card))
     needed = memory.of_step(config, replace(step, accumulates=run.accumulation > 1))
-    flops = sized.flops_per_token * run.tokens
+    a_token = budgets.flops_per_token(config, settings)
+    flops = a_token * run.tokens
     figures: dict[str, Any] = {
         "device": card.name if card else device, "devices": world, "precision": precision,
         "parameters": sized.parameters, "parameters_of_embeddings": sized.embeddings,
         "tokens": run.tokens, "steps": run.steps, "batch_tokens": run.step_tokens,
         "sequences": run.sequences, "accumulation": run.accumulation,
         "learning_rate": float(f"{run.learning_rate:.4g}"),
-        "flops": float(f"{flops:.4g}"), "flops_per_token": sized.flops_per_token,
+        "flops": float(f"{flops:.4g}"), "flops_per_token": a_token,
         "memory_mib": needed.parts(), "memory_free_mib": round(fitted.limit / 2**20), "sharded": fitted.sharded,
         "tokens_a_parameter": round(run.tokens / sized.parameters, 2),
         "compute_optimal_tokens": optimal,
@@ -222,7 +224,7 @@ def plan(
         "hours": {known.name: round(hours(flops, known, known.precision), 4) for known in cards.CARDS.values()},
     }  # fmt: skip
     if settings.ladder:
-        rungs, size = ladder.size_of(sized.parameters, run.steps, settings.ladder, bool(settings.ema))
+        rungs, size = ladder.size_of(sized.parameters, run.steps, settings.ladder, settings.averages)
         figures["ladder"] = {"checkpoints": rungs, "mib": round(size / 2**20)}
     if device.startswith("cpu"):
         return figures | on_this_cpu(config, settings, run, precision, here)
@@ -237,7 +239,7 @@ def on_this_cpu(
     figures: dict[str, Any] = {"machine": f"{kind['cpu']}, {kind['threads']} thread(s)"}
     if machine.large_enough(config):
         figures["bf16_gain"] = round(measured.bf16_gain(here, config), 2)
-    muon = machine.muon_precision("cpu", config, here) if settings.optimiser == "muon" else "fp32"
+    muon = machine.muon_precision("cpu", config, here) if settings.orthogonalises else "fp32"
     found = step_time(here, config, settings, precision, muon, run.sequences)
     figures["seconds_a_step"] = float(f"{found.step(run.accumulation):.3g}")
     figures["free"] = round(found.free, 2)

@@ -18,7 +18,7 @@ from pipeline.training.loop_settings import VALIDATIONS
 from pipeline.training.measured import Figures, Machine
 from pipeline.training.planning import budget as budgets
 from pipeline.training.planning.budget import Budget
-from pipeline.training.training_settings import PretrainingSettings
+from pipeline.training.pretraining_settings import PretrainingSettings
 
 QUIET = 0.75  # a time is kept if this share of the processors was free for it, or more
 FLOPS_AT_ONCE = 5e11  # in the longest micro-batch that is timed: 2 to 10 seconds
@@ -57,6 +57,8 @@ def step_time(
         "model": config.model_dump(mode="json"), "sequences": sequences, "precision": precision, "muon": muon,
         "optimiser": settings.optimiser, "checkpointing": settings.activation_checkpointing, "chunk": settings.chunk,
     }  # fmt: skip
+    if settings.predict_ahead:
+        shape["predict_ahead"] = settings.predict_ahead
     found = here.recall(
         "step",
         shape,
@@ -67,7 +69,7 @@ def step_time(
 
 
 def measure(config: ModelConfig, settings: PretrainingSettings, precision: str, muon: str, sequences: int) -> Figures:
-    flops = budgets.size(config).flops_per_token * config.context
+    flops = budgets.flops_per_token(config, settings) * config.context
     at_once = min(sequences, max(1, int(FLOPS_AT_ONCE / flops)))
 
     def at(layers: int) -> StepTime:
@@ -93,14 +95,14 @@ def timed(config: ModelConfig, settings: PretrainingSettings, precision: str, mu
     """
     import torch
 
+    from model import predict_ahead
     from model.allocator import kept_memory
-    from model.transformer import Transformer
     from pipeline.training import machine
     from pipeline.training.optimiser import Optimiser
 
     with torch.random.fork_rng(devices=[]), kept_memory():
         torch.manual_seed(0)
-        network = Transformer(config)
+        network = predict_ahead.network(config, settings.predict_ahead)
         network.gradient_checkpointing = settings.activation_checkpointing
         optimiser = Optimiser(network, settings, 1e-4, muon)
         tokens = torch.randint(config.vocab_size, (sequences, config.context))
@@ -109,8 +111,10 @@ def timed(config: ModelConfig, settings: PretrainingSettings, precision: str, mu
         for _ in range(1 + ROUNDS):
             started = time.perf_counter()
             with machine.autocast("cpu", precision):
-                loss, count = network(tokens, tokens, chunk=settings.chunk)
-            (loss / count).backward()
+                further = {"further": True} if settings.predict_ahead else {}
+                loss, beside = network(tokens, tokens, chunk=settings.chunk, **further)
+                loss = loss + beside if further else loss
+            (loss / tokens.numel()).backward()
             computed = time.perf_counter()
             torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
             optimiser.step(1.0)

@@ -11,18 +11,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from model.config import ModelConfig
+from pipeline.training.loop_settings import OptimiserName
+from pipeline.training.pretraining_settings import PretrainingSettings
 from pipeline.training.reinforcement_settings import ReinforcementSettings, RewardModelSettings
-from pipeline.training.training_settings import (
-    LoopSettings,
-    Matrix,
-    PreferenceSettings,
-    PretrainingSettings,
-    SftSettings,
-    TunedSettings,
-)
+from pipeline.training.training_settings import LoopSettings, Matrix, PreferenceSettings, SftSettings, TunedSettings
 
 if TYPE_CHECKING:
     import torch
@@ -42,7 +37,7 @@ class Step:
     precision: str = "fp32"
     activation_checkpointing: bool = False
     chunk: int | None = None  # as in `linear_cross_entropy`: None is the device's default, 0 disables chunking
-    optimiser: Literal["adamw", "muon"] = "adamw"
+    optimiser: OptimiserName = "adamw"
     average: bool = False
     accumulates: bool = True  # gradients of earlier micro-batches are in memory
     shards: int = 1  # devices that weights, gradients and optimiser are split over
@@ -55,6 +50,7 @@ class Step:
     lora_targets: tuple[str, ...] = get_args(Matrix)
     lora_dora: bool = False
     quantised: bool = False  # the matrices with an addition are in four bits
+    ahead: int = 0  # blocks that predict tokens further ahead
 
     @staticmethod
     def of(
@@ -64,14 +60,16 @@ class Step:
         low_rank = isinstance(settings, TunedSettings) and settings.low_rank
         return Step(
             sequences, precision, settings.activation_checkpointing, settings.chunk, settings.optimiser,
-            settings.ema > 0,
+            settings.averages,
             shards=shards,
             gpu=gpu,
             masked=isinstance(settings, SftSettings)
-            or (isinstance(settings, PretrainingSettings) and settings.feed.mask_documents),
+            or (isinstance(settings, PretrainingSettings) and settings.feed.mask_documents)
+            or getattr(settings, "masked_share", 0) > 0,
             preference=isinstance(settings, PreferenceSettings | RewardModelSettings),
             tokenwise=isinstance(settings, ReinforcementSettings),
             reference=isinstance(settings, ReinforcementSettings) and settings.beta > 0,
+            ahead=getattr(settings, "predict_ahead", 0),
             quantised=low_rank and getattr(settings, "weights", "") == "qlora",
             **({name: getattr(settings, name) for name in OF_ADDITIONS} if low_rank else {}),
         )  # fmt: skip
@@ -135,13 +133,12 @@ def _prepared(config: ModelConfig, step: Step) -> tuple[Transformer, Optimiser]:
     """The network and its optimiser as they are before a backward pass: with gradients, and with its state."""
     import torch
 
-    from model import lora
-    from model.transformer import Transformer
+    from model import lora, predict_ahead
     from pipeline.training.optimiser import Optimiser
 
     if step.preference or step.tokenwise:  # as in `preference.without_dropout`
         config = config.model_copy(update={"dropout": 0.0})
-    network = Transformer(config)
+    network = predict_ahead.network(config, step.ahead)
     network.gradient_checkpointing = step.activation_checkpointing
     if step.lora_rank:
         lora.add(network, step.lora_rank, 1.0, step.lora_targets, dora=step.lora_dora, quantised=step.quantised)
@@ -178,6 +175,8 @@ def _loss(network: Transformer, tokens: torch.Tensor, step: Step) -> torch.Tenso
     if step.tokenwise:
         return -network(tokens, tokens, by_token=True, chunk=step.chunk).sum()
     documents = torch.zeros_like(tokens) if step.masked else None
+    if step.ahead:
+        return sum(network(tokens, tokens, further=True, documents=documents, chunk=step.chunk))
     return network.loss(tokens, tokens, documents=documents, chunk=step.chunk)[0]
 
 

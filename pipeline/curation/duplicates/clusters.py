@@ -1,0 +1,128 @@
+"""What has to be known of all documents before any is chosen, found in partitions of hashes.
+
+Who shares the value of a band with another document (band_partitions.py), who has the id of another one, and which
+lines are at the edges of many documents. All others are kept, whatever is decided, so none of their figures are read
+into one process: what is in memory grows with the documents that resemble another one, and by one byte with all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from model.files import whole
+from pipeline.curation.duplicates import band_partitions, selection
+from pipeline.curation.duplicates.band_partitions import BandTable
+from pipeline.curation.duplicates.signature_tables import column_of, matrix_of, read_columns
+from pipeline.curation.duplicates.tidiness import EDGE, frequent_lines
+from pipeline.documents.execution import ExecutionSettings
+from pipeline.documents.partitions import hash_ranges, written
+from pipeline.store.disk import remove_tree
+from pipeline.store.draft import Draft
+from pipeline.text.words import repeated_places
+
+FOLDER = "candidates"
+BYTES_OF_ID = 12  # the second half of an id (8) and its document (4)
+BYTES_OF_EDGES = 4 * 2 * EDGE
+
+
+@dataclass
+class Clusters:
+    """What the partitions found. Members of buckets stay in files until they are needed."""
+
+    positions: np.ndarray  # int64, sorted: the documents that share a value of a band, or their id, with another one
+    frequent: np.ndarray  # uint32, sorted: lines at the edges of many documents
+    files: list[Path]  # members of buckets: uint64, bucket << 32 | position
+
+    def members(self, positions: np.ndarray, places: np.ndarray) -> np.ndarray:
+        """Members of all buckets with more than one document: sorted uint64, bucket << 32 | number, as in `selection`.
+
+        positions: sorted, at least those of the clusters. places: the number of each of them; -1 to ignore it. The
+        files are deleted.
+        """
+        found = _numbered(map(np.load, self.files), positions, places)
+        if self.files:
+            remove_tree(self.files[0].parent)
+        return found
+
+
+def find(
+    draft: Draft, tables: Sequence[BandTable], documents: int, bands: int, execution: ExecutionSettings
+) -> Clusters:
+    """Search the tables of signatures of all documents. tables: in order of their positions."""
+    most = band_partitions.PARTITION_BYTES
+    of_bands = band_partitions.partitions(documents, bands)
+    of_ids = hash_ranges(BYTES_OF_ID * documents, most)
+    of_edges = hash_ranges(BYTES_OF_EDGES * documents, most)
+    tasks = [
+        *((band_partitions.members, list(tables), part) for part in of_bands),
+        *((equal_ids, list(tables), part) for part in of_ids),
+        *((common_lines, list(tables), part) for part in of_edges),
+    ]
+    read = (8 * bands + BYTES_OF_ID + BYTES_OF_EDGES) * documents
+    files = written(draft, FOLDER, write_part, tasks, execution, read)
+    members, rest = files[: len(of_bands)], files[len(of_bands) :]
+    ids, edges = rest[: len(of_ids)], rest[len(of_ids) :]
+    alike = np.zeros(documents, bool)
+    for path in members + ids:
+        alike[(np.load(path) & np.uint64(0xFFFFFFFF)).astype(np.int64)] = True
+    frequent = np.unique(np.concatenate([np.load(path) for path in edges]))
+    return Clusters(np.flatnonzero(alike), frequent, members)
+
+
+def write_part(write: Callable[..., np.ndarray], tables: list[BandTable], part: object, target: Path) -> int:
+    """Write what `write` finds in one partition; returns how many values. Runs in a worker."""
+    found = write(tables, part)
+    with whole(target) as unfinished, open(unfinished, "wb") as file:
+        np.save(file, found)
+    return len(found)
+
+
+def equal_ids(tables: list[BandTable], part: tuple[int, int]) -> np.ndarray:
+    """Positions (uint64) of the documents that share the second half of their id with another one."""
+    values, documents = [np.zeros(0, np.uint64)], [np.zeros(0, np.uint32)]
+    for table in tables:
+        low = column_of(read_columns(table.path, ["low"]), "low")
+        rows = _inside(low, part)
+        values.append(low[rows])
+        documents.append((table.first + rows).astype(np.uint32))
+    low, position = np.concatenate(values), np.concatenate(documents)
+    some = repeated_places(low)
+    some = some[np.argsort(low[some])]
+    return position[some[selection.repeated(low[some])]].astype(np.uint64)
+
+
+def common_lines(tables: list[BandTable], part: tuple[int, int]) -> np.ndarray:
+    """The lines (uint32) at the edges of many documents, of one range."""
+    found = [np.zeros(0, np.uint32)]
+    for table in tables:
+        edges = matrix_of(read_columns(table.path, ["edges"]), "edges", np.uint32, 2 * EDGE).ravel()
+        edges = edges[edges > 0]
+        found.append(edges[_inside(edges.astype(np.uint64) << np.uint64(32), part)])
+    edges = np.concatenate(found)
+    found.clear()
+    edges.sort()
+    return frequent_lines(edges)
+
+
+def _inside(values: np.ndarray, part: tuple[int, int]) -> np.ndarray:
+    """Positions of the values from the first to the last of a range."""
+    first, last = part
+    return np.flatnonzero((values >= np.uint64(first)) & (values <= np.uint64(last)))
+
+
+def _numbered(parts: Iterable[np.ndarray], positions: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """The members with numbers in place of positions; buckets in which only one document is left are none."""
+    members, buckets = [np.zeros(0, np.uint64)], 0
+    for part in parts:
+        number = places[np.searchsorted(positions, (part & np.uint64(0xFFFFFFFF)).astype(np.int64))]
+        left = number >= 0
+        keys = part[left] >> np.uint64(32) << np.uint64(32) | number[left].astype(np.uint64)
+        keys.sort()
+        found = selection.shared_only(keys, buckets)
+        members.append(found)
+        buckets += int(found[-1] >> np.uint64(32)) - buckets if len(found) else 0
+    return np.concatenate(members)

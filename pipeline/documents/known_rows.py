@@ -1,0 +1,150 @@
+"""Rows of a changed fragment that an earlier version of it had: what was computed of them is used again.
+
+New documents are spread over all fragments, since a document's hash says where it stands. A signal is a pure function
+of its own row, so in a fragment that has changed, signals are computed for the rows that are new alone. A row is known
+if all that `signals` sees of it is as it was, to the byte: its text, its source, its language. So the bytes that are
+written are those of a run from nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from pipeline.documents.view import Documents
+from pipeline.store.artifact import Artifact
+from pipeline.store.draft import Draft
+from pipeline.store.store import Store
+
+
+@dataclass(frozen=True)
+class Remembered:
+    """A table of an earlier version of a stage whose columns may be used again.
+
+    documents: what it was made of, with this fragment alone; None if its rows are those of the fragment as it is.
+    """
+
+    table: Path
+    documents: Documents | None = None
+
+    def rows(self, frame: pl.DataFrame, fragment: str) -> pl.DataFrame:
+        """Its row for each row of `frame`, all null for rows that it does not know.
+
+        frame: what the stage sees of the fragment's rows; it has the columns doc_id and text.
+        """
+        table = pl.read_parquet(self.table)
+        if self.documents is None:
+            return table
+        return table.select(pl.all().gather(places(frame, self.documents.read(fragment).select(frame.columns))))
+
+
+def places(frame: pl.DataFrame, before: pl.DataFrame) -> pl.Series:
+    """For each row of `frame`, the number of a row of `before` that is equal in all columns; null if there is none."""
+    marked = [table.select("doc_id", mark=pl.col("text").hash()) for table in (frame, before)]
+    known = marked[1].with_row_index("place").unique(["doc_id", "mark"], keep="first")
+    place = marked[0].join(known, on=["doc_id", "mark"], how="left", maintain_order="left")["place"]
+    # An id is of the words alone, and a hash may be another text's by chance.
+    then = before.select(pl.all().gather(place))
+    same = reduce(lambda one, other: one & other, (frame[name].eq_missing(then[name]) for name in frame.columns))
+    return pl.select(pl.when(same & place.is_not_null()).then(place)).to_series()
+
+
+class EarlierVersions:
+    """The earlier versions of an artifact of decisions that fit, with what they were made of."""
+
+    def __init__(
+        self,
+        draft: Draft,
+        store: Store,
+        documents: Documents,
+        fits: Callable[[dict[str, Any]], bool],
+        only_kept: bool = False,
+    ):
+        """fits: whether a version's `made_of` is what the tables depend on here, but for the documents. only_kept:
+        whether the rows of tables are those that the previous stage kept."""
+        self._draft, self._found = draft, list[tuple[Artifact, Documents]]()
+        views = (documents.raw, documents.previous if only_kept else None, documents.languages)
+        for version in draft.earlier():
+            if fits(version.manifest["made_of"]):
+                then = [None if now is None else _input(store, version, now) for now in views]
+                if [now is None for now in views] == [one is None for one in then] and then[0] is not None:
+                    self._found.append((version, Documents(then[0], then[1], then[2])))
+
+    def remembered(self, fragment: str, table: str = "") -> Remembered | None:
+        """The first whose table of this fragment can be read again. table: its name, if it is a side table."""
+        name, of_inputs = f"{table or fragment}.parquet", f"{fragment}.parquet"
+        for version, documents in self._found:
+            sources = (documents.raw, documents.previous, documents.languages)
+            entry = version.manifest["files"].get(name)
+            # Without `parts`, the stage was switched off there, or the fragment was set aside.
+            whole = entry is not None and (table or entry.get("parts")) and self._draft.usable(version, name)
+            if whole and all(of is None or _holds(of, of_inputs, self._draft) for of in sources):
+                return Remembered(version.place(name), documents.only(fragment))
+        return None
+
+
+def same_but_documents(
+    code_version: str, settings: dict[str, Any], inputs: Mapping[str, Artifact | str], documents: Documents
+) -> Callable[[dict[str, Any]], bool]:
+    """Whether an earlier version (its `made_of`) was made as this one is, of other documents or decisions on them."""
+    of_documents = asset_names(documents)
+    digests = {name: given if isinstance(given, str) else given.digest for name, given in inputs.items()}
+
+    def rest(given: Mapping[str, str]) -> dict[str, str]:
+        return {name: value for name, value in given.items() if name not in of_documents}
+
+    plain = json.loads(json.dumps(settings))  # as a manifest has it
+
+    def fits(made: dict[str, Any]) -> bool:
+        same = made["code_version"] == code_version and made["settings"] == plain
+        return same and made["inputs"].keys() == digests.keys() and rest(made["inputs"]) == rest(digests)
+
+    return fits
+
+
+def asset_names(documents: Documents) -> set[str]:
+    """The artifacts that a view of documents consists of."""
+    return {artifact.asset for artifact in (documents.raw, documents.previous, documents.languages) if artifact}
+
+
+def rows_found(
+    documents: Documents,
+    fragment: str,
+    columns: Sequence[str],
+    remembered: Remembered | None,
+    find: Callable[[pl.DataFrame], pl.DataFrame],
+    order: Sequence[str],
+) -> pl.DataFrame:
+    """The table of what `find` finds in the kept rows of a fragment, computed for those that are not known.
+
+    columns: of documents, that `find` sees, `text` among them. find: kept rows -> any number of rows, of which `row`
+    (UInt32) is the place of the document among those given, and nothing depends on the documents beside. order: columns
+    that the table is sorted by; `row` is the first, and together they are unique.
+    """
+    frame = documents.read(fragment, ["doc_id", *columns]).filter("kept").drop("kept")
+    if remembered is None or remembered.documents is None:
+        return find(frame).sort(order)
+    before = remembered.documents.read(fragment, ["doc_id", *columns]).filter("kept").drop("kept")
+    place = places(frame, before)
+    new = place.is_null()
+    found = find(frame.filter(new))
+    fresh = found.with_columns(row=new.arg_true().gather(found["row"]).cast(pl.UInt32))
+    moved = pl.DataFrame({"row": place, "to": pl.int_range(len(place), dtype=pl.UInt32, eager=True)}).drop_nulls()
+    known = pl.read_parquet(remembered.table).join(moved, on="row").with_columns(row="to").select(fresh.columns)
+    return pl.concat([fresh, known]).sort(order)
+
+
+def _holds(artifact: Artifact, name: str, draft: Draft) -> bool:
+    return name in artifact.manifest["files"] and draft.usable(artifact, name)
+
+
+def _input(store: Store, version: Artifact, like: Artifact) -> Artifact | None:
+    """The version of the artifact `like` that another artifact was made from; None if it is gone."""
+    given = version.manifest["inputs"].get(like.asset)
+    return store.version(like.asset, given["version"]) if isinstance(given, dict) else None

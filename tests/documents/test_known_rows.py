@@ -1,0 +1,87 @@
+"""What was found in documents is used again wherever they stand, and the tables are those of a run from nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from pipeline.curation import contamination
+from pipeline.curation.duplicates import repetition
+from pipeline.curation.evaluation_items import Item
+from pipeline.documents.known_rows import places
+from pipeline.store.artifact import Artifact
+from pipeline.store.store import Store
+from tests.curation.written_documents import raw_documents
+from tests.making import after, context
+
+BOILERPLATE = "All pages of this site may be copied for private use by its members."
+QUESTION = "A farmer has seventeen sheep and all but nine of them run away; how many sheep does the farmer have left?"
+WRAPPED = "The council met in the old hall on the first day of the month and\n" + BOILERPLATE + "\nThen it went home."
+
+
+def rows(first: int, end: int) -> list[dict[str, Any]]:
+    """Documents of which some hold boilerplate, some a question of an evaluation set, and some are of code."""
+    found = []
+    for number in range(first, end):
+        text = f"This is the story number {number} of a long series.\nIt has {number} parts that nobody else tells.\n"
+        text += BOILERPLATE if number % 2 else WRAPPED
+        text += f"\nIn it we read: {QUESTION}" if number % 3 == 0 else ""
+        found.append(
+            {"text": text, "lang": "en"} if number % 7 else {"text": f"x = {number}\n# {BOILERPLATE}\n", "lang": "code"}
+        )
+    return found
+
+
+def repeated(store: Store, raw: Artifact) -> Artifact:
+    return repetition.make(context(store), after(raw), repetition.Settings(max_documents=3, min_words_left=0))
+
+
+def contaminated(store: Store, raw: Artifact) -> Artifact:
+    return contamination.make(context(store), after(raw), contamination.Settings(sets=[], held_back=False))
+
+
+@pytest.mark.parametrize("stage", ["repeated sentences", "contamination"])
+def test_only_new_documents_are_searched_and_the_bytes_are_those_of_a_run_from_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str
+) -> None:
+    searched: list[int] = []
+    if stage == "contamination":
+        monkeypatch.setattr(contamination, "all_items", lambda *_: [Item("t", "q", [QUESTION])])
+        make, module, name = contaminated, contamination, "find"
+    else:
+        make, module, name = repeated, repetition, "sentences_of"
+    search = getattr(module, name)
+    monkeypatch.setattr(
+        module, name, lambda texts, *given, **more: searched.append(len(texts)) or search(texts, *given, **more)
+    )
+    old, new = rows(0, 60), rows(60, 66)
+    copied = [{**old[3], "source_id": "again"}, {**old[4], "text": old[4]["text"].replace("\n", "\n\n")}]
+    store = Store(tmp_path / "store", "r")
+    make(store, raw_documents(store, old[:-2], 4))
+    searched.clear()
+    made = make(store, raw_documents(store, [*new, *old[2:], *copied], 4))  # two are gone, two more are new
+    assert sum(searched) == 6 + 2 + 1  # the exact copy is known, the one with other white space is not
+    fresh = Store(tmp_path / "fresh", "r")
+    searched.clear()
+    full = make(fresh, raw_documents(fresh, [*new, *old[2:], *copied], 4))
+    assert sum(searched) == 66
+    assert made.digest == full.digest
+    side = [table for path in full.place(".").glob("*/*.parquet") for table in [pl.read_parquet(path)]]
+    assert sum(table.height for table in side) >= 20
+
+
+def test_a_row_is_known_if_all_of_it_is_as_it_was() -> None:
+    before = pl.DataFrame(
+        {
+            "doc_id": ["a", "b", "c", "c", "d"],
+            "text": ["1", "2", "3", " 3", "4"],
+            "lang": ["en", None, "en", "en", "ko"],
+        }
+    )
+    now = pl.DataFrame({"doc_id": ["c", "a", "e", "c", "b", "d", "a"], "text": [" 3", "1", "1", "3\n", "2", "4", "1"],
+                        "lang": ["en", "en", "en", "en", None, "en", "en"]})  # fmt: skip
+    assert places(now, before).to_list() == [3, 0, None, None, 1, None, 0]
+    assert places(now.head(0), before).to_list() == [] and places(now, before.head(0)).null_count() == 7
