@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -24,6 +25,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from itertools import pairwise
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -39,20 +42,29 @@ ALL_LENGTHS = "curation: {heuristics: {gopher: {min_words: 10, min_words_ko: 10}
 
 
 class Watch(threading.Thread):
-    """Peak resident memory of the largest process of a tree, sampled, in bytes."""
+    """Resident memory of the largest process of a tree, sampled: (time, bytes)."""
 
     def __init__(self, pid: int):
         super().__init__(daemon=True)
-        self.root, self.peak, self.running = psutil.Process(pid), 0, True
+        self.root, self.running = psutil.Process(pid), True
+        self.samples: list[tuple[float, int]] = []
 
     def run(self) -> None:
         while self.running:
-            try:
-                for process in [self.root, *self.root.children(recursive=True)]:
-                    self.peak = max(self.peak, process.memory_info().rss - process.memory_info().shared)
-            except psutil.Error:
-                pass
+            with suppress(psutil.Error):
+                used = [process.memory_info() for process in [self.root, *self.root.children(recursive=True)]]
+                self.samples.append((time.time(), max(memory.rss - memory.shared for memory in used)))
             time.sleep(0.2)
+
+    def peak(self, begun: float = 0, ended: float = math.inf) -> int:
+        """The most between two times, in MiB."""
+        return max((used >> 20 for at, used in self.samples if begun <= at <= ended), default=0)
+
+
+def peaks(watch: Watch, manifests: list[Path]) -> dict[str, int]:
+    """MiB of the largest process while each artifact was made: each follows the one before."""
+    ended = sorted((path.stat().st_mtime, path.parts[-3]) for path in manifests)
+    return {name: watch.peak(begun, end) for (begun, _), (end, name) in pairwise([(0.0, ""), *ended])}
 
 
 def environment(folder: Path, name: str, corpus: Path, store: Path, further: str = "") -> dict[str, str]:
@@ -96,14 +108,16 @@ def curate(
     wall, cpu = time.monotonic() - started, cpu_of_children() - used
     if process.returncode:
         raise SystemExit(f"failed: see {log.name}")
-    manifests = [json.loads(path.read_text()) for path in sorted(store.glob("scale/*/*/manifest.json"))]
+    paths = sorted(store.glob("scale/*/*/manifest.json"))
+    manifests = [json.loads(path.read_text()) for path in paths]
     return {
         "documents": documents,
         "cpu_seconds": round(cpu, 1),
         "wall_seconds": round(wall, 1),
         "documents_per_second": round(documents / wall, 1),
         "documents_per_cpu_second": round(documents / cpu, 1),
-        "peak_mib_of_any_process": round(watch.peak / 2**20),
+        "peak_mib_of_any_process": watch.peak(),
+        "peak_mib_by_artifact": peaks(watch, paths),
         "stages_seconds": {manifest["asset"]: manifest["seconds"]["total"] for manifest in manifests},
         "text_mb": round(sum(path.stat().st_size for path in corpus.glob("*.parquet")) / 1e6),
     }

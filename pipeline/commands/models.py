@@ -324,12 +324,21 @@ def _look(name: str | None, vectors: Path | None) -> Look | None:
 
 
 def _opened(directory: Path, weights: str = "auto", backend: str = "auto", together: int = 1) -> TextModel:
-    """The model of a folder. weights, backend: as the options say; together: texts at once. Raises ValueError."""
+    """The model of a folder. weights, backend: as the options say; together: texts at once. Raises ValueError.
+
+    Raises UserError for a model that continues no text.
+    """
     import torch
 
+    from model.export import read_config
     from model.llama import installed
     from model.serve.text import open_directory
 
+    if not read_config(directory).causal:
+        raise UserError(
+            f"The model in {directory} was trained to fill gaps (causal: false) and continues no text: name another,"
+            " or measure what it understands with `slm pair-task`."
+        )
     chosen = {"fp32": torch.float32, "bf16": torch.bfloat16}.get(weights) or _generating_format(directory)
     answers = not _only_continues_text(directory)
     if backend == "llama.cpp" or (backend == "auto" and installed()):

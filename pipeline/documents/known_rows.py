@@ -93,7 +93,7 @@ def same_but_documents(
     code_version: str, settings: dict[str, Any], inputs: Mapping[str, Artifact | str], documents: Documents
 ) -> Callable[[dict[str, Any]], bool]:
     """Whether an earlier version (its `made_of`) was made as this one is, of other documents or decisions on them."""
-    of_documents = {artifact.asset for artifact in (documents.raw, documents.previous, documents.languages) if artifact}
+    of_documents = asset_names(documents)
     digests = {name: given if isinstance(given, str) else given.digest for name, given in inputs.items()}
 
     def rest(given: Mapping[str, str]) -> dict[str, str]:
@@ -103,9 +103,14 @@ def same_but_documents(
 
     def fits(made: dict[str, Any]) -> bool:
         same = made["code_version"] == code_version and made["settings"] == plain
-        return same and rest(made["inputs"]) == rest(digests)
+        return same and made["inputs"].keys() == digests.keys() and rest(made["inputs"]) == rest(digests)
 
     return fits
+
+
+def asset_names(documents: Documents) -> set[str]:
+    """The artifacts that a view of documents consists of."""
+    return {artifact.asset for artifact in (documents.raw, documents.previous, documents.languages) if artifact}
 
 
 def rows_found(

@@ -22,7 +22,7 @@ from pipeline.context import Inputs, RunContext
 from pipeline.documents.document import DECISION_SCHEMA, mask_digest
 from pipeline.documents.execution import ExecutionSettings
 from pipeline.documents.fragment_tables import TableTask, make_tables
-from pipeline.documents.known_rows import EarlierVersions, Remembered
+from pipeline.documents.known_rows import EarlierVersions, Remembered, asset_names
 from pipeline.documents.reasons import Reason, meanings_of
 from pipeline.documents.view import LABEL, LANGUAGES, Documents
 from pipeline.errors import UserError
@@ -193,12 +193,13 @@ def decide_by_fragment(
     given = {name: model.digest for name, model in models.items()}
     about_signals = signals_of(stage, stage.version, all_settings, given)
     model_paths = {name: model.local_directory() for name, model in models.items()}
-    earlier = EarlierVersions(
-        draft,
-        context.store,
-        documents,
-        lambda made: about_signals == signals_of(stage, made["code_version"], made["settings"], made["inputs"]),
-    )
+    names = asset_names(documents) | given.keys()
+
+    def fits(made: dict[str, Any]) -> bool:
+        then = signals_of(stage, made["code_version"], made["settings"], made["inputs"])
+        return made["inputs"].keys() == names and then == about_signals
+
+    earlier = EarlierVersions(draft, context.store, documents, fits)
 
     def table_task(fragment: str) -> TableTask:
         signals_key = digest({**documents.content_key(fragment), **about_signals})
@@ -306,8 +307,7 @@ def _signals(
     spread = scatter(computed, missing)
     if earlier is None:
         return spread
-    known = kept & earlier["keep"].is_not_null()
-    # What is removed by now has no signals, as in a run from nothing.
+    known = kept & earlier["keep"].is_not_null()  # what is removed by now has no signals, as in a run from nothing
     return spread.select(earlier[name].zip_with(known, spread[name]).alias(name) for name in spread.columns)
 
 

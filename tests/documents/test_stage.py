@@ -152,6 +152,23 @@ def test_nothing_is_known_of_another_setting_or_code_version(store, change):
     assert READ == ["one", "no", "three", "a", "seventeen", "more"]
 
 
+def test_nothing_is_known_of_a_version_that_saw_other_languages(store):
+    def labelled(documents: pl.DataFrame, settings: LengthSettings, models: dict[str, Path]) -> pl.DataFrame:
+        return signals(documents, settings, models).with_columns(label=pl.lit("ko"))
+
+    finder = replace(STAGE, name="language_decisions", signals=labelled, finds_languages=True)
+    raw = raw_artifact(store, FRAGMENTS)
+    found = run(store, raw, finder, least=0)
+    SECOND.make(context(store), after(raw, found, languages=found), LengthSettings())
+    raw = raw_artifact(store, FRAGMENTS | {"s-1": ["a", "seventeen", "more"]})
+    run(store, raw, SECOND)
+    assert READ == ["one", "no", "three", "a", "seventeen", "more"]
+    found = run(store, raw, finder, least=0)
+    READ.clear()
+    SECOND.make(context(store), after(raw, found, languages=found), LengthSettings())
+    assert READ == ["more"]
+
+
 def test_without_the_documents_of_an_earlier_version_all_of_a_changed_fragment_is_computed(store):
     raw = raw_artifact(store, FRAGMENTS)
     run(store, raw)

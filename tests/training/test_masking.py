@@ -4,12 +4,14 @@ import polars as pl
 import pytest
 import torch
 import torch.nn.functional as F
+from click.testing import CliRunner
 
 from model import export
 from model.config import IGNORED, ModelConfig
 from model.operations import linear_cross_entropy
 from model.transformer import Transformer
 from pipeline import recipe
+from pipeline.cli import main
 from pipeline.errors import UserError
 from pipeline.store.store import Store
 from pipeline.training.objectives import pretraining
@@ -148,6 +150,16 @@ def test_attention_both_ways_costs_the_other_half():
         budgets.size(SHAPE.model_copy(update={"causal": causal})).flops_per_token for causal in (True, False)
     )
     assert budgets.flops_per_token(SHAPE, PretrainingSettings(masked_share=0.25)) == 0.75 * causal + 0.25 * both
+
+
+@pytest.mark.parametrize(
+    "words", [("chat",), ("serve",), ("generate", "hello", "--model"), ("export", "--format", "onnx"), ("export",)]
+)
+def test_what_would_let_it_continue_text_says_that_it_cannot(tmp_path, words):
+    export.save(Transformer(SHAPE.model_copy(update={"causal": False})), tmp_path / "model")
+    said = CliRunner().invoke(main, [*words, str(tmp_path / "model")])
+    assert said.exit_code == 1 and "Traceback" not in said.output
+    assert "causal: " in said.output and said.output.count("slm: ") == 1
 
 
 def test_what_does_not_go_together_is_said():
