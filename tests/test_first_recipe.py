@@ -4,6 +4,7 @@ import unicodedata
 from pathlib import Path
 
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from pipeline.cli import main
@@ -72,6 +73,9 @@ def test_the_recipe_can_be_loaded_and_names_what_was_found(folder, quick, monkey
     recipe = load(target)
     assert [(source.name, source.judged_as) for source in recipe.sources] == [("notes", "notes"), ("code", "code")]
     assert len(recipe.sources[0].matching()) == len(KOREAN) + len(ENGLISH)
+    assert recipe.model.qk_norm and not recipe.model.tie_embeddings and recipe.pretraining.momentum == 0.9, (
+        "what learns most from little text"
+    )
     assert recipe.shards.validation == 0.1 and not recipe.sft.enabled and not recipe.preference.enabled
     nodes = nodes_of(recipe)
     assert "instruction_data" not in [*enabled_assets(recipe), *inputs_in_order(nodes, "pretrained_evaluation")], (
@@ -118,6 +122,18 @@ def test_more_text_and_a_faster_machine_get_a_larger_model(quick):
         assert chosen.tokens == pytest.approx(chosen.passes * text)
         assert chosen.tokens >= first_size.FEWEST * chosen.parameters or chosen is little
     assert size(20_000_000, 0.001).hours <= 0.001 * 1.01
+
+
+def test_only_shapes_that_were_compared_have_more_than_the_defaults(folder):
+    looked = first_recipe.look(folder)
+    for shape, tokens, beyond in [(first_size.SHAPES[0], 2_000_000_000, False), (first_size.SHAPES[-1], 600_000, True)]:
+        chosen = first_size.Size(shape, 1_000_000, tokens, 1.0, 0.5)
+        written = first_recipe.recipe_text(looked, chosen, "mine", folder.parent)
+        found = yaml.safe_load(written)
+        given = {key: found["model"].get(key) for key in ("qk_norm", "tie_embeddings")}
+        assert given == ({"qk_norm": True, "tie_embeddings": False} if beyond else dict.fromkeys(given))
+        assert found["pretraining"].get("momentum") == (0.9 if beyond else None)
+        assert ("What learns most from little text" in written) == beyond
 
 
 def test_the_fewer_documents_the_larger_the_share_held_back():

@@ -16,6 +16,7 @@ from pathlib import Path
 import polars as pl
 import yaml
 
+from model.config import ModelConfig
 from pipeline.curation.filters import language
 from pipeline.errors import UserError
 from pipeline.ingest import raw_documents
@@ -27,7 +28,7 @@ from pipeline.ingest.records import Reading, Tally
 from pipeline.ingest.source_kind import Content
 from pipeline.printing import size
 from pipeline.store.store import Store
-from pipeline.training.planning.first_size import Size
+from pipeline.training.planning.first_size import FEW_TOKENS, Size
 
 LOOKED_AT = 500  # documents of each group that are read
 PROSE = frozenset({".txt", ".text", ".md", ".markdown", ".rst", ".tex", ".org", ".adoc", ".srt", ".vtt", ".log"})
@@ -181,15 +182,26 @@ def recipe_text(looked: Looked, chosen: Size, name: str, beside: Path) -> str:
     lines += [
         f"tokenizer: {{kind: bpe, vocab_size: {shape.vocab_size}}}",
         *held_back(documents),
-        f"model: {{layers: {shape.layers}, width: {shape.width}, heads: {shape.heads}, kv_heads: {shape.kv_heads}, "
-        f"context: {shape.context}}}   # {chosen.parameters / 1e6:.1f} M parameters",
-        f"pretraining: {{tokens: {chosen.tokens:_}}}   # {chosen.passes:.2g} passes over the text",
+        *shape_lines(shape, chosen.parameters),
+        f"pretraining: {{tokens: {chosen.tokens:_}{', momentum: 0.9' if chosen.tokens <= FEW_TOKENS else ''}}}"
+        f"   # {chosen.passes:.2g} passes over the text",
         "# When you have questions with answers (docs/guide/own-text.md, \"Teach it to answer\"), name them under",
         "# `instructions: {sources: [...]}` and take the next two lines out.",
         "sft: {enabled: false}",
         "preference: {enabled: false}",
     ]  # fmt: skip
     return "\n".join(lines) + "\n"
+
+
+def shape_lines(shape: ModelConfig, parameters: int) -> Iterator[str]:
+    """The block `model`, with what a small shape has beyond the defaults."""
+    small = ", qk_norm: true, tie_embeddings: false" if shape.qk_norm else ""
+    if small:
+        yield '# What learns most from little text: docs/guide/training.md, "Where text is scarce".'
+    yield (
+        f"model: {{layers: {shape.layers}, width: {shape.width}, heads: {shape.heads}, kv_heads: {shape.kv_heads}, "
+        f"context: {shape.context}{small}}}   # {parameters / 1e6:.1f} M parameters"
+    )
 
 
 def held_back(documents: int) -> list[str]:

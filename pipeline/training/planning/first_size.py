@@ -16,16 +16,20 @@ from pipeline.training.planning.plan import plan
 from pipeline.training.planning.plan_words import PASSES, rounded
 from pipeline.training.pretraining_settings import PretrainingSettings
 
+# What learns most from little text where steps are few (docs/results/experiments.md): Qwen3's layout, which other tools
+# read as they read Llama's. Larger shapes were not compared.
+SMALL = {"qk_norm": True, "tie_embeddings": False}
 # The largest first; the vocabulary grows with the text that each is for.
 SHAPES = (
     ModelConfig(layers=12, width=768, heads=12, kv_heads=4, context=1024, vocab_size=24_000),
     ModelConfig(layers=8, width=512, heads=8, kv_heads=4, context=1024, vocab_size=16_000),
     ModelConfig(layers=6, width=384, heads=6, kv_heads=3, context=512, vocab_size=8_000),
-    ModelConfig(layers=6, width=256, heads=4, kv_heads=2, context=512, vocab_size=4_096),
-    ModelConfig(layers=4, width=192, heads=4, kv_heads=2, context=256, vocab_size=2_048),
-    ModelConfig(layers=4, width=128, heads=4, kv_heads=2, context=256, vocab_size=1_024),
+    ModelConfig(layers=6, width=256, heads=4, kv_heads=2, context=512, vocab_size=4_096, **SMALL),
+    ModelConfig(layers=4, width=192, heads=3, kv_heads=3, context=256, vocab_size=2_048, **SMALL),
+    ModelConfig(layers=4, width=128, heads=2, kv_heads=2, context=256, vocab_size=1_024, **SMALL),
 )
 FEWEST = 8  # tokens a parameter, under which a smaller model learns more from the same text
+FEW_TOKENS = 10_000_000  # in training, up to which a run has so few steps that a shorter momentum learns more
 UNKNOWN_CARD = 2e13  # FLOPs a second of a GPU that is not in the table: of a small one
 
 
