@@ -2,7 +2,7 @@
 
 A cell is the recipe with other values of some keys. Its artifacts are made in the recipe's own store, as any others:
 what does not depend on those keys is answered from the store, a cell that was trained is never trained again, and a
-training that was stopped goes on from its checkpoint. None of them is put in force (`Store.trial`).
+training that was stopped resumes from its checkpoint. None of them is put in force (`Store.trial`).
 
     cells of a grid -> their data -> the same budget for each -> the time, said before anything is trained
                     -> models -> scores on the same held-back documents -> the table, an artifact `experiment_NAME`

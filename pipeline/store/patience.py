@@ -53,7 +53,7 @@ def patiently(call: Callable[[], Result], address: str) -> Result:
             if pause is None or hopeless(error) or time.monotonic() - began > LONGEST:
                 raise Unreachable(
                     f"{address} does not answer as it should ({_short(error)}): see that it is up and can be reached, "
-                    "then run the same command again, which goes on from what is finished."
+                    "then run the same command again, which resumes from what is finished."
                 ) from error
         time.sleep(pause)
     raise AssertionError("the last round returns or raises")

@@ -183,10 +183,10 @@ class Checkpoints:
         return min(validated)[1] if validated else None
 
     def drop_damaged(self, select_best: bool) -> list[str]:
-        """Delete checkpoints that are damaged, so that the run goes on from one before them; returns what to log.
+        """Delete checkpoints that are damaged, so that the run resumes from one before them; returns what to log.
 
         select_best: whether the run ends with the best checkpoint. Then the run goes back to before all that are
-        damaged, since one of them may have been the best. Raises Damaged if no checkpoint is left to go on from.
+        damaged, since one of them may have been the best. Raises Damaged if no checkpoint is left to resume from.
         """
         places = self.all()
         damaged = {place: wrong for place in places if (wrong := problem(place))}
@@ -196,7 +196,7 @@ class Checkpoints:
         told = [f"the checkpoint {place.name} is damaged ({wrong})" for place, wrong in damaged.items()]
         if not intact:
             raise Damaged(
-                f"In {self.directory}, {', and '.join(told)}, and there is none before to go on from: delete that "
+                f"In {self.directory}, {', and '.join(told)}, and there is none before to resume from: delete that "
                 "folder, and the same command trains from the start."
             )
         for place in reversed(places):

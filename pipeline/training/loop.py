@@ -70,7 +70,7 @@ def train(
 
 
 class Loop(RunState):
-    """A run that goes on from its state, step by step."""
+    """A run that resumes from its state, step by step."""
 
     def __init__(
         self,

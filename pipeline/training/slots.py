@@ -2,7 +2,7 @@
 
 The tables stay as they are, and so does the place of everything in every batch. In a slot, nothing is a target and
 nothing is shown: its tokens are the one that ends a document, or padding. All that is left of what stood there is how
-long it was. So a training that began before the first of these slots can go on from there (`ladder.py`), and ends with
+long it was. So a training that began before the first of these slots can resume there (`ladder.py`), and ends with
 the bytes of one that had the slots empty from its first step on.
 
 A slot is (table, row) of the data: of a fragment of the token shards, or of a table of conversations or of preferences.

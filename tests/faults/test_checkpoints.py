@@ -65,7 +65,7 @@ def test_a_run_whose_checkpoints_are_all_damaged_is_refused_and_keeps_them(tmp_p
     for place in places:
         damage(place / "optimiser.safetensors", "gone")
     with pytest.raises(
-        UserError, match=r"optimiser.safetensors is missing.*there is none before to go on from: delete"
+        UserError, match=r"optimiser.safetensors is missing.*there is none before to resume from: delete"
     ) as told:
         resumed(tmp_path)
     assert "\n" not in str(told.value)
