@@ -230,12 +230,12 @@ def lost(outcome: Outcome) -> list[str]:
 
 def quota_lines(quota: Quota, held: list[Holding]) -> list[str]:
     """How much of each quota is used."""
-    parts = [("the store", quota.store, held)]
-    parts += [
-        (f"recipe {pattern}", limit, [of for of in held if fnmatch.fnmatchcase(of.recipe, pattern)])
-        for pattern, limit in quota.recipes.items()
+    found = [("the store", quota.store, held)] if quota.store is not None else []
+    for recipe in sorted({of.recipe for of in held}):
+        limits = [limit for pattern, limit in quota.recipes.items() if fnmatch.fnmatchcase(recipe, pattern)]
+        if limits:
+            found.append((f"the recipe {recipe}", min(limits), [of for of in held if of.recipe == recipe]))
+    found += [
+        (f"the owner {who}", limit, [of for of in held if of.owner == who]) for who, limit in quota.owners.items()
     ]
-    parts += [(f"owner {who}", limit, [of for of in held if of.owner == who]) for who, limit in quota.owners.items()]
-    return [
-        f"quota of {name}: {size(size_of(some))} of {size(limit)}" for name, limit, some in parts if limit is not None
-    ]
+    return [f"quota of {name}: {size(size_of(some))} of {size(limit)} used" for name, limit, some in found]

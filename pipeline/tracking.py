@@ -277,15 +277,26 @@ def find(fingerprint: str) -> str | None:
 
 
 def close_lost(is_lost: Any, client: MlflowClient | None = None) -> list[str]:
-    """Mark RUNNING runs as FAILED if `is_lost(tags)` says that their process is gone; returns their ids."""
+    """Mark RUNNING runs as FAILED if `is_lost(tags)` says that their process is gone; returns their ids.
+
+    Where MLflow cannot be reached, a line in the log says so, and the next call does it.
+    """
     if not enabled():
         return []
-    client = client or connect()
+    from mlflow.exceptions import MlflowException
+
     closed = []
-    for candidate in client.search_runs(experiments(client), "attributes.status = 'RUNNING'", max_results=1000):
-        if is_lost(candidate.data.tags):
-            client.set_terminated(candidate.info.run_id, "FAILED")
-            closed.append(candidate.info.run_id)
+    try:
+        client = client or connect()
+        for candidate in client.search_runs(experiments(client), "attributes.status = 'RUNNING'", max_results=1000):
+            if is_lost(candidate.data.tags):
+                client.set_terminated(candidate.info.run_id, "FAILED")
+                closed.append(candidate.info.run_id)
+    except (MlflowException, OSError) as error:
+        reason = redacted(str(error)).splitlines()[0][:200]
+        _logger.warning(
+            "MLflow at %s cannot be used now (%s); its lost runs stay open.", redacted(tracking_uri()), reason
+        )
     return closed
 
 

@@ -40,6 +40,7 @@ SLOW = (
     "test_remote.py",
     "tokens/test_round_trip.py",
     "tokens/test_training.py",
+    "training/test_checkpoint_parts.py",
     "training/test_distillation.py",
     "training/test_distributed.py",
     "training/test_fine_tuning.py",

@@ -73,9 +73,8 @@ def test_the_recipe_can_be_loaded_and_names_what_was_found(folder, quick, monkey
     recipe = load(target)
     assert [(source.name, source.judged_as) for source in recipe.sources] == [("notes", "notes"), ("code", "code")]
     assert len(recipe.sources[0].matching()) == len(KOREAN) + len(ENGLISH)
-    assert recipe.model.qk_norm and not recipe.model.tie_embeddings and recipe.pretraining.momentum == 0.9, (
-        "what learns most from little text"
-    )
+    assert recipe.model.qk_norm and recipe.pretraining.momentum == 0.9, "what learns most from little text"
+    assert recipe.model.tie_embeddings, "read four times, it would be learned by heart"
     assert recipe.shards.validation == 0.1 and not recipe.sft.enabled and not recipe.preference.enabled
     nodes = nodes_of(recipe)
     assert "instruction_data" not in [*enabled_assets(recipe), *inputs_in_order(nodes, "pretrained_evaluation")], (
@@ -112,28 +111,45 @@ def test_a_folder_without_text_is_a_sentence(tmp_path, make):
 
 
 def test_more_text_and_a_faster_machine_get_a_larger_model(quick):
-    def size(text_tokens, hours):
-        return first_size.fitting(text_tokens, hours, "cpu", first_size.Machine())
+    def size(text_bytes, hours):
+        return first_size.fitting(text_bytes, hours, "cpu", first_size.Machine())
 
-    little, more, long = size(50_000, 1.0), size(20_000_000, 1.0), size(20_000_000, 100.0)
+    little, more, long = size(200_000, 1.0), size(80_000_000, 1.0), size(80_000_000, 100.0)
     assert little.parameters < more.parameters < long.parameters
-    for chosen, text, hours in ((little, 50_000, 1.0), (more, 20_000_000, 1.0), (long, 20_000_000, 100.0)):
+    for chosen, text, hours in ((little, 200_000, 1.0), (more, 80_000_000, 1.0), (long, 80_000_000, 100.0)):
         assert chosen.hours <= hours and chosen.passes <= first_size.PASSES
-        assert chosen.tokens == pytest.approx(chosen.passes * text)
+        assert chosen.tokens == pytest.approx(chosen.passes * budget.tokens_of(text, chosen.shape.vocab_size))
         assert chosen.tokens >= first_size.FEWEST * chosen.parameters or chosen is little
-    assert size(20_000_000, 0.001).hours <= 0.001 * 1.01
+    assert size(80_000_000, 0.001).hours <= 0.001 * 1.01
 
 
-def test_only_shapes_that_were_compared_have_more_than_the_defaults(folder):
+def test_very_little_text_gets_a_vocabulary_that_it_yields(quick):
+    sizes = [first_size.fitting(text, 1.0, "cpu", first_size.Machine()).shape.vocab_size for text in (6_000, 200_000)]
+    assert sizes == [1_024, 2_048]
+
+
+def test_a_larger_vocabulary_makes_fewer_tokens_of_the_same_text():
+    found = [budget.tokens_of(1_000_000, size) for size in (300, 1024, 2048, 3000, 4096, 24_000, 256_000)]
+    assert found == sorted(found, reverse=True) and found[0] == found[1] and found[-1] == found[-2]
+    assert found[2] == int(1_000_000 / 2.46) and budget.tokens_of(0, 2048) == 1
+
+
+def test_only_what_was_compared_has_more_than_the_defaults(folder):
     looked = first_recipe.look(folder)
-    for shape, tokens, beyond in [(first_size.SHAPES[0], 2_000_000_000, False), (first_size.SHAPES[-1], 600_000, True)]:
-        chosen = first_size.Size(shape, 1_000_000, tokens, 1.0, 0.5)
-        written = first_recipe.recipe_text(looked, chosen, "mine", folder.parent)
+    large, small = first_size.SHAPES[0], first_size.SHAPES[-1]
+    for shape, tokens, passes, beyond in [
+        (large, 2_000_000_000, 0.5, {}),
+        (small, 600_000, 4.0, {"qk_norm": True}),
+        (small, 600_000, 0.5, {"qk_norm": True, "tie_embeddings": False}),
+    ]:
+        shape = first_size.with_own_output(shape, passes)
+        written = first_recipe.recipe_text(
+            looked, first_size.Size(shape, 1_000_000, tokens, passes, 0.5), "mine", folder.parent
+        )
         found = yaml.safe_load(written)
-        given = {key: found["model"].get(key) for key in ("qk_norm", "tie_embeddings")}
-        assert given == ({"qk_norm": True, "tie_embeddings": False} if beyond else dict.fromkeys(given))
+        assert {key: found["model"][key] for key in ("qk_norm", "tie_embeddings") if key in found["model"]} == beyond
         assert found["pretraining"].get("momentum") == (0.9 if beyond else None)
-        assert ("What learns most from little text" in written) == beyond
+        assert ("What learns most from little text" in written) == bool(beyond)
 
 
 def test_the_fewer_documents_the_larger_the_share_held_back():

@@ -237,9 +237,12 @@ def test_the_commands_show_owners_and_sizes_and_prune_by_the_policy_of_the_store
     assert "sft_model" not in run("list", "--owner", "ben")
     run("pin", "sft_model", store.newest_first("sft_model")[2].version[:6], "--note", "kept")
     assert "kept" in run("list")
-    (written / "policy.yaml").write_text("default: {keep: 0}\nquota: {store: 1 MB, owners: {ara: 2 MB}}")
+    quotas = "store: 1 MB, owners: {ara: 2 MB}, recipes: {'t*': 3 MB, tiny: 4 MB}"
+    (written / "policy.yaml").write_text(f"default: {{keep: 0}}\nquota: {{{quotas}}}")
     usage = run("usage")
-    assert "quota of the store: " in usage and "quota of owner ara: " in usage
+    for words in ("the store: ", "the owner ara: ", "the recipe tiny: "):
+        assert f"quota of {words}" in usage, usage
+    assert "of 3.0 MB used" in usage and "of 4.0 MB" not in usage, "the narrower one of two that fit"
     dry = run("prune", "--policy", "--dry-run")
     assert "1 model(s) could no longer be talked to" in dry and len(store.versions("sft_model")) == 3
     assert "freed in total" in run("prune", "--policy") and len(store.versions("sft_model")) == 2

@@ -102,7 +102,7 @@ def planned_lines(opened: Project, **on: Any) -> Iterator[str]:
         shape = recipe.model
         if not shape.vocab_size:
             shape = shape.model_copy(update={"vocab_size": recipe.tokenizer.vocab_size})
-        text = tokens_in(shards) if shards else estimated_tokens(recipe.sources)
+        text = tokens_in(shards) if shards else estimated_tokens(recipe.sources, shape.vocab_size)
         figures = plan(shape, recipe.pretraining, text, here=here, **on)
         yield from lines(figures, estimated=not shards)
         yield from for_plan(opened.store, figures["flops"], figures["tokens"])
@@ -117,10 +117,10 @@ def planned_lines(opened: Project, **on: Any) -> Iterator[str]:
         yield line(plan_tuning(shape, recipe.reward_model, here=here, **on))
 
 
-def estimated_tokens(sources: Sequence[Source]) -> int | None:
+def estimated_tokens(sources: Sequence[Source], vocab_size: int) -> int | None:
     """Tokens of text in files of one's own, by their size; None if any source is of another kind or cannot be seen."""
     from pipeline.ingest.files import FileSource
-    from pipeline.training.planning.budget import BYTES_A_TOKEN
+    from pipeline.training.planning.budget import tokens_of
 
     own = [source for source in sources if isinstance(source, FileSource)]
     if not own or len(own) < len(sources) or any(source.limit for source in own):
@@ -129,7 +129,7 @@ def estimated_tokens(sources: Sequence[Source]) -> int | None:
         found = sum(os.path.getsize(path) for source in own for _, path in source.matching())
     except (OSError, UserError):
         return None
-    return found // BYTES_A_TOKEN
+    return tokens_of(found, vocab_size)
 
 
 def shape_of_base(store: Store) -> ModelConfig:

@@ -56,13 +56,12 @@ def sized(text_bytes: int, hours: float, name: str) -> tuple[int, Size]:
     from pipeline.store.remote import open_store
     from pipeline.training import machine
     from pipeline.training.measured import Machine
-    from pipeline.training.planning.budget import BYTES_A_TOKEN
+    from pipeline.training.planning.budget import tokens_of
     from pipeline.training.planning.first_size import fitting
 
-    tokens = max(1, text_bytes // BYTES_A_TOKEN)
-    return tokens, fitting(
-        tokens, hours, machine.choose_device("auto"), Machine.beside(open_store(places.data(), name))
-    )
+    here = Machine.beside(open_store(places.data(), name))
+    found = fitting(text_bytes, hours, machine.choose_device("auto"), here)
+    return tokens_of(text_bytes, found.shape.vocab_size), found
 
 
 def recipe_name(folder: Path) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal, TypeVar
 
@@ -23,6 +24,9 @@ Piece = TypeVar("Piece")
 
 # A worker process spends about a second on imports; for less text than this it is not worth starting.
 WORTH_A_PROCESS_BYTES = 64 * 2**20
+# While no task ends, how often Ray's head is asked whether it is there, and how long it may be away (seconds). After 60
+# of them Ray ends this process on its own account, without an error that could be told in a sentence.
+HEAD_IS_ASKED, HEAD_IS_GONE = 5.0, 30.0
 
 
 class ExecutionSettings(Settings):
@@ -51,6 +55,12 @@ class ExecutionSettings(Settings):
 
 class WorkerCrashed(UserError):
     """A worker process was killed or crashed. What others have finished stays in the draft."""
+
+    draft_stays = True
+
+
+class ClusterLost(UserError):
+    """The head of the Ray cluster has gone. What was finished stays in the draft."""
 
     draft_stays = True
 
@@ -135,22 +145,47 @@ def _on_ray(
             raise UserError(
                 f"No Ray cluster answers at `execution.ray_address: {address}`: start one with `ray start --head`."
             ) from error
+    lost = ray.exceptions.WorkerCrashedError, ray.exceptions.LocalRayletDiedError, ray.exceptions.NodeDiedError
     try:
         remote = ray.remote(num_cpus=1, max_retries=3)(function)
         waiting = {remote.remote(*task): index for index, task in enumerate(tasks)}
         while waiting:
-            done, _ = ray.wait(list(waiting), num_returns=1)
-            index = waiting.pop(done[0])
+            done = _next_done(list(waiting))
+            index = waiting.pop(done)
             try:
-                result: Result | Crash = ray.get(done[0])
+                result: Result | Crash = ray.get(done)
             except ray.exceptions.OutOfMemoryError:
                 result = Crash("was killed by Ray, since memory ran out")
-            except (ray.exceptions.WorkerCrashedError, ray.exceptions.LocalRayletDiedError) as error:
+            except lost as error:
                 result = Crash(f"crashed ({type(error).__name__})")
             yield index, result
+    except ClusterLost:
+        started_here = False  # a farewell would wait for the head, until Ray ends this process
+        raise
     finally:
         if started_here:
             ray.shutdown()
+
+
+def _next_done(waiting: list[Any]) -> Any:
+    """The next of some tasks of Ray that has ended, in whatever way. Raises ClusterLost if the head has gone."""
+    import ray
+
+    head = ray.get_runtime_context().gcs_address
+    heard = time.monotonic()
+    while True:
+        done, _ = ray.wait(waiting, num_returns=1, timeout=HEAD_IS_ASKED)
+        if done:
+            return done[0]
+        try:
+            _check_reachable(head)
+            heard = time.monotonic()
+        except OSError as error:
+            if time.monotonic() - heard > HEAD_IS_GONE:
+                raise ClusterLost(
+                    f"The head of the Ray cluster at {head} has gone: start it again (`ray start --head`) and the "
+                    "other nodes, then run the same command again, which goes on from what is finished."
+                ) from error
 
 
 def _check_reachable(address: str) -> None:

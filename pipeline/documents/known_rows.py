@@ -41,7 +41,13 @@ class Remembered:
         table = pl.read_parquet(self.table)
         if self.documents is None:
             return table
-        return table.select(pl.all().gather(places(frame, self.documents.read(fragment).select(frame.columns))))
+        before = self.documents.read(fragment).select(frame.columns)
+        return table.select(pl.all().gather(places(frame, before)))
+
+    def places(self, frame: pl.DataFrame, fragment: str) -> pl.Series:
+        """For each of the kept rows `frame`, its place among those that were kept then; null if it was not."""
+        assert self.documents is not None
+        return places(frame, self.documents.read(fragment, frame.columns).filter("kept").select(frame.columns))
 
 
 def places(frame: pl.DataFrame, before: pl.DataFrame) -> pl.Series:
@@ -76,16 +82,24 @@ class EarlierVersions:
                 if [now is None for now in views] == [one is None for one in then] and then[0] is not None:
                     self._found.append((version, Documents(then[0], then[1], then[2])))
 
-    def remembered(self, fragment: str, table: str = "") -> Remembered | None:
-        """The first whose table of this fragment can be read again. table: its name, if it is a side table."""
-        name, of_inputs = f"{table or fragment}.parquet", f"{fragment}.parquet"
+    def remembered(
+        self, fragment: str, table: str = "", parts: Mapping[str, str] | None = None, companion: str = ""
+    ) -> Remembered | None:
+        """The first whose table of this fragment can be read again.
+
+        table: its name, if it is a side table. parts: keys that its parts must have. companion: suffix of a file of the
+        same name that has to exist as well.
+        """
+        names = [f"{table or fragment}{suffix}" for suffix in (".parquet", companion) if suffix]
         for version, documents in self._found:
-            sources = (documents.raw, documents.previous, documents.languages)
-            entry = version.manifest["files"].get(name)
+            entry = version.manifest["files"].get(names[0], {})
             # Without `parts`, the stage was switched off there, or the fragment was set aside.
-            whole = entry is not None and (table or entry.get("parts")) and self._draft.usable(version, name)
-            if whole and all(of is None or _holds(of, of_inputs, self._draft) for of in sources):
-                return Remembered(version.place(name), documents.only(fragment))
+            fits = bool(entry) if table else "parts" in entry
+            if fits and (parts or {}).items() <= entry.get("parts", {}).items():
+                sources = [of for of in (documents.raw, documents.previous, documents.languages) if of is not None]
+                needed = [(version, name) for name in names] + [(of, f"{fragment}.parquet") for of in sources]
+                if all(name in of.manifest["files"] and self._draft.usable(of, name) for of, name in needed):
+                    return Remembered(version.place(names[0]), documents.only(fragment))
         return None
 
 
@@ -130,18 +144,13 @@ def rows_found(
     frame = documents.read(fragment, ["doc_id", *columns]).filter("kept").drop("kept")
     if remembered is None or remembered.documents is None:
         return find(frame).sort(order)
-    before = remembered.documents.read(fragment, ["doc_id", *columns]).filter("kept").drop("kept")
-    place = places(frame, before)
+    place = remembered.places(frame, fragment)
     new = place.is_null()
     found = find(frame.filter(new))
     fresh = found.with_columns(row=new.arg_true().gather(found["row"]).cast(pl.UInt32))
     moved = pl.DataFrame({"row": place, "to": pl.int_range(len(place), dtype=pl.UInt32, eager=True)}).drop_nulls()
     known = pl.read_parquet(remembered.table).join(moved, on="row").with_columns(row="to").select(fresh.columns)
     return pl.concat([fresh, known]).sort(order)
-
-
-def _holds(artifact: Artifact, name: str, draft: Draft) -> bool:
-    return name in artifact.manifest["files"] and draft.usable(artifact, name)
 
 
 def _input(store: Store, version: Artifact, like: Artifact) -> Artifact | None:

@@ -195,7 +195,8 @@ def recipe_text(looked: Looked, chosen: Size, name: str, beside: Path) -> str:
 
 def shape_lines(shape: ModelConfig, parameters: int) -> Iterator[str]:
     """The block `model`, with what a small shape has beyond the defaults."""
-    small = ", qk_norm: true, tie_embeddings: false" if shape.qk_norm else ""
+    small = ", qk_norm: true" if shape.qk_norm else ""
+    small += "" if shape.tie_embeddings else ", tie_embeddings: false"
     if small:
         yield '# What learns most from little text: docs/guide/training.md, "Where text is scarce".'
     yield (

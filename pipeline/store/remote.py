@@ -6,7 +6,8 @@ from, no lock between machines is needed: where two machines make the same versi
 and if the bytes of the second differ, as weights made on another kind of processor do, a sentence says so.
 
 Work is done in a mirror on the local disk (`SLM_CACHE`, default `~/.cache/slm`); files are downloaded to it when they
-are first read. The mirror can be deleted at any time; unfinished work then starts again.
+are first read. The mirror can be deleted at any time; unfinished work then starts again. What fails in the storage is
+tried again for some minutes (`patience.py`).
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from pipeline.errors import UserError
 from pipeline.store import bytes_check, disk, manifest
 from pipeline.store.artifact import MANIFEST, Artifact
 from pipeline.store.bytes_check import Damaged
+from pipeline.store.patience import PatientFiles
 from pipeline.store.reading import CURRENT, Reader, checked_version
 from pipeline.store.store import Store
 from pipeline.store.upkeep import discard, two_makings
@@ -52,7 +54,7 @@ class RemoteArtifact(Artifact):
         filesystem, folder = _filesystem(self.address)
         try:
             with whole(self.directory / name) as unfinished:
-                filesystem.get_file(f"{folder}/{name}", str(unfinished))
+                filesystem.download(f"{folder}/{name}", str(unfinished), self.manifest["files"][name]["bytes"])
         except FileNotFoundError:
             raise UserError(
                 f"{self.address}/{name} is gone: if another machine has pruned {self.asset}/{self.version}, run the "
@@ -254,11 +256,11 @@ def open_text(root: str | Path, name: str) -> str | None:
         raise UserError(f"{root}/{name} is damaged, it is no text: put it back from a backup.") from None
 
 
-def _filesystem(address: str) -> tuple[Any, str]:
+def _filesystem(address: str) -> tuple[PatientFiles, str]:
     import fsspec
 
     filesystem, path = fsspec.core.url_to_fs(address)
-    return filesystem, path.rstrip("/")
+    return PatientFiles(filesystem, address), path.rstrip("/")
 
 
 def recipes_in(root: str | Path) -> list[str]:

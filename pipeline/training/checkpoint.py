@@ -6,6 +6,8 @@ id of the MLflow run. Tensors are stored as safetensors, the rest as JSON and Pa
 
     checkpoints/step-00000120/{model,optimiser,average}.safetensors, log.parquet, state.json
 
+Where weights are sharded, each process writes its part of the tensors instead (`checkpoint_parts.py`).
+
 A checkpoint is written under a temporary name, flushed and renamed, so one with its final name is complete. Its state
 has the hash of every file and of itself, and it is used only if they hold: a damaged one gives way to the one before.
 """
@@ -33,9 +35,12 @@ if TYPE_CHECKING:
 
 STATE = "state.json"
 FILES = "files"  # key of the state: size and fast hash of all other files, by name
-ALWAYS = ("model.safetensors", "log.parquet", STATE)  # files of every checkpoint
+PARTS = "parts"  # key of the state: how many processes have written the tensors in parts; absent if they are whole
+ALWAYS = ("log.parquet", STATE)  # files of every checkpoint
+WHOLE = "model.safetensors"  # and of those that are not in parts
 
 Tensors = dict[str, "torch.Tensor"]
+Entry = dict[str, int | str]  # of a file: its size and fast hash
 
 
 @dataclass(frozen=True)
@@ -90,23 +95,38 @@ class Checkpoints:
         }
         table = log_table(log)
         self.wait()
-        self._pending = self._writer.submit(self._write, step, copies, table, dict(state, step=step))
+        self._pending = self._writer.submit(self._write, step, copies, table, dict(state))
 
     def _write(self, step: int, tensors: dict[str, Tensors], log: pl.DataFrame, state: dict[str, Any]) -> None:
         from safetensors.torch import save_file
 
-        place = self.directory / f"step-{step:08d}"
-        part = place.with_suffix(".part")
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir()
+        part = self._begun(step)
         for group, members in tensors.items():
             save_file(members, part / f"{group}.safetensors")
+        self._complete(part, log, state, {path.name: described(path) for path in sorted(part.iterdir())})
+
+    def begin(self, step: int) -> Path:
+        """The empty folder for the parts of a checkpoint, once the checkpoint before it is written."""
+        self.wait()
+        return self._begun(step)
+
+    def complete(self, part: Path, log: list[dict[str, Any]], state: dict[str, Any], parts: dict[str, Entry]) -> None:
+        """Finish a checkpoint that `begin` began. parts: size and hash of the files that are in its folder."""
+        self._complete(part, log_table(log), state, parts)
+
+    def _begun(self, step: int) -> Path:
+        part = self.directory / f"step-{step:08d}.part"
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir()
+        return part
+
+    def _complete(self, part: Path, log: pl.DataFrame, state: dict[str, Any], parts: dict[str, Entry]) -> None:
+        place = part.with_suffix("")
         log.write_parquet(part / "log.parquet")
-        files = sorted(part.iterdir())
-        hashes = {path.name: {"bytes": path.stat().st_size, HASH: bytes_check.fast_hash(path)} for path in files}
-        known = json.loads(json.dumps({**state, FILES: hashes}))
+        hashes = {**parts, "log.parquet": described(part / "log.parquet")}
+        known = json.loads(json.dumps({**state, "step": step_of(place), FILES: hashes}))
         write_whole(part / STATE, canonical({**known, HASH: own_hash(known)}))
-        for path in [*files, part]:
+        for path in [*(part / name for name in sorted(hashes)), part]:
             flush(path)
         if place.exists():  # the same step, saved before its validation
             earlier = place.with_suffix(".earlier.part")
@@ -211,6 +231,11 @@ def all_in(directory: Path) -> list[Path]:
     return sorted(path for path in directory.glob("step-*") if path.suffix != ".part")
 
 
+def described(path: Path) -> Entry:
+    """The entry of a file of a checkpoint in its state."""
+    return {"bytes": path.stat().st_size, HASH: bytes_check.fast_hash(path)}
+
+
 def step_of(place: Path) -> int:
     return int(place.name.removeprefix("step-"))
 
@@ -224,12 +249,13 @@ def problem(place: Path) -> str | None:
 
     A checkpoint of an older version has no hashes, so nobody can tell; `SLM_CHECK=off` takes it as it is.
     """
-    missing = [name for name in ALWAYS if not (place / name).exists()]
+    state = read_record(place / STATE)
+    needed = [*ALWAYS, *([] if state and PARTS in state else [WHOLE])]
+    missing = [name for name in needed if not (place / name).exists()]
     if missing:
         return f"{missing[0]} is missing"
     if not bytes_check.enabled():
         return None
-    state = read_record(place / STATE)
     if state is None or state.pop(HASH, None) != own_hash(state):
         return f"{STATE} {bytes_check.CHANGED}"
     wrong = ((name, bytes_check.problem(place / name, entry)) for name, entry in state[FILES].items())
@@ -275,6 +301,10 @@ def refuse_damaged(place: Path) -> None:
 
 def read_tensors(place: Path, group: str) -> Tensors:
     """Named tensors of one group, on the CPU; empty if the checkpoint has no such group."""
+    if PARTS in read_state(place):
+        from pipeline.training import checkpoint_parts
+
+        return checkpoint_parts.read_whole(place, group)
     from safetensors.torch import load_file
 
     path = place / f"{group}.safetensors"

@@ -2,7 +2,8 @@
 
 Under `torchrun` each process has a rank. All compute the same step on different sequences and average their gradients;
 only rank 0 logs, tracks and writes. If a model does not fit on one device, its weights, gradients and optimiser state
-are sharded (FSDP2). Checkpoints always hold full tensors, so a run can be resumed with another number of processes.
+are sharded (FSDP2), and each process writes its part of a checkpoint (`checkpoint_parts.py`). A run can be resumed with
+another number of processes.
 
 Small values (is a stop requested? how many targets are in this step?) are exchanged as CPU tensors through gloo, so
 that no GPU has to wait.
@@ -30,6 +31,10 @@ T = TypeVar("T")
 
 class RefusedByAll(UserError):
     """A mistake that one rank found and all have heard of, so that all end with its sentence."""
+
+    def __init__(self, sentence: str, draft_stays: bool = False):
+        super().__init__(sentence)
+        self.draft_stays = draft_stays
 
 
 class StoppedByAll(Stopped):
@@ -73,20 +78,20 @@ class Ranks:
         if self.world == 1:
             return [find()]
         value: Any = None
-        refusal: tuple[str, str] | None = None
+        refusal: UserError | Stopped | None = None
         try:
             value = find()
         except (RefusedByAll, StoppedByAll):  # the others know already
             raise
         except (UserError, Stopped) as error:
-            refusal = ("stopped" if isinstance(error, Stopped) else "refused", str(error))
+            refusal = for_all(error)
         return self._exchange(value, refusal)
 
     def refuse(self, error: UserError) -> None:
         """Have all other ranks, which wait in an exchange, end with the sentence of `error`."""
         if self.world > 1:
             with suppress(RefusedByAll):
-                self._exchange(None, ("refused", str(error)))
+                self._exchange(None, for_all(error))
 
     def together(self, prepare: Callable[[], T]) -> T:
         """`prepare()` of this rank, once it has succeeded on all; what one rank refuses, all refuse (see `every`)."""
@@ -102,13 +107,13 @@ class Ranks:
         """Rank 0's answer, on every rank, where machines might answer differently."""
         return self.every(find)[0]
 
-    def _exchange(self, value: Any, refusal: tuple[str, str] | None) -> list[Any]:
+    def _exchange(self, value: Any, refusal: UserError | Stopped | None) -> list[Any]:
         import torch
 
         heard: list[Any] = [None] * self.world
         torch.distributed.all_gather_object(heard, (value, refusal))
-        for kind, sentence in (told for _, told in heard if told is not None):
-            raise (StoppedByAll if kind == "stopped" else RefusedByAll)(sentence)
+        for told in (told for _, told in heard if told is not None):
+            raise told
         return [found for found, _ in heard]
 
     def total_of(self, array: np.ndarray) -> np.ndarray:
@@ -144,6 +149,13 @@ class Ranks:
             torch.distributed.broadcast(tensor, src=0)
             received[name] = tensor
         return received
+
+
+def for_all(error: UserError | Stopped) -> RefusedByAll | StoppedByAll:
+    """What all ranks raise when one of them has raised `error`."""
+    if isinstance(error, Stopped):
+        return StoppedByAll(str(error))
+    return RefusedByAll(str(error), getattr(error, "draft_stays", False))
 
 
 def under_torchrun() -> bool:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -23,6 +23,9 @@ from pipeline.training.objectives.objective import Objective
 from pipeline.training.optimiser import Optimiser
 from pipeline.training.reporting import RunOptions
 from pipeline.training.training_settings import LoopSettings
+
+if TYPE_CHECKING:
+    from pipeline.training.checkpoint_parts import Groups
 
 
 class RunState:
@@ -60,6 +63,7 @@ class RunState:
         self.checkpoints = (
             Checkpoints(options.directory, settings.keep_checkpoints, options.ladder) if ranks.first else None
         )
+        self.in_parts = self.sharded and self._folder_is_shared()
         self.saved_at = -1
         self.saved_time = time.monotonic()
 
@@ -123,13 +127,11 @@ class RunState:
         if self.step % self.objective.together or not self._finite():  # never a state to return to
             return
         tensors = {
-            "model": {n: distributed.gathered(p.detach()) for n, p in distributed.parameters(self.model).items()},
-            "optimiser": {name: distributed.gathered(t) for name, t in self.optimiser.state().items()},
-            "average": {name: distributed.gathered(t) for name, t in self.average.items()},
+            "model": {name: p.detach() for name, p in distributed.parameters(self.model).items()},
+            "optimiser": self.optimiser.state(),
+            "average": self.average,
         }
         self.saved_at, self.saved_time = self.step, time.monotonic()
-        if self.checkpoints is None:
-            return
         measured = self.rows[-1].get("validation_loss") if self.rows else None
         state = {
             "validation_loss": measured,
@@ -139,7 +141,34 @@ class RunState:
             "scaler": self.scaler.state_dict() if self.scaler else None,
             "tracking": self.run.id if self.run else "",
         }
-        self.checkpoints.save(self.step, tensors, self.rows, state)
+        if self.in_parts:
+            self._save_parts(tensors, state)
+            return
+        whole = {group: {name: distributed.gathered(t) for name, t in own.items()} for group, own in tensors.items()}
+        if self.checkpoints:
+            self.checkpoints.save(self.step, whole, self.rows, state)
+
+    def _folder_is_shared(self) -> bool:
+        """Whether all ranks see the folder of the checkpoints, so that each can write its part."""
+        from pipeline.training import checkpoint_parts
+
+        shared = checkpoint_parts.seen_by_all(self.ranks, self.options.directory)
+        if not shared:
+            self.log(
+                "not all processes see the folder of the checkpoints, so process 0 gathers and writes all weights: a"
+                " folder that all machines share, as SLM_DATA or SLM_CACHE, spares it this"
+            )
+        return shared
+
+    def _save_parts(self, tensors: Groups, state: dict[str, Any]) -> None:
+        """Each rank writes its own part; training goes on when all have."""
+        from pipeline.training import checkpoint_parts
+
+        part = self.ranks.agreed(lambda: self.checkpoints.begin(self.step) if self.checkpoints else Path())
+        written = self.ranks.every(lambda: checkpoint_parts.write(tensors, part, self.ranks.rank))
+        if self.checkpoints:
+            files = {name: entry for own in written for name, entry in own.items()}
+            self.checkpoints.complete(part, self.rows, {**state, checkpoint.PARTS: self.ranks.world}, files)
 
     def _drop_damaged(self) -> list[str]:
         return self.checkpoints.drop_damaged(self.settings.select == "best") if self.checkpoints else []
@@ -169,6 +198,12 @@ class RunState:
             self.log(f"resuming from the checkpoint of step {self.step} of {self.objective.steps}")
 
     def _restore(self, place: Path | None, state: dict[str, Any]) -> None:
+        if self.scaler and state["scaler"]:
+            self.scaler.load_state_dict(state["scaler"])
+        if self.in_parts and checkpoint.PARTS in state:
+            self._restore_parts(self.ranks.broadcast(place))
+            return
+
         def read(group: str) -> dict[str, torch.Tensor]:
             return self.ranks.broadcast_tensors(checkpoint.read_tensors(place, group) if place else {})
 
@@ -180,8 +215,19 @@ class RunState:
         })  # fmt: skip
         for name, tensor in read("average").items():
             self.average[name].copy_(distributed.sharded_like(tensor, self.average[name]))
-        if self.scaler and state["scaler"]:
-            self.scaler.load_state_dict(state["scaler"])
+
+    def _restore_parts(self, place: Path) -> None:
+        """Each rank reads what it holds, out of the parts of any number of processes."""
+        from pipeline.training import checkpoint_parts
+
+        parameters = distributed.parameters(self.model)
+        tensors = {
+            "model": {name: p.detach() for name, p in parameters.items()},
+            "optimiser": checkpoint_parts.room_for(place, "optimiser", parameters),
+            "average": self.average,
+        }
+        checkpoint_parts.read_into(tensors, place)
+        self.optimiser.load(tensors["optimiser"])
 
     def _restore_selected(self) -> None:
         """With `select: best`, load the weights of the lowest validation loss, unless they are the last."""

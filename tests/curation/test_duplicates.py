@@ -230,7 +230,13 @@ def corrected(rows: list[dict]) -> list[dict]:
     return [row | {"text": row["text"] + " corrected"} if place % 9 == 0 else row for place, row in enumerate(rows)]
 
 
+def in_lines(rows: list[dict]) -> list[dict]:
+    """Every third document with other white space: the same id, another look."""
+    return [row | {"text": row["text"].replace(" ", "\n")} if place % 3 == 0 else row for place, row in enumerate(rows)]
+
+
 STEPS = {
+    "other lines": (in_lines, ("a", "b", "c")),
     "added": (lambda rows: rows[:-20], ("a", "b", "c")),
     "removed": (lambda rows: [*rows, *corpus_of(40, seed=8), *rows[:20]], ("a", "b", "c")),
     "changed": (corrected, ("a", "b", "c")),

@@ -1,7 +1,11 @@
 """Execution in this process, in local processes and on a Ray cluster of two nodes gives the same bytes."""
 
 import os
+import signal
+import sys
+import threading
 import time
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -10,7 +14,7 @@ from pipeline.curation.duplicates import band_partitions, near
 from pipeline.curation.filters import language
 from pipeline.documents import execution
 from pipeline.documents.document import DOCUMENT_SCHEMA
-from pipeline.documents.execution import ExecutionSettings, run_all
+from pipeline.documents.execution import ClusterLost, ExecutionSettings, run_all
 from pipeline.errors import UserError
 from pipeline.store.artifact import RUN_SPECIFIC, Artifact
 from pipeline.store.store import Store
@@ -65,7 +69,7 @@ def test_little_work_stays_in_this_process():
 
 
 @pytest.fixture(scope="module")
-def cluster():
+def nodes():
     pytest.importorskip("ray", reason="Ray is not installed: pip install -e .[cluster]")
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     from ray.cluster_utils import Cluster
@@ -73,8 +77,13 @@ def cluster():
     nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     nodes.add_node(num_cpus=1)
     nodes.wait_for_nodes()
-    yield nodes.address
+    yield nodes
     nodes.shutdown()
+
+
+@pytest.fixture
+def cluster(nodes) -> str:
+    return nodes.address
 
 
 def test_a_ray_cluster_of_two_nodes_gives_the_same_manifest_and_bytes(here, tmp_path, cluster):
@@ -93,6 +102,56 @@ def test_partitions_on_a_ray_cluster_give_the_same_manifest_and_bytes(tmp_path, 
 
     there = made("there", ExecutionSettings(executor="ray", ray_address=cluster))
     assert there == made("here", ExecutionSettings(executor="in_process")) and there["facts"]["candidates"] > 0
+
+
+def held(number: int, folder: Path) -> int:
+    """A task that says where it is, and waits until it may go on."""
+    import ray
+
+    (folder / f"{number} {ray.get_runtime_context().get_node_id()} {os.getpid()}").touch()
+    while not (folder / "go").exists():
+        time.sleep(0.05)
+    return number
+
+
+def test_a_node_that_is_lost_leaves_its_work_to_the_others(tmp_path, nodes):
+    third = nodes.add_node(num_cpus=1)
+    nodes.wait_for_nodes()
+
+    def lose_it() -> None:
+        while len(begun := [path.name.split() for path in tmp_path.glob("* *")]) < 3:
+            time.sleep(0.05)
+        (pid,) = [int(pid) for _, node, pid in begun if node == third.node_id]
+        os.kill(pid, signal.SIGKILL)
+        nodes.remove_node(third, allow_graceful=False)
+        (tmp_path / "go").touch()
+
+    fault = threading.Thread(target=lose_it)
+    fault.start()
+    settings = ExecutionSettings(executor="ray", ray_address=nodes.address)
+    assert dict(run_all(held, [(n, tmp_path) for n in range(5)], settings)) == {n: n for n in range(5)}
+    fault.join()
+    assert len(list(tmp_path.glob("* *"))) == 6  # one of them twice
+
+
+def test_a_cluster_whose_head_has_gone_is_told_in_one_sentence(tmp_path, cluster, monkeypatch):
+    asked: list[str] = []
+
+    def unreachable(address: str) -> None:
+        asked.append(address)
+        if len(asked) > 1:  # the first time it is joined
+            raise ConnectionRefusedError
+
+    for name, value in {"_check_reachable": unreachable, "HEAD_IS_ASKED": 0.1, "HEAD_IS_GONE": 0.3}.items():
+        monkeypatch.setattr(execution, name, value)
+    settings = ExecutionSettings(executor="ray", ray_address=cluster)
+    try:
+        with pytest.raises(ClusterLost, match=f"The head of the Ray cluster at {cluster} has gone"):
+            list(run_all(held, [(1, tmp_path)], settings))
+    finally:
+        (tmp_path / "go").touch()
+        sys.modules["ray"].shutdown()
+    assert ClusterLost.draft_stays and len(asked) > 3
 
 
 def test_a_cluster_that_does_not_answer_is_told_in_one_sentence():

@@ -95,3 +95,14 @@ def test_a_deleted_experiment_comes_back_with_the_next_run() -> None:
     client.delete_experiment(found.experiment_id)
     again = write(range(2))
     assert client.get_run(again).info.experiment_id == found.experiment_id
+
+
+def test_a_server_that_is_not_there_stops_neither_the_pages_nor_the_cleaning_up(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """`make ui` and the sensor close lost runs; an MLflow that starts later than they do is no reason to end."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    assert tracking.close_lost(lambda tags: True) == []
+    (record,) = [of for of in caplog.records if of.name == tracking.__name__]
+    assert "cannot be used now" in record.getMessage() and "secret" not in record.getMessage()

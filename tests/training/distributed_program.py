@@ -7,8 +7,10 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch.distributed.tensor import DTensor
 
 from pipeline.errors import UserError
 from pipeline.training import distributed
@@ -23,6 +25,14 @@ def main() -> None:
     torch.set_num_threads(1)
     lines: list[str] = []
     calls: list[int] = []
+    gathered: list[int] = []
+    whole = DTensor.full_tensor
+
+    def counted(tensor: DTensor, **options: Any) -> torch.Tensor:
+        gathered.append(tensor.numel())
+        return whole(tensor, **options)
+
+    DTensor.full_tensor = counted  # type: ignore[method-assign]
     with distributed.process_group("cpu") as (ranks, _):
         model = toy.network(dropout=options.get("dropout", 0.0))
         if options.get("double"):
@@ -46,6 +56,9 @@ def main() -> None:
             )  # fmt: skip
         except Stopped:
             return
+        finally:
+            (place / f"gathered-{ranks.rank}.json").write_text(json.dumps(max(gathered, default=0)))
+            (place / f"lines-{ranks.rank}.txt").write_text("\n".join(lines))
         weights = {name: distributed.gathered(p.detach()) for name, p in model.named_parameters()}
         if ranks.first:
             from safetensors.torch import save_file
@@ -55,7 +68,6 @@ def main() -> None:
             (place / "figures.json").write_text(json.dumps(trained.figures))
         else:
             assert not any((place / "checkpoints").glob(f"*rank{ranks.rank}*"))
-    (place / f"lines-{ranks.rank}.txt").write_text("\n".join(lines))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import random
 import subprocess
 import sys
@@ -10,6 +11,12 @@ from pathlib import Path
 import polars as pl
 import pytest
 from safetensors.torch import load_file
+
+from pipeline.errors import UserError
+from pipeline.store.bytes_check import Damaged
+from pipeline.store.disk import DiskTrouble
+from pipeline.training import distributed
+from pipeline.training.stopping import Stopped
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = "tests.training.distributed_program"
@@ -110,6 +117,13 @@ def told(place: Path, where: str) -> list[dict[str, object]]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     subprocess.run([sys.executable, *command, str(place), where], cwd=ROOT, env=environment, check=True, timeout=200)
     return [json.loads((place / f"found-{rank}.json").read_text()) for rank in range(2)]
+
+
+def test_what_keeps_the_draft_of_one_rank_keeps_it_on_all():
+    for error, stays in ((DiskTrouble("full"), True), (Damaged("changed"), True), (UserError("wrong"), False)):
+        told = pickle.loads(pickle.dumps(distributed.for_all(error)))  # as ranks send it to one another
+        assert isinstance(told, distributed.RefusedByAll) and (str(told), told.draft_stays) == (str(error), stays)
+    assert isinstance(distributed.for_all(Stopped("stop")), distributed.StoppedByAll)
 
 
 @pytest.mark.timeout(600)

@@ -67,7 +67,8 @@ def run(
         if name in changes
     }
     trained = train(
-        objective(**changes), model, (settings or LoopSettings()).model_copy(update={"precision": "fp32"}),
+        objective(**changes), model,  # type: ignore[arg-type]
+        (settings or LoopSettings()).model_copy(update={"precision": "fp32"}),
         3e-3, 7, RunOptions(directory, **{"log": lambda line: None, **passed}),  # type: ignore[arg-type]
     )  # fmt: skip
     return model, trained

@@ -22,6 +22,7 @@ import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
 
+from pipeline.context import RunContext
 from pipeline.curation.duplicates import clusters, index, selection, shingle_files, tidiness
 from pipeline.curation.duplicates.band_partitions import BandTable
 from pipeline.curation.duplicates.clusters import Clusters
@@ -36,7 +37,6 @@ from pipeline.curation.duplicates.signature_tables import (
 )
 from pipeline.curation.duplicates.signatures import band_hashes, texts_to_compare
 from pipeline.curation.duplicates.similarity import shingle_sets
-from pipeline.documents.execution import ExecutionSettings
 from pipeline.documents.view import Documents
 from pipeline.store.draft import Draft
 
@@ -168,13 +168,13 @@ def signature_matrix(values: pl.Series, columns: int) -> np.ndarray:
 
 
 def load_corpus(
-    draft: Draft, documents: Documents, settings: Settings, execution: ExecutionSettings, sources: list[str]
+    draft: Draft, context: RunContext, documents: Documents, settings: Settings, sources: list[str]
 ) -> Corpus:
     """The kept documents, and those of the indexes, that may be duplicates, in order of precedence.
 
     sources: every source, in order of precedence.
     """
-    write_signatures(draft, documents, settings, execution)
+    write_signatures(draft, context, documents, settings)
     fragments = documents.fragments
     heights = {fragment: int(draft.entries[f"{side_table(fragment)}.parquet"]["rows"]) for fragment in fragments}
     indexes = [Path(path) for path in settings.indexes]
@@ -183,7 +183,7 @@ def load_corpus(
     sizes = [size for _, size in foreign] + [heights[fragment] for fragment in fragments]
     firsts = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)]).tolist()
     tables = [BandTable(path, first) for path, first in zip(paths, firsts[:-1], strict=True)]
-    found = clusters.find(draft, tables, firsts[-1], settings.banding()[0], execution)
+    found = clusters.find(draft, tables, firsts[-1], settings.banding()[0], context.execution)
     known = found.positions if settings.compares_candidates_only() else np.arange(firsts[-1])
     of_indexes = [-1 - which for which in range(len(indexes))]
     of_sources = [sources.index(documents.source(fragment)) for fragment in fragments]

@@ -4,7 +4,7 @@ What is computed from text is remembered by fragment (a signature for each docum
 columns, and every decision is verified exactly. In order:
 
 1. signatures   each fragment's documents -> MinHash signatures, in a side table `signatures/<fragment>.parquet`;
-                a document whose signature an earlier version holds is not read again
+                a document that an earlier version holds is not signed again
 2. clusters     documents whose signatures share a band, or that have the same doc_id, found in partitions of hashes
                 (clusters.py); all others stay and are not looked at again
 3. precedence   these in one order: the recipe's order of sources, the cleaner first (tidiness.py), longer first
@@ -34,7 +34,6 @@ from pipeline.curation.duplicates.duplicate_settings import Semantic, Settings
 from pipeline.curation.duplicates.pairs import KnownSimilarities, write_pairs
 from pipeline.curation.duplicates.similarity import ShingleSets
 from pipeline.curation.rules import Limit, Rule
-from pipeline.documents.execution import ExecutionSettings
 from pipeline.documents.reasons import meanings_of
 from pipeline.documents.stage import (
     CorpusStage,
@@ -103,7 +102,7 @@ def make(context: RunContext, inputs: Inputs, settings: Settings) -> Artifact:
 
     def build(draft: Draft) -> None:
         if settings.enabled:
-            decide(draft, documents, settings, context.execution, order)
+            decide(draft, context, documents, settings, order)
         else:
             keep_all(draft, documents)
         draft.counts = total_counts(draft.entries)
@@ -134,11 +133,9 @@ def source_order(documents: Documents, sources: Sequence[str], against: Sequence
     return [*against, *(name for name in [*known, *rest] if name not in against)]
 
 
-def decide(
-    draft: Draft, documents: Documents, settings: Settings, execution: ExecutionSettings, order: list[str]
-) -> None:
+def decide(draft: Draft, context: RunContext, documents: Documents, settings: Settings, order: list[str]) -> None:
     """Run all steps and write the tables to the draft."""
-    corpus = load_corpus(draft, documents, settings, execution, order)
+    corpus = load_corpus(draft, context, documents, settings, order)
     may_remove = corpus.may_remove(settings)
     keeper = _exact_duplicates(corpus, may_remove)
     reason = np.where(keeper >= 0, EXACT, KEPT)

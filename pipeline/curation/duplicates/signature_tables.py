@@ -1,6 +1,6 @@
 """The signatures of each fragment's documents, in a side table of their own, and how they are remembered.
 
-A document whose signature an earlier version of the table holds is not read again.
+A document that an earlier version of the table holds, to the byte, is not signed again.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from model.files import whole
+from pipeline.context import RunContext
 from pipeline.curation.duplicates import shingle_files
 from pipeline.curation.duplicates import tidiness as tidying
 from pipeline.curation.duplicates.duplicate_settings import Settings
 from pipeline.curation.duplicates.signatures import band_hashes, signatures_of, texts_to_compare
 from pipeline.curation.duplicates.tidiness import EDGE, Tidiness, tidiness_of
-from pipeline.documents.execution import ExecutionSettings
 from pipeline.documents.fragment_tables import TableTask, make_tables
+from pipeline.documents.known_rows import EarlierVersions, Remembered
 from pipeline.documents.view import Documents
 from pipeline.store.artifact import digest
 from pipeline.store.draft import Draft
@@ -80,42 +81,43 @@ def signature_key(settings: Settings) -> str:
     return digest(about)
 
 
-def write_signatures(draft: Draft, documents: Documents, settings: Settings, execution: ExecutionSettings) -> None:
+def write_signatures(draft: Draft, context: RunContext, documents: Documents, settings: Settings) -> None:
     """Write the signatures of every fragment to the draft; remembered ones are linked."""
-    about = signature_key(settings)
+    about = {"signatures": signature_key(settings)}
+    versions = EarlierVersions(draft, context.store, documents, lambda made: True, only_kept=True)
 
     def table_task(fragment: str) -> TableTask:
         name = side_table(fragment)
-        key = {**documents.key(fragment), "signatures": about, "bands": list(settings.banding())}
+        key = {**documents.key(fragment), **about, "bands": list(settings.banding())}
 
         def arguments(target: Path) -> tuple[Any, ...]:
             companion = shingle_files.SUFFIX if settings.keep_shingles else ""
-            earlier = draft.earlier_part(name, "signatures", about, companion)
+            earlier = versions.remembered(fragment, name, about, companion)
             return documents.only(fragment), fragment, settings, earlier, target
 
-        return TableTask(name, key, 2 * documents.bytes(fragment), arguments, {"signatures": about})
+        return TableTask(name, key, 2 * documents.bytes(fragment), arguments, about)
 
     tables = [table_task(fragment) for fragment in documents.fragments]
-    make_tables(draft, tables, write_fragment_signatures, execution, "signatures")
+    make_tables(draft, tables, write_fragment_signatures, context.execution, "signatures")
     if settings.keep_shingles:
         for table in tables:  # a worker writes them before the table, so they exist
             draft.file(f"{table.name}{shingle_files.SUFFIX}", table.key, lambda path: {})
 
 
 def write_fragment_signatures(
-    documents: Documents, fragment: str, settings: Settings, earlier: Path | None, target: Path
+    documents: Documents, fragment: str, settings: Settings, earlier: Remembered | None, target: Path
 ) -> tuple[int, dict[str, Any]]:
     """Write the signatures of one fragment's kept documents; returns (rows, no facts). Runs in a worker."""
-    frame = documents.read(fragment, ["doc_id"])
-    kept = frame["kept"]
-    high, low = id_halves(frame["doc_id"].filter(kept))
+    frame = documents.read(fragment, ["doc_id", "text"]).filter("kept").drop("kept")
+    high, low = id_halves(frame["doc_id"])
     words, begins = np.zeros(len(high), np.int64), np.zeros(len(high), np.int64)
     signatures = np.empty((len(high), settings.permutations), np.uint32)
     tidiness = tidying.empty(len(high))
     fresh = np.ones(len(high), bool)
     if earlier is not None:
-        before = read_signature_table(earlier, settings.permutations)
-        place = _places(high, low, before)
+        before = read_signature_table(earlier.table, settings.permutations)
+        # The words of two texts of one id are the same, their lines (`tidiness`) may not be.
+        place = earlier.places(frame, fragment).fill_null(-1).to_numpy().astype(np.int64)
         fresh = place < 0
         known = place[~fresh]
         words[~fresh], signatures[~fresh] = before.words[known], before.signatures[known]
@@ -125,8 +127,7 @@ def write_fragment_signatures(
         begins[~fresh] = (np.cumsum(held) - held)[known]
     made: list[np.ndarray] = [np.zeros((0, shingle_files.WIDTH), np.uint8)]
     if fresh.any():
-        wanted = spread_mask(kept, fresh)
-        texts = pl.read_parquet(documents.raw.table(fragment), columns=["text"])["text"].filter(wanted)
+        texts = frame["text"].filter(pl.Series(fresh))
         keep = (lambda shingles: made.append(shingle_files.pack(shingles))) if settings.keep_shingles else None
         compared, looks = texts_to_compare(texts, settings), []
         look = (lambda *block: looks.append(tidiness_of(*block))) if compared is texts else None
@@ -136,7 +137,7 @@ def write_fragment_signatures(
         for column, fresh_column in zip(tidiness, tidying.join(looks), strict=True):
             column[fresh] = fresh_column
     if settings.keep_shingles:
-        shingles = earlier.with_suffix(shingle_files.SUFFIX) if earlier else None
+        shingles = earlier.table.with_suffix(shingle_files.SUFFIX) if earlier else None
         sizes = shingle_count(words, settings.shingle)
         parts = shingle_files.merge(fresh, sizes, np.concatenate(made), shingles, begins)
         shingle_files.write(parts, target.with_suffix(shingle_files.SUFFIX))
@@ -144,22 +145,6 @@ def write_fragment_signatures(
         SignatureTable(high, low, words, signatures, band_hashes(signatures, *settings.banding()), tidiness), target
     )
     return len(high), {}
-
-
-def _places(high: np.ndarray, low: np.ndarray, before: SignatureTable) -> np.ndarray:
-    """The position of each document in `before`; -1 if it is not there."""
-    if not len(before.low):
-        return np.full(len(low), -1, np.int64)
-    order = np.argsort(before.low, kind="stable")
-    place = order[np.minimum(np.searchsorted(before.low[order], low), len(order) - 1)]
-    return np.where((before.low[place] == low) & (before.high[place] == high), place, -1)
-
-
-def spread_mask(mask: pl.Series, values: np.ndarray) -> pl.Series:
-    """A mask as long as `mask`, true where both `mask` and the value for that position are true."""
-    result = mask.to_numpy().copy()
-    result[result] = values
-    return pl.Series(result)
 
 
 def write_signature_table(signed: SignatureTable, path: Path) -> None:

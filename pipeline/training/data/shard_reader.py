@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pipeline.store.patience import patiently
 from pipeline.training.data.stream import Group
 
 if TYPE_CHECKING:
@@ -101,8 +102,16 @@ class ShardReader:
         return pl.concat(ids), np.concatenate(lengths)
 
     def _column(self, group: Group, name: str) -> Any:
-        table = self._file(group.fragment).read_row_group(group.number, columns=[name], use_threads=False)
-        return table.column(0).combine_chunks()
+        def read() -> Any:
+            try:
+                table = self._file(group.fragment).read_row_group(group.number, columns=[name], use_threads=False)
+            except Exception:
+                self._open.pop(group.fragment, None)  # opened anew when it is tried again
+                raise
+            return table.column(0).combine_chunks()
+
+        address = getattr(self._shards, "address", "")
+        return patiently(read, address) if address else read()
 
     def _file(self, fragment: str) -> Any:
         import pyarrow.parquet as pq
@@ -114,8 +123,8 @@ class ShardReader:
             if address and not (self._shards.directory / name).exists():
                 import fsspec
 
-                remote = fsspec.open(f"{address}/{name}", "rb", cache_type="none").open()
-                file = pq.ParquetFile(remote, pre_buffer=True)
+                filesystem, place = fsspec.core.url_to_fs(f"{address}/{name}")
+                file = pq.ParquetFile(filesystem.open(place, "rb", cache_type="none"), pre_buffer=True)
             else:
                 file = pq.ParquetFile(self._shards.file(name))
             if len(self._open) >= OPEN_FILES:
