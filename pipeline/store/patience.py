@@ -28,10 +28,6 @@ class Unreachable(UserError):
     draft_stays = True
 
 
-class Cut(OSError):
-    """An answer that ended early."""
-
-
 def patiently(call: Callable[[], Result], address: str) -> Result:
     """`call()`, again after an error of the storage that may pass. Raises Unreachable if it does not, or cannot.
 
@@ -70,18 +66,6 @@ class PatientFiles:
         if not callable(found):
             return found
         return lambda *given, **named: patiently(lambda: found(*given, **named), self._address)
-
-    def download(self, place: str, target: str, size: int) -> None:
-        """Copy a file of so many bytes to this disk."""
-
-        def once() -> None:
-            self._filesystem.get_file(place, target)
-            with open(target, "rb") as file:
-                arrived = file.seek(0, 2)
-            if arrived < size:
-                raise Cut(errno.EIO, f"{arrived} of {size} bytes of {place} arrived")
-
-        patiently(once, self._address)
 
 
 def refused(error: Exception) -> bool:

@@ -54,7 +54,7 @@ class RemoteArtifact(Artifact):
         filesystem, folder = _filesystem(self.address)
         try:
             with whole(self.directory / name) as unfinished:
-                filesystem.download(f"{folder}/{name}", str(unfinished), self.manifest["files"][name]["bytes"])
+                filesystem.get_file(f"{folder}/{name}", str(unfinished))
         except FileNotFoundError:
             raise UserError(
                 f"{self.address}/{name} is gone: if another machine has pruned {self.asset}/{self.version}, run the "
