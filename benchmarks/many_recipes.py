@@ -158,12 +158,16 @@ def measured(server: subprocess.Popen[bytes], port: int) -> dict[str, Any]:
         server.wait(120)
 
 
-def main() -> None:
+def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--recipes", type=int, default=50)
     parser.add_argument("--stores", type=int, default=1)
     parser.add_argument("--port", type=int, default=3950)
-    options = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    options = arguments().parse_args()
     with tempfile.TemporaryDirectory() as place:
         stores = write_stores(Path(place), options.recipes, options.stores)
         figures = measured(started(Path(place), stores, options.port), options.port)
