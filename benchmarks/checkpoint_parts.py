@@ -60,13 +60,17 @@ def process(options: argparse.Namespace) -> None:
         (place / f"found-{ranks.rank}.json").write_text(json.dumps(found))
 
 
-def main() -> None:
+def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--width", type=int, default=512)
     parser.add_argument("--layers", type=int, default=8)
     parser.add_argument("--way", choices=WAYS)
     parser.add_argument("--place")
-    options = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    options = arguments().parse_args()
     if options.place:
         process(options)
         return

@@ -189,12 +189,16 @@ def faulted(folder: Path, label: str, fault: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def main() -> None:
+def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("directory", type=Path)
     parser.add_argument("--driver", metavar="ADDRESS")
     parser.add_argument("--label", action="append", help="Only faults during this work")
-    options = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    options = arguments().parse_args()
     folder: Path = options.directory.resolve()
     if options.driver is not None:
         driver(folder, options.driver)
