@@ -171,18 +171,26 @@ def make_artifact(
     return replace(made, made=before is None or before.version != made.version)
 
 
-_asked: set[str] = set()  # the runs of this process whose room in the store was looked at
+_refused: dict[str, str] = {}  # run of this process whose room in the store was looked at -> why it is refused, or ""
 
 
 def refuse_beyond_quota(context: AssetExecutionContext, project: Project) -> None:
-    """Before the first asset of a run: raises UserError if what the run would make does not fit into a quota."""
+    """Raises UserError for every asset of a run if what the run would make does not fit into a quota.
+
+    That is found before its first asset. A job may begin at several assets, and a refused one stops only what is made
+    from it.
+    """
     run = context.run
-    if run.run_id in _asked:
-        return
-    _asked.add(run.run_id)
-    selected = run.asset_selection or context.job_def.asset_layer.executable_asset_keys
-    own = {key(name): name for name in project.nodes}
-    quota.refuse_beyond(project, [own[asset] for asset in selected if asset in own])
+    if run.run_id not in _refused:
+        selected = run.asset_selection or context.job_def.asset_layer.executable_asset_keys
+        own = {key(name): name for name in project.nodes}
+        _refused[run.run_id] = ""
+        try:
+            quota.refuse_beyond(project, [own[asset] for asset in selected if asset in own])
+        except UserError as error:
+            _refused[run.run_id] = str(error)
+    if _refused[run.run_id]:
+        raise UserError(_refused[run.run_id])
 
 
 def up_to_date(project: Project, name: str) -> Artifact | None:

@@ -1,4 +1,5 @@
-"""A run of Dagster asks for room in the store once, before its first asset; its sentence is that of `slm make`."""
+"""A run of Dagster asks for room in the store before its first asset; without it, none of its assets is made. The
+sentence is that of `slm make`."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +14,7 @@ from pipeline.graph import Project
 from tests import tiny
 
 
-def test_a_run_that_does_not_fit_fails_at_its_first_asset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_does_not_fit_makes_none_of_its_assets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(PREFIX, "ara/tiny")
     monkeypatch.setenv("SLM_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("SLM_RECIPE", str(tiny.write(tmp_path)))
@@ -28,7 +29,8 @@ def test_a_run_that_does_not_fit_fails_at_its_first_asset(tmp_path: Path, monkey
 
     assets.refuse_beyond_quota(run("without a quota", None), project)
     (tmp_path / "data" / "policy.yaml").write_text("quota: {store: 1 kB}")
-    with pytest.raises(UserError, match=r"The store has 0 B of its quota of 1\.0 kB"):
-        assets.refuse_beyond_quota(run("first", None), project)
-    assets.refuse_beyond_quota(run("first", None), project)  # the run has begun, or it would not come to this
+    assets.refuse_beyond_quota(run("without a quota", None), project)  # it was looked at when it began
+    for _ in ("the first asset", "one that is not made from it"):
+        with pytest.raises(UserError, match=r"The store has 0 B of its quota of 1\.0 kB"):
+            assets.refuse_beyond_quota(run("first", None), project)
     assets.refuse_beyond_quota(run("small", {key("raw_documents")}), project)  # nothing is known of its size
