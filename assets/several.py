@@ -26,14 +26,17 @@ from pipeline.recipe import DEFAULT_RECIPE, load
 FOLDER = "recipes"  # below Dagster's home
 WORKSPACE = "workspace.yaml"
 INDEX = "locations.json"  # which module is of which store and recipes, for runs at a terminal
+# Dagster imports the file as a module of the same name, which would stand for a package that is called like the store.
+FILE = "slm_location_{name}.py"
+# A recipe is found by `__getattr__`, so only if the module has no other thing of that name.
 MODULE = '''"""The recipes of {recipes} as a code location; written by `make ui`."""
 
-import os
+import os as __os
 
-os.environ.update({environment!r})
-from assets import several  # noqa: E402
+__os.environ.update({environment!r})
+from assets import several as __several  # noqa: E402
 
-__getattr__, __dir__ = several.lazily({recipes!r}, {store!r})
+__getattr__, __dir__ = __several.lazily({recipes!r}, {store!r})
 '''
 
 
@@ -166,7 +169,7 @@ def write_workspace(home: Path, shown: list[Shown]) -> Path:
         old.unlink()
     entries = []
     for of in shown:
-        module = below / f"{of.name}.py"
+        module = below / FILE.format(name=of.name)
         text = MODULE.format(recipes=of.recipes, store=of.store, environment=of.environment())
         module.write_text(text, encoding="utf-8")
         file = {"relative_path": str(module), "location_name": of.name, "working_directory": str(Path.cwd())}

@@ -133,7 +133,21 @@ def test_a_location_shows_the_recipes_that_are_in_its_folder_when_it_is_loaded(f
     (folder / "new.yaml").write_text("name: new\nbase: {hub: owner/name}\n")
     assert list(loaded(entry["relative_path"])) == ["new", "second_one"], "without writing the workspace again"
     several.write_workspace(tmp_path, [replace(several.chosen()[0], name="other")])
-    assert [path.stem for path in (tmp_path / several.FOLDER).glob("*.py")] == ["other"]
+    assert [path.stem for path in (tmp_path / several.FOLDER).glob("*.py")] == ["slm_location_other"]
+
+
+def test_stores_and_recipes_may_be_called_as_modules_are(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for old in folder.glob("*.yaml"):
+        old.unlink()
+    for name in ("os", "several"):
+        (folder / f"{name}.yaml").write_text(RECIPE.format(name=name))
+    (tmp_path / "locations.yaml").write_text("locations: {pipeline: {recipes: mine, data: data}}")
+    monkeypatch.setenv(locations.VARIABLE, str(tmp_path / "locations.yaml"))
+    (entry,) = entries_of(several.write_workspace(tmp_path / "home", several.chosen()))
+    found = loaded(entry["relative_path"])
+    assert list(found) == ["os", "several"] and "pipeline/os/raw_documents" in found["os"]["keys"]
 
 
 def test_a_run_at_the_terminal_takes_the_location_of_its_recipe(

@@ -50,7 +50,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         given.setenv(locations.VARIABLE, str(folder / "locations.yaml"))
         made.workspace = several.write_workspace(made.home, several.chosen())
     for person in PEOPLE:
-        module = made.workspace.with_name(f"{person}.py")
+        module = made.workspace.with_name(several.FILE.format(name=person))
         module.write_text(module.read_text() + SOONER)
     try:
         made.start()
