@@ -29,10 +29,14 @@ def repository(name: str, recipe: Recipe, cleans_up: bool) -> RepositoryDefiniti
     return create_repository_using_definitions_args(name, **parts(recipe, cleans_up))
 
 
-def of_a_mistake(name: str, sentence: str) -> RepositoryDefinition:
-    """What stands for a recipe that cannot be read: an asset that says why. The others of its location stay."""
+def of_a_mistake(name: str, sentence: str, cleans_up: bool) -> RepositoryDefinition:
+    """What stands for a recipe that cannot be read: an asset that says why. The others of its location stay.
+
+    cleans_up: as in `parts`; lost runs are found whatever is wrong with a recipe.
+    """
     spec = AssetSpec(
         key("broken_recipe"), group_name=group("broken"), description=sentence, kinds={"yaml"}, owners=owners(),
         tags=recipe_tag(name),
     )  # fmt: skip
-    return create_repository_using_definitions_args(name, assets=[spec])
+    looking = [sensors.lost_runs] if cleans_up else []
+    return create_repository_using_definitions_args(name, assets=[spec], sensors=looking)

@@ -149,13 +149,14 @@ def _repository(recipes: str, store: str, name: str) -> RepositoryDefinition:
     if name not in found and name not in wrong:
         raise AttributeError(name)
     os.environ[keys.PREFIX] = "/".join(filter(None, (store, name)))
+    cleans_up = name == next(iter([*found, *wrong]))
     if name in wrong:
-        return repository.of_a_mistake(name, wrong[name])
+        return repository.of_a_mistake(name, wrong[name], cleans_up)
     os.environ["SLM_RECIPE"] = str(found[name])
     try:
-        return repository.repository(name, load(found[name]), cleans_up=name == next(iter(found)))
+        return repository.repository(name, load(found[name]), cleans_up)
     except UserError as error:
-        return repository.of_a_mistake(name, str(error))
+        return repository.of_a_mistake(name, str(error), cleans_up)
 
 
 # -- the workspace -----------------------------------------------------------------------------------------------------

@@ -136,6 +136,19 @@ def test_a_location_shows_the_recipes_that_are_in_its_folder_when_it_is_loaded(f
     assert [path.stem for path in (tmp_path / several.FOLDER).glob("*.py")] == ["slm_location_other"]
 
 
+@pytest.mark.parametrize("wrong", ["no key of a recipe", "no YAML", "no recipe is YAML"])
+def test_a_location_looks_for_lost_runs_whatever_is_wrong_with_its_first_recipe(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, wrong: str
+) -> None:
+    monkeypatch.setenv(keys.PREFIX, "")  # put back afterwards, as SLM_RECIPE is
+    broken = [folder / "first.yaml"] if wrong != "no recipe is YAML" else list(folder.glob("*.yaml"))
+    for file in broken:
+        file.write_text(RECIPE.format(name="first") + "nonsense: 1\n" if wrong == "no key of a recipe" else "a: [")
+    repository_of, names = several.lazily(str(folder), "")
+    looking = [name for name in names() for sensor in repository_of(name).sensor_defs if sensor.name == "lost_runs"]
+    assert len(looking) == 1
+
+
 def test_stores_and_recipes_may_be_called_as_modules_are(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
