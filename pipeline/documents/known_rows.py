@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
@@ -19,6 +20,7 @@ import polars as pl
 
 from pipeline.documents.view import Documents
 from pipeline.store.artifact import Artifact
+from pipeline.store.bytes_check import Damaged
 from pipeline.store.draft import Draft
 from pipeline.store.store import Store
 
@@ -79,7 +81,9 @@ class EarlierVersions:
         for version in draft.earlier():
             if fits(version.manifest["made_of"]):
                 then = [None if now is None else _input(store, version, now) for now in views]
-                if [now is None for now in views] == [one is None for one in then] and then[0] is not None:
+                same = [now is None for now in views] == [one is None for one in then]
+                # They are not in force, so `slm store prune` would delete them before they are read.
+                if same and then[0] is not None and draft.hold(filter(None, then)):
                     self._found.append((version, Documents(then[0], then[1], then[2])))
 
     def remembered(
@@ -154,6 +158,9 @@ def rows_found(
 
 
 def _input(store: Store, version: Artifact, like: Artifact) -> Artifact | None:
-    """The version of the artifact `like` that another artifact was made from; None if it is gone."""
+    """The version of the artifact `like` that another artifact was made from; None if it is gone or damaged."""
     given = version.manifest["inputs"].get(like.asset)
-    return store.version(like.asset, given["version"]) if isinstance(given, dict) else None
+    if isinstance(given, dict):
+        with suppress(Damaged):
+            return store.version(like.asset, given["version"])
+    return None

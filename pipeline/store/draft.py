@@ -12,14 +12,15 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from model.files import TEMPORARY, flush, whole, write_whole
-from pipeline.store import bytes_check
+from pipeline.store import bytes_check, leases
 from pipeline.store.artifact import MANIFEST, Artifact, canonical, digest
 from pipeline.store.bytes_check import HASH
 from pipeline.store.disk import remove_tree
@@ -44,6 +45,7 @@ class Draft:
         self.made_on: dict[str, Any] = {}  # added to what the store notes of the machine; not part of the identity
         self.computed = self.reused = 0
         self.checked = bytes_check.enabled()  # whether all that went into the draft was as written
+        self.leases = ExitStack()  # of what `hold` was given; the store closes it when the draft is finished
         self._earlier = earlier
         self._records = directory / RECORDS
         self._records.mkdir(parents=True, exist_ok=True)
@@ -182,6 +184,17 @@ class Draft:
     def earlier(self) -> list[Artifact]:
         """Earlier versions of the artifact, the one in force first."""
         return self._earlier()
+
+    def hold(self, artifacts: Iterable[Artifact]) -> bool:
+        """Keep these versions, which are no inputs, from being deleted until the draft is finished; False, and none of
+        them is kept, if one was deleted before."""
+        directories = [artifact.directory for artifact in artifacts]
+        with ExitStack() as held:
+            held.enter_context(leases.held(directories))
+            there = all((directory / MANIFEST).exists() for directory in directories)
+            if there:
+                self.leases.enter_context(held.pop_all())
+        return there
 
     def earlier_part(self, fragment: str, part: str, part_key: str, companion: str = "") -> Path | None:
         """A table of an earlier version that holds `part` (such as a stage's signals) made under `part_key`.

@@ -162,6 +162,8 @@ class Store(Upkeep):
             if not getattr(error, "draft_stays", False):  # a training that ran out of memory keeps its checkpoints
                 shutil.rmtree(directory, ignore_errors=True)
             raise
+        finally:
+            draft.leases.close()
         return {
             "fingerprint": draft.fingerprint,
             "made_of": made_of,

@@ -12,7 +12,7 @@ from pipeline.curation import contamination
 from pipeline.curation.duplicates import repetition
 from pipeline.curation.evaluation_items import Item
 from pipeline.documents.known_rows import places
-from pipeline.store.artifact import Artifact
+from pipeline.store.artifact import MANIFEST, Artifact
 from pipeline.store.store import Store
 from tests.curation.written_documents import raw_documents
 from tests.making import after, context
@@ -71,6 +71,38 @@ def test_only_new_documents_are_searched_and_the_bytes_are_those_of_a_run_from_n
     assert made.digest == full.digest
     side = [table for path in full.place(".").glob("*/*.parquet") for table in [pl.read_parquet(path)]]
     assert sum(table.height for table in side) >= 20
+
+
+def test_what_an_earlier_version_was_made_of_stays_while_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, old = Store(tmp_path, "r"), rows(0, 20)
+    first = raw_documents(store, old, 2)
+    repeated(store, first)
+    second = raw_documents(store, [*rows(20, 30), *old], 2)
+    searched, freed = list[int](), list[Any]()
+    search = repetition.sentences_of
+
+    def sentences_of(texts: pl.Series, *given: Any, **more: Any) -> Any:
+        searched.append(len(texts))
+        freed.extend(store.prune("raw_documents", 0, log=lambda line: None))
+        return search(texts, *given, **more)
+
+    monkeypatch.setattr(repetition, "sentences_of", sentences_of)
+    repeated(store, second)
+    assert sum(searched) == 10 and len(searched) == 2 and not freed
+    assert [version for version, _ in store.prune("raw_documents", 0)] == [first.version], "when it is finished"
+
+
+def test_an_earlier_version_is_not_used_if_the_manifest_of_its_documents_is_damaged(tmp_path: Path) -> None:
+    store, old = Store(tmp_path, "r"), rows(0, 20)
+    first = raw_documents(store, old)
+    repeated(store, first)
+    second = raw_documents(store, [*rows(20, 25), *old])
+    (first.directory / MANIFEST).write_text("{")
+    made = repeated(store, second)
+    fresh = Store(tmp_path / "fresh", "r")
+    assert made.digest == repeated(fresh, raw_documents(fresh, [*rows(20, 25), *old])).digest
 
 
 def test_a_row_is_known_if_all_of_it_is_as_it_was() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 
 from model.files import write_whole
 from pipeline.store.artifact import MANIFEST, Artifact
+from pipeline.store.draft import Draft
 from pipeline.store.store import Store
 from tests.faults.kinds import quiet
 
@@ -67,6 +69,7 @@ def test_an_input_that_a_run_reads_stays_until_the_run_is_over(tmp_path: Path) -
 
 READER = """
 import sys, time
+from pipeline.store.draft import Draft
 from pipeline.store.store import Store
 with Store(sys.argv[1], "r").reading("a"):
     print("reads", flush=True)
@@ -119,3 +122,21 @@ def test_a_reader_waits_for_a_deletion_that_has_begun_and_sees_that_it_is_gone(
     again = make(Store(tmp_path, "r"), 1)  # the same version, in the middle of its deletion
     pruning.join(20)
     assert again.made and again.version == old.version and again.file("x").read_text() == "1"
+
+
+def test_a_draft_holds_all_versions_that_it_names_or_none(tmp_path: Path) -> None:
+    store = Store(tmp_path, "r")
+    first, second, third, _ = (make(store, number) for number in range(4))
+    freed: list[list[str]] = []
+
+    def pruned() -> None:
+        freed.append([version for version, _ in store.prune("a", 0, quiet)])
+
+    def build(draft: Draft) -> None:
+        shutil.rmtree(first.directory)
+        assert not draft.hold([second, first]) and draft.hold([third])
+        pruned()
+
+    store.make("b", code_version="1", settings={}, inputs={}, build=build, log=quiet)
+    pruned()
+    assert freed == [[second.version], [third.version]]
