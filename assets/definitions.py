@@ -6,11 +6,14 @@ import sys
 from dagster import DagsterInstance, Definitions
 
 from assets import console, location, reaper, repository, several
+from pipeline import locations
 from pipeline.errors import UserError
 from pipeline.recipe import load
 
 try:
     recipe = load()
+    if console.AT_TERMINAL:
+        locations.take_gpus()
 except UserError as error:
     if console.AT_TERMINAL:  # the message alone, without a traceback
         sys.exit(f"{error}")

@@ -7,8 +7,9 @@ pipeline/training/device_lock.py.
 
 import os
 
+from pipeline.locations import VISIBLE
+
 GPU, CPU = "gpu", "cpu"
-VISIBLE = "CUDA_VISIBLE_DEVICES"  # a location sets it where its runs use some GPUs only
 
 
 def pool_of(device: str) -> str:

@@ -18,7 +18,7 @@ import yaml
 from dagster import RepositoryDefinition
 from dagster._core.definitions.repository_definition import SINGLETON_REPOSITORY_NAME
 
-from assets import devices, keys, repository
+from assets import keys, repository
 from pipeline import locations, owner, places
 from pipeline.errors import UserError
 from pipeline.recipe import DEFAULT_RECIPE, load
@@ -53,7 +53,7 @@ class Shown:
 
     def environment(self) -> dict[str, str]:
         """What the processes of the location find set."""
-        given = {"SLM_DATA": self.data, owner.VARIABLE: self.owner, devices.VISIBLE: self.gpus}
+        given = {"SLM_DATA": self.data, owner.VARIABLE: self.owner, locations.VISIBLE: self.gpus}
         return {name: value for name, value in given.items() if value}
 
 

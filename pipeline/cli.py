@@ -70,6 +70,11 @@ def main(context: click.Context, recipe: str | None) -> None:
       SLM_RECIPE=notes.yaml dagster job execute -j pretrain_job
     """
     context.obj = recipe
+    # What those commands start is of all locations, each of which has GPUs of its own.
+    if context.invoked_subcommand not in {command.name for command in operating.COMMANDS}:
+        from pipeline import locations
+
+        locations.take_gpus()
 
 
 for group in (

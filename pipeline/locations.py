@@ -25,6 +25,7 @@ from pipeline.settings import Settings
 from pipeline.settings_file import parsed
 
 VARIABLE = "SLM_LOCATIONS"
+VISIBLE = "CUDA_VISIBLE_DEVICES"  # set where the runs of a location use some GPUs only
 # Two underlines would end the name where Dagster's names go on with the recipe's (assets/keys.py).
 NAME = re.compile(r"[A-Za-z0-9]+(?:[-_][A-Za-z0-9]+)*")
 OWNER = re.compile(r"[\w.@+-]{1,63}")
@@ -110,6 +111,16 @@ def here() -> Location | None:
     """The location whose store `SLM_DATA` names; None if there is none."""
     data = _address(Path.cwd(), places.data())
     return next((location for location in known().values() if location.data == data), None)
+
+
+def take_gpus() -> None:
+    """At a terminal, use only the GPUs of the location of the store in use; a choice that was made already stays.
+
+    The UI's servers have it from their module. It counts only before torch looks at the GPUs.
+    """
+    location = here()
+    if location is not None and location.gpus:
+        os.environ.setdefault(VISIBLE, location.gpus)
 
 
 def store_name() -> str:

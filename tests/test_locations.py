@@ -1,10 +1,13 @@
 """The file of locations: which stores there are, under which names, and what is wrong with one, in a sentence."""
 
+import os
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from pipeline import locations, tracking
+from pipeline.cli import main
 from pipeline.errors import UserError
 
 FILE = """
@@ -36,6 +39,25 @@ def test_the_name_of_a_store_follows_from_its_address(file: Path, monkeypatch: p
     monkeypatch.delenv(locations.VARIABLE)
     monkeypatch.setenv("SLM_DATA", f"{file.parent}/ara/data")
     assert locations.store_name() == "", "without a file there are no names"
+
+
+@pytest.mark.parametrize(
+    ("data", "set_before", "seen"),
+    [("ara/data", None, "1,2"), ("ara/data", "0", "0"), ("ara/data", "", ""), ("other", None, None)],
+)
+def test_commands_use_the_gpus_of_the_location_of_their_store(
+    file: Path, monkeypatch: pytest.MonkeyPatch, data: str, set_before: str | None, seen: str | None
+) -> None:
+    file.write_text(FILE.replace("ara/data}", 'ara/data, gpus: "1,2"}'))
+    locations._read.cache_clear()
+    monkeypatch.setenv("SLM_DATA", str(file.parent / data))
+    monkeypatch.setenv(locations.VISIBLE, set_before or "")  # put back afterwards
+    if set_before is None:
+        monkeypatch.delenv(locations.VISIBLE)
+    assert CliRunner().invoke(main, ["reap", "--nonsense"]).exit_code == 2
+    assert os.environ.get(locations.VISIBLE) == set_before, "it starts what is of all locations"
+    assert CliRunner().invoke(main, ["rules"]).exit_code == 0
+    assert os.environ.get(locations.VISIBLE) == seen
 
 
 @pytest.mark.parametrize(

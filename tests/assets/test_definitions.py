@@ -1,16 +1,18 @@
 """Every definition says what a person needs to know of it, and the jobs hold what they promise."""
 
 import base64
+import runpy
 from pathlib import Path
 
 import pytest
 import yaml
 from dagster import AssetKey, AssetSpec, Definitions
 
-from assets import devices, display, groups, sources
+from assets import console, definitions, devices, display, groups, location, sources
 from assets.definitions import defs
 from assets.jobs import jobs_of
 from assets.keys import RECIPE_TAG
+from pipeline import locations
 from pipeline.graph import nodes_of
 from pipeline.inspect.curves import figure_of
 from pipeline.recipe import load, parse
@@ -124,10 +126,10 @@ def test_training_and_evaluation_wait_for_the_device() -> None:
 
 def test_recipes_of_one_device_share_a_pool(monkeypatch: pytest.MonkeyPatch) -> None:
     """A pool for each device that definitions can tell apart without asking torch."""
-    monkeypatch.delenv(devices.VISIBLE, raising=False)
+    monkeypatch.delenv(locations.VISIBLE, raising=False)
     assert [devices.pool_of(device) for device in ("auto", "cuda", "cpu")] == ["gpu", "gpu", "cpu"]
     for seen, pool in {"0": "gpu_0", "2,3": "gpu_2_3", "GPU-5ebe9f43": "gpu", "": "gpu"}.items():
-        monkeypatch.setenv(devices.VISIBLE, seen)
+        monkeypatch.setenv(locations.VISIBLE, seen)
         assert devices.pool_of("auto") == pool and devices.pool_of("cpu") == "cpu"
     text = "name: slow\nsources: [{name: s, kind: bundled, dataset: sotu}]\nexecution: {device: cpu}\n"
     pools = {op.pool for made in groups.assets_of(parse(text)) for op in [made.op] if op.pool}
@@ -152,3 +154,22 @@ def test_samples_hide_personal_data() -> None:
     shown = display.excerpt("write to minsu.kim@naver.com로 or call 010-1234-5678 today, card 4111 1111 1111 1111")
     assert "naver" not in shown and "1234" not in shown and "4111" not in shown
     assert "write to" in shown and "today" in shown
+
+
+@pytest.mark.parametrize("at_terminal", [True, False])
+def test_a_run_at_the_terminal_uses_the_gpus_of_its_location(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_terminal: bool
+) -> None:
+    (tmp_path / "locations.yaml").write_text('locations: {ben: {recipes: r.yaml, data: data, gpus: "1"}}')
+    monkeypatch.setenv(locations.VARIABLE, str(tmp_path / "locations.yaml"))
+    monkeypatch.setenv("SLM_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv(locations.VISIBLE, "")  # put back afterwards
+    monkeypatch.delenv(locations.VISIBLE)
+    (tmp_path / "r.yaml").write_text("name: r\nsources: [{name: s, kind: bundled, dataset: sotu, limit: 3}]")
+    monkeypatch.setenv("SLM_RECIPE", str(tmp_path / "r.yaml"))
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    monkeypatch.setattr(console, "AT_TERMINAL", at_terminal)
+    monkeypatch.setattr(location, "join_location", lambda *names: None)
+    made = runpy.run_path(definitions.__file__)["defs"]
+    (trained,) = [of for of in made.assets if of.key.path[-1] == "pretrained_model"]
+    assert trained.op.pool == ("gpu_1" if at_terminal else "gpu")
