@@ -10,6 +10,7 @@ import os
 import re
 
 from dagster import AssetKey
+from dagster._core.definitions.utils import is_valid_email
 
 from pipeline import locations
 from pipeline.owner import owner
@@ -83,4 +84,5 @@ def owners() -> list[str]:
     location = locations.here()
     if location is None:
         return OWNERS
-    return [location.owner if "@" in location.owner else f"team:{location.owner}"]
+    # Dagster takes addresses as it knows them and teams, nothing else; `ara@lab` is a login, but no address for it.
+    return [location.owner if is_valid_email(location.owner) else f"team:{location.owner}"]

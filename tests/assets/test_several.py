@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from dagster import AssetKey
+from dagster import AssetKey, AssetSpec
 
 from assets import keys, several
 from pipeline import locations
@@ -125,6 +125,25 @@ def test_stores_with_the_same_recipes_share_no_name(
     assert "team_2/second_one/raw_documents" in team["keys"]
     assert ara["tags"]["slm/store"] == "ara" and team["tags"]["slm/store"] == "team-2"
     assert (ara["owners"], team["owners"]) == (["team:ara"], ["ben@example.org"])
+
+
+@pytest.mark.parametrize(
+    ("owner", "shown"),
+    [
+        ("ben@example.org", "ben@example.org"),
+        ("ara@lab", "team:ara@lab"),
+        ("@lab", "team:@lab"),
+        ("아라@example.org", "team:아라@example.org"),
+        ("lab", "team:lab"),
+    ],
+)
+def test_dagster_takes_every_owner_that_a_location_may_have(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: str, shown: str
+) -> None:
+    (tmp_path / "locations.yaml").write_text(f"locations: {{ara: {{recipes: r, data: data, owner: '{owner}'}}}}")
+    monkeypatch.setenv(locations.VARIABLE, str(tmp_path / "locations.yaml"))
+    monkeypatch.setenv("SLM_DATA", str(tmp_path / "data"))
+    assert AssetSpec("a", owners=keys.owners()).owners == [shown]
 
 
 def test_a_location_shows_the_recipes_that_are_in_its_folder_when_it_is_loaded(folder: Path, tmp_path: Path) -> None:
