@@ -6,6 +6,7 @@ assets as up to date.
 """
 
 import os
+import sys
 from pathlib import Path
 
 from dagster import AssetCheckEvaluation, AssetCheckSeverity, AssetMaterialization, DagsterInstance
@@ -20,6 +21,7 @@ from assets.asset import AssetDescription, result
 from assets.groups import described
 from assets.keys import PREFIX, key
 from pipeline import locations
+from pipeline.errors import UserError
 from pipeline.experiment import SHARDS
 from pipeline.graph import Project
 from pipeline.store.artifact import Artifact
@@ -70,23 +72,48 @@ def versions(project: Project, described: AssetDescription, artifact: Artifact) 
 
 
 def main() -> None:
-    of_one = [("", None, "")]
-    several_of = [
-        ("/".join(filter(None, (shown.store, name))), file, shown.data)
-        for shown in several.chosen()
-        for name, file in several.recipes_in(Path(shown.recipes))[0].items()
-    ]
+    """Reindex every recipe that the UI shows. What is wrong with one is said in a sentence, and the others are done all
+    the same; then the exit code is 1."""
+    try:
+        found, wrong = recipes()
+    except UserError as error:
+        sys.exit(str(error))
     with DagsterInstance.get() as instance:
-        for prefix, recipe, data in several_of or of_one:
+        for prefix, recipe, data in found:
             os.environ[PREFIX] = prefix
             if data:
                 os.environ["SLM_DATA"] = data
-            project = Project.open(recipe)
-            names = reindex(instance, project)
+            try:
+                project = Project.open(recipe)
+                names = reindex(instance, project)
+            except UserError as error:
+                wrong.append(str(error))
+                continue
             print(
                 f"{len(names)} artifacts of `{locations.scoped(project.recipe.name)}` are back in Dagster:"
                 f" {', '.join(names) or 'none'}"
             )
+    if wrong:
+        sys.exit("\n".join(wrong))
+
+
+def recipes() -> tuple[list[tuple[str, Path | None, str]], list[str]]:
+    """What stands before the keys, the file and the store of each recipe; and a sentence for each that is none.
+
+    Raises UserError for a file of locations that cannot be used.
+    """
+    found: list[tuple[str, Path | None, str]] = []
+    wrong: list[str] = []
+    chosen = several.chosen()
+    for shown in chosen:
+        try:
+            named, unreadable = several.recipes_in(Path(shown.recipes))
+        except UserError as error:
+            wrong.append(str(error))
+            continue
+        found += [("/".join(filter(None, (shown.store, name))), file, shown.data) for name, file in named.items()]
+        wrong += unreadable.values()
+    return found if chosen else [("", None, "")], wrong
 
 
 if __name__ == "__main__":
