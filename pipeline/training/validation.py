@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
 
     from pipeline.training.slots import Slots
 
-    Mask = Callable[[torch.Tensor, int], tuple[torch.Tensor, torch.Tensor]]
+    Mask = Callable[[torch.Tensor, int], tuple[torch.Tensor, torch.Tensor]]  # of rows, and the number of the first
+
+AFTER_TRAINING = 1 << 40  # number of the first row of validation: no row of a training has it
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,8 @@ class Validation:
         early, late = ordered.filter("early"), ordered.filter(~pl.col("early"))
         first, rest = cut(early, context, rows), cut(late, context, rows)
         self.batches = [*first, *rest]
+        heights = (len(batch.tokens) for batch in self.batches)
+        self._first_rows = list(accumulate(heights, initial=AFTER_TRAINING))
         self.early_batches, self.total_batches = len(first), len(first) + len(rest)
         self.sources = sorted(ordered["source"].unique().to_list())
         self._bytes = {
@@ -114,7 +119,7 @@ class Validation:
         tokens, targets, documents = (torch.from_numpy(a) for a in (rows.tokens, rows.targets, rows.documents))
         if self._mask is not None:
             within = targets != IGNORED
-            tokens, targets = self._mask(tokens, -1 - index)
+            tokens, targets = self._mask(tokens, self._first_rows[index])
             targets = torch.where(within, targets, IGNORED)
         batch = transfer.send({"tokens": tokens, "targets": targets, "documents": documents}, device)
         nats, count = model(batch["tokens"], batch["targets"], documents=batch["documents"])

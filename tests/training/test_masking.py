@@ -19,6 +19,7 @@ from pipeline.training.objectives.masking import MixedBatches, Words, masker
 from pipeline.training.planning import budget as budgets
 from pipeline.training.pretraining_settings import PretrainingSettings
 from pipeline.training.stopping import Stopped
+from pipeline.training.validation import Validation
 from tests.training import test_pretraining as plain
 
 SHAPE = ModelConfig(layers=2, width=32, heads=4, kv_heads=2, context=12, vocab_size=50)
@@ -77,6 +78,37 @@ def test_a_share_of_the_sequences_is_masked_whatever_the_micro_batch():
     assert hidden.any() and chosen[:, :-1][hidden][:0].numel() == 0
     assert (chosen[:, :-2] | ~hidden[:, :-1]).all() and not chosen[:, -2:].any()
     assert pretraining.target_count(whole) == 4 * chosen.sum() + (whole["targets"][~both] != IGNORED).sum()
+
+
+@pytest.mark.parametrize("words", [None, Words.of(Bytes())])
+def test_a_row_is_masked_by_its_number_whatever_the_micro_batch(words):
+    mask = masker(SHAPE, PretrainingSettings(mask_share=0.25), 1, mask_id=1, words=words)
+    tokens = torch.randint(0, 10, (12, 16), generator=torch.Generator().manual_seed(2))
+    whole = mask(tokens, 100)
+    for rows in (1, 3, 4):
+        parts = [mask(tokens[at : at + rows], 100 + at) for at in range(0, 12, rows)]
+        for found, expected in zip(zip(*parts, strict=True), whole, strict=True):
+            assert torch.equal(torch.cat(found), expected)
+    assert not torch.equal(mask(tokens, 99)[0], whole[0])
+
+
+def test_validation_masks_the_same_tokens_in_batches_of_any_size():
+    def measured(rows: int) -> float:
+        mask = masker(SHAPE, PretrainingSettings(mask_share=0.25), 1, mask_id=1)
+        held = pl.DataFrame({
+            "doc_id": ["a", "b"], "source": ["x", "y"], "bytes": [200, 300],
+            "tokens": [[2 + n % 40 for n in range(150)], [3 + n % 30 for n in range(130)]],
+        })  # fmt: skip
+        validation = Validation(held, 12, rows, 0, mask)
+        network = Transformer(SHAPE.model_copy(update={"causal": False})).double()
+        torch.manual_seed(0)
+        with torch.no_grad():
+            for parameter in network.parameters():
+                parameter.copy_(torch.randn_like(parameter) * 0.1)
+            found = [validation.measure(network, index) for index in range(validation.total_batches)]
+        return sum(float(sums["nats/x"]) + float(sums["nats/y"]) for sums in found)
+
+    assert measured(3) == pytest.approx(measured(5), rel=1e-6)
 
 
 def test_nothing_is_predicted_from_another_document():

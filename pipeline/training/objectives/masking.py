@@ -51,19 +51,21 @@ class Words:
 def masker(
     config: ModelConfig, settings: PretrainingSettings, seed: int, mask_id: int, words: Words | None = None
 ) -> Mask:
-    """Masks a batch by its number; returns (what is seen, targets), where targets are IGNORED but for those to predict.
+    """Masks rows by their numbers, from `first` on: the same in micro-batches of any size, which are not identity.
 
-    words: given, whole words are masked.
+    Returns (what is seen, targets), where targets are IGNORED but for those to predict. words: given, whole words are
+    masked.
     """
 
-    def mask(tokens: Tensor, number: int) -> tuple[Tensor, Tensor]:
-        generator = torch.Generator().manual_seed(micro_batch_seed(seed, number, 0, 0))
-        drawn = torch.rand(tokens.shape, generator=generator)
+    def mask(tokens: Tensor, first: int) -> tuple[Tensor, Tensor]:
+        rows, length = tokens.shape
+        draws = [torch.Generator().manual_seed(micro_batch_seed(seed, first + row, 0, 0)) for row in range(rows)]
+        drawn = torch.stack([torch.rand(length, generator=draw) for draw in draws])
         predicted = (drawn if words is None else drawn.gather(1, words.starts(tokens))) < settings.mask_share
         if words is not None:
             predicted &= ~words.special[tokens]
-        action = torch.rand(tokens.shape, generator=generator)
-        others = torch.randint(config.vocab_size, tokens.shape, generator=generator)
+        action = torch.stack([torch.rand(length, generator=draw) for draw in draws])
+        others = torch.stack([torch.randint(config.vocab_size, (length,), generator=draw) for draw in draws])
         replaced = torch.where(predicted & (action >= 0.9), others, tokens)
         masked = torch.where(predicted & (action < 0.8), mask_id, replaced)
         return masked, torch.where(predicted, tokens, IGNORED)

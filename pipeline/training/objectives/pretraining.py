@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 # 7: short rows in bf16 on a CPU attend by the plain formula. 6: neighbouring sequences lie far apart; the average of
 # the weights warms up; another rule of drawing; on a CPU `precision: auto` and Muon's rounds follow a measurement
 VERSION = "7"
+MASKS = "2"  # version of the masks of a network that reads both ways. 2: drawn by row, whatever the micro-batch
 ASSET = "pretrained_model"
 
 
@@ -61,6 +62,7 @@ def make(context: RunContext, inputs: Inputs, settings: plan.Pretraining) -> Art
             "model": settings.model.model_dump(mode="json"),
             "pretraining": run_settings.identity,
             "seed": context.seed,
+            **({} if settings.model.causal else {"masks": MASKS}),
         },
         inputs=slots.inputs_with({"token_shards": shards, "tokenizer": tokenizer}, empty),
     )
@@ -218,7 +220,7 @@ def batches(
         if isinstance(mask, MixedBatches):
             return mask.of(tensors, number * len(sequences.tokens))
         if mask is not None:
-            tensors["tokens"], tensors["targets"] = mask(tensors["tokens"], number)
+            tensors["tokens"], tensors["targets"] = mask(tensors["tokens"], number * len(sequences.tokens))
             if sequences.empty is not None:
                 tensors["targets"][torch.as_tensor(sequences.empty)] = IGNORED
         return tensors
