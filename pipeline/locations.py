@@ -16,8 +16,9 @@ import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 
 from pipeline import places
 from pipeline.errors import UserError
@@ -37,7 +38,7 @@ class Place(Settings):
     recipes: str = Field(description="a recipe, or a folder of recipes, from the folder of this file on")
     data: str = Field(description="the store: a folder, from the folder of this file on, or an address (`s3://...`)")
     owner: str = Field("", description="whose runs those are that the UI starts; empty: the name of the location")
-    gpus: str = Field(
+    gpus: Annotated[str, BeforeValidator(lambda given: str(given) if type(given) is int else given)] = Field(
         "", pattern=r"^(\d+(,\d+)*)?$", description="the GPUs that its runs use, as `0` or `0,1`; empty: all"
     )
 

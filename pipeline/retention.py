@@ -151,16 +151,14 @@ def _by_rule(policy: Policy, holdings: list[Holding], written: dict[str, float],
         if rule.keep is None and rule.days is None and rule.max_size is None:
             yield holding.name
             continue
-        if rule.days is not None and written[holding.name] >= now - rule.days * 24 * 3600:
-            yield holding.name
-            continue
-        if holding.in_force:
+        if holding.in_force:  # stays anyway, and is not counted
             continue
         counted = (holding.recipe, asset, holding.owner if holding.owner in policy.owners else "")
         seen[counted] = seen.get(counted, 0) + 1
         kept = rule.keep if rule.keep is not None else 0 if rule.days is not None else len(holdings)
         of_model = asset in MODELS or asset in EVALUATIONS
-        if seen[counted] <= (kept if of_model or rule.keep is None else 0):
+        young = rule.days is not None and written[holding.name] >= now - rule.days * 24 * 3600
+        if young or seen[counted] <= (kept if of_model or rule.keep is None else 0):
             yield holding.name
 
 

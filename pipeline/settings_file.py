@@ -40,6 +40,14 @@ def _sentence(problem: Any, kind: type[Settings]) -> str:
         return f"`{where}` is needed and is not there"
     if problem["type"] == "list_type":
         return f"`{where}` takes a list: write [{problem['input']}]"
+    if problem["type"] in ("model_type", "dict_type"):
+        return f"`{where}` takes keys of its own" if where else "it takes keys, each with what it means"
+    if problem["type"] == "too_short":
+        return f"`{where}` names nothing: add an entry"
+    if problem["type"] == "string_type":
+        given = problem["input"]
+        kind_given = "a list" if isinstance(given, list) else "keys of its own" if isinstance(given, dict) else ""
+        return f"`{where}` takes text{f', not {kind_given}' if kind_given else ': write it in quotes'}"
     if not problem["loc"]:
         return str(problem["msg"]).removeprefix("Value error, ")
     return f"`{where}`: {problem['msg'].removeprefix('Value error, ')}"

@@ -68,7 +68,12 @@ def test_commands_use_the_gpus_of_the_location_of_their_store(
         ("locations: {a__b: {recipes: a, data: b}}", "`a__b` is no name"),
         ("locations: {a-b: {recipes: a, data: b}, A_b: {recipes: a, data: c}}", "differ only in"),
         ("locations: {a: {recipes: a, data: b}, c: {recipes: a, data: ./b}}", "have the same `data`"),
-        ("locations: {}", "`locations`"),
+        ("locations: {}", "`locations` names nothing: add an entry"),
+        ("locations: {ara: a}", "`locations.ara` takes keys of its own"),
+        ("locations: [ara]", "`locations` takes keys of its own"),
+        ("locations: {ara: {recipes: 1, data: b}}", "`locations.ara.recipes` takes text: write it in quotes"),
+        ("locations: {ara: {recipes: a, data: [b]}}", "`locations.ara.data` takes text, not a list"),
+        ("locations: {ara: {recipes: a, data: b, gpus: true}}", "`locations.ara.gpus` takes text"),
         ("a: [", "is not YAML"),
     ],
 )
@@ -78,6 +83,12 @@ def test_a_mistake_in_the_file_is_a_sentence(file: Path, text: str, said: str) -
     with pytest.raises(UserError) as told:
         locations.known()
     assert said in str(told.value) and str(file) in str(told.value)
+
+
+def test_the_number_of_a_gpu_needs_no_quotes(file: Path) -> None:
+    file.write_text("locations: {ara: {recipes: a, data: b, gpus: 1}, ben: {recipes: a, data: c, gpus: '0,1'}}")
+    locations._read.cache_clear()
+    assert [of.gpus for of in locations.known().values()] == ["1", "0,1"]
 
 
 def test_a_file_that_is_not_there_is_a_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -74,6 +74,13 @@ def test_the_newest_models_stay_with_what_they_were_made_from(store: Store) -> N
     assert numbers(outcome.stays, "token_shards") == [2, 3, 4], "shards follow the models made from them"
 
 
+def test_young_versions_are_among_the_newest_that_stay(store: Store) -> None:
+    outcome = applied(store, "default: {keep: 2, days: 50}")  # the last two are younger, one of them in force
+    assert numbers(outcome.stays, "pretrained_model") == [2, 3, 4]
+    assert numbers(outcome.stays, "pretrained_evaluation") == [2, 3, 4]
+    assert numbers(applied(store, "default: {keep: 1, days: 70}").stays, "pretrained_model") == [2, 3, 4]
+
+
 def test_pinned_and_young_versions_stay_with_what_they_were_made_from(store: Store) -> None:
     first = next(of for of in store.versions("pretrained_model") if of.manifest["made_of"]["settings"]["n"] == 0)
     notes.write(store, notes.PINS, f"pretrained_model/{first.version}", "of the paper")
@@ -180,7 +187,9 @@ def test_owners_and_pins_are_kept_in_object_storage_too(tmp_path: Path, monkeypa
         ("default: {max_size: much}", "`default.max_size`: a size is a number with its unit"),
         ("default: {kep: 2}", "`default.kep` is not a key; did you mean `keep`?"),
         ("recipes: {book: {keep: -1}}", "`recipes.book.keep`"),
-        ("owners: [ara]", "`owners`"),
+        ("owners: [ara]", "`owners` takes keys of its own"),
+        ("default: 3", "`default` takes keys of its own"),
+        ("[default]", "policy.yaml"),
     ],
 )
 def test_a_mistake_in_a_policy_is_a_sentence(text: str, said: str) -> None:
@@ -249,6 +258,11 @@ def test_the_commands_show_owners_and_sizes_and_prune_by_the_policy_of_the_store
     assert "every version stays" in run("prune", "--policy", "--dry-run")
     done = CliRunner().invoke(main, ["store", "prune", "--policy", "--keep", "3"])
     assert done.exit_code == 1 and "--keep does not go with --policy" in done.stderr
+    for version, words in {"zz": "no version of `sft_model` begins with `zz`", "": "2 versions of `sft_model`"}.items():
+        done = CliRunner().invoke(main, ["store", "pin", "sft_model", version])
+        assert done.exit_code == 1 and words.lower() in done.stderr.lower() and "none" not in done.stderr
+    done = CliRunner().invoke(main, ["store", "pin", "dpo_model", "zz"])
+    assert done.exit_code == 1 and "`dpo_model`" in done.stderr and "none" not in done.stderr
     (written / "policy.yaml").unlink()
     done = CliRunner().invoke(main, ["store", "prune", "--policy"])
     assert done.exit_code == 1 and "There is no policy.yaml in the store" in done.stderr

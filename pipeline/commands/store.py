@@ -93,10 +93,15 @@ def store_pin(asset: str, version: str | None, note: str, remove: bool) -> None:
     artifacts = project().store
     known = [artifacts.require(asset)] if version is None else artifacts.versions(asset)
     found = [of.version for of in known if version is None or of.version.startswith(version)]
-    if len(found) != 1:
+    if not found:
+        there = (
+            f"name one of {', '.join(of.version for of in known)}" if known else f"`slm make {asset}` makes the first"
+        )
+        raise UserError(f"No version of `{asset}` begins with `{version}`: {there}.")
+    if len(found) > 1:
         raise UserError(
             f"{len(found)} versions of `{asset}` begin with `{version}`: give more characters of one of"
-            f" {', '.join(of.version for of in known) or 'none'}."
+            f" {', '.join(found)}."
         )
     notes.write(artifacts, notes.PINS, f"{asset}/{found[0]}", None if remove else note or "pinned")
     click.echo(f"{asset}/{found[0]} is {'no longer pinned' if remove else 'pinned'}")

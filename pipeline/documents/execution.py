@@ -184,7 +184,7 @@ def _next_done(waiting: list[Any]) -> Any:
             if time.monotonic() - heard > HEAD_IS_GONE:
                 raise ClusterLost(
                     f"The head of the Ray cluster at {head} has gone: start it again (`ray start --head`) and the "
-                    "other nodes, then run the same command again, which goes on from what is finished."
+                    "other nodes, then run the same command again, which resumes from what is finished."
                 ) from error
 
 

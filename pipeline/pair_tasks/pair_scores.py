@@ -24,6 +24,7 @@ from pipeline.pair_tasks.pair_data import Pairs
 from pipeline.store.artifact import Artifact
 from pipeline.store.draft import Draft
 from pipeline.store.tables import write_table
+from pipeline.training import device_lock
 
 if TYPE_CHECKING:
     import torch
@@ -65,23 +66,8 @@ def make(context: RunContext, model: Artifact, pairs: Pairs, how: How) -> Artifa
     """The scores of a model on pairs. Raises UserError if its tokenizer or shape does not suit, Stopped on request."""
 
     def build(draft: Draft) -> None:
-        task = encoded(model, pairs)
-        by_seed: dict[str, float] = {}
-        predictions = []
-        for seed in range(how.seeds):
-            learned, held = pair_data.split(len(task.rows), how.held_back, seed)
-            figures = answers(context, draft, model, task, how, seed)
-            said = figures.argmax(1) if pairs.classes else figures[:, 0]
-            by_seed[str(seed)] = measured(pairs, held, said)
-            context.log(f"{ASSET}: seed {seed}, {name_of(pairs)} {by_seed[str(seed)]:.4f} of {len(held):,} pairs")
-            predictions.append(
-                pl.DataFrame({
-                    "row": held, "label": pairs.labels[held].astype(np.float64), "predicted": said.astype(np.float64)
-                }).insert_column(0, pl.Series("seed", [seed] * len(held), dtype=pl.Int64))
-            )  # fmt: skip
-        write_table(pl.concat(predictions), draft.path("predictions.parquet"))
-        draft.counts = {"pairs": len(task.rows), "learned": len(learned), "held_back": len(held)}
-        draft.facts = {"measure": name_of(pairs), "by_seed": by_seed, "chance": chance(pairs), **summary(by_seed)}
+        with device_lock.alone(context, ASSET):
+            score(context, draft, model, pairs, how)
 
     return context.store.make(
         ASSET,
@@ -91,6 +77,27 @@ def make(context: RunContext, model: Artifact, pairs: Pairs, how: How) -> Artifa
         build=build,
         log=context.log,
     )
+
+
+def score(context: RunContext, draft: Draft, model: Artifact, pairs: Pairs, how: How) -> None:
+    """Write the scores of a model on pairs, and what was predicted, into the draft."""
+    task = encoded(model, pairs)
+    by_seed: dict[str, float] = {}
+    predictions = []
+    for seed in range(how.seeds):
+        learned, held = pair_data.split(len(task.rows), how.held_back, seed)
+        figures = answers(context, draft, model, task, how, seed)
+        said = figures.argmax(1) if pairs.classes else figures[:, 0]
+        by_seed[str(seed)] = measured(pairs, held, said)
+        context.log(f"{ASSET}: seed {seed}, {name_of(pairs)} {by_seed[str(seed)]:.4f} of {len(held):,} pairs")
+        predictions.append(
+            pl.DataFrame({
+                "row": held, "label": pairs.labels[held].astype(np.float64), "predicted": said.astype(np.float64)
+            }).insert_column(0, pl.Series("seed", [seed] * len(held), dtype=pl.Int64))
+        )  # fmt: skip
+    write_table(pl.concat(predictions), draft.path("predictions.parquet"))
+    draft.counts = {"pairs": len(task.rows), "learned": len(learned), "held_back": len(held)}
+    draft.facts = {"measure": name_of(pairs), "by_seed": by_seed, "chance": chance(pairs), **summary(by_seed)}
 
 
 def encoded(model: Artifact, pairs: Pairs) -> Task:

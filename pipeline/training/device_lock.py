@@ -12,6 +12,7 @@ import fcntl
 import json
 import os
 import re
+import stat
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 SLOTS, FOLDER = "SLM_DEVICE_SLOTS", "SLM_DEVICE_LOCKS"
 SECONDS_BETWEEN_TRIES = 0.2
 SECONDS_BETWEEN_LINES = 30.0  # about what is waited for
+MOST_BYTES, MOST_CHARACTERS = 4096, 200  # of what is read and shown of another user's file
+# Another user's link may lead to a file of one's own, and opening a pipe may wait for ever.
+UNKNOWN_FILE = os.O_NOFOLLOW | os.O_NONBLOCK
 ALONE = Ranks()
 _held: set[str] = set()  # of this process: whoever holds a device may use it for a part of the same work
 
@@ -143,41 +147,71 @@ def _place(name: str, slot: int) -> Path:
 def _taken(place: Path, what: str) -> int | None:
     """The descriptor of the locked file; None if another has it.
 
-    All users of the machine share folder and file, whoever made them first.
+    All users of the machine share folder and file, whoever made them first. Raises UserError if there can be no lock.
     """
+    lock = None
     try:
-        with suppress(FileExistsError):
-            place.parent.mkdir(parents=True)
-            place.parent.chmod(0o1777)
+        _provide_folder(place.parent)
         try:
-            lock = os.open(place, os.O_RDWR | os.O_NOFOLLOW)  # another user's link may lead to a file of one's own
+            lock = os.open(place, os.O_RDWR | UNKNOWN_FILE)
         except FileNotFoundError:
-            lock = os.open(place, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+            lock = os.open(place, os.O_RDWR | os.O_CREAT | UNKNOWN_FILE, 0o666)
             with suppress(OSError):
                 os.fchmod(lock, 0o666)
-        if os.fstat(lock).st_nlink > 1:
-            os.close(lock)
-            raise OSError(errno.EMLINK, "it is a link to another file")
-    except OSError as error:
-        raise UserError(
-            f"{place} cannot be opened ({error.strerror}), by which trainings take turns: name a folder that all users"
-            f" can write with {FOLDER}, or set {SLOTS}=0."
-        ) from None
-    try:
+        found = os.fstat(lock)
+        if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+            raise OSError(errno.EMLINK, "it is no file of its own")
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(lock)
-        return None
+    except OSError as error:
+        if lock is not None:
+            os.close(lock)
+        if isinstance(error, BlockingIOError):
+            return None
+        raise UserError(
+            f"{place} cannot be opened and locked ({error.strerror}), by which trainings take turns: name a folder that"
+            f" all users can write with {FOLDER}, or set {SLOTS}=0."
+        ) from None
     with suppress(OSError):  # a full disk; the lock holds all the same
         os.ftruncate(lock, 0)
         os.pwrite(lock, json.dumps({"pid": os.getpid(), "what": what}).encode(), 0)
     return lock
 
 
+def _provide_folder(folder: Path) -> None:
+    """Make the folder for all users, in which none deletes the files of others (the sticky bit).
+
+    Raises OSError if another user made the one in the machine's temporary folder in any other way.
+    """
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o1777, parents=True)
+        folder.chmod(0o1777)  # whatever the umask is
+    if os.environ.get(FOLDER):  # whoever named it answers for it
+        return
+    found = os.lstat(folder)
+    if not stat.S_ISDIR(found.st_mode):
+        raise OSError(errno.ENOTDIR, "its folder is a link or a file")
+    if not found.st_mode & stat.S_ISVTX:
+        if found.st_uid != os.getuid():
+            raise OSError(errno.EPERM, "in its folder, users may delete the files of others")
+        folder.chmod(0o1777)
+
+
 def _user(place: Path) -> str:
-    """Who has a slot, in words."""
+    """Who has a slot, in words. Another user may have written anything there."""
     try:
-        noted = json.loads(place.read_text(encoding="utf-8"))
-        return f"process {noted['pid']} ({noted['what']})"
-    except (OSError, ValueError, KeyError, TypeError):
+        noted = json.loads(_start_of(place))
+        said = f"process {noted['pid']} ({noted['what']})"
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return "another process"
+    return "".join(character for character in said if character.isprintable())[:MOST_CHARACTERS]
+
+
+def _start_of(place: Path) -> bytes:
+    """The first bytes of a file. Raises OSError if it is none."""
+    file = os.open(place, os.O_RDONLY | UNKNOWN_FILE)
+    try:
+        if not stat.S_ISREG(os.fstat(file).st_mode):
+            raise OSError(errno.EINVAL, "it is no file")
+        return os.read(file, MOST_BYTES)
+    finally:
+        os.close(file)

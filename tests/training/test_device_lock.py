@@ -1,6 +1,9 @@
 """Trainings of several people on one device take turns, whoever started them, and each says whom it waits for."""
 
+import errno
+import json
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -136,3 +139,77 @@ def test_a_lock_that_is_a_link_to_another_file_is_refused_and_the_file_stays(dev
     with pytest.raises(UserError, match="cannot be opened"):
         device_lock._taken(device_lock._place("cpu", 0), "ben")
     assert mine.read_text() == "mine"
+
+
+def test_a_lock_that_is_no_file_is_refused(devices: Path) -> None:
+    devices.mkdir()
+    os.mkfifo(devices / "cpu.0")
+    with pytest.raises(UserError, match=r"cpu\.0 cannot be opened"):
+        device_lock._taken(device_lock._place("cpu", 0), "ben")
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe", "large"])
+def test_who_has_a_device_is_read_only_from_a_small_file_of_its_own(devices: Path, tmp_path: Path, kind: str) -> None:
+    devices.mkdir()
+    place = devices / "cpu.0"
+    noted = {"pid": 1, "what": "text of a file that is not the lock"}
+    (tmp_path / "other.json").write_text(json.dumps(noted))
+    if kind == "link":
+        place.symlink_to(tmp_path / "other.json")
+    elif kind == "large":
+        place.write_text(json.dumps(noted) + " " * 10_000 + "x")
+    else:
+        os.mkfifo(place)
+    said = device_lock._user(place)
+    assert said == ("process 1 (text of a file that is not the lock)" if kind == "large" else "another process")
+
+
+def test_what_another_user_wrote_into_a_lock_is_shown_short_and_without_control_characters(devices: Path) -> None:
+    devices.mkdir()
+    (devices / "cpu.0").write_text(json.dumps({"pid": "1\r\n", "what": "\x1b[2J모델\u202e" + "x" * 500}))
+    said = device_lock._user(devices / "cpu.0")
+    assert said.startswith("process 1 ([2J모델x") and said.isprintable() and len(said) <= 200
+    (devices / "cpu.0").write_text("[" * 4000)
+    assert device_lock._user(devices / "cpu.0") == "another process"
+
+
+def test_a_file_system_without_locks_is_a_sentence(devices: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def refuse(lock: int, how: int) -> None:
+        asked.append(lock)
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(device_lock.fcntl, "flock", refuse)
+    with pytest.raises(UserError, match=r"No locks available.*SLM_DEVICE_LOCKS"):
+        device_lock._taken(device_lock._place("cpu", 0), "ben")
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(asked[0])
+
+
+def test_the_folder_of_the_machine_is_one_in_which_nobody_replaces_the_files_of_others(
+    devices: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def take() -> None:
+        lock = device_lock._taken(device_lock._place("cpu", 0), "ben")
+        assert lock is not None
+        os.close(lock)
+
+    monkeypatch.delenv(device_lock.FOLDER)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    folder = tmp_path / "slm-devices"
+    take()
+    assert folder.stat().st_mode & 0o7777 == 0o1777
+    folder.chmod(0o755)
+    take()
+    assert folder.stat().st_mode & 0o7777 == 0o1777, "a folder of one's own is put right"
+    folder.chmod(0o777)
+    mine = os.getuid()
+    monkeypatch.setattr(os, "getuid", lambda: mine + 1)
+    with pytest.raises(UserError, match=r"slm-devices.*SLM_DEVICE_LOCKS"):
+        take()
+    monkeypatch.setattr(os, "getuid", lambda: mine)
+    folder.rename(tmp_path / "elsewhere")
+    folder.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match=r"slm-devices.*SLM_DEVICE_LOCKS"):
+        take()

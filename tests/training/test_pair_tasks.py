@@ -1,6 +1,7 @@
 """A head on a pretrained network learns how two texts relate, and is measured on pairs that it has not seen."""
 
 import json
+import os
 
 import numpy as np
 import polars as pl
@@ -16,6 +17,8 @@ from pipeline.pair_tasks import pair_data, pair_network, pair_scores
 from pipeline.pair_tasks.pair_data import Columns, Pairs
 from pipeline.pair_tasks.pair_network import PairNetwork, batch_of, computed, mean_over, probed, row_of
 from pipeline.pair_tasks.pair_scores import How
+from pipeline.training import device_lock
+from pipeline.training.stopping import Stopped
 from tests.making import context
 
 SHAPE = ModelConfig(layers=1, width=16, heads=2, context=32, vocab_size=262)
@@ -102,6 +105,17 @@ def test_it_learns_what_can_be_learned_and_remembers_it(store, model, probe, sco
         assert (first["label"] == first["predicted"]).mean() == facts["by_seed"]["0"]
     assert not list(made.directory.glob("checkpoints*"))
     assert not pair_scores.make(context(store), model, pairs(scores), how).made, "it is remembered"
+
+
+def test_it_waits_for_the_device(store, model, tmp_path, monkeypatch):
+    monkeypatch.setenv(device_lock.SLOTS, "1")
+    monkeypatch.setenv(device_lock.FOLDER, str(tmp_path / "devices"))
+    lock = device_lock._taken(device_lock._place("cpu", 0), "another training")
+    try:
+        with pytest.raises(Stopped, match="waiting for cpu"):
+            pair_scores.make(context(store, should_stop=lambda: True), model, pairs(), How(seeds=1, probe=True))
+    finally:
+        os.close(lock)
 
 
 def test_what_is_no_model_is_refused(store, tokenizer):
