@@ -79,7 +79,7 @@ project = Project.open(recipe, log=print)''',
     ),
     (
         "How long will it take, and does the model fit into this machine?",
-        """from pipeline.commands.models import planned_lines
+        """from pipeline.commands.plan import planned_lines
 
 print(*planned_lines(project, device="cpu", world=1), sep="\\n")""",
     ),

@@ -131,6 +131,7 @@ class Store(Upkeep):
             given = {name: given if isinstance(given, str) else given.reference for name, given in inputs.items()}
             described |= {"asset": asset, "recipe": self.recipe, "version": version, "inputs": given}
             manifest.write(directory, described)
+        self._note_maker(asset, version, log)  # before it is in force: the next run sweeps what a kill leaves
         disk.remove_tree(directory / RECORDS)
         flush(directory)
         if (place / version).exists():  # without a manifest, such as what is left of a deletion
@@ -142,7 +143,6 @@ class Store(Upkeep):
             log(told)
         made = self._put_in_force(asset, version)
         assert made is not None
-        self._note_maker(asset, version, log)
         log(f"{asset}: made in {described['seconds']['total']:.1f} s ({version})")
         return replace(made, made=True)
 
@@ -178,7 +178,7 @@ class Store(Upkeep):
         }  # fmt: skip
 
     def _note_maker(self, asset: str, version: str, log: Callable[[str], None]) -> None:
-        """Note beside the version whose it is; it is finished, whatever becomes of the note."""
+        """Note beside the version whose it is; it will be in force, whatever becomes of the note."""
         try:
             notes.write(self, notes.MAKERS, f"{asset}/{version}", owner())
         except (OSError, UserError) as error:
