@@ -49,8 +49,7 @@ class Remembered:
     def places(self, frame: pl.DataFrame, fragment: str) -> pl.Series:
         """For each of the kept rows `frame`, its place among those that were kept then; null if it was not."""
         assert self.documents is not None
-        stored = [column for column in frame.columns if column != "lang_found"]  # which reading `lang` adds
-        return places(frame, self.documents.read(fragment, stored).filter("kept").select(frame.columns))
+        return places(frame, self.documents.read(fragment, frame.columns).filter("kept").select(frame.columns))
 
 
 def places(frame: pl.DataFrame, before: pl.DataFrame) -> pl.Series:

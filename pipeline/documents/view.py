@@ -74,9 +74,9 @@ class Documents:
         """All rows of the fragment, in its order: the requested columns and `kept`.
 
         `lang` is what was found, else (nothing was found, or too few letters for a language) what the source declares.
-        Where a stage has looked, `lang_found` says for which rows.
+        Where a stage has looked, `lang_found` says for which rows; asking for it, too, changes nothing.
         """
-        frame = pl.read_parquet(self.raw.table(fragment), columns=list(columns))
+        frame = pl.read_parquet(self.raw.table(fragment), columns=[name for name in columns if name != "lang_found"])
         if self.languages is not None and "lang" in columns:
             found = pl.read_parquet(self.languages.table(fragment), columns=[LABEL])[LABEL]
             frame = frame.with_columns(

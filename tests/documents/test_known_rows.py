@@ -11,6 +11,7 @@ import pytest
 from pipeline.curation import contamination
 from pipeline.curation.duplicates import repetition
 from pipeline.curation.evaluation_items import Item
+from pipeline.curation.filters import language
 from pipeline.documents.known_rows import places
 from pipeline.store.artifact import MANIFEST, Artifact
 from pipeline.store.store import Store
@@ -36,7 +37,9 @@ def rows(first: int, end: int) -> list[dict[str, Any]]:
 
 
 def repeated(store: Store, raw: Artifact) -> Artifact:
-    return repetition.make(context(store), after(raw), repetition.Settings(max_documents=3, min_words_left=0))
+    found = language.STAGE.make(context(store), after(raw), language.Settings(allow=[]))
+    given = after(raw, found, languages=found)
+    return repetition.make(context(store), given, repetition.Settings(max_documents=3, min_words_left=0))
 
 
 def contaminated(store: Store, raw: Artifact) -> Artifact:
