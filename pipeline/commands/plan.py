@@ -54,7 +54,7 @@ def planned_lines(opened: Project, **on: Any) -> Iterator[str]:
         shape = recipe.model
         if not shape.vocab_size:
             shape = shape.model_copy(update={"vocab_size": recipe.tokenizer.vocab_size})
-        text = tokens_in(shards) if shards else estimated_tokens(recipe.sources, shape.vocab_size)
+        text = tokens_in(shards) if shards else estimated_tokens(recipe.sources)
         figures = plan(shape, recipe.pretraining, text, here=here, **on)
         yield from lines(figures, estimated=not shards)
         yield from for_plan(opened.store, figures["flops"], figures["tokens"])
@@ -69,7 +69,7 @@ def planned_lines(opened: Project, **on: Any) -> Iterator[str]:
         yield line(plan_tuning(shape, recipe.reward_model, here=here, **on))
 
 
-def estimated_tokens(sources: Sequence[Source], vocab_size: int) -> int | None:
+def estimated_tokens(sources: Sequence[Source]) -> int | None:
     """Tokens of text in files of one's own, by their size; None if any source is of another kind or cannot be seen."""
     from pipeline.ingest.files import FileSource
     from pipeline.training.planning.budget import tokens_of
@@ -81,7 +81,7 @@ def estimated_tokens(sources: Sequence[Source], vocab_size: int) -> int | None:
         found = sum(os.path.getsize(path) for source in own for _, path in source.matching())
     except (OSError, UserError):
         return None
-    return tokens_of(found, vocab_size)
+    return tokens_of(found)
 
 
 def shape_of_base(store: Store) -> ModelConfig:

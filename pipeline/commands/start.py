@@ -61,7 +61,7 @@ def sized(text_bytes: int, hours: float, name: str) -> tuple[int, Size]:
 
     here = Machine.beside(open_store(places.data(), name))
     found = fitting(text_bytes, hours, machine.choose_device("auto"), here)
-    return tokens_of(text_bytes, found.shape.vocab_size), found
+    return tokens_of(text_bytes), found
 
 
 def recipe_name(folder: Path) -> str:

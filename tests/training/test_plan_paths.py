@@ -268,11 +268,9 @@ def test_a_plan_of_days_stops_before_it_starts_and_yes_starts_it(tmp_path, monke
 
 def test_the_plan_guesses_the_text_from_the_size_of_a_persons_own_files(tmp_path, monkeypatch):
     monkeypatch.setenv("SLM_DATA", str(tmp_path / "data"))
-    (tmp_path / "mine.txt").write_text(
-        "a note of mine. " * 50_000
-    )  # 800 kB: some 204,000 tokens of a vocabulary of 16,000
+    (tmp_path / "mine.txt").write_text("a note of mine. " * 50_000)  # 800 kB: some 200,000 tokens
     recipe = tmp_path / "planned.yaml"
     recipe.write_text(RECIPE.format(method="", preferences="false") + "pretraining: {tokens: 4_000_000}\n")
     said = CliRunner().invoke(main, ["plan", str(recipe), "--gpu", "t4"], catch_exceptions=False).output
-    assert "passes over the text: about 20 (about 0.204 M tokens of text, estimated from the size of the files)" in said
+    assert "passes over the text: about 20 (about 0.2 M tokens of text, estimated from the size of the files)" in said
     assert "WARNING: 20 passes over the text" in said

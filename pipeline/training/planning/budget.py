@@ -8,24 +8,19 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numpy as np
-
 from model.config import ModelConfig
 from pipeline.errors import UserError
 from pipeline.training import schedule
 from pipeline.training.pretraining_settings import PretrainingSettings
 
 TOKENS_A_PARAMETER = 20  # compute-optimal (Hoffmann et al. 2022, section 3; confirmed by Besiroglu et al. 2024)
-# Bytes of UTF-8 a token, by size of the vocabulary, of Korean, English and code together (docs/results/tokens.md).
-BYTES_A_TOKEN = {1024: 1.9, 2048: 2.46, 4096: 3.06, 8192: 3.54, 16_384: 3.93, 24_000: 4.12}
+BYTES_A_TOKEN = 4  # of prose and code, about; fewer in much text with a small vocabulary (docs/results/tokens.md)
 CPU_TOKENS = 4096  # per micro-batch on a CPU: more is no faster there, fewer is slower
 
 
-def tokens_of(text_bytes: int, vocab_size: int) -> int:
-    """About how many tokens so many bytes of text are, at least one; between measured vocabularies by its logarithm."""
-    sizes = [math.log2(size) for size in BYTES_A_TOKEN]
-    each = np.interp(math.log2(max(vocab_size, 2)), sizes, list(BYTES_A_TOKEN.values()))
-    return max(1, int(text_bytes / each))
+def tokens_of(text_bytes: int) -> int:
+    """About how many tokens so many bytes of text are, at least one."""
+    return max(1, text_bytes // BYTES_A_TOKEN)
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ def fitting(text_bytes: int, hours: float, device: str, here: Machine) -> Size:
     found = None
     for shape in shapes:
         sized = budgets.size(shape)
-        text_tokens = budgets.tokens_of(text_bytes, shape.vocab_size)
+        text_tokens = budgets.tokens_of(text_bytes)
         wanted = min(budgets.TOKENS_A_PARAMETER * sized.parameters, PASSES * text_tokens)
         last = shape is smallest
         fewest = FEWEST * sized.parameters
