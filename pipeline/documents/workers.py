@@ -147,7 +147,7 @@ def ended(worker: Worker) -> None:
 
 
 def work(pipe: Connection, waits: float) -> None:
-    """What a worker process does: one task after another, until its pipe is closed or none comes for so many seconds."""
+    """What a worker process does: one task after another, until its pipe is closed or none comes for a while."""
     for name in ONE_THREAD:  # else every worker starts as many threads as there are cores
         os.environ[name] = "1"
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which ends its workers
