@@ -97,7 +97,7 @@ def test_two_programs_at_once_on_an_empty_database_and_then_two_jobs_end_well(
         )  # fmt: skip
 
     said = finished(start("run", "list"), start("run", "list"))
-    # As docs/guide/many-people.md says: where two runs are the first of a pool, Dagster fails one of them on PostgreSQL.
+    # As docs/guide/many-people.md says: of two runs that are the first of a pool, Dagster fails one on PostgreSQL.
     said += finished(start("instance", "concurrency", "set", "gpu", "1"))
     said += finished(start("job", "execute", "-j", "toy_job"), start("job", "execute", "-j", "toy_job"))
     (listed,) = finished(start("run", "list"))
