@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pipeline.training.data.feed import FeedSettings
 
 DRAWN = 20_000  # mixtures that are predicted
+LEAST_SHARE = 0.01  # a language with less in every cell is not mixed: a few stray documents are no choice
 Row = Mapping[str, Any]
 
 
@@ -38,11 +39,15 @@ def shares(shards: Artifact, feed: FeedSettings) -> dict[str, float]:
 def fit(rows: Sequence[Row], by_language: Sequence[Row]) -> dict[str, Any]:
     """The regression and the mixture to try next, as shares and as weights on the text as it is.
 
-    rows: of `cells.parquet`. by_language: of `languages.parquet`. Returns {"too_few": sentence} where there are not
+    rows: of `cells.parquet`. by_language: of `languages.parquet`. `best_measured` is the lowest mean of a setting over its
+    seeds. Returns {"too_few": sentence} where there are not
     more mixtures than languages.
     """
     mixtures = {row["cell"]: json.loads(row["shares"]) for row in rows}
-    languages = sorted({lang for mixture in mixtures.values() for lang in mixture})
+    largest: dict[str, float] = {}
+    for mixture in mixtures.values():
+        largest |= {lang: max(share, largest.get(lang, 0.0)) for lang, share in mixture.items()}
+    languages = sorted(lang for lang, share in largest.items() if share >= LEAST_SHARE)
     matrix = np.array([[mixture.get(lang, 0.0) for lang in languages] for mixture in mixtures.values()])
     different = len({tuple(np.round(line, 4)) for line in matrix})
     if len(languages) < 2 or different <= len(languages):
@@ -66,9 +71,11 @@ def fit(rows: Sequence[Row], by_language: Sequence[Row]) -> dict[str, Any]:
         return found
 
     measured = np.array([row["bits_per_byte"] for row in rows])
-    random = np.random.default_rng(0)
+    settings = [row["setting"] for row in rows]
+    means = [measured[[one == setting for one in settings]].mean() for setting in dict.fromkeys(settings)]
     low, high = matrix.min(0), matrix.max(0)
-    drawn = random.dirichlet(np.ones(len(languages)), DRAWN)
+    drawn = np.random.default_rng(0).uniform(low, high, (DRAWN, len(languages)))
+    drawn /= drawn.sum(1, keepdims=True)
     drawn = np.concatenate([matrix, drawn[((drawn >= low) & (drawn <= high)).all(1)]])  # nothing beyond what was tried
     chosen = drawn[int(np.argmin(bits(drawn)))]
     plain = matrix[0] / np.array([_weight(rows[0], lang) for lang in languages])
@@ -77,7 +84,7 @@ def fit(rows: Sequence[Row], by_language: Sequence[Row]) -> dict[str, Any]:
         "shares": {lang: round(float(value), 4) for lang, value in zip(languages, chosen, strict=True)},
         "weights": {lang: round(float(value / ratio.max()), 3) for lang, value in zip(languages, ratio, strict=True)},
         "predicted": round(float(bits(chosen[None])[0]), 5),
-        "best_measured": round(float(measured.min()), 5),
+        "best_measured": round(float(min(means)), 5),
         "error": round(float(np.abs(bits(matrix) / measured - 1).mean()), 5),
     }
 

@@ -110,7 +110,7 @@ def mixed(*korean: float) -> tuple[list[dict], list[dict]]:
         total = sum(bits[lang] * BYTES[lang] for lang in bits) / sum(BYTES.values())
         weights = {"ko": share / (1 - share) / (0.5 / 0.5)}
         about = {"shares": json.dumps(shares), "weights": json.dumps(weights)}
-        cells.append({"cell": name, **about, "bits_per_byte": total})
+        cells.append({"cell": name, "setting": name, **about, "bits_per_byte": total})
         languages += [{"cell": name, "lang": lang, "bits_per_byte": bits[lang], "bytes": BYTES[lang]} for lang in bits]
     return cells, languages
 
@@ -128,6 +128,24 @@ def test_the_mixture_to_try_next_is_the_best_within_what_was_tried():
     assert ratio == pytest.approx(found["shares"]["ko"] / found["shares"]["en"], rel=0.01)
     narrow = mixtures.fit(*mixed(0.5, 0.6, 0.7))
     assert narrow["shares"]["ko"] == pytest.approx(0.5, abs=0.01), "no guess beyond what was tried"
+
+
+def test_stray_documents_of_other_languages_do_not_keep_from_a_proposal():
+    cells, languages = mixed(0.5, 0.1, 0.9, 0.3)
+    plain = mixtures.fit(cells, languages)
+    for cell in cells:
+        shares = json.loads(cell["shares"])
+        cell["shares"] = json.dumps({lang: share * 0.9999 for lang, share in shares.items()} | {"fi": 0.0001})
+    found = mixtures.fit(cells, languages)
+    assert found["shares"] == pytest.approx(plain["shares"], abs=0.01) and "fi" not in found["weights"]
+
+
+def test_the_best_measured_is_a_mean_over_seeds():
+    cells, languages = mixed(0.5, 0.1, 0.9, 0.3)
+    lucky = [{**cell, "cell": cell["cell"] + ", seed 1", "bits_per_byte": cell["bits_per_byte"] - 1} for cell in cells]
+    languages += [{**row, "cell": row["cell"] + ", seed 1"} for row in languages]
+    means = [cell["bits_per_byte"] - 0.5 for cell in cells]
+    assert mixtures.fit(cells + lucky, languages)["best_measured"] == pytest.approx(min(means), abs=1e-4)
 
 
 def test_too_few_mixtures_are_said_instead_of_fitted():
