@@ -39,9 +39,8 @@ def shares(shards: Artifact, feed: FeedSettings) -> dict[str, float]:
 def fit(rows: Sequence[Row], by_language: Sequence[Row]) -> dict[str, Any]:
     """The regression and the mixture to try next, as shares and as weights on the text as it is.
 
-    rows: of `cells.parquet`. by_language: of `languages.parquet`. `best_measured` is the lowest mean of a setting over its
-    seeds. Returns {"too_few": sentence} where there are not
-    more mixtures than languages.
+    rows: of `cells.parquet`. by_language: of `languages.parquet`. `best_measured` is the lowest mean of a setting over
+    its seeds. Returns {"too_few": sentence} where there are not more mixtures than languages.
     """
     mixtures = {row["cell"]: json.loads(row["shares"]) for row in rows}
     largest: dict[str, float] = {}
