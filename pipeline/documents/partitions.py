@@ -14,7 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from pipeline.documents.execution import ExecutionSettings, run_all
+from pipeline.documents.execution import ExecutionSettings, check_shared, run_all
 from pipeline.store import bytes_check
 from pipeline.store.artifact import canonical, digest
 from pipeline.store.bytes_check import HASH, fast_hash
@@ -53,6 +53,7 @@ def written(
     left_bytes = work_bytes * len(missing) // max(1, len(partitions))
     for number, _ in run_all(write, tasks, execution, left_bytes, name):
         place = missing[number]
+        check_shared(targets[place], execution)
         _record(targets[place], partitions[place])
     return targets
 
