@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import Field
 
-from pipeline.documents.workers import Crash, run
+from pipeline.documents.workers import Crash, end_idle, run
 from pipeline.errors import UserError
 from pipeline.settings import Settings
 
@@ -122,6 +122,7 @@ def _tried_twice(
             again.append(index)
         else:
             yield index, result
+    end_idle()
     for index in sorted(again):
         yield from ((index, result) for _, result in _in_processes(function, [tasks[index]], 1))
 
