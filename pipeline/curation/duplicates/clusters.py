@@ -49,24 +49,27 @@ def find(
     draft: Draft, tables: Sequence[BandTable], documents: int, bands: int, execution: ExecutionSettings
 ) -> Clusters:
     """Search the tables of signatures of all documents. tables: in order of their positions."""
-    most = band_partitions.PARTITION_BYTES
-    of_bands = band_partitions.partitions(documents, bands)
-    of_ids = hash_ranges(BYTES_OF_ID * documents, most)
-    of_edges = hash_ranges(BYTES_OF_EDGES * documents, most)
-    parts = [
-        *(("members", part) for part in of_bands),
-        *(("equal ids", part) for part in of_ids),
-        *(("common lines", part) for part in of_edges),
-    ]
+    parts = partitions_of(documents, bands)
     read = (8 * bands + BYTES_OF_ID + BYTES_OF_EDGES) * documents
     files = written(draft, FOLDER, write_part, list(tables), parts, execution, read)
-    members, rest = files[: len(of_bands)], files[len(of_bands) :]
-    ids, edges = rest[: len(of_ids)], rest[len(of_ids) :]
+    found: dict[str, list[Path]] = {kind: [] for kind in FINDERS}
+    for (kind, _), path in zip(parts, files, strict=True):
+        found[kind].append(path)
     alike = np.zeros(documents, bool)
-    for path in members + ids:
+    for path in found["members"] + found["equal ids"]:
         alike[(np.load(path) & np.uint64(0xFFFFFFFF)).astype(np.int64)] = True
-    frequent = np.unique(np.concatenate([np.load(path) for path in edges]))
-    return Clusters(np.flatnonzero(alike), frequent, members)
+    frequent = np.unique(np.concatenate([np.load(path) for path in found["common lines"]]))
+    return Clusters(np.flatnonzero(alike), frequent, found["members"])
+
+
+def partitions_of(documents: int, bands: int) -> list[tuple[str, Any]]:
+    """All partitions of the search among so many documents, each with its kind, a key of FINDERS."""
+    most = band_partitions.PARTITION_BYTES
+    return [
+        *(("members", part) for part in band_partitions.partitions(documents, bands)),
+        *(("equal ids", part) for part in hash_ranges(BYTES_OF_ID * documents, most)),
+        *(("common lines", part) for part in hash_ranges(BYTES_OF_EDGES * documents, most)),
+    ]
 
 
 def write_part(tables: list[BandTable], kind: str, part: Any, target: Path) -> int:
