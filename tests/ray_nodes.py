@@ -6,6 +6,7 @@ import inspect
 import os
 import socket
 import sys
+from importlib import import_module
 from typing import Any
 from unittest import mock
 
@@ -57,8 +58,7 @@ def without_its_agents(start_raylet: Any) -> Any:
     (https://github.com/ray-project/ray/issues/65983). A port of -1 says that there is none, as they say themselves
     where Ray is installed without its dashboard.
     """
-    from ray import _raylet
-
+    _raylet: Any = import_module("ray._raylet")  # compiled: it says nothing of its types
     names = (
         _raylet.METRICS_AGENT_PORT_NAME,
         _raylet.METRICS_EXPORT_PORT_NAME,
