@@ -6,7 +6,8 @@ No text is made. The bands, ids and lines at the edges of real documents (SLM_SH
 installed ones, each cut into passages of 1,500 characters, with edited copies of one in ten) are computed once, and
 each table holds them again under another key: within a table as many documents share a value as in the real text, and
 between tables none do. Measured is what `clusters.find` takes, which is all of the search that looks at every document:
-CPU seconds, and the peak memory of this process and of the largest worker.
+CPU seconds, and the peak memory of this process and of the largest worker. `--sample 3` makes only the first three
+partitions of each kind, for more documents than there is time for.
 """
 
 from __future__ import annotations
@@ -79,16 +80,33 @@ def make_tables(number: int, folder: Path) -> None:
     print(len(real.low))
 
 
-def measure(number: int, folder: Path, workers: int) -> None:
+def tables_in(folder: Path) -> tuple[list[BandTable], int]:
+    """The tables of a folder, and how many documents each has."""
     paths = sorted(folder.glob("*.parquet"))
     height = pl.scan_parquet(paths[0]).select(pl.len()).collect().item()
-    tables = [BandTable(path, place * height) for place, path in enumerate(paths)]
+    return [BandTable(path, place * height) for place, path in enumerate(paths)], height
+
+
+def measure_some(folder: Path, sample: int) -> None:
+    tables, height = tables_in(folder)
+    parts = clusters.partitions_of(height * len(tables), SETTINGS.banding()[0])
+    for kind, find in clusters.FINDERS.items():
+        of_kind = [part for of, part in parts if of == kind]
+        begun = cpu_of_all()
+        for part in of_kind[:sample]:
+            find(tables, part)
+        spent = (cpu_of_all() - begun) / len(of_kind[:sample])
+        print(f"{kind}: {spent:.1f} CPU-s each of {len(of_kind)} partitions, peak {peak_memory():,.0f} MB so far")
+
+
+def measure(folder: Path, workers: int) -> None:
+    tables, height = tables_in(folder)
     execution = ExecutionSettings(executor="processes" if workers > 1 else "in_process", workers=workers)
     draft = Draft(folder / "draft", list, quiet)
     begun, wall = cpu_of_all(), time.monotonic()
     found = clusters.find(draft, tables, height * len(tables), SETTINGS.banding()[0], execution)
     spent, wall = cpu_of_all() - begun, time.monotonic() - wall
-    disk = sum(path.stat().st_size for path in paths) / 1e9
+    disk = sum(table.path.stat().st_size for table in tables) / 1e9
     members = sum(path.stat().st_size for path in found.files) / 1e6
     worker = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     print(
@@ -102,6 +120,7 @@ def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("documents", nargs="+", type=int)
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--sample", type=int, default=0, help="make only so many partitions of each kind")
     parser.add_argument(
         "--folder", type=Path, help="where the tables go, 220 bytes a document; default: a temporary one"
     )
@@ -115,12 +134,15 @@ def main() -> None:
     for number in given.documents:
         if given.make:
             make_tables(number, given.make)
+        elif given.measure and given.sample:
+            measure_some(given.measure, given.sample)
         elif given.measure:
-            measure(number, given.measure, given.workers)
+            measure(given.measure, given.workers)
         else:
             with tempfile.TemporaryDirectory(dir=given.folder) as folder:
                 output_of(program("dedup_join", number, "--make", folder), ONE_THREAD)
-                measured = program("dedup_join", number, "--workers", given.workers, "--measure", folder)
+                options = ("--workers", given.workers, "--sample", given.sample)
+                measured = program("dedup_join", number, *options, "--measure", folder)
                 print(output_of(measured, ONE_THREAD), flush=True)
 
 

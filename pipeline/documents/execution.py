@@ -11,6 +11,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from pydantic import Field
@@ -102,6 +103,15 @@ def run_all(
             yield index, crashed(index, result.words)
 
 
+def check_shared(written: Path, execution: ExecutionSettings) -> None:
+    """Raises UserError if a file that a node of a cluster has written is not seen here."""
+    if execution.executor == "ray" and not written.exists():
+        raise UserError(
+            f"A node of the Ray cluster has written {written}, but it is not here: let SLM_DATA, or SLM_CACHE where "
+            "SLM_DATA is an object store, be a folder that all machines share under the same path."
+        )
+
+
 def _tried_twice(
     function: Callable[..., Result], tasks: Sequence[tuple[Any, ...]], results: Iterable[tuple[int, Result | Crash]]
 ) -> Iterator[tuple[int, Result | Crash]]:
@@ -159,6 +169,10 @@ def _on_ray(
                 result = Crash("was killed by Ray, since memory ran out")
             except lost as error:
                 result = Crash(f"crashed ({type(error).__name__})")
+            except ray.exceptions.RayTaskError as error:
+                if isinstance(error.cause, UserError):
+                    raise error.cause from error  # its sentence, without the traceback that Ray adds to it
+                raise
             yield index, result
     except ClusterLost:
         started_here = False  # a farewell would wait for the head, until Ray ends this process

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.documents.execution import ExecutionSettings, WorkerCrashed, run_all
+from pipeline.documents.execution import ExecutionSettings, WorkerCrashed, check_shared, run_all
 from pipeline.documents.known_rows import EarlierVersions
 from pipeline.documents.view import Documents
 from pipeline.store.draft import Draft
@@ -84,6 +84,7 @@ def make_tables(
     work_bytes = sum(task.work_bytes for task in missing)
     for index, (rows, facts) in run_all(write, argument_lists, execution, work_bytes, label, crashed):
         task = missing[index]
+        check_shared(draft.path(f"{task.name}.parquet"), execution)
         if index in skipped:
             draft.record(task.name, {**task.key, "crashed": True}, rows=rows, facts=facts)
         else:

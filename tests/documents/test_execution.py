@@ -17,8 +17,10 @@ from pipeline.documents.document import DOCUMENT_SCHEMA
 from pipeline.documents.execution import ClusterLost, ExecutionSettings, run_all
 from pipeline.errors import UserError
 from pipeline.store.artifact import RUN_SPECIFIC, Artifact
+from pipeline.store.patience import Unreachable
 from pipeline.store.store import Store
-from tests.making import after, context
+from tests.making import IN_PROCESS, after, context
+from tests.ray_nodes import NODES_APPEAR, add_node, start_cluster
 
 ENGLISH = "The first paragraph of a plain text, and then some more words that say little but are plainly English. "
 KOREAN = "첫 번째 문단은 평범한 글이고, 그 뒤에 별 뜻은 없지만 분명히 한국어인 낱말이 조금 더 이어진다. "
@@ -71,12 +73,7 @@ def test_little_work_stays_in_this_process():
 @pytest.fixture(scope="module")
 def nodes():
     pytest.importorskip("ray", reason="Ray is not installed: pip install -e .[cluster]")
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    from ray.cluster_utils import Cluster
-
-    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-    nodes.add_node(num_cpus=1)
-    nodes.wait_for_nodes()
+    nodes = start_cluster(2)
     yield nodes
     nodes.shutdown()
 
@@ -104,6 +101,25 @@ def test_partitions_on_a_ray_cluster_give_the_same_manifest_and_bytes(tmp_path, 
     assert there == made("here", ExecutionSettings(executor="in_process")) and there["facts"]["candidates"] > 0
 
 
+def test_nodes_that_write_to_a_disk_of_their_own_are_told_in_one_sentence(tmp_path, monkeypatch):
+    def on_another_machine(function, tasks, address):
+        for index, task in enumerate(tasks):
+            result = function(*task)
+            task[-1].unlink()
+            yield index, result
+
+    monkeypatch.setattr(execution, "_on_ray", on_another_machine)
+    on_ray = ExecutionSettings(executor="ray")
+    with pytest.raises(UserError, match=r"has written .*made-0.parquet, but it is not here: .* SLM_CACHE"):
+        decisions(tmp_path / "by fragment", on_ray)
+    store = Store(tmp_path / "by value", "r")
+    raw = raw_documents(store)
+    monkeypatch.setattr("pipeline.documents.fragment_tables.run_all", lambda *given: run_all(*given[:2], IN_PROCESS))
+    monkeypatch.setattr("pipeline.documents.fragment_tables.check_shared", lambda path, settings: None)
+    with pytest.raises(UserError, match=r"has written .*candidates/0, but it is not here"):
+        near.make(context(store, execution=on_ray), after(raw), near.Settings(threshold=0.2))
+
+
 def held(number: int, folder: Path) -> int:
     """A task that says where it is, and waits until it may go on."""
     import ray
@@ -115,8 +131,8 @@ def held(number: int, folder: Path) -> int:
 
 
 def test_a_node_that_is_lost_leaves_its_work_to_the_others(tmp_path, nodes):
-    third = nodes.add_node(num_cpus=1)
-    nodes.wait_for_nodes()
+    third = add_node(nodes)
+    nodes.wait_for_nodes(NODES_APPEAR)
 
     def lose_it() -> None:
         while len(begun := [path.name.split() for path in tmp_path.glob("* *")]) < 3:
@@ -152,6 +168,17 @@ def test_a_cluster_whose_head_has_gone_is_told_in_one_sentence(tmp_path, cluster
         (tmp_path / "go").touch()
         sys.modules["ray"].shutdown()
     assert ClusterLost.draft_stays and len(asked) > 3
+
+
+def refused(number: int) -> int:
+    raise Unreachable(f"s3://bucket refuses access to {number}.")
+
+
+def test_what_a_node_says_to_the_user_is_the_sentence_alone(cluster):
+    settings = ExecutionSettings(executor="ray", ray_address=cluster)
+    with pytest.raises(Unreachable) as told:
+        list(run_all(refused, [(1,)], settings))
+    assert str(told.value) == "s3://bucket refuses access to 1." and told.value.draft_stays
 
 
 def test_a_cluster_that_does_not_answer_is_told_in_one_sentence():

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.curation.duplicates import band_partitions, near, repetition
 from pipeline.curation.filters import language
 from pipeline.documents import execution
 from pipeline.documents.execution import ExecutionSettings
@@ -21,6 +22,7 @@ from pipeline.training.data.shard_reader import ShardReader, training_groups
 from tests.documents.test_execution import raw_documents, what_was_made
 from tests.faults.storage import FAULTS, Proxy, faulty
 from tests.making import after, context
+from tests.ray_nodes import start_cluster
 from tests.training.conftest import shards, store, tokenizer  # noqa: F401
 
 pytest.importorskip("moto.server", reason="moto is not installed: pip install -e .[dev]")
@@ -81,6 +83,45 @@ def test_curation_over_a_storage_with_faults_gives_the_same_bytes(
     found = there.require("language_decisions")
     assert what_was_made(found) == expected[0] and found.local_directory().exists()
     assert not list(there.verify("language_decisions"))
+    assert set(proxy.met) == {"", *FAULTS}, "the seed gives each fault at least once"
+
+
+@pytest.fixture
+def nodes(address: str) -> Iterator[str]:
+    """The address of a cluster of two Ray nodes that know how to reach the bucket."""
+    pytest.importorskip("ray", reason="Ray is not installed: pip install -e .[cluster]")
+    cluster = start_cluster(2)
+    yield cluster.address
+    cluster.shutdown()
+
+
+@pytest.mark.timeout(900)
+def test_curation_on_ray_over_a_storage_with_faults_gives_the_same_bytes(
+    address: str, nodes: str, proxy: Proxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "PAUSES", (0.01,) * 12)
+    monkeypatch.setattr(band_partitions, "PARTITION_BYTES", 12 * 18 * 200)
+    monkeypatch.setattr(repetition, "COUNTED_AT_ONCE", 700)
+
+    def decided(place: Store, settings: ExecutionSettings) -> list[dict[str, object]]:
+        raw, run = raw_documents(place), context(place, execution=settings)
+        languages = language.STAGE.make(run, after(raw), language.Settings())
+        near_copies = near.make(run, after(raw, languages), near.Settings(threshold=0.2))
+        edits = repetition.make(run, after(raw, languages), repetition.Settings(max_documents=2, min_words_left=0))
+        return [what_was_made(made) for made in (languages, near_copies, edits)]
+
+    expected = decided(Store(tmp_path / "here", "r"), ExecutionSettings(executor="in_process"))
+    assert expected[1]["facts"]["candidates"] > 0 and expected[2]["facts"]["repeated"] > 0  # type: ignore[index]
+    raw_documents(open_store(address, "r"))
+    on_nodes = ExecutionSettings(executor="ray", ray_address=nodes)
+    monkeypatch.setenv("SLM_CACHE", str(tmp_path / "another machine"))
+    assert decided(open_store(address, "r"), on_nodes) == expected
+    monkeypatch.setenv("SLM_CACHE", str(tmp_path / "a third one"))
+    there = open_store(address, "r")
+    assert [
+        what_was_made(there.require(name)) for name in ("language_decisions", near.ASSET, repetition.ASSET)
+    ] == expected
+    assert not [problem for asset in (near.ASSET, repetition.ASSET) for problem in there.verify(asset)]
     assert set(proxy.met) == {"", *FAULTS}, "the seed gives each fault at least once"
 
 

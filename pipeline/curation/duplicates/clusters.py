@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +21,6 @@ from pipeline.curation.duplicates.signature_tables import column_of, matrix_of, 
 from pipeline.curation.duplicates.tidiness import EDGE, frequent_lines
 from pipeline.documents.execution import ExecutionSettings
 from pipeline.documents.partitions import hash_ranges, written
-from pipeline.store.disk import remove_tree
 from pipeline.store.draft import Draft
 from pipeline.text.words import repeated_places
 
@@ -40,42 +40,41 @@ class Clusters:
     def members(self, positions: np.ndarray, places: np.ndarray) -> np.ndarray:
         """Members of all buckets with more than one document: sorted uint64, bucket << 32 | number, as in `selection`.
 
-        positions: sorted, at least those of the clusters. places: the number of each of them; -1 to ignore it. The
-        files are deleted.
+        positions: sorted, at least those of the clusters. places: the number of each of them; -1 to ignore it.
         """
-        found = _numbered(map(np.load, self.files), positions, places)
-        if self.files:
-            remove_tree(self.files[0].parent)
-        return found
+        return _numbered(map(np.load, self.files), positions, places)
 
 
 def find(
     draft: Draft, tables: Sequence[BandTable], documents: int, bands: int, execution: ExecutionSettings
 ) -> Clusters:
     """Search the tables of signatures of all documents. tables: in order of their positions."""
-    most = band_partitions.PARTITION_BYTES
-    of_bands = band_partitions.partitions(documents, bands)
-    of_ids = hash_ranges(BYTES_OF_ID * documents, most)
-    of_edges = hash_ranges(BYTES_OF_EDGES * documents, most)
-    tasks = [
-        *((band_partitions.members, list(tables), part) for part in of_bands),
-        *((equal_ids, list(tables), part) for part in of_ids),
-        *((common_lines, list(tables), part) for part in of_edges),
-    ]
+    parts = partitions_of(documents, bands)
     read = (8 * bands + BYTES_OF_ID + BYTES_OF_EDGES) * documents
-    files = written(draft, FOLDER, write_part, tasks, execution, read)
-    members, rest = files[: len(of_bands)], files[len(of_bands) :]
-    ids, edges = rest[: len(of_ids)], rest[len(of_ids) :]
+    files = written(draft, FOLDER, write_part, list(tables), parts, execution, read)
+    found: dict[str, list[Path]] = {kind: [] for kind in FINDERS}
+    for (kind, _), path in zip(parts, files, strict=True):
+        found[kind].append(path)
     alike = np.zeros(documents, bool)
-    for path in members + ids:
+    for path in found["members"] + found["equal ids"]:
         alike[(np.load(path) & np.uint64(0xFFFFFFFF)).astype(np.int64)] = True
-    frequent = np.unique(np.concatenate([np.load(path) for path in edges]))
-    return Clusters(np.flatnonzero(alike), frequent, members)
+    frequent = np.unique(np.concatenate([np.load(path) for path in found["common lines"]]))
+    return Clusters(np.flatnonzero(alike), frequent, found["members"])
 
 
-def write_part(write: Callable[..., np.ndarray], tables: list[BandTable], part: object, target: Path) -> int:
-    """Write what `write` finds in one partition; returns how many values. Runs in a worker."""
-    found = write(tables, part)
+def partitions_of(documents: int, bands: int) -> list[tuple[str, Any]]:
+    """All partitions of the search among so many documents, each with its kind, a key of FINDERS."""
+    most = band_partitions.PARTITION_BYTES
+    return [
+        *(("members", part) for part in band_partitions.partitions(documents, bands)),
+        *(("equal ids", part) for part in hash_ranges(BYTES_OF_ID * documents, most)),
+        *(("common lines", part) for part in hash_ranges(BYTES_OF_EDGES * documents, most)),
+    ]
+
+
+def write_part(tables: list[BandTable], kind: str, part: Any, target: Path) -> int:
+    """Write what is found in one partition, of a kind of FINDERS; returns how many values. Runs in a worker."""
+    found = FINDERS[kind](tables, part)
     with whole(target) as unfinished, open(unfinished, "wb") as file:
         np.save(file, found)
     return len(found)
@@ -106,6 +105,13 @@ def common_lines(tables: list[BandTable], part: tuple[int, int]) -> np.ndarray:
     found.clear()
     edges.sort()
     return frequent_lines(edges)
+
+
+FINDERS: dict[str, Callable[[list[BandTable], Any], np.ndarray]] = {
+    "members": band_partitions.members,
+    "equal ids": equal_ids,
+    "common lines": common_lines,
+}
 
 
 def _inside(values: np.ndarray, part: tuple[int, int]) -> np.ndarray:

@@ -35,7 +35,7 @@ from pipeline.documents.document import EDIT
 from pipeline.documents.execution import ExecutionSettings
 from pipeline.documents.fragment_tables import fragment_task, make_tables
 from pipeline.documents.known_rows import EarlierVersions, Remembered, rows_found, same_but_documents
-from pipeline.documents.partitions import hash_ranges, results
+from pipeline.documents.partitions import hash_ranges, written
 from pipeline.documents.reasons import meanings_of
 from pipeline.documents.stage import (
     CorpusStage,
@@ -218,8 +218,9 @@ def frequent_sentences(
     """Sentences in more than `most` documents: `hash` (sorted), `documents`, `first` (doc_id of the first)."""
     batches = list(sentence_tables(draft, documents))
     total = sum(draft.entries[f"{side_table(fragment)}.parquet"]["rows"] for fragment in documents.fragments)
-    ranges = [(batches, first, last, most) for first, last in hash_ranges(total, COUNTED_AT_ONCE)]
-    counted = results(draft, "repeated sentences", count_range, ranges, execution, BYTES_OF_SENTENCE * total)
+    ranges = [(first, last, most) for first, last in hash_ranges(total, COUNTED_AT_ONCE)]
+    read = BYTES_OF_SENTENCE * total
+    counted = written(draft, "repeated sentences", count_range, batches, ranges, execution, read)
     frequent = pl.concat([pl.read_parquet(path) for path in counted])
     firsts = [pl.DataFrame(schema={"hash": pl.UInt64, "source": pl.Int64, "first": pl.String})]
     for batch in batches:
