@@ -26,15 +26,17 @@ GATHERED = ("text", "html")  # small files of these are read together, after tab
 
 
 def remember(source: SourceKind, observed: Observed, cache: Path) -> None:
-    """Note the files of a source that a version was made from."""
-    if isinstance(source, FileSource):
-        contents = source.contents_by_name(source.matching(), cache)
-        if source.digest_of(contents) == observed["digest"]:  # else they have changed meanwhile
-            note = _note(source, cache)
-            # Where it cannot be written, everything is read the next time.
-            with suppress(OSError, pl.exceptions.PolarsError), alone(note):
-                sweep(note)
-                write_table(pl.DataFrame({"name": list(contents), "hash": list(contents.values())}), note)
+    """Note the files of a source that the version in force was made from, which has `observed` in its manifest."""
+    if not isinstance(source, FileSource) or source.digest_of(_noted(source, cache)) == observed["digest"]:
+        return
+    contents = source.contents_by_name(source.matching(), cache)
+    if source.digest_of(contents) != observed["digest"]:  # they have changed meanwhile
+        return
+    note = _note(source, cache)
+    # Where it cannot be written, everything is read the next time.
+    with suppress(OSError, pl.exceptions.PolarsError), alone(note):
+        sweep(note)
+        write_table(pl.DataFrame({"name": list(contents), "hash": list(contents.values())}), note)
 
 
 def of(source: SourceKind, observed: Observed, known: dict[str, Any], cache: Path) -> frozenset[str] | None:
@@ -45,8 +47,7 @@ def of(source: SourceKind, observed: Observed, known: dict[str, Any], cache: Pat
     """
     if not isinstance(source, FileSource) or source.limit is not None:
         return None
-    noted = remembered_hashes(_note(source, cache), SCHEMA)
-    then = dict(zip(noted["name"].to_list(), noted["hash"].to_list()))
+    then = _noted(source, cache)
     if (
         source.digest_of(then) != known["observed"]["digest"]
         or source.identity(known["observed"]["digest"]) != known["identity"]
@@ -59,6 +60,12 @@ def of(source: SourceKind, observed: Observed, known: dict[str, Any], cache: Pat
     }
     # Equal ids are put in the order of reading, so this has to be the order of the files.
     return frozenset(now.keys() - then.keys()) if same_files and len(kinds) == 1 else None
+
+
+def _noted(source: FileSource, cache: Path) -> dict[str, str]:
+    """The hashes of files by name, in order, as they were noted; none if they were not, or if the note is damaged."""
+    noted = remembered_hashes(_note(source, cache), SCHEMA)
+    return dict(noted.select("name", "hash").drop_nulls().iter_rows())
 
 
 def _note(source: FileSource, cache: Path) -> Path:

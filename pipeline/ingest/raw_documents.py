@@ -76,9 +76,9 @@ def make(context: RunContext, inputs: Inputs, settings: Sequence[SourceKind], fo
         build=build,
         log=log,
     )
-    if made.made:
-        for source in settings:
-            new_files.remember(source, observed[source.name], cache_of(store))
+    for source in settings:
+        if source.name in made.facts["sources"]:
+            new_files.remember(source, made.facts["sources"][source.name]["observed"], cache_of(store))
     return made
 
 
