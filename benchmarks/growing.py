@@ -1,6 +1,6 @@
 """Curation after 5 % new documents, spread over all fragments: CPU seconds compared with a run from nothing.
 
-    python -m benchmarks.growing DIRECTORY --documents 20000 [--sampled]
+    python -m benchmarks.growing DIRECTORY [--documents 56000] [--sampled]
 
 The hash of a document says in which fragment it stands, so new documents of a source change all of its fragments. A
 second source, a twentieth of the documents, does not grow and is what the perplexity model learns from; with
@@ -79,7 +79,7 @@ def prepared(directory: Path, documents: int, sampled: bool) -> tuple[Path, pl.D
 def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("directory", type=Path)
-    parser.add_argument("--documents", type=int, default=20_000)
+    parser.add_argument("--documents", type=int, default=56_000)
     parser.add_argument("--sampled", action="store_true", help="the perplexity model learns from a sample of all")
     return parser
 

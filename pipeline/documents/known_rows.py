@@ -12,12 +12,12 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import reduce
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from pipeline.documents.changes import Change, change_of
 from pipeline.documents.view import Documents
 from pipeline.store.artifact import Artifact
 from pipeline.store.bytes_check import Damaged
@@ -35,32 +35,69 @@ class Remembered:
     table: Path
     documents: Documents | None = None
 
-    def rows(self, frame: pl.DataFrame, fragment: str) -> pl.DataFrame:
-        """Its row for each row of `frame`, all null for rows that it does not know.
 
-        frame: what the stage sees of the fragment's rows; it has the columns doc_id and text.
-        """
-        table = pl.read_parquet(self.table)
-        if self.documents is None:
+class Rows:
+    """The rows of a fragment beside those that an earlier version of a table was made of.
+
+    Text is read only where it is asked for, and if all of it is of new documents, from what is known of the change.
+    """
+
+    def __init__(
+        self,
+        documents: Documents,
+        fragment: str,
+        remembered: Remembered | None,
+        columns: Sequence[str] = ("doc_id", "text", "source", "lang"),
+    ):
+        """columns: of documents, that a stage sees; `doc_id` and `text` among them."""
+        self.documents, self.fragment, self.remembered = documents, fragment, remembered
+        plain = documents.read(fragment, [name for name in columns if name != "text"])
+        self.plain, self.kept = plain.drop("kept"), plain["kept"]  # all columns but the text
+        self._seen = [*columns, *(name for name in self.plain.columns if name not in columns)]
+        self._change: Change | None = None
+
+    def earlier(self) -> pl.DataFrame | None:
+        """The row of the remembered table for each row, all null where it is not known; None if there is no table."""
+        if self.remembered is None:
+            return None
+        table = pl.read_parquet(self.remembered.table)
+        if self.remembered.documents is None:
             return table
-        before = self.documents.read(fragment).select(frame.columns)
-        return table.select(pl.all().gather(places(frame, before)))
+        place, _ = self._places(self.remembered.documents)
+        return table.select(pl.all().gather(place))
 
-    def places(self, frame: pl.DataFrame, fragment: str) -> pl.Series:
-        """For each of the kept rows `frame`, its place among those that were kept then; null if it was not."""
-        assert self.documents is not None
-        return places(frame, self.documents.read(fragment, frame.columns).filter("kept").select(frame.columns))
+    def earlier_kept(self) -> pl.Series | None:
+        """For each of the kept rows, its place among those that were kept then, null if it was not; None if there is no
+        earlier version."""
+        if self.remembered is None or self.remembered.documents is None:
+            return None
+        place, kept = self._places(self.remembered.documents)
+        among = pl.select(pl.when(kept).then(kept.cum_sum().cast(pl.UInt32) - 1)).to_series()
+        return among.gather(place).filter(self.kept)
 
+    def frame(self, chosen: pl.Series) -> pl.DataFrame:
+        """The columns, text among them, of the rows at which `chosen` is true."""
+        return self.plain.filter(chosen).with_columns(self._texts(chosen)).select(self._seen)
 
-def places(frame: pl.DataFrame, before: pl.DataFrame) -> pl.Series:
-    """For each row of `frame`, the number of a row of `before` that is equal in all columns; null if there is none."""
-    marked = [table.select("doc_id", mark=pl.col("text").hash()) for table in (frame, before)]
-    known = marked[1].with_row_index("place").unique(["doc_id", "mark"], keep="first")
-    place = marked[0].join(known, on=["doc_id", "mark"], how="left", maintain_order="left")["place"]
-    # An id is of the words alone, and a hash may be another text's by chance.
-    then = before.select(pl.all().gather(place))
-    same = reduce(lambda one, other: one & other, (frame[name].eq_missing(then[name]) for name in frame.columns))
-    return pl.select(pl.when(same & place.is_not_null()).then(place)).to_series()
+    def _texts(self, chosen: pl.Series) -> pl.Series:
+        change = self._change
+        if not chosen.any():
+            return pl.Series("text", [], dtype=pl.String)
+        if change is not None and change.texts is not None and not (chosen & change.place.is_not_null()).any():
+            return change.texts.filter(chosen)
+        path = self.documents.raw.table(self.fragment)
+        return pl.read_parquet(path, columns=["text"])["text"].filter(chosen)
+
+    def _places(self, then: Documents) -> tuple[pl.Series, pl.Series]:
+        """For each row, the place of one that was equal in all columns, null if there is none; and, of the rows then,
+        which were kept."""
+        self._change = change_of(then.raw, self.documents.raw, self.fragment)
+        before = then.read(self.fragment, self.plain.columns)
+        place, same = self._change.place, self._change.place.is_not_null()
+        for name in self.plain.columns:
+            if name != "doc_id":
+                same &= self.plain[name].eq_missing(before[name].gather(place))
+        return pl.select(pl.when(same).then(place)).to_series(), before["kept"]
 
 
 class EarlierVersions:
@@ -145,16 +182,21 @@ def rows_found(
     (UInt32) is the place of the document among those given, and nothing depends on the documents beside. order: columns
     that the table is sorted by; `row` is the first, and together they are unique.
     """
-    frame = documents.read(fragment, ["doc_id", *columns]).filter("kept").drop("kept")
-    if remembered is None or remembered.documents is None:
-        return find(frame).sort(order)
-    place = remembered.places(frame, fragment)
+    rows = Rows(documents, fragment, remembered, ["doc_id", *columns])
+    place = rows.earlier_kept()
+    if remembered is None or place is None:
+        return find(rows.frame(rows.kept)).sort(order)
     new = place.is_null()
-    found = find(frame.filter(new))
+    found = find(rows.frame(spread(new, rows.kept)))
     fresh = found.with_columns(row=new.arg_true().gather(found["row"]).cast(pl.UInt32))
     moved = pl.DataFrame({"row": place, "to": pl.int_range(len(place), dtype=pl.UInt32, eager=True)}).drop_nulls()
     known = pl.read_parquet(remembered.table).join(moved, on="row").with_columns(row="to").select(fresh.columns)
     return pl.concat([fresh, known]).sort(order)
+
+
+def spread(flags: pl.Series, kept: pl.Series) -> pl.Series:
+    """Flags of the kept rows as flags of all rows; false where a row is not kept."""
+    return pl.repeat(False, len(kept), dtype=pl.Boolean, eager=True).scatter(kept.arg_true(), flags)
 
 
 def _input(store: Store, version: Artifact, like: Artifact) -> Artifact | None:

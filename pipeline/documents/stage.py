@@ -22,7 +22,7 @@ from pipeline.context import Inputs, RunContext
 from pipeline.documents.document import DECISION_SCHEMA, mask_digest
 from pipeline.documents.execution import ExecutionSettings
 from pipeline.documents.fragment_tables import TableTask, make_tables
-from pipeline.documents.known_rows import EarlierVersions, Remembered, asset_names
+from pipeline.documents.known_rows import EarlierVersions, Remembered, Rows, asset_names
 from pipeline.documents.reasons import Reason, meanings_of
 from pipeline.documents.view import LABEL, LANGUAGES, Documents
 from pipeline.errors import UserError
@@ -240,15 +240,13 @@ def decide_fragment(
 ) -> tuple[int, dict[str, Any]]:
     """Decide on the documents of one fragment and write the table; returns (rows, facts). Runs in a worker."""
     if settings.enabled:
-        frame = documents.read(fragment)
-        kept = frame["kept"]
+        rows = Rows(documents, fragment, remembered)
+        earlier = rows.earlier()
         with own_code.failures_of(stage.file, f"on the table {fragment}"):
-            seen = frame.drop("kept")
-            earlier = None if remembered is None else remembered.rows(seen, fragment)
-            signals = _signals(stage, seen, kept, settings, models, earlier)
-            chosen = stage.decide(signals.filter(kept), settings)
+            signals = _signals(stage, rows, rows.kept, settings, models, earlier)
+            chosen = stage.decide(signals.filter(rows.kept), settings)
         check_reasons(stage, chosen)
-        table = decision_table(frame["doc_id"], kept, chosen, signals)
+        table = decision_table(rows.plain["doc_id"], rows.kept, chosen, signals)
     else:
         frame = documents.read(fragment, ["doc_id"])
         table = decision_table(frame["doc_id"], frame["kept"])
@@ -268,13 +266,13 @@ def set_fragment_aside(
     target: Path,
 ) -> tuple[int, dict[str, Any]]:
     """Write decisions that remove all documents of a fragment, because its worker died; returns (rows, facts)."""
-    frame = documents.read(fragment)
-    none = pl.repeat(False, frame.height, dtype=pl.Boolean, eager=True)
-    signals = _signals(stage, frame.drop("kept"), none, settings, models, None)  # columns without a value
-    count = int(frame["kept"].sum())
+    rows = Rows(documents, fragment, None)
+    none = pl.repeat(False, len(rows.kept), dtype=pl.Boolean, eager=True)
+    signals = _signals(stage, rows, none, settings, models, None)  # columns without a value
+    count = int(rows.kept.sum())
     columns = {"keep": pl.repeat(False, count, eager=True), "reason": pl.repeat(CRASHED.name, count, eager=True)}
     removed = pl.DataFrame(columns, schema={"keep": pl.Boolean, "reason": pl.String})
-    table = decision_table(frame["doc_id"], frame["kept"], removed, signals)
+    table = decision_table(rows.plain["doc_id"], rows.kept, removed, signals)
     write_table(table, target)
     return table.height, decision_facts(table, documents.source(fragment))
 
@@ -292,7 +290,7 @@ def check_reasons(stage: Stage, chosen: pl.DataFrame) -> None:
 
 def _signals(
     stage: FragmentStage,
-    frame: pl.DataFrame,
+    rows: Rows,
     kept: pl.Series,
     settings: StageSettings,
     models: dict[str, Path],
@@ -301,7 +299,7 @@ def _signals(
     """Signals for every kept row (null elsewhere), computed only where `earlier`, its rows of a version before, has
     none."""
     missing = kept if earlier is None else kept & earlier["keep"].is_null()
-    computed = stage.signals(frame.filter(missing), settings, models)
+    computed = stage.signals(rows.frame(missing), settings, models)
     if computed.height != int(missing.sum()):
         raise ValueError(f"{stage.name}: signals for {computed.height} rows of {int(missing.sum())}")
     spread = scatter(computed, missing)

@@ -52,15 +52,23 @@ class InFiles(Place):
     def observe(self, cache: Path, log: Log = print, force: bool = False) -> Observed:
         """What is there now: one digest over the names and contents of all files."""
         found = self.matching()
-        hashes = content_hashes([path for _, path in found], cache / f"{self.name}.files.parquet")
-        combined = xxhash.xxh3_128()
-        for (name, _path), content in zip(found, hashes):
-            combined.update("\0".join([name, content, *self.read_as(name)]).encode() + b"\n")
         return {
-            "digest": combined.hexdigest(),
+            "digest": self.digest_of(self.contents_by_name(found, cache)),
             "files": len(found),
             "bytes": sum(os.path.getsize(path) for _, path in found),
         }
+
+    def contents_by_name(self, found: list[tuple[str, str]], cache: Path) -> dict[str, str]:
+        """The hashes of files (`matching`) by name."""
+        hashes = content_hashes([path for _, path in found], cache / f"{self.name}.files.parquet")
+        return {name: content for (name, _path), content in zip(found, hashes)}
+
+    def digest_of(self, contents: dict[str, str]) -> str:
+        """One digest over the names and contents of files, and how they are read."""
+        combined = xxhash.xxh3_128()
+        for name, content in contents.items():
+            combined.update("\0".join([name, content, *self.read_as(name)]).encode() + b"\n")
+        return combined.hexdigest()
 
     @contextmanager
     def opened(self, observed: Observed, reading: Reading) -> Iterator[Iterable[Part]]:
@@ -77,7 +85,8 @@ class InFiles(Place):
                     raise UserError(f"{self.heading}: {name} was changed while it was read: {AGAIN}")
 
         reading.confirm.append(confirm)
-        yield (Part.of_file(path, name) for name, path in found)
+        chosen = reading.only
+        yield (Part.of_file(path, name) for name, path in found if chosen is None or name in chosen)
 
     def describe(self) -> str:
         return ", ".join(self.path)

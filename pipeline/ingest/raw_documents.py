@@ -1,8 +1,9 @@
 """raw_documents: the documents of all sources, in fragments that are only written again where they changed.
 
 Each source is observed first without being read (its revision, its files' hashes). A source that is unchanged since the
-last time is not read: its fragments are linked into the new version. One that changed is read again, and of its
-fragments those that come out the same are linked too.
+last time is not read: its fragments are linked into the new version. Of one that only has more files (new_files.py),
+these are read and put into the fragments that were there. Any other that changed is read again. Fragments that come out
+the same are linked too.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -17,7 +19,7 @@ import polars as pl
 
 from pipeline.context import Inputs, RunContext
 from pipeline.errors import UserError
-from pipeline.ingest import http
+from pipeline.ingest import http, new_files
 from pipeline.ingest.cache import cache_of, observed_or_remembered
 from pipeline.ingest.forgetting import forgotten
 from pipeline.ingest.fragments import Sorter, documents_of, fragment_bits, fragment_name, frame_digest
@@ -60,13 +62,13 @@ def make(context: RunContext, inputs: Inputs, settings: Sequence[SourceKind], fo
                 told[name] = take_over(earlier, known, gone, draft)
             else:
                 reading = Reading(cache_of(store), Tally(), log, context.execution)
-                read = partial(ingest, source, observed[name], reading, draft, gone)
+                read = partial(ingest, source, observed[name], reading, draft, gone, (earlier, known))
                 told[name] = resumed(draft, source, identities[name], gone, read)
             told[name] |= {"identity": identities[name], "observed": observed[name]}
         draft.facts = {"sources": told}
         draft.counts = counted(told)
 
-    return store.make(
+    made = store.make(
         ASSET,
         code_version=VERSION,
         settings={"sources": identities, "forgotten": digest(sorted(gone))},
@@ -74,6 +76,10 @@ def make(context: RunContext, inputs: Inputs, settings: Sequence[SourceKind], fo
         build=build,
         log=log,
     )
+    for source in settings:
+        if source.name in made.facts["sources"]:
+            new_files.remember(source, made.facts["sources"][source.name]["observed"], cache_of(store))
+    return made
 
 
 def observe(source: SourceKind, store: Store, log: Log = print, force: bool = False) -> Observed:
@@ -106,25 +112,33 @@ def records(source: SourceKind, observed: Observed, reading: Reading) -> Iterato
 
 
 def ingest(
-    source: SourceKind, observed: Observed, reading: Reading, draft: Draft, forgotten: frozenset[str]
+    source: SourceKind,
+    observed: Observed,
+    reading: Reading,
+    draft: Draft,
+    forgotten: frozenset[str],
+    before: tuple[Artifact | None, dict[str, Any] | None] = (None, None),
 ) -> dict[str, Any]:
-    """Read a source and write its fragments into the draft; returns what the manifest says of it."""
-    tally, log = reading.tally, reading.log
-    folder = draft.directory / RECORDS / f"{source.name}.buckets"
-    shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed
-    sorter = Sorter(folder)
-    licenses: Counter[str] = Counter()
-    languages: Counter[str] = Counter()
-    for frame in records(source, observed, reading):
-        count_values(frame["license"], licenses)
-        count_values(frame["lang"], languages)
-        sorter.add(documents_of(frame, source.name))
-    for confirm in reading.confirm:
-        confirm()
+    """Read a source and write its fragments into the draft; returns what the manifest says of it.
+
+    before: the version in force, and what its manifest says of the source, of which files may be read no more.
+    """
+    earlier, known = before
+    if earlier is not None and known is not None and forgotten.issuperset(known["forgotten"]):
+        new = new_files.of(source, observed, known, reading.cache)
+        if new is not None:
+            some = replace(reading, only=new, tally=Tally(), confirm=[])
+            told = ingest_new(source, observed, some, draft, forgotten, earlier, known)
+            if told is not None:
+                return told
+    tally = reading.tally
+    sorter, licenses, languages = sorted_documents(source, observed, reading, draft)
     if not sorter.rows:
         raise UserError(no_document(source, tally))
     bits = fragment_bits(sorter.text_bytes)
-    log(f"{ASSET}: source `{source.name}`: {sorter.rows:,} documents, {sorter.text_bytes / 1e6:,.1f} MB of text")
+    reading.log(
+        f"{ASSET}: source `{source.name}`: {sorter.rows:,} documents, {sorter.text_bytes / 1e6:,.1f} MB of text"
+    )
     fragments = []
     gone: list[str] = []
     for prefix, documents in sorter.fragments(bits):
@@ -141,6 +155,83 @@ def ingest(
         "forgotten": sorted(gone),
         "fragments": fragments,
     }
+
+
+def sorted_documents(
+    source: SourceKind, observed: Observed, reading: Reading, draft: Draft
+) -> tuple[Sorter, Counter[str], Counter[str]]:
+    """The documents that are read of a source, their licences and their languages."""
+    folder = draft.directory / RECORDS / f"{source.name}.buckets"
+    shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed
+    sorter = Sorter(folder)
+    licenses: Counter[str] = Counter()
+    languages: Counter[str] = Counter()
+    for frame in records(source, observed, reading):
+        count_values(frame["license"], licenses)
+        count_values(frame["lang"], languages)
+        sorter.add(documents_of(frame, source.name))
+    for confirm in reading.confirm:
+        confirm()
+    return sorter, licenses, languages
+
+
+def ingest_new(
+    source: SourceKind,
+    observed: Observed,
+    reading: Reading,
+    draft: Draft,
+    forgotten: frozenset[str],
+    earlier: Artifact,
+    known: dict[str, Any],
+) -> dict[str, Any] | None:
+    """As `ingest`, of the files `reading.only` and of what the version in force holds of the others.
+
+    None where that could come out otherwise than reading all: if fragments are cut anew, if a document of the same id
+    at the source was there, so that the order of files counts, if a fragment is damaged, or if licences or languages
+    were too many to be counted by name.
+    """
+    tally = reading.tally
+    sorter, licenses, languages = sorted_documents(source, observed, reading, draft)
+    text_bytes = known["bytes"] + sorter.text_bytes
+    bits = fragment_bits(text_bytes)
+    if bits != fragment_bits(known["bytes"]) or "others" in {*known["licenses"], *known["languages"]}:
+        return None
+    reading.log(
+        f"{ASSET}: source `{source.name}`: {sorter.rows:,} new documents, in {len(reading.only or ())} new files"
+    )
+    there, fragments = set(known["fragments"]), []
+    gone: list[str] = []
+    for prefix, documents in sorter.fragments(bits):
+        name = fragment_name(source.name, prefix, bits)
+        if name in there:
+            if not draft.usable(earlier, f"{name}.parquet"):
+                return None
+            there.remove(name)
+            documents = joined(pl.read_parquet(earlier.table(name)), documents)
+            if documents is None:
+                return None
+        gone += forget(documents, forgotten, tally)
+        fragments += write(draft, name, without(documents, forgotten))
+    rest = take_over(earlier, {**known, "fragments": sorted(there)}, forgotten, draft)
+    licenses.update(known["licenses"])
+    languages.update(known["languages"])
+    return {
+        "documents": rest["documents"] + sorter.rows - tally.skipped["forgotten"],
+        "bytes": text_bytes,
+        "licenses": most_common(licenses),
+        "languages": most_common(languages),
+        "skipped": dict(sorted((Counter(rest["skipped"]) + tally.skipped).items())),
+        "cut": known["cut"] + tally.cut,
+        "forgotten": sorted({*rest["forgotten"], *gone}),
+        "fragments": sorted([*rest["fragments"], *fragments]),
+    }
+
+
+def joined(before: pl.DataFrame, new: pl.DataFrame) -> pl.DataFrame | None:
+    """The documents of a fragment and new ones, sorted; None if two of them have the same place in the order."""
+    both = pl.concat([before, new]).sort("doc_id", "source_id", maintain_order=True)
+    following = both.select((pl.col(name) == pl.col(name).shift(-1)) for name in ("doc_id", "source_id"))
+    return None if (following["doc_id"] & following["source_id"]).any() else both
 
 
 def no_document(source: SourceKind, tally: Tally) -> str:

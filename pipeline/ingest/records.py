@@ -75,6 +75,8 @@ class Reading:
     log: Callable[[str], None] = print
     execution: ExecutionSettings = field(default_factory=ExecutionSettings)
     logged: set[str] = field(default_factory=set)
+    # Of a source of files on this machine, those to read by name; None: all.
+    only: frozenset[str] | None = None
     # Called when all was read: they raise UserError where what was read is not what was observed.
     confirm: list[Callable[[], None]] = field(default_factory=list)
 

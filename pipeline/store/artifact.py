@@ -17,6 +17,7 @@ from pipeline.store.bytes_check import Damaged
 
 MANIFEST = "manifest.json"
 LADDERS = ".ladders"  # folder of what lies beside the versions of a model, each under its version's name
+CHANGES = ".changes"  # folder of what is known of the changes between versions of the raw documents
 # Manifest keys that describe the run rather than the artifact; ignored when two manifests are compared.
 RUN_SPECIFIC = ("seconds", "fragments", "made_on", "checked", "number")
 REPAIR = "`slm store repair` sets it aside and makes it again"

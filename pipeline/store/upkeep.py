@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TextIO
 
 from pipeline.store import disk, leases, notes
-from pipeline.store.artifact import LADDERS, MANIFEST, Artifact, file_digest
+from pipeline.store.artifact import CHANGES, LADDERS, MANIFEST, Artifact, file_digest
 from pipeline.store.bytes_check import Damaged
 from pipeline.store.made_on import explained
 from pipeline.store.reading import CURRENT, DAMAGED, SUSPECT, TRIAL, Reader
@@ -129,8 +129,10 @@ class Upkeep(Reader):
             return freed + list(self._prune_ladders(asset))
 
     def _prune(self, asset: str, versions: list[Artifact], log: Callable[[str], None]) -> list[tuple[str, int]]:
-        """Delete versions that are neither in force nor read; the asset is locked."""
+        """Delete versions that are neither in force nor read, and what is known of changes; the asset is locked."""
         freed = []
+        if (self._asset_directory(asset) / CHANGES).exists():
+            discard(self._asset_directory(asset) / CHANGES)  # no version: what is needed of it is compared again
         for artifact in versions:
             with leases.unread(artifact.directory) as free:
                 if not free:

@@ -12,7 +12,9 @@ from pipeline.curation import contamination
 from pipeline.curation.duplicates import repetition
 from pipeline.curation.evaluation_items import Item
 from pipeline.curation.filters import language
-from pipeline.documents.known_rows import places
+from pipeline.documents.changes import places
+from pipeline.documents.known_rows import Remembered, Rows
+from pipeline.documents.view import Documents
 from pipeline.store.artifact import MANIFEST, Artifact
 from pipeline.store.store import Store
 from tests.curation.written_documents import raw_documents
@@ -108,15 +110,24 @@ def test_an_earlier_version_is_not_used_if_the_manifest_of_its_documents_is_dama
     assert made.digest == repeated(fresh, raw_documents(fresh, [*rows(20, 25), *old])).digest
 
 
-def test_a_row_is_known_if_all_of_it_is_as_it_was() -> None:
-    before = pl.DataFrame(
-        {
-            "doc_id": ["a", "b", "c", "c", "d"],
-            "text": ["1", "2", "3", " 3", "4"],
-            "lang": ["en", None, "en", "en", "ko"],
-        }
+def test_a_row_is_known_if_its_text_is_as_it_was() -> None:
+    before = pl.DataFrame({"doc_id": ["a", "b", "c", "c", "d"], "text": ["1", "2", "3", " 3", "4"]})
+    now = pl.DataFrame({"doc_id": ["c", "a", "e", "c", "b", "a"], "text": [" 3", "1", "1", "3\n", "2", "1"]})
+    assert places(now, before).to_list() == [3, 0, None, None, 1, 0]
+    assert places(now.head(0), before).to_list() == [] and places(now, before.head(0)).null_count() == 6
+
+
+def test_a_row_whose_language_is_declared_otherwise_is_not_known(tmp_path: Path) -> None:
+    store, old = Store(tmp_path, "r"), rows(0, 8)
+    before = raw_documents(store, old)
+    now = raw_documents(
+        store, [{**row, "lang": "ko" if number == 3 else row["lang"]} for number, row in enumerate(old)]
     )
-    now = pl.DataFrame({"doc_id": ["c", "a", "e", "c", "b", "d", "a"], "text": [" 3", "1", "1", "3\n", "2", "4", "1"],
-                        "lang": ["en", "en", "en", "en", None, "en", "en"]})  # fmt: skip
-    assert places(now, before).to_list() == [3, 0, None, None, 1, None, 0]
-    assert places(now.head(0), before).to_list() == [] and places(now, before.head(0)).null_count() == 7
+    remembered = Remembered(tmp_path / "table.parquet", Documents(before).only("s-all"))
+    pl.DataFrame({"keep": [True] * 8}).write_parquet(remembered.table)
+    found = Rows(Documents(now), "s-all", remembered, ("doc_id", "text", "lang"))
+    earlier = found.earlier()
+    assert earlier is not None
+    new = earlier["keep"].is_null()
+    assert found.frame(new)["lang"].to_list() == ["ko"]
+    assert found.frame(new)["text"].to_list() == [old[3]["text"]]  # read from the fragment: it is no new text

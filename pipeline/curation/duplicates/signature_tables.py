@@ -22,7 +22,7 @@ from pipeline.curation.duplicates.duplicate_settings import Settings
 from pipeline.curation.duplicates.signatures import band_hashes, signatures_of, texts_to_compare
 from pipeline.curation.duplicates.tidiness import EDGE, Tidiness, tidiness_of
 from pipeline.documents.fragment_tables import TableTask, make_tables
-from pipeline.documents.known_rows import EarlierVersions, Remembered
+from pipeline.documents.known_rows import EarlierVersions, Remembered, Rows, spread
 from pipeline.documents.view import Documents
 from pipeline.store.artifact import digest
 from pipeline.store.draft import Draft
@@ -108,16 +108,17 @@ def write_fragment_signatures(
     documents: Documents, fragment: str, settings: Settings, earlier: Remembered | None, target: Path
 ) -> tuple[int, dict[str, Any]]:
     """Write the signatures of one fragment's kept documents; returns (rows, no facts). Runs in a worker."""
-    frame = documents.read(fragment, ["doc_id", "text"]).filter("kept").drop("kept")
-    high, low = id_halves(frame["doc_id"])
+    rows = Rows(documents, fragment, earlier, ["doc_id", "text"])
+    high, low = id_halves(rows.plain["doc_id"].filter(rows.kept))
     words, begins = np.zeros(len(high), np.int64), np.zeros(len(high), np.int64)
     signatures = np.empty((len(high), settings.permutations), np.uint32)
     tidiness = tidying.empty(len(high))
     fresh = np.ones(len(high), bool)
-    if earlier is not None:
+    place_then = rows.earlier_kept()
+    if earlier is not None and place_then is not None:
         before = read_signature_table(earlier.table, settings.permutations)
         # The words of two texts of one id are the same, their lines (`tidiness`) may not be.
-        place = earlier.places(frame, fragment).fill_null(-1).to_numpy().astype(np.int64)
+        place = place_then.cast(pl.Int64).fill_null(-1).to_numpy()
         fresh = place < 0
         known = place[~fresh]
         words[~fresh], signatures[~fresh] = before.words[known], before.signatures[known]
@@ -127,7 +128,7 @@ def write_fragment_signatures(
         begins[~fresh] = (np.cumsum(held) - held)[known]
     made: list[np.ndarray] = [np.zeros((0, shingle_files.WIDTH), np.uint8)]
     if fresh.any():
-        texts = frame["text"].filter(pl.Series(fresh))
+        texts = rows.frame(spread(pl.Series(fresh), rows.kept))["text"]
         keep = (lambda shingles: made.append(shingle_files.pack(shingles))) if settings.keep_shingles else None
         compared, looks = texts_to_compare(texts, settings), []
         look = (lambda *block: looks.append(tidiness_of(*block))) if compared is texts else None
