@@ -87,6 +87,7 @@ def test_removed_documents_are_shown_with_their_reason(folder):
     assert "removed: fewer words than `min_words`: words 2, limit 5 (gopher.min_words)" in output
     assert "removed:" not in slm("documents", "--stage", "heuristic_decisions", "--kept")
     assert "use one of gopher_short" in refused("documents", "--stage", "heuristic_decisions", "--reason", "nosuch")
+    assert "`curated_documents` decides nothing: `--reason` needs `--stage`" in refused("documents", "--reason", "x")
     assert "`nosuch_decisions` is not a stage" in refused("documents", "--stage", "nosuch_decisions")
 
 

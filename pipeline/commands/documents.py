@@ -52,6 +52,9 @@ def documents(
         return
     raw = opened["raw_documents"]
     if stage in ("raw_documents", "curated_documents"):
+        if reason or edited:
+            asked = "--reason" if reason else "--edited"
+            raise UserError(f"`{stage}` decides nothing: `{asked}` needs `--stage` with one of {', '.join(stages)}.")
         _show(browse.first_documents(opened[stage], source, limit), width)
         return
     if stage not in stages:
