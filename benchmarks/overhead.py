@@ -110,9 +110,12 @@ def inside(folder: Path) -> None:
     counted = instrument(folder)
     from dagster._cli import cli
 
+    from pipeline.documents import workers
+
     try:
         cli(["job", "execute", "-m", "assets.definitions", "-j", "curate_job"], standalone_mode=False)
     finally:
+        workers.end_idle()  # only children that have ended are counted
         own = resource.getrusage(resource.RUSAGE_SELF)
         counted["process"] = own.ru_utime + own.ru_stime
         counted["children"] = cpu_of_children()

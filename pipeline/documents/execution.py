@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import Field
 
-from pipeline.documents.workers import Crash, run
+from pipeline.documents.workers import Crash, end_idle, run
 from pipeline.errors import UserError
 from pipeline.settings import Settings
 
@@ -112,6 +112,7 @@ def _tried_twice(
             again.append(index)
         else:
             yield index, result
+    end_idle()
     for index in sorted(again):
         yield from ((index, result) for _, result in _in_processes(function, [tasks[index]], 1))
 

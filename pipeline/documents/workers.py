@@ -2,16 +2,21 @@
 
 `concurrent.futures` breaks as a whole when one of its processes dies, and does not say on which task. Here each process
 has a pipe of its own, so that its death is told by the end of that pipe.
+
+Starting a process costs a second of imports, and every stage of curation needs some. So a worker that has nothing to do
+waits for the next stage, and ends by itself if none comes.
 """
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
+import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing import connection, get_context
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
@@ -20,6 +25,8 @@ from typing import Any, TypeVar
 
 Result = TypeVar("Result")
 Answer = tuple[bool, Any]  # (True, what the function returned) or (False, what it raised)
+# Seconds for which a worker waits for a task, and after which it is given no new one: it might just be ending.
+WAITS, FRESH = 60.0, 30.0
 ONE_THREAD = ("POLARS_MAX_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
 
 
@@ -37,6 +44,11 @@ class Worker:
     process: SpawnProcess
     pipe: Connection
     task: int = -1
+    environment: dict[str, str] = field(default_factory=lambda: dict(os.environ))  # that it was started in
+    idle_since: float = 0.0
+
+
+_idle: list[Worker] = []
 
 
 def run(
@@ -52,7 +64,7 @@ def run(
     try:
         while waiting or at_work:
             while waiting and len(at_work) < workers:
-                at_work.append(started())
+                at_work.append(taken_up() or started())
                 give(at_work[-1], function, tasks, waiting.pop())
             ready = connection.wait([worker.pipe for worker in at_work])
             for worker in [worker for worker in at_work if worker.pipe in ready]:
@@ -65,7 +77,8 @@ def run(
                     give(worker, function, tasks, waiting.pop())
                 else:
                     at_work.remove(worker)
-                    ended(worker)
+                    worker.idle_since = time.monotonic()
+                    _idle.append(worker)
                 yield index, answer if isinstance(answer, Crash) else result_of(answer)
     finally:
         for worker in at_work:
@@ -77,10 +90,28 @@ def run(
 def started() -> Worker:
     context = get_context("spawn")  # not forked: the threads of Polars and torch do not survive a fork
     here, there = context.Pipe()
-    process = context.Process(target=work, args=(there,))
+    process = context.Process(target=work, args=(there, WAITS))
     process.start()
     there.close()  # else the end of the process would not be the end of its pipe
     return Worker(process, here)
+
+
+def taken_up() -> Worker | None:
+    """A worker that waits for a task, started in the same environment; None if there is none."""
+    while _idle:
+        worker = _idle.pop()
+        fresh = time.monotonic() - worker.idle_since < FRESH
+        if fresh and worker.process.is_alive() and worker.environment == dict(os.environ):
+            return worker
+        ended(worker)
+    return None
+
+
+@atexit.register
+def end_idle() -> None:
+    """End the workers that wait for a task, so that what comes next has their memory."""
+    while _idle:
+        ended(_idle.pop())
 
 
 def give(worker: Worker, function: Callable[..., Any], tasks: Sequence[tuple[Any, ...]], index: int) -> None:
@@ -115,8 +146,8 @@ def ended(worker: Worker) -> None:
     worker.process.join()
 
 
-def work(pipe: Connection) -> None:
-    """What a worker process does: one task after another, until its pipe is closed."""
+def work(pipe: Connection, waits: float) -> None:
+    """What a worker process does: one task after another, until its pipe is closed or none comes for a while."""
     for name in ONE_THREAD:  # else every worker starts as many threads as there are cores
         os.environ[name] = "1"
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which ends its workers
@@ -124,8 +155,10 @@ def work(pipe: Connection) -> None:
         answer: Answer
         try:
             try:
+                if not pipe.poll(waits):
+                    return
                 function, task = pipe.recv()
-            except EOFError:
+            except (EOFError, ConnectionError):
                 return
             answer = (True, function(*task))
         except BaseException as error:

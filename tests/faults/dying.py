@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,12 @@ def number(value: int, how: str) -> int:
     if value == 3:
         die(how)
     return value
+
+
+def place(number: int) -> int:
+    """The process that this runs in; slow enough that one worker cannot take all tasks."""
+    time.sleep(0.2)
+    return os.getpid()
 
 
 def die(how: str) -> None:

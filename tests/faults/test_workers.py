@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 
 import polars as pl
 import pytest
 
-from pipeline.documents import execution
+from pipeline.documents import execution, workers
 from pipeline.documents.document import DOCUMENT_SCHEMA
 from pipeline.documents.execution import ExecutionSettings, run_all
+from pipeline.documents.workers import end_idle
 from pipeline.errors import UserError
 from pipeline.settings import StageSettings
 from pipeline.store.artifact import Artifact
@@ -103,3 +106,38 @@ def test_a_fragment_set_aside_is_counted_and_tried_again_when_the_recipe_stops_a
     again = decisions(store, ExecutionSettings(executor="in_process"))
     assert again.counts["kept"] == 12
     assert again.manifest["fragments"] == {"computed": 1, "reused": 2}
+
+
+def pids(tasks: int = 6) -> set[int]:
+    return {pid for _, pid in run_all(dying.place, [(number,) for number in range(tasks)], STOP)}
+
+
+def test_workers_wait_for_the_next_stage_until_they_are_ended() -> None:
+    end_idle()
+    first = pids()
+    assert len(first) == 2 and pids() == first
+    end_idle()
+    assert not any(Path(f"/proc/{pid}").exists() for pid in first) and not first & pids()
+
+
+def test_a_waiting_worker_is_not_taken_up_in_another_environment_dead_or_after_a_while(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    first = pids()
+    monkeypatch.setenv("SLM_OF_A_TEST", "1")
+    second = pids()
+    assert not first & second
+    dead = workers._idle[0].process
+    os.kill(dead.pid or 0, signal.SIGKILL)
+    dead.join()
+    third = pids()
+    assert len(third) == 2 and len(third & second) == 1
+    monkeypatch.setattr(workers, "FRESH", -1.0)
+    assert not third & pids()
+
+
+def test_a_worker_without_a_task_ends_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "WAITS", 0.01)
+    worker = workers.started()
+    worker.process.join(120)
+    assert worker.process.exitcode == 0
