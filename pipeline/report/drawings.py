@@ -51,8 +51,8 @@ def svg(size: tuple[float, float], draw: Any, label: str) -> str:
 def histogram(parts: Mapping[str, pl.Series], limits: Sequence[float], label: str, logarithmic: bool = False) -> str:
     """Bars of the parts (kept, removed), one before the other, and a line at each limit.
 
-    Of many documents the outermost 0.5 % on each side are left out, as far as no limit is there. Where one part could not be seen beside
-    the other, the heights are logarithmic.
+    Of many documents the outermost 0.5 % on each side are left out, as far as no limit is there. Where one part could
+    not be seen beside the other, the heights are logarithmic.
     """
     import numpy as np
 
