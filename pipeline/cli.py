@@ -6,11 +6,13 @@ Heavy modules are imported inside functions, so that `slm --help` is fast.
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import Any
 
 import click
 
+from pipeline import places
 from pipeline.commands import (
     annotate,
     artifacts,
@@ -55,8 +57,17 @@ class Commands(click.Group):
         try:
             return super().invoke(context)
         except (UserError, Stopped) as error:
-            click.echo(f"slm: {error}", err=True)
+            click.echo(f"slm: {of_the_recipe(str(error), context.params.get('recipe'))}", err=True)
             sys.exit(1)
+
+
+def of_the_recipe(message: str, recipe: str | None) -> str:
+    """A message whose commands name the recipe that `--recipe` gave: as they stand they would be of the default one."""
+    if recipe is None:
+        return message
+    before, option = places.in_commands(recipe)
+    named = re.sub(r"`slm (?!--|init)", lambda _: f"`slm {option}", message)
+    return named.replace("`dagster ", f"`{before}dagster ")
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -7,6 +7,7 @@ begins a second, empty store there.
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 
 CODE = Path(__file__).resolve().parent.parent
@@ -33,3 +34,16 @@ def recipe_file(given: str | os.PathLike[str]) -> Path:
     chosen = Path(given)
     there = project_folder() / chosen
     return there if not chosen.is_absolute() and not chosen.exists() and there.exists() else chosen
+
+
+def in_commands(recipe: str | os.PathLike[str]) -> tuple[str, str]:
+    """How commands that are suggested name a recipe that neither $SLM_RECIPE nor a default names.
+
+    Returns (what stands before `dagster` or `make`, with the way to the project's folder; what stands after `slm`).
+    """
+    home = project_folder()
+    if home == Path.cwd():
+        named = shlex.quote(os.fspath(recipe))
+        return f"SLM_RECIPE={named} ", f"--recipe {named} "
+    named = shlex.quote(str(recipe_file(recipe).resolve()))
+    return f"cd {shlex.quote(str(home))} && SLM_RECIPE={named} ", f"--recipe {named} "

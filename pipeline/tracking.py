@@ -4,8 +4,8 @@ MLflow has a copy for people to read; it never affects an artifact. Runs are wri
 "active run") and in batches (one call per figure takes 65-85 ms, a batch of hundreds 0.1-0.4 s). A server that fails
 during a run costs figures, not the training.
 
-Runs are written to MLFLOW_TRACKING_URI, or else to `mlflow.db` and `mlruns/` in the current folder, the defaults of
-`mlflow ui`. SLM_TRACKING=off turns tracking off.
+Runs are written to MLFLOW_TRACKING_URI, or else to `mlflow.db` and `mlruns/` in the project's folder, the defaults
+of `mlflow ui` there. SLM_TRACKING=off turns tracking off.
 """
 
 from __future__ import annotations
@@ -197,6 +197,8 @@ def redacted(text: str) -> str:
 def connect() -> MlflowClient:
     # By default MLflow retries an unreachable server for minutes; a training run should fail fast.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    if not os.environ.get("MLFLOW_TRACKING_URI"):  # else MLflow puts files beside whoever makes an experiment first
+        os.environ.setdefault("_MLFLOW_SERVER_ARTIFACT_ROOT", str(places.project_folder() / "mlruns"))
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "15")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # a bar for each small file
     logging.getLogger("alembic").setLevel(logging.WARNING)

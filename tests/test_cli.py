@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from model.files import write_whole
+from pipeline import places
 from pipeline.cli import main
 from pipeline.graph import Project
 from pipeline.run import make_with_inputs
@@ -86,6 +87,7 @@ def test_removed_documents_are_shown_with_their_reason(folder):
     assert "removed: fewer words than `min_words`: words 2, limit 5 (gopher.min_words)" in output
     assert "removed:" not in slm("documents", "--stage", "heuristic_decisions", "--kept")
     assert "use one of gopher_short" in refused("documents", "--stage", "heuristic_decisions", "--reason", "nosuch")
+    assert "`curated_documents` decides nothing: `--reason` needs `--stage`" in refused("documents", "--reason", "x")
     assert "`nosuch_decisions` is not a stage" in refused("documents", "--stage", "nosuch_decisions")
 
 
@@ -99,6 +101,22 @@ def test_the_summary_suggests_commands_for_the_recipe_it_was_given(folder):
     assert f"SLM_RECIPE={folder / 'small.yaml'} dagster dev" in named
     assert f"SLM_RECIPE={folder / 'small.yaml'} dagster job execute -j tokenize_job" in named
     assert "SLM_RECIPE" not in slm("summary"), "the environment names it for every command"
+
+
+def test_what_is_suggested_names_the_recipe_that_was_given(folder, monkeypatch, tmp_path_factory):
+    given = str(folder / "small.yaml")
+    assert f"run `SLM_RECIPE={given} dagster job execute -j pretrain_job`" in refused("--recipe", given, "chat")
+    assert f"or `slm --recipe {given} make sft_model`" in refused(
+        "--recipe", given, "trace", "sft_model", "--text", "a"
+    )
+    assert "run `dagster job execute -j pretrain_job`" in refused("chat"), "the environment names it"
+    monkeypatch.chdir(tmp_path_factory.mktemp("some where"))
+    assert f"run `cd {places.CODE} && SLM_RECIPE={given} dagster job" in refused("--recipe", given, "chat")
+
+
+def test_a_suggested_command_can_be_pasted_whatever_the_recipe_is_called(tmp_path, monkeypatch):
+    monkeypatch.chdir(places.CODE)
+    assert places.in_commands("my notes.yaml") == ("SLM_RECIPE='my notes.yaml' ", "--recipe 'my notes.yaml' ")
 
 
 def test_edits_are_shown_without_what_they_replace(folder):

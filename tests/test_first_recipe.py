@@ -58,6 +58,27 @@ def test_the_files_of_a_folder_are_grouped_and_their_languages_found(folder):
     )
 
 
+def test_one_damaged_file_does_not_take_the_others_of_its_kind_with_it(folder, quick, monkeypatch):
+    (folder / "ko" / "null.txt").write_bytes(b"\0\0abc\0" * 100)
+    monkeypatch.chdir(folder.parent)
+    result = CliRunner().invoke(main, ["init", "내 노트"], catch_exceptions=False)
+    assert result.exit_code == 0 and "null.txt is not text" in result.output, result.output
+    (notes, code) = load(folder.parent / "내-노트.yaml").sources
+    assert notes.name == "notes" and notes.invalid == "skip", "a recipe without the notes would be of the code alone"
+    assert code.invalid == "error", "nothing is damaged there"
+    assert "null.txt is not text" in (folder.parent / "내-노트.yaml").read_text("utf-8")
+
+
+def test_links_are_followed_as_a_source_follows_them(folder, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (elsewhere / "more.md").write_text("One more note lies in another folder.", encoding="utf-8")
+    files = first_recipe.look(folder).groups[0].files
+    (folder / "nowhere.md").symlink_to("gone.md")
+    (folder / "loop").symlink_to(folder)
+    (folder / "more").symlink_to(elsewhere)
+    assert first_recipe.look(folder).groups[0].files == files + 1, "the note in the linked folder"
+
+
 def test_lines_with_speakers_are_a_dialogue(tmp_path):
     for number in range(3):
         (tmp_path / f"{number}.txt").write_text(DIALOGUE, encoding="utf-8")

@@ -263,6 +263,8 @@ def test_the_commands_show_owners_and_sizes_and_prune_by_the_policy_of_the_store
         assert done.exit_code == 1 and words.lower() in done.stderr.lower() and "none" not in done.stderr
     done = CliRunner().invoke(main, ["store", "pin", "dpo_model", "zz"])
     assert done.exit_code == 1 and "`dpo_model`" in done.stderr and "none" not in done.stderr
+    done = CliRunner().invoke(main, ["store", "pin", "sft_modle"])
+    assert done.exit_code == 1 and "did you mean `sft_model`?" in done.stderr, done.stderr
     (written / "policy.yaml").unlink()
     done = CliRunner().invoke(main, ["store", "prune", "--policy"])
     assert done.exit_code == 1 and "There is no policy.yaml in the store" in done.stderr

@@ -80,7 +80,8 @@ class Judgements:
         row = judgement.row()
         with self._lock:
             self.folder.mkdir(parents=True, exist_ok=True)
-            lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+            # Not `splitlines`: an answer may hold U+2028 or its like, which JSON leaves as it is.
+            lines = path.read_text(encoding="utf-8").split("\n")[:-1] if path.exists() else []
             kept = [line for line in lines if json.loads(line)["id"] != judgement.id]
             if row is not None:
                 kept.append(json.dumps(row, ensure_ascii=False))

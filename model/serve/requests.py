@@ -219,6 +219,8 @@ def invalid(path: str, error: RequestValidationError) -> str:
             return f"{said}: leave them out." if len(unknown) > 1 else f"{said}: leave it out."
         fields = Turn.model_fields if len(unknown[0]) > 1 else REQUESTS[path].model_fields
         return f"{said}: use only {', '.join(fields)}."
+    if errors[0]["type"] == "json_invalid":
+        return f"the body is no JSON at character {errors[0]['loc'][-1]}: {errors[0]['ctx']['error']}."
     where = ".".join(str(step) for step in errors[0]["loc"][1:])
     return f"`{where or 'body'}`: {errors[0]['msg'][:1].lower()}{errors[0]['msg'][1:]}."
 

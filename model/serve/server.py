@@ -13,10 +13,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from fastapi import FastAPI, HTTPException, Request
+from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException as StarletteException
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from model.generate import check_prompt
@@ -222,8 +223,8 @@ def _explain_errors(app: FastAPI) -> None:
     async def _refused(_: Request, error: Refused) -> JSONResponse:
         return refused(error)
 
-    @app.exception_handler(HTTPException)
-    async def _failed(_: Request, error: HTTPException) -> JSONResponse:
+    @app.exception_handler(StarletteException)  # FastAPI's own are of this kind, too
+    async def _failed(_: Request, error: StarletteException) -> JSONResponse:
         return refusal(error.status_code, str(error.detail))
 
     @app.exception_handler(404)

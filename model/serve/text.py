@@ -27,6 +27,11 @@ from model.transformer import Transformer
 DEFAULT = Sampling(temperature=0.8, top_p=0.95)  # Holtzman et al. 2020, section 6.2, for top_p
 
 
+def whole(text: str) -> str:
+    """The text, with half of a surrogate pair, which UTF-8 cannot hold, as U+FFFD. Clients that cut text send such."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 @dataclass(frozen=True)
 class ReplyOptions:
     """How to sample a reply, its most tokens, and strings that end it and are not part of it."""
@@ -153,8 +158,8 @@ class TextModel:
         return self.chats and self._answers
 
     def encode(self, text: str) -> list[int]:
-        """Ids of ordinary text."""
-        return self.tokenizer.encode(text, add_special_tokens=False).ids
+        """Ids of ordinary text. Half of a surrogate pair counts as U+FFFD."""
+        return self.tokenizer.encode(whole(text), add_special_tokens=False).ids
 
     def _encode_all(self, texts: list[str]) -> list[list[int]]:
         return [self.encode(text) for text in texts]

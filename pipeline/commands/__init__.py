@@ -22,6 +22,14 @@ def project(quiet: bool = False) -> Project:
     return Project.open(click.get_current_context().find_root().obj, log=partial(click.echo, err=quiet))
 
 
+def in_commands() -> tuple[str, str]:
+    """What stands before `dagster` and after `slm` in suggested commands, so that they are of the recipe given here."""
+    from pipeline import places
+
+    recipe = click.get_current_context().find_root().obj
+    return places.in_commands(recipe) if recipe else ("", "")
+
+
 def complete_asset(context: click.Context, parameter: click.Parameter, begun: str) -> list[str]:
     """The names of assets of the recipe that begin so, for a shell's Tab key; none where there is no recipe."""
     from pipeline.errors import UserError

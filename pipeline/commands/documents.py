@@ -52,6 +52,9 @@ def documents(
         return
     raw = opened["raw_documents"]
     if stage in ("raw_documents", "curated_documents"):
+        if reason or edited:
+            asked = "--reason" if reason else "--edited"
+            raise UserError(f"`{stage}` decides nothing: `{asked}` needs `--stage` with one of {', '.join(stages)}.")
         _show(browse.first_documents(opened[stage], source, limit), width)
         return
     if stage not in stages:
@@ -103,10 +106,11 @@ def _show(
 def similar(text: str, limit: int) -> None:
     """List the kept documents most similar to TEXT, which is a file or the text itself."""
     from pipeline.curation.duplicates.similar import nearest
+    from pipeline.tokens.encoding import without_surrogates
 
     path = Path(text)
     content = path.read_text(encoding="utf-8", errors="replace") if len(text) < 4096 and path.is_file() else text
-    documents = nearest(*_for_duplicates(project()), content, limit)
+    documents = nearest(*_for_duplicates(project()), without_surrogates(content), limit)
     click.echo(table(documents.drop("text", strict=False).to_dicts()))
 
 
@@ -133,6 +137,7 @@ def _for_duplicates(opened: Project) -> tuple[Artifact, Artifact, Artifact, Any]
 @click.option("--document", is_flag=True, help="TEXT is the id of a curated document.")
 def tokens(text: str, document: bool) -> None:
     """Print the tokens of TEXT (or of a document)."""
+    from pipeline.tokens.encoding import without_surrogates
     from pipeline.tokens.tokenizer import load
 
     opened = project()
@@ -143,6 +148,7 @@ def tokens(text: str, document: bool) -> None:
         curated = opened["curated_documents"]
         fragment, row = browse.find(curated, text)[0]
         text = browse.document(curated, fragment, row)["text"]
+    text = without_surrogates(text)
     (ids,) = tokenizer.encode([text])
     pieces = [tokenizer.decode([token]) for token in ids.tolist()]
     click.echo("|".join(piece.replace("\n", "\\n") for piece in pieces))

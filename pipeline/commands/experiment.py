@@ -74,7 +74,11 @@ def _listed(opened: Any) -> list[dict[str, Any]]:
             question = finding.named(name, opened.recipe.experiments)[1].question
         else:
             question = made.facts["question"] if made else ""
-        found = f"best: {made.facts['best']} ({made.counts['cells']} cells)" if made else "not run yet"
+        found = "not run yet"
+        if made:
+            best, decided = made.facts["best"], made.facts["decided"]
+            sure = best in decided or (best == made.facts["against"] and decided) or made.counts["settings"] == 1
+            found = f"best: {best}{'' if sure else ', undecided'} ({made.counts['cells']} cells)"
         rows.append({"experiment": name, "question": question, "result": found})
     return rows
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline.commands import forget_exact, project
+from pipeline.commands import forget_exact, in_commands, project
 from pipeline.commands.lineage import ids_of, matching
 from pipeline.errors import UserError
 from pipeline.printing import table
@@ -174,8 +174,11 @@ def remove(opened: Project, ids: list[str], reason: str, make_again: bool) -> No
     if make_again:
         make_with_inputs(opened, "token_shards")
     elif new:
-        click.echo("until the next run, `slm forget --undo` takes them off the list again")
-        click.echo("to update the artifacts: dagster job execute -j tokenize_job (or slm forget --make)")
+        before, option = in_commands()
+        click.echo(f"until the next run, `slm {option}forget --undo` takes them off the list again")
+        click.echo(
+            f"to update the artifacts: {before}dagster job execute -j tokenize_job (or slm {option}forget --make)"
+        )
 
 
 def show_list(store: Store) -> None:

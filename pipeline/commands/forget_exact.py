@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pipeline.commands import in_commands
 from pipeline.commands.lineage import ids_of
 from pipeline.errors import UserError
 
@@ -119,7 +120,7 @@ def redo(opened: Project) -> None:
     forgetting.take_off(opened.store, [entry["doc_id"] for entry in documents])
     click.echo(
         f"{len(documents)} documents are left out when the sources are read next: tokenizer, filters, shards and models"
-        " are made again without them (`dagster job execute -j full_job`)"
+        f" are made again without them (`{in_commands()[0]}dagster job execute -j full_job`)"
     )
 
 

@@ -41,6 +41,8 @@ def generate(prompts: tuple[str, ...], model: str | None, file: Path | None, out
     A prompt is answered by a model that was taught to answer, and continued by others. JSON lines have `prompt` or
     `messages`, `text`, `finish` (stop, or length where --max-tokens cut it off), `prompt_tokens` and `tokens`.
     """
+    from pipeline.tokens.encoding import without_surrogates
+
     asked: list[dict[str, Any]] = [{"prompt": prompt} for prompt in prompts] + (_read(file) if file else [])
     if not asked:
         raise UserError("There is no prompt: give one, such as `slm generate 'Once upon a time'`, or a --file of them.")
@@ -50,14 +52,11 @@ def generate(prompts: tuple[str, ...], model: str | None, file: Path | None, out
         made = _made(opened, [_as_prompt(one, answers) for one in asked], given)
     except ValueError as error:
         raise UserError(str(error)) from error
-    lines = [
-        json.dumps(
-            one
-            | {"text": text.text, "finish": text.finish, "prompt_tokens": text.prompt_tokens, "tokens": text.tokens},
-            ensure_ascii=False,
-        )
+    rows = [
+        one | {"text": text.text, "finish": text.finish, "prompt_tokens": text.prompt_tokens, "tokens": text.tokens}
         for one, text in zip(asked, made, strict=True)
     ]
+    lines = [without_surrogates(json.dumps(row, ensure_ascii=False)) for row in rows]
     if out is not None:
         try:
             out.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
@@ -93,7 +92,8 @@ def _as_prompt(asked: Mapping[str, Any], answers: bool) -> Prompt:
 def _read(file: Path) -> list[dict[str, Any]]:
     """The prompts of a file. Raises UserError, with the line, for one that is none."""
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        # Not `splitlines`: U+2028 and its like may stand inside a JSON string, and are no end of a line of it.
+        lines = file.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{file} cannot be read as UTF-8 text: {error}.") from error
     if file.suffix != ".jsonl":

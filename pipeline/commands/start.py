@@ -90,16 +90,15 @@ def told(target: Path, tokens: int, parameters: int, passes: float, hours: float
             "That is little text: the model will pick up its tone and words, and know little. More text helps most, "
             "such as `- {name: wiki, from: wikipedia, lang: ko, limit: 10000}` under `sources`."
         )
-    home = places.project_folder()
-    there, named = ("", str(target)) if home == Path.cwd() else (f"cd {home} && ", str(target.resolve()))
+    before, option = places.in_commands(target)
     return [
         *lines,
         "",
         "Next:",
-        f"  slm --recipe {named} plan",
-        f"  {there}SLM_RECIPE={named} dagster job execute -j pretrain_job",
-        f"  slm --recipe {named} summary",
-        f"  slm --recipe {named} chat",
+        f"  slm {option}plan",
+        f"  {before}dagster job execute -j pretrain_job",
+        f"  slm {option}summary",
+        f"  slm {option}chat",
     ]
 
 

@@ -88,9 +88,13 @@ def store_usage() -> None:
 def store_pin(asset: str, version: str | None, note: str, remove: bool) -> None:
     """Pin VERSION of ASSET (default: the one in force): no `slm store prune` deletes it, nor what it was made from
     where it goes by a policy."""
+    from pipeline.run import inputs_in_order
     from pipeline.store import notes
 
-    artifacts = project().store
+    opened = project()
+    artifacts = opened.store
+    if asset not in artifacts.all_assets():
+        inputs_in_order(opened.nodes, asset)  # a misspelt name: says which is near
     known = [artifacts.require(asset)] if version is None else artifacts.versions(asset)
     found = [of.version for of in known if version is None or of.version.startswith(version)]
     if not found:

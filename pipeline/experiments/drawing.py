@@ -29,6 +29,7 @@ def drawn(result: Artifact) -> Any:
         axes.plot([row["mean"]], [place], "D", color=colour, markersize=5)
         if row["verdict"] == comparing.AGAINST:
             axes.axvline(row["mean"], color=colour, linewidth=0.8, linestyle=":")
+    axes.set_ylim(-0.6, len(rows) - 0.4)  # the first and the last stand clear of the frame, however few they are
     axes.set_yticks(range(len(rows)), [row["setting"] for row in rows], fontsize=8)
     axes.set_xlabel("bits per byte of held-back documents (dots: seeds; bars: 95 %)")
     axes.grid(alpha=0.3, axis="x")

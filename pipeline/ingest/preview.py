@@ -17,6 +17,7 @@ from pipeline.ingest import raw_documents
 from pipeline.ingest.catalogue import catalogue
 from pipeline.ingest.records import SKIPPED, Reading, Tally
 from pipeline.ingest.source import Source
+from pipeline.printing import size
 from pipeline.store.store import Store
 
 # Documents that a check reads of a source, and how many of them it shows.
@@ -116,8 +117,8 @@ def first_records(source: Source, observed: dict[str, Any], reading: Reading, mo
 def described(checked: Checked, width: int = 100) -> Iterator[str]:
     """The lines that a person sees of a check."""
     all_of_it = "all of it" if checked.whole else "the first documents"
-    size = f"{checked.documents:,} documents, {checked.bytes / 1e6:,.1f} MB, {all_of_it}"
-    yield f"{checked.source.name} ({checked.source.kind}): {size}"
+    documents = f"{checked.documents:,} document{'s' if checked.documents > 1 else ''}"
+    yield f"{checked.source.name} ({checked.source.kind}): {documents}, {size(checked.bytes)}, {all_of_it}"
     yield "  characters: {shortest:,} to {longest:,}, half of them up to {median:,}".format(**checked.lengths)
     yield f"  languages: {listed(checked.languages)}"
     yield f"  judged as: {checked.source.judged_as} (`content`)"

@@ -118,4 +118,5 @@ def refuse_missing(asked: list[str], there: list[str], part: Part, of: Origin, h
     if missing is not None:
         near = get_close_matches(missing, there, n=1)
         hint = f"perhaps `{near[0]}`" if near else f"there are {shown_names(there, header)}"
-        raise UserError(f"{part.name} has no column `{missing}` ({hint}): fix `columns` of {of.label}.")
+        fix = of.columns_by or f"`columns` of {of.label}"
+        raise UserError(f"{part.name} has no column `{missing}` ({hint}): fix {fix}.")

@@ -65,6 +65,7 @@ class Origin(Settings):
     """Something that a recipe names and that rows are read from."""
 
     noun: ClassVar[str] = "source"  # what error messages call it
+    columns_by: ClassVar[str] = ""  # what names its columns, where that is no `columns` of a recipe
 
     name: str
     kind: str

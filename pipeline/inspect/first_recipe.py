@@ -22,6 +22,7 @@ from pipeline.errors import UserError
 from pipeline.ingest import raw_documents
 from pipeline.ingest.archives import is_archive
 from pipeline.ingest.files import FileSource
+from pipeline.ingest.globs import matches_of
 from pipeline.ingest.open_files import COMPRESSED, FORMATS, TEXT, bare_name
 from pipeline.ingest.preview import counts_of, first_records
 from pipeline.ingest.records import Reading, Tally
@@ -53,6 +54,7 @@ class Group:
     documents: int = 0  # that were read
     languages: dict[str, int] = field(default_factory=dict)
     problem: str = ""  # why it cannot be read
+    damaged: str = ""  # why it can be read only without what is damaged (`invalid: skip`)
 
     @property
     def language(self) -> str | None:
@@ -100,11 +102,10 @@ def look(folder: Path) -> Looked:
     return Looked(folder, groups, passed_over)
 
 
-def files_below(folder: Path) -> Iterator[Path]:
-    """All files below the folder but hidden ones, as a source reads them."""
-    for at, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (Path(at, name) for name in names if not name.startswith("."))
+def files_below(folder: Path) -> list[Path]:
+    """All files below the folder but hidden ones and links that lead nowhere, as a source reads them."""
+    _, found, _ = matches_of(glob_safe(folder))
+    return [Path(path) for path in found]
 
 
 def group_of(name: str) -> str | None:
@@ -128,21 +129,30 @@ def examined(folder: Path, name: str, paths: Sequence[Path]) -> Group:
     content: Content | None = "code" if name == "code" else None
     patterns = [os.path.join(glob_safe(folder), "**", f"*{ending}") for ending in endings]
     source = FileSource(name=name, path=patterns, content=content)
-    with tempfile.TemporaryDirectory(prefix="slm-init-") as place:
-        store = Store(place, "init")
+    damaged = ""
+    try:
+        found, whole = beginning(source)
+    except UserError as error:
+        damaged = str(error)  # perhaps of one file among hundreds, without which the others can be read
         try:
-            reading = Reading(raw_documents.cache_of(store), Tally(), lambda line: None)
-            found, whole = first_records(source, {}, reading, LOOKED_AT)  # no digest: that would read all files
-        except UserError as error:
-            return Group(name, endings, content, len(paths), total, problem=str(error))
+            found, whole = beginning(source.model_copy(update={"invalid": "skip"}))
+        except UserError:
+            return Group(name, endings, content, len(paths), total, problem=damaged)
     texts = found["text"]
     if name == "notes":
         content = "dialogue" if is_dialogue(texts) else "notes"
     return Group(
         name, endings, content, len(paths),
         int(texts.str.len_bytes().sum()) if whole else total,
-        found.height, counts_of(language.labels(found)),
+        found.height, counts_of(language.labels(found)), damaged=damaged,
     )  # fmt: skip
+
+
+def beginning(source: FileSource) -> tuple[pl.DataFrame, bool]:
+    """(the first documents of a source, whether these are all); UserError where it cannot be read or holds none."""
+    with tempfile.TemporaryDirectory(prefix="slm-init-") as place:
+        reading = Reading(raw_documents.cache_of(Store(place, "init")), Tally(), lambda line: None)
+        return first_records(source, {}, reading, LOOKED_AT)  # no digest: that would read all files
 
 
 def ending_of(name: str) -> str:
@@ -220,11 +230,12 @@ def source_lines(group: Group, folder: Path, beside: Path) -> list[str]:
     keys["path"] = patterns if len(patterns) > 1 else patterns[0]
     keys |= {"content": group.content} if group.content else {}
     keys |= {"lang": group.language} if group.language and group.content != "code" else {}
-    keys |= {"license": "own"}
+    keys |= {"license": "own"} | ({"invalid": "skip"} if group.damaged else {})
     written = yaml.safe_dump(keys, default_flow_style=True, sort_keys=False, allow_unicode=True, width=10_000).strip()
     if group.problem:
         return [f"  # {group.problem}", f"  # - {written}"]
-    return [f"  - {written}"]
+    remark = "  # `invalid: skip` leaves out what is damaged, of which this came first: "
+    return [*([remark + group.damaged] if group.damaged else []), f"  - {written}"]
 
 
 def place_of(folder: Path, beside: Path) -> str:
@@ -243,6 +254,8 @@ def described(looked: Looked) -> Iterator[str]:
         listed = ", ".join(f"{name} {count:,}" for name, count in group.languages.items())
         of = "" if group.documents < LOOKED_AT else f" of the first {LOOKED_AT:,} documents"
         yield f"{head}, {size(group.bytes)} of text; languages{of}: {listed}"
+        if group.damaged:
+            yield f"  `invalid: skip` leaves out what is damaged, of which this came first: {group.damaged}"
     if looked.passed_over:
         listed = ", ".join(f"{count:,} {ending}" for ending, count in sorted(looked.passed_over.items()))
         yield f"passed over: {listed}"

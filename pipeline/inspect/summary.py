@@ -12,6 +12,7 @@ from typing import Any
 
 import polars as pl
 
+from pipeline import places
 from pipeline.evaluation.figures import headline_figures
 from pipeline.evaluation.measure import Measure
 from pipeline.evaluation.measures import MEASURES
@@ -43,7 +44,7 @@ def summary(
     given to this command only, so that the suggested commands name it too. generated: the sources that say what they
     planted for the stages to find. sources: those of the recipe, for a line each on what was removed of them.
     """
-    environment, option = (f"SLM_RECIPE={recipe} ", f"--recipe {recipe} ") if recipe else ("", "")
+    environment, option = places.in_commands(recipe) if recipe else ("", "")
 
     # With an imported model there need be no text of one's own.
     own_text = [

@@ -47,6 +47,7 @@ class Pairs:
 
 class PairRows(RowsInFiles):
     noun: ClassVar[str] = "set of pairs"
+    columns_by: ClassVar[str] = "`--first`, `--second` or `--label`"
 
     kind: Files = "files"
 
@@ -82,6 +83,8 @@ def read(path: Path, columns: Columns, scores: bool, cache: Path, log: Log) -> P
 
 def _scores_of(labels: Sequence[Any], asked: bool) -> NDArray[np.float64] | None:
     """The labels as scores, if that is what they are."""
+    if asked:  # in CSV everything is text
+        labels = [number_in(label) if isinstance(label, str) else label for label in labels]
     numbers = all(isinstance(label, int | float) and not isinstance(label, bool) for label in labels)
     if asked and not numbers:
         raise UserError("`--scores` needs numbers, and labels are words: leave it out, or name another column.")
@@ -91,6 +94,14 @@ def _scores_of(labels: Sequence[Any], asked: bool) -> NDArray[np.float64] | None
     if not np.isfinite(found).all() or found.std() == 0:
         raise UserError("The scores are all the same, or not all are finite: name a column of differing numbers.")
     return found
+
+
+def number_in(label: str) -> float | str:
+    """The number that a text is; a text that is none as it is."""
+    try:
+        return float(label)
+    except ValueError:
+        return label
 
 
 def split(pairs: int, share: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -17,6 +17,7 @@ from pipeline.inspect.curves import ACCENT, KEPT, REMOVED
 
 SMALL, LARGE = (3.6, 2.0), (5.2, 2.9)  # inches; the page scales them to the width that there is
 BINS = 32
+MANY = 200  # documents, of which 0.5 % is one
 COLOURS = (ACCENT, REMOVED, KEPT, "#e9c46a", "#8d6a9f", "#577590")
 SQUEEZED = 40  # times as tall, above which a part beside another cannot be seen
 POINTS = 400  # of a curve; more cannot be seen
@@ -50,13 +51,14 @@ def svg(size: tuple[float, float], draw: Any, label: str) -> str:
 def histogram(parts: Mapping[str, pl.Series], limits: Sequence[float], label: str, logarithmic: bool = False) -> str:
     """Bars of the parts (kept, removed), one before the other, and a line at each limit.
 
-    The outermost 0.5 % on each side are left out, as far as no limit is there. Where one part could not be seen beside
-    the other, the heights are logarithmic.
+    Of many documents the outermost 0.5 % on each side are left out, as far as no limit is there. Where one part could
+    not be seen beside the other, the heights are logarithmic.
     """
     import numpy as np
 
     together = np.concatenate([part.to_numpy() for part in parts.values()]) if parts else np.zeros(0)
-    low, high = (float(value) for value in np.quantile(together, (0.005, 0.995))) if len(together) else (0.0, 1.0)
+    outer = 0.005 if len(together) >= MANY else 0.0
+    low, high = (float(value) for value in np.quantile(together, (outer, 1 - outer))) if len(together) else (0.0, 1.0)
     near = [limit for limit in limits if low - 2 * (high - low) <= limit <= high + 2 * (high - low)]
     low, high = min([low, *near]), max([high, *near])
     logarithmic = logarithmic and low >= 0

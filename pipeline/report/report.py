@@ -23,7 +23,7 @@ from pipeline.store.artifact import Artifact
 from pipeline.store.draft import Draft
 from pipeline.training.model_facts import ModelFacts
 
-VERSION = "1"
+VERSION = "2"
 ASSET = "report"
 FILE = "report.html"
 

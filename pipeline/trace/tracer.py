@@ -20,6 +20,7 @@ from pipeline.errors import UserError
 from pipeline.inspect.lineage import ancestry, inputs_of
 from pipeline.store.artifact import Artifact
 from pipeline.store.store import Store
+from pipeline.tokens.encoding import without_surrogates
 from pipeline.tokens.tokenizer import Tokenizer, load
 from pipeline.trace.index import ASSET, CONVERSATIONS, PREFERENCES, RATED_TRAIN, SHARDS, parts_in
 from pipeline.trace.learned import Learned
@@ -90,7 +91,7 @@ class Tracer:
         that stand in a passage.
         """
         with self._lock:
-            return self._traced(text, least, documents)
+            return self._traced(without_surrogates(text), least, documents)
 
     def _traced(self, text: str, least: int, documents: int) -> dict[str, Any]:
         text = readable(self._tokenizer, text)

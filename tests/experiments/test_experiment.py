@@ -53,7 +53,9 @@ def test_a_grid_becomes_a_table_and_is_answered_from_the_store_afterwards(projec
     assert not same.made and same.version == made.version
     assert sum("from the store" in line for line in lines) == 4
     assert project["pretrained_model"].version == in_force, "an experiment puts no model in force"
-    assert drawing.drawn(made).axes[0].get_yticklabels()[0].get_text() in {row["setting"] for row in rows}
+    axes = drawing.drawn(made).axes[0]
+    assert axes.get_yticklabels()[0].get_text() in {row["setting"] for row in rows}
+    assert axes.get_ylim() == (-0.6, len(rows) - 0.4), "no line lies on the frame, however few there are"
 
 
 def test_all_cells_spend_the_same_flops_tokens_steps_or_parameters(project):
@@ -159,6 +161,8 @@ def test_the_command_lists_runs_and_draws(project, tmp_path):
     assert "activation relu2" in run.output and picture.read_bytes().startswith(b"\x89PNG")
     listed = CliRunner().invoke(main, ["experiment", "--list"]).output
     assert "best: activation" in listed and "not run yet" in listed
+    decided = "better" in run.output or "worse" in run.output
+    assert (", undecided (" in listed) != decided, "the list says no more than the table"
     assert "KEY=VALUE" in CliRunner().invoke(main, ["experiment", str(file), "--set", "model.norm"]).output
 
 

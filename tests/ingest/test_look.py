@@ -30,7 +30,8 @@ def test_a_check_shows_sizes_languages_and_samples(notes, store) -> None:
     assert checked.languages == {"en": 15, "ko": 15} and checked.licenses == {"own": 30}
     assert checked.skipped == {"empty": 1} and len(checked.samples) == 3
     lines = list(look.described(checked))
-    assert lines[0].startswith("notes (files): 30 documents, 0.0 MB, all of it")
+    assert lines[0].startswith("notes (files): 30 documents, ")
+    assert " kB, all of it" in lines[0], "not 0.0 MB"
     assert any("left out: 1 empty (no text" in line for line in lines)
     assert store.current("raw_documents") is None
 

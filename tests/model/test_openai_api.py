@@ -62,6 +62,30 @@ def test_requests_share_the_steps_and_get_what_each_gets_alone(text_model, monke
     assert max(rows) > 5, "they were in one batch"
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        (COMPLETION, {"prompt": "가\ud83d", "stop": ["\ud83d"]}),
+        (CHAT, {"messages": [{"role": "user", "content": "\ude00"}]}),
+        ("/v1/embeddings", {"input": ["가\ud83d"]}),
+    ],
+)
+def test_half_a_surrogate_pair_is_read_as_a_sign_that_is_unknown(client, path, body):
+    response = client.post(path, content=json.dumps(body).encode(), headers={"Content-Type": "application/json"})
+    assert response.status_code == 200, response.text
+
+
+def test_what_is_no_json_is_refused_as_everything_else_is(client):
+    def refused(content: bytes) -> str:
+        response = client.post(COMPLETION, content=content, headers={"Content-Type": "application/json"})
+        assert response.status_code == 400
+        return response.json()["error"]["message"]
+
+    assert refused(b'{"prompt": "a"') == "the body is no JSON at character 14: Expecting ',' delimiter."
+    assert "parsing the body" in refused(b'{"prompt": "\xff"}')
+    assert client.get(COMPLETION).json()["error"]["message"] == "Method Not Allowed"
+
+
 def test_several_choices_have_seeds_of_their_own(client):
     for path, wish in ((CHAT, ask(**WILD)), (COMPLETION, {"prompt": "가", **WILD})):
         body = client.post(path, json={**wish, "n": 3, "seed": 5}).json()

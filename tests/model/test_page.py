@@ -105,6 +105,15 @@ def test_judgements_become_preference_data_and_can_be_taken_back(client, tmp_pat
     assert not list((tmp_path / "said").glob("*.new"))
 
 
+def test_what_an_answer_holds_does_not_end_the_judging(client, tmp_path):
+    for number, answer in enumerate(("one\u2028two\x85three", "그래")):
+        said = THUMB | {"id": f"a-{number}", "answer": answer, "good": True}
+        assert client.post("/page/judgements", json=said).status_code == 200, answer
+    kept = (tmp_path / "said" / "thumbs.jsonl").read_text(encoding="utf-8").split("\n")[:-1]
+    answers = [json.loads(row)["completion"][0]["content"] for row in kept]
+    assert answers == ["one\u2028two\x85three", "그래"]
+
+
 @pytest.mark.parametrize(
     ("said", "headers", "status"),
     [

@@ -88,6 +88,19 @@ def test_a_file_of_prompts_becomes_lines_of_json(directory, tmp_path):  # noqa: 
         assert refused.exit_code == 1 and f"Line 2 of {file} is no prompt" in refused.output
 
 
+def test_half_a_surrogate_pair_and_signs_that_end_lines_elsewhere_are_text(directory, tmp_path):  # noqa: F811
+    model = ("--model", str(directory), "--temperature", "0", "--text")
+    assert run("가\udcff나", *model).output == run("가\ufffd나", *model).output != ""
+    file = tmp_path / "prompts.jsonl"
+    prompts = ["one\u2028two", "half of 😀: \ud83d"]
+    raw = [json.dumps({"prompt": prompts[0]}, ensure_ascii=False), json.dumps({"prompt": prompts[1]})]
+    file.write_text("\ufeff" + "\n".join(raw) + "\n", encoding="utf-8")
+    said = run("--file", str(file), *model)
+    assert said.exit_code == 0, said.output
+    rows = [json.loads(line) for line in said.output.split("\n")[:-1]]
+    assert [row["prompt"] for row in rows] == ["one\u2028two", "half of 😀: \ufffd"]
+
+
 def test_the_speed_of_a_model_beside_its_memory(directory, text_model):  # noqa: F811
     speed = measure(text_model.network, 20, 8, 3, 1)
     assert all(math.isfinite(value) and value > 0 for value in speed) and 0 < speed.share < 1

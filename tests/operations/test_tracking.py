@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import tracking
+from pipeline import places, tracking
 from pipeline.errors import UserError
 from pipeline.inspect.comparison import compared
 
@@ -48,6 +48,18 @@ def test_a_resumed_run_has_every_step_once(tmp_path: Path) -> None:
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(UserError, match="No MLflow run matches `zzz`"):
         compared(["zzz"])
+
+
+def test_files_of_runs_lie_in_the_project_wherever_one_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = tmp_path / "project"
+    project.mkdir()
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    monkeypatch.setenv("_MLFLOW_SERVER_ARTIFACT_ROOT", "")  # so that what is set here is forgotten afterwards
+    monkeypatch.delenv("_MLFLOW_SERVER_ARTIFACT_ROOT")
+    monkeypatch.setattr(places, "project_folder", lambda: project)
+    client = tracking.connect()
+    run = client.get_run(write(range(2)))
+    assert run.info.artifact_uri.startswith(str(project / "mlruns")), "not beside whoever made the experiment"
 
 
 def test_an_interrupted_run_is_closed_as_killed_and_a_broken_one_as_failed() -> None:

@@ -145,6 +145,11 @@ def test_files_of_pairs_are_read_with_nested_columns(tmp_path):
             read(asked)
     with pytest.raises(UserError, match="labels are words"):
         read("hypothesis", scores=True)
+    table = tmp_path / "pairs.csv"
+    table.write_text("premise,hypothesis,score\n" + "".join(f"p {n},h,{n / 4}\n" for n in range(30)))
+    assert read("score", scores=True, path=table).labels[:3].tolist() == [0, 0.25, 0.5], "in CSV everything is text"
+    with pytest.raises(UserError, match=r"has no column `mark` .*: fix `--first`, `--second` or `--label`"):
+        read("mark", path=table)
     path.write_text(json.dumps(rows[:5]))
     with pytest.raises(UserError, match="has 5 whole pairs"):
         read("of.label")

@@ -30,7 +30,9 @@ def read(path: Path) -> Iterator[tuple[str, Example]]:
     data = path.read_bytes()
     text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8")
     try:
-        rows = json.loads(text) if text.lstrip().startswith("[") else map(json.loads, text.splitlines())
+        # Not `splitlines`: U+2028 and its like may stand inside a JSON string.
+        lines = (line for line in text.split("\n") if line.strip())
+        rows = json.loads(text) if text.lstrip().startswith("[") else map(json.loads, lines)
         for number, row in enumerate(rows):
             yield str(row.get("template_id", row.get("id", number))), _example(row)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
