@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-import spacy  # first: this project has Presidio imported without it, and Presidio's own engine needs it
 
 from benchmarks.documents import megabytes
 from benchmarks.measuring import cpu_of
@@ -83,6 +82,7 @@ def presidio(texts: list[str], langs: list[str], words: bool = False) -> Found:
 @functools.cache
 def engine(words: bool) -> Any:
     """Presidio's engine as it ships, without a model; `words`: with each word as its own lemma."""
+    import spacy
     import tldextract
     from presidio_analyzer import AnalyzerEngine, RecognizerRegistry
     from presidio_analyzer import predefined_recognizers as known

@@ -207,9 +207,10 @@ def ingest_new(
             if not draft.usable(earlier, f"{name}.parquet"):
                 return None
             there.remove(name)
-            documents = joined(pl.read_parquet(earlier.table(name)), documents)
-            if documents is None:
+            both = joined(pl.read_parquet(earlier.table(name)), documents)
+            if both is None:
                 return None
+            documents = both
         gone += forget(documents, forgotten, tally)
         fragments += write(draft, name, without(documents, forgotten))
     rest = take_over(earlier, {**known, "fragments": sorted(there)}, forgotten, draft)

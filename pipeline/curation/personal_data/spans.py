@@ -13,8 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from types import ModuleType
-from typing import Any, ClassVar
+from typing import Any
 
 import polars as pl
 import xxhash
@@ -58,7 +57,7 @@ SPAN = pl.Struct({
 @lru_cache(maxsize=1)
 def analyser() -> Any:
     """The recognisers of this process; importing them takes about a CPU-second."""
-    with _hidden_modules("torch", "transformers", "stanza"), _no_spacy():
+    with _hidden_modules("torch", "transformers", "stanza"):
         from pipeline.curation.personal_data.analyser import Analyser
 
     return Analyser()
@@ -78,41 +77,6 @@ def _hidden_modules(*packages: str) -> Iterator[None]:
     finally:
         for name in hidden:
             del sys.modules[name]
-
-
-class _Anything(type):
-    """A class whose attributes are makers of decorators that change nothing, as of spaCy's registries."""
-
-    def __getattr__(cls, name: str) -> Any:
-        return lambda *given, **named: lambda made: made
-
-
-class _StandIn(ModuleType):
-    """A module that has a class of any name."""
-
-    __path__: ClassVar[list[str]] = []
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return _Anything(name, (), {})
-
-
-@contextmanager
-def _no_spacy() -> Iterator[None]:
-    """Presidio names classes of spaCy where it is imported, for engines that are not used here: a stand-in has them.
-
-    So a CPU-second is saved. Only inside the context, and only if spaCy was not imported before.
-    """
-    names = [f"spacy{part}" for part in ("", ".tokens", ".language", ".util", ".pipeline", ".vocab")]
-    if "spacy" not in sys.modules:
-        sys.modules.update({name: _StandIn(name) for name in names})
-    try:
-        yield
-    finally:
-        for name in names:
-            if isinstance(sys.modules.get(name), _StandIn):
-                del sys.modules[name]
 
 
 def find_spans(
