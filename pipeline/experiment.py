@@ -156,13 +156,14 @@ def prepared(project: Project, comparison: Comparison) -> tuple[Store, list[Read
     """All cells with everything that comes before their training, made or from the store, and their budget.
 
     The store that is returned with them is that of the reference, with the text to score them on. Raises UserError if
-    a recipe of theirs pretrains nothing, or holds back less text than the reference does.
+    a recipe of theirs pretrains nothing, or holds back less text than the reference does, or nothing.
     """
     if comparison.reference.base is not None:
         raise UserError("An experiment compares pretrained models, and this recipe starts from a downloaded one.")
     made: dict[str, dict[str, str]] = {}
     base = with_data(project, comparison.reference, made)
     of_base = base.store.require(SHARDS), base.store.require("tokenizer")
+    scores.check_held_back(of_base[0], project.log)
     budget = budgeted(pretraining_of(comparison.reference), *of_base)
     ready = []
     for cell in comparison.cells:

@@ -19,14 +19,14 @@ from pipeline.errors import UserError
 from pipeline.experiments import comparing, mixtures, scaling
 from pipeline.experiments.changes import AS_IT_IS
 from pipeline.experiments.experiment_settings import Fit, asset_of
-from pipeline.experiments.scores import LAYERS, OF_THE_MODEL
+from pipeline.experiments.scores import LAYERS, OF_THE_MODEL, scored_on
 from pipeline.printing import aligned
 from pipeline.store.artifact import Artifact
 from pipeline.store.draft import Draft
 from pipeline.store.store import Store
 from pipeline.store.tables import write_table
 
-VERSION = "1"
+VERSION = "2"  # 2: `scored_on`; the next mixture is drawn closer to what was tried
 NEEDS_SEEDS = "one seed says nothing of chance: add `pretraining.seed: [0, 1, 2]` to the grid"
 
 
@@ -79,6 +79,7 @@ def make(store: Store, asked: Asked, cells: Sequence[Scored], log: Log) -> Artif
             "question": asked.question,
             "against": against,
             "best": comparing.best(settings),
+            "scored_on": {name: cells[0].scores.facts["all"][name] for name in ("documents", "bytes")},
             "decided": [row["setting"] for row in settings if row["verdict"] in (comparing.BETTER, comparing.WORSE)],
         }
         if asked.fit == "scaling":
@@ -177,6 +178,8 @@ def lines(result: Artifact) -> list[str]:
         said.append(NEEDS_SEEDS)
     elif len(rows) > 1 and not facts["decided"]:
         said.append(f"undecided: no setting differs from `{facts['against']}` more than seeds do")
+    if "scored_on" in facts:  # not in results of an older version
+        said.append(scored_on(facts["scored_on"]["documents"], facts["scored_on"]["bytes"]))
     if "fit" in facts:
         said += scaling.lines(facts["fit"]) if facts["fitted"] == "scaling" else mixtures.lines(facts["fit"])
     return said

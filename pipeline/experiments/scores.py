@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from pipeline.context import RunContext
+from pipeline.context import Log, RunContext
 from pipeline.errors import UserError
 from pipeline.evaluation.measures.language_modelling import sample_documents, score_documents, summarise
 from pipeline.experiments.layers import by_layer
+from pipeline.printing import size
 from pipeline.store.artifact import Artifact
 from pipeline.store.draft import Draft
 from pipeline.store.tables import write_table
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 ASSET = "experiment_scores"
 VERSION = "2"  # 2: `layers` has `gradient`
 TABLE, LAYERS = "documents", "layers"
+NOTHING = "No document is held back, so the models cannot be compared: raise `shards.validation`, or add text."
+# Fewer documents, or less text, than this is a matter of which documents: another choice may turn the order round.
+FEWEST_DOCUMENTS, LEAST_BYTES = 20, 20_000
 # Facts of a model that the tables of an experiment show, where it has them.
 OF_THE_MODEL = ("parameters", "tokens", "steps", "batch_tokens", "learning_rate", "epochs")
 
@@ -86,6 +90,28 @@ def make(
     )
 
 
+def check_held_back(shards: Artifact, log: Log) -> None:
+    """Say before any training where little text is held back. Raises UserError if none is."""
+    documents, bytes_ = validation_documents(shards).select(pl.len(), pl.col("bytes").sum()).collect().row(0)
+    if not documents:
+        raise UserError(NOTHING)
+    if too_little(documents, bytes_):
+        log(scored_on(documents, bytes_))
+
+
+def too_little(documents: int, bytes_: int) -> bool:
+    """Whether figures on so much text say little of other text."""
+    return documents < FEWEST_DOCUMENTS or bytes_ < LEAST_BYTES
+
+
+def scored_on(documents: int, bytes_: int) -> str:
+    """On how much text models are scored, and what follows from it where it is little."""
+    words = f"scored on {documents:,} held-back document{'s' if documents != 1 else ''}, {size(bytes_)}"
+    if too_little(documents, bytes_):
+        words += ": too little to say more than of these; raise `shards.validation`, to 0.1, say"
+    return words
+
+
 def texts_held_back(shards: Artifact, curated: Artifact, most_tokens: int) -> pl.DataFrame:
     """doc_id, source, lang, text of validation documents, about `most_tokens` of them, shared evenly between sources.
 
@@ -93,9 +119,7 @@ def texts_held_back(shards: Artifact, curated: Artifact, most_tokens: int) -> pl
     """
     chosen = sample_documents(validation_documents(shards).collect(), most_tokens).select("doc_id", "source", "lang")
     if not chosen.height:
-        raise UserError(
-            "No document is held back, so the models cannot be compared: raise `shards.validation`, or add text."
-        )
+        raise UserError(NOTHING)
     parts = []
     for (source,), part in chosen.group_by("source", maintain_order=True):
         fragments = [name for name in curated.fragments if curated.entry(name)["rows"]]

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from pipeline import experiment
 from pipeline.cli import main
 from pipeline.errors import UserError
-from pipeline.experiments import drawing, finding, result
+from pipeline.experiments import drawing, finding, result, scores
 from pipeline.experiments.experiment_settings import Experiment
 from pipeline.graph import Project
 from pipeline.store.reading import TRIAL
@@ -48,6 +48,7 @@ def test_a_grid_becomes_a_table_and_is_answered_from_the_store_afterwards(projec
     rows = result.cells_of(made)
     assert len({row["model"] for row in rows}) == 4 and len({row["bits_per_byte"] for row in rows}) == 4
     assert "which one?" in result.lines(made)[0]
+    assert result.lines(made)[-1].startswith("scored on ") and result.lines(made)[-1] in lines
     again, lines = listening(project)
     same = experiment.run_named(again, str(file))
     assert not same.made and same.version == made.version
@@ -55,7 +56,9 @@ def test_a_grid_becomes_a_table_and_is_answered_from_the_store_afterwards(projec
     assert project["pretrained_model"].version == in_force, "an experiment puts no model in force"
     axes = drawing.drawn(made).axes[0]
     assert axes.get_yticklabels()[0].get_text() in {row["setting"] for row in rows}
-    assert axes.get_ylim() == (-0.6, len(rows) - 0.4), "no line lies on the frame, however few there are"
+    assert axes.get_ylim() == (-0.6, len(result.settings_of(made)) - 0.4), (
+        "no line lies on the frame, however few there are"
+    )
 
 
 def test_all_cells_spend_the_same_flops_tokens_steps_or_parameters(project):
@@ -172,3 +175,16 @@ def test_every_shipped_experiment_fits_a_recipe(project):
         found, chosen = finding.named(name, {})
         comparison = experiment.comparison_of(found, chosen)
         assert comparison.cells and comparison.question, name
+
+
+def test_nothing_held_back_is_refused_before_any_training(project):
+    opened, lines = listening(project)
+    with pytest.raises(UserError, match=r"No document is held back.*raise `shards.validation`"):
+        experiment.run(opened, compared(project, at={"shards.validation": 0}, cells=[{}]))
+    assert not any("trained" in line or line.startswith("pretrained_model: made") for line in lines)
+
+
+def test_little_text_to_score_on_is_said():
+    assert scores.scored_on(300, 1_500_000) == "scored on 300 held-back documents, 1.5 MB"
+    for documents, size in ((1, 1233), (19, 500_000), (400, 19_999)):
+        assert "too little to say more than of these; raise `shards.validation`" in scores.scored_on(documents, size)
