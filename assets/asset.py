@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from dagster import (
+    AssetCheckEvaluation,
+    AssetCheckKey,
     AssetCheckResult,
     AssetCheckSeverity,
     AssetCheckSpec,
@@ -21,6 +23,7 @@ from dagster import (
     AssetsDefinition,
     CodeReferencesMetadataValue,
     Config,
+    DagsterEventType,
     DataVersion,
     Failure,
     LocalFileCodeReference,
@@ -41,16 +44,19 @@ from pipeline.store import leases
 from pipeline.store.artifact import Artifact
 from pipeline.store.store import NotMade
 
+VERSION = "version"  # of an artifact, in the metadata of slow checks
+
 
 @dataclass(frozen=True)
 class Check:
     """A check: `test` returns a problem in a sentence ("" means passed). After a blocking one with a problem, later
-    assets do not run; of the others it is a warning."""
+    assets do not run; of the others it is a warning. A slow one is not run again on the same artifact."""
 
     name: str
     description: str
     test: Callable[[Project, Artifact], tuple[str, Mapping[str, Any]]]
     blocking: bool = True
+    slow: bool = False
 
 
 @dataclass(frozen=True)
@@ -113,7 +119,8 @@ def build(
             with console.cancelled_at_terminal(context):
                 artifact = make_artifact(context, project, described, overrides)
             with leases.held([artifact.directory]):  # its page is drawn from its files
-                yield result(project, described, artifact, previous_metadata(context, artifact))
+                shown = previous_metadata(context, artifact)
+                yield result(project, described, artifact, shown, previous_checks(context, described) if shown else {})
         except UserError as error:
             raise Failure(description=str(error), allow_retries=False) from None
 
@@ -204,11 +211,16 @@ def up_to_date(project: Project, name: str) -> Artifact | None:
 
 
 def result(
-    project: Project, described: AssetDescription, artifact: Artifact, shown: Mapping[str, Any] | None = None
+    project: Project,
+    described: AssetDescription,
+    artifact: Artifact,
+    shown: Mapping[str, Any] | None = None,
+    checked: Mapping[str, AssetCheckEvaluation] | None = None,
 ) -> MaterializeResult:
-    """The materialisation of an asset: data version, metadata and blocking checks. `make reindex` uses it too.
+    """The materialisation of an asset: data version, metadata and checks. `make reindex` uses it too.
 
-    shown: metadata of the same artifact from an earlier run, to use instead of creating it again.
+    shown: metadata of the same artifact from an earlier run, to use instead of creating it again. checked: what slow
+    checks said in earlier runs, of whatever artifact.
     """
     if not shown:
         shown = display.arranged(artifact, {**display.of_artifact(artifact), **described.show(project, artifact)})
@@ -216,7 +228,9 @@ def result(
         asset_key=key(described.name),
         data_version=DataVersion(artifact.digest[:16]),
         metadata={**shown, "state": display.state_of(artifact)},
-        check_results=[run_check(check, project, artifact) for check in described.checks],
+        check_results=[
+            run_check(check, project, artifact, (checked or {}).get(check.name)) for check in described.checks
+        ],
     )
 
 
@@ -231,8 +245,33 @@ def previous_metadata(context: AssetExecutionContext, artifact: Artifact) -> Map
     return metadata if not artifact.made and drawn == (artifact.version, display.code_digest()) else {}
 
 
-def run_check(check: Check, project: Project, artifact: Artifact) -> AssetCheckResult:
+def previous_checks(context: AssetExecutionContext, described: AssetDescription) -> Mapping[str, AssetCheckEvaluation]:
+    """What the slow checks of an asset said last, by name."""
+    found = {}
+    for check in described.checks:
+        if check.slow:
+            last = AssetCheckKey(key(described.name), check.name)
+            history = context.instance.event_log_storage.get_asset_check_execution_history(last, limit=3)
+            events = [record.event.dagster_event for record in history if record.event is not None]
+            # The newest record says only that this run will check.
+            said = [of for of in events if of and of.event_type == DagsterEventType.ASSET_CHECK_EVALUATION]
+            if said:
+                found[check.name] = said[0].asset_check_evaluation_data
+    return found
+
+
+def run_check(
+    check: Check, project: Project, artifact: Artifact, last: AssetCheckEvaluation | None = None
+) -> AssetCheckResult:
+    """What a check says of an artifact. last: what it said last; used again if that was of the same artifact."""
+    if last is not None and VERSION in last.metadata and last.metadata[VERSION].value == artifact.version:
+        return AssetCheckResult(
+            check_name=check.name, asset_key=key(artifact.asset), passed=last.passed, severity=last.severity,
+            description=last.description, metadata=last.metadata,
+        )  # fmt: skip
     problem, figures = check.test(project, artifact)
+    if check.slow:
+        figures = {**figures, VERSION: artifact.version}
     return AssetCheckResult(
         check_name=check.name,
         asset_key=key(artifact.asset),

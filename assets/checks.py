@@ -229,6 +229,7 @@ NO_PERSONAL_DATA = Check(
     "All recognisers of personal data, on a sample of whole texts without the search for candidates, find none",
     no_personal_data_left,
     blocking=False,
+    slow=True,
 )
 ROUND_TRIP = Check("round_trip", "Encoding and decoding a text reproduces it", round_trip)
 NO_SHARD_EMPTY = Check("no_shard_empty", "Every shard has documents", no_shard_empty)

@@ -1,4 +1,7 @@
-"""The page of an artifact: drawn anew when it, or the code that draws it, has changed; its checks run every time."""
+"""The page of an artifact: drawn anew when it, or the code that draws it, has changed; its checks run every time.
+
+But for slow ones, which run once on an artifact.
+"""
 
 import random
 from pathlib import Path
@@ -7,7 +10,7 @@ import polars as pl
 import pytest
 from dagster import DagsterInstance, materialize
 
-from assets import display, groups
+from assets import checks, display, groups
 from assets.keys import OWNER_TAG, RECIPE_TAG
 from pipeline.graph import nodes_of
 from pipeline.recipe import load
@@ -110,6 +113,27 @@ def test_a_page_is_drawn_again_when_the_code_that_draws_it_changed(site, monkeyp
     monkeypatch.setattr(display, "code_digest", lambda: "other")
     again, _ = run()
     assert len(drawn) == 2 * once and again["drawn by"].value == "other"
+
+
+def test_a_slow_check_runs_once_on_the_same_artifact(site, tmp_path):
+    run, _ = site
+    asked = []
+    real = checks.ADDS_UP.test
+    counting = {"slow": True, "test": lambda project, artifact: asked.append(artifact.asset) or real(project, artifact)}
+    before = {name: getattr(checks.ADDS_UP, name) for name in counting}
+    try:
+        for name, value in counting.items():
+            object.__setattr__(checks.ADDS_UP, name, value)
+        run()
+        assert asked.count("duplicate_decisions") == 1
+        run()
+        assert asked.count("duplicate_decisions") == 1
+        (tmp_path / "texts" / "new.txt").write_text("a text of a few words more\n" * 20)
+        run()
+        assert asked.count("duplicate_decisions") == 2
+    finally:
+        for name, value in before.items():
+            object.__setattr__(checks.ADDS_UP, name, value)
 
 
 def test_removals_are_checked_in_every_run(site, monkeypatch):
