@@ -40,7 +40,7 @@ def test_a_folder_is_indexed_and_asked_and_only_what_is_new_is_read_again(run, t
 
 def test_the_documents_of_a_recipe_are_called_as_the_recipe(run, tmp_path):
     recipe = tiny.write(tmp_path)
-    assert "slm make curated_documents" in run("--recipe", str(recipe), "ground")
+    assert f"slm --recipe {recipe} make curated_documents" in run("--recipe", str(recipe), "ground")
     run("--recipe", str(recipe), "make", "curated_documents")
     assert "tiny: " in run("--recipe", str(recipe), "ground", "--ask", "who else had seen the letter?")
     assert index_of("tiny", None).found("harbour wind boats", 2).passages[0].source in ("first", "second")
