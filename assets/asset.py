@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from dagster import (
-    AssetCheckEvaluation,
     AssetCheckKey,
     AssetCheckResult,
     AssetCheckSeverity,
@@ -120,7 +119,8 @@ def build(
                 artifact = make_artifact(context, project, described, overrides)
             with leases.held([artifact.directory]):  # its page is drawn from its files
                 shown = previous_metadata(context, artifact)
-                yield result(project, described, artifact, shown, previous_checks(context, described) if shown else {})
+                checked = previous_checks(context, described, artifact) if shown else {}
+                yield result(project, described, artifact, shown, checked)
         except UserError as error:
             raise Failure(description=str(error), allow_retries=False) from None
 
@@ -215,12 +215,12 @@ def result(
     described: AssetDescription,
     artifact: Artifact,
     shown: Mapping[str, Any] | None = None,
-    checked: Mapping[str, AssetCheckEvaluation] | None = None,
+    checked: Mapping[str, AssetCheckResult] | None = None,
 ) -> MaterializeResult:
     """The materialisation of an asset: data version, metadata and checks. `make reindex` uses it too.
 
-    shown: metadata of the same artifact from an earlier run, to use instead of creating it again. checked: what slow
-    checks said in earlier runs, of whatever artifact.
+    shown, checked: metadata of the same artifact, and what slow checks said of it, from an earlier run, to use instead
+    of creating and running them again.
     """
     if not shown:
         shown = display.arranged(artifact, {**display.of_artifact(artifact), **described.show(project, artifact)})
@@ -229,7 +229,7 @@ def result(
         data_version=DataVersion(artifact.digest[:16]),
         metadata={**shown, "state": display.state_of(artifact)},
         check_results=[
-            run_check(check, project, artifact, (checked or {}).get(check.name)) for check in described.checks
+            (checked or {}).get(check.name) or run_check(check, project, artifact) for check in described.checks
         ],
     )
 
@@ -245,8 +245,10 @@ def previous_metadata(context: AssetExecutionContext, artifact: Artifact) -> Map
     return metadata if not artifact.made and drawn == (artifact.version, display.code_digest()) else {}
 
 
-def previous_checks(context: AssetExecutionContext, described: AssetDescription) -> Mapping[str, AssetCheckEvaluation]:
-    """What the slow checks of an asset said last, by name."""
+def previous_checks(
+    context: AssetExecutionContext, described: AssetDescription, artifact: Artifact
+) -> Mapping[str, AssetCheckResult]:
+    """What the slow checks of an asset said last, by name, where that was of this artifact."""
     found = {}
     for check in described.checks:
         if check.slow:
@@ -254,21 +256,20 @@ def previous_checks(context: AssetExecutionContext, described: AssetDescription)
             history = context.instance.event_log_storage.get_asset_check_execution_history(last, limit=3)
             events = [record.event.dagster_event for record in history if record.event is not None]
             # The newest record says only that this run will check.
-            said = [of for of in events if of and of.event_type == DagsterEventType.ASSET_CHECK_EVALUATION]
-            if said:
-                found[check.name] = said[0].asset_check_evaluation_data
+            said = [
+                of.asset_check_evaluation_data
+                for of in events
+                if of is not None and of.event_type == DagsterEventType.ASSET_CHECK_EVALUATION
+            ]
+            if said and VERSION in said[0].metadata and said[0].metadata[VERSION].value == artifact.version:
+                found[check.name] = AssetCheckResult(
+                    check_name=check.name, asset_key=last.asset_key, passed=said[0].passed, severity=said[0].severity,
+                    description=said[0].description, metadata=said[0].metadata,
+                )  # fmt: skip
     return found
 
 
-def run_check(
-    check: Check, project: Project, artifact: Artifact, last: AssetCheckEvaluation | None = None
-) -> AssetCheckResult:
-    """What a check says of an artifact. last: what it said last; used again if that was of the same artifact."""
-    if last is not None and VERSION in last.metadata and last.metadata[VERSION].value == artifact.version:
-        return AssetCheckResult(
-            check_name=check.name, asset_key=key(artifact.asset), passed=last.passed, severity=last.severity,
-            description=last.description, metadata=last.metadata,
-        )  # fmt: skip
+def run_check(check: Check, project: Project, artifact: Artifact) -> AssetCheckResult:
     problem, figures = check.test(project, artifact)
     if check.slow:
         figures = {**figures, VERSION: artifact.version}

@@ -92,22 +92,22 @@ def make(
 
 def check_held_back(shards: Artifact, log: Log) -> None:
     """Say before any training where little text is held back. Raises UserError if none is."""
-    documents, bytes_ = validation_documents(shards).select(pl.len(), pl.col("bytes").sum()).collect().row(0)
+    documents, text_bytes = validation_documents(shards).select(pl.len(), pl.col("bytes").sum()).collect().row(0)
     if not documents:
         raise UserError(NOTHING)
-    if too_little(documents, bytes_):
-        log(scored_on(documents, bytes_))
+    if too_little(documents, text_bytes):
+        log(scored_on(documents, text_bytes))
 
 
-def too_little(documents: int, bytes_: int) -> bool:
+def too_little(documents: int, text_bytes: int) -> bool:
     """Whether figures on so much text say little of other text."""
-    return documents < FEWEST_DOCUMENTS or bytes_ < LEAST_BYTES
+    return documents < FEWEST_DOCUMENTS or text_bytes < LEAST_BYTES
 
 
-def scored_on(documents: int, bytes_: int) -> str:
+def scored_on(documents: int, text_bytes: int) -> str:
     """On how much text models are scored, and what follows from it where it is little."""
-    words = f"scored on {documents:,} held-back document{'s' if documents != 1 else ''}, {size(bytes_)}"
-    if too_little(documents, bytes_):
+    words = f"scored on {documents:,} held-back document{'s' if documents != 1 else ''}, {size(text_bytes)}"
+    if too_little(documents, text_bytes):
         words += ": too little to say more than of these; raise `shards.validation`, to 0.1, say"
     return words
 

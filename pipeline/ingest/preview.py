@@ -117,7 +117,7 @@ def first_records(source: Source, observed: dict[str, Any], reading: Reading, mo
 def described(checked: Checked, width: int = 100) -> Iterator[str]:
     """The lines that a person sees of a check."""
     all_of_it = "all of it" if checked.whole else "the first documents"
-    documents = f"{checked.documents:,} document{'s' if checked.documents > 1 else ''}"
+    documents = f"{checked.documents:,} document{'s' if checked.documents != 1 else ''}"
     yield f"{checked.source.name} ({checked.source.kind}): {documents}, {size(checked.bytes)}, {all_of_it}"
     yield "  characters: {shortest:,} to {longest:,}, half of them up to {median:,}".format(**checked.lengths)
     yield f"  languages: {listed(checked.languages)}"
