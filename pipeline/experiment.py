@@ -11,6 +11,7 @@ training that was stopped resumes from its checkpoint. None of them is put in fo
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,7 +24,7 @@ from pipeline.errors import UserError
 from pipeline.experiments import drawing, finding, mixtures, result, scores
 from pipeline.experiments.changes import changed, changes_of
 from pipeline.experiments.equalising import budgeted, equalised
-from pipeline.experiments.experiment_settings import Equal, Experiment, Fit, asset_of
+from pipeline.experiments.experiment_settings import OF_PRETRAINING, SEEDS, Equal, Experiment, Fit, asset_of
 from pipeline.graph import CURATED, Project
 from pipeline.printing import duration
 from pipeline.recipe import Recipe
@@ -89,12 +90,30 @@ def comparison_of(name: str, experiment: Experiment, recipe_file: str | Path | N
         return recipes.parse(text, str(chosen), chosen.resolve().parent, change, f"The experiment {name}, {blamed}")
 
     shared = recipe("`at`", experiment.at)
-    cells = [
-        Cell(change.setting, change.seed, recipe(f"cell `{change.setting}`", experiment.at, change.keys), change.keys)
-        for change in changes_of(experiment)
-    ]
+    cells = []
+    for change in changes_of(experiment):
+        parsed = recipe(f"cell `{change.setting}`", experiment.at, change.keys)
+        cells.append(Cell(change.setting, seed_of(parsed, change.keys), parsed, change.keys))
+    check_names(cells, experiment.against)
     about = experiment.equal, experiment.against, experiment.question, experiment.fit
     return Comparison(name, shared, cells, *about)
+
+
+def seed_of(recipe: Recipe, keys: Mapping[str, Any]) -> int | None:
+    """The seed that a cell sets, as its recipe reads it ("0" is 0, and null the recipe's own); None if it sets none."""
+    if OF_PRETRAINING in keys and recipe.pretraining.seed is not None:
+        return recipe.pretraining.seed
+    return recipe.seed if any(key in keys for key in SEEDS) else None
+
+
+def check_names(cells: Sequence[Cell], against: str) -> None:
+    """Raises UserError if two cells have one name, or none is called as `against` says."""
+    double = [name for name, times in Counter(cell.name for cell in cells).items() if times > 1]
+    if double:
+        raise UserError(f"Two cells are called `{double[0]}`: give them different names, values or seeds.")
+    known = list(dict.fromkeys(cell.setting for cell in cells))
+    if against and against not in known:
+        raise UserError(f"`against: {against}` is none of the settings: use one of {'; '.join(known)}.")
 
 
 def run_named(project: Project, name: str, recipe_file: str | Path | None = None, anyhow: bool = False) -> Artifact:
@@ -172,6 +191,8 @@ def prepared(project: Project, comparison: Comparison) -> tuple[Store, list[Read
                 f"The cell `{cell.name}` would train on documents that all are scored on: leave `shards.validation` out"
                 " of the grid, or put it under `at`."
             )
+        if not cell.recipe.model.causal:
+            raise UserError(scores.NOT_CAUSAL)
         opened = with_data(project, cell.recipe, made)
         text = opened.store.require(SHARDS), opened.store.require("tokenizer")
         settings = equalised(pretraining_of(cell.recipe), *text, budget, comparison.equal)

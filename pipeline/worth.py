@@ -31,7 +31,7 @@ from pipeline.store.draft import Draft
 from pipeline.store.tables import write_table
 from pipeline.trained_models import PRETRAINED
 
-VERSION = "1"
+VERSION = "2"  # 2: what differs in nothing is compared once
 ASSET = "worth"
 OF_TASK = "task: "  # before the names of tasks, among what is measured
 QUESTION = "What is each part of the data worth?"
@@ -60,7 +60,7 @@ def run(
         ]
         rows = worth_table.effects(cells, measured, AS_IT_IS)
         write_table(pl.DataFrame(rows, infer_schema_length=None), draft.path("worth.parquet"))
-        decided = [row for row in rows if row["verdict"] in (worth_table.HELPS, worth_table.HARMS)]
+        decided = [row for row in rows if row["verdict"] in worth_table.DECIDED]
         draft.counts = {"effects": len(rows), "decided": len(decided)}
         draft.facts = {
             "decided": [f"{row['part']}: {row['verdict']} on {row['target']}" for row in decided],

@@ -1,8 +1,10 @@
 """`slm init`: what is in a folder, a recipe that can be run as it is, sized for the machine."""
 
+import json
 import unicodedata
 from pathlib import Path
 
+import polars as pl
 import pytest
 import yaml
 from click.testing import CliRunner
@@ -29,7 +31,7 @@ def folder(tmp_path: Path) -> Path:
     for name, text in ENGLISH.items():
         (folder / name).write_text(text, encoding="utf-8")
     (folder / "total.py").write_text("import os\n\n\ndef total(values):\n    return sum(values)\n" * 3)
-    (folder / "table.jsonl").write_text('{"inhalt": "no column of the usual name"}\n')
+    (folder / "table.jsonl").write_text('{"inhalt": "no text"}\n')
     (folder / "picture.png").write_bytes(b"\x89PNG\0")
     (folder / ".hidden").mkdir()
     (folder / ".hidden" / "config.md").write_text("not meant")
@@ -178,3 +180,46 @@ def test_the_name_of_a_recipe_follows_from_the_folder(tmp_path):
     assert start.recipe_name(tmp_path / unicodedata.normalize("NFD", "공부 노트")) == "공부-노트", (
         "as macOS names folders"
     )
+
+
+ROWS = [
+    {
+        "id": f"{number}", "제목": f"{number}번째 글의 제목", "본문": f"{text} {number}",
+        "주소": f"https://example.org/{number}/" + "a" * 900,
+    }
+    for number, text in enumerate(KOREAN.values())
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet", "json"])
+def test_of_tables_without_a_column_text_the_one_of_the_longest_text_is_read(tmp_path, quick, monkeypatch, ending):
+    folder = tmp_path / "글"
+    folder.mkdir()
+    table, file = pl.DataFrame(ROWS), folder / f"글.{ending}"
+    if ending == "json":
+        file.write_text(json.dumps(ROWS, ensure_ascii=False), encoding="utf-8")
+    elif ending == "csv":
+        file.write_bytes(table.write_csv(line_terminator="\r\n").encode("utf-8-sig"))
+    else:
+        (table.write_parquet if ending == "parquet" else table.write_ndjson)(file)
+    monkeypatch.chdir(tmp_path)
+    run = CliRunner().invoke(main, ["init", "글"])
+    assert run.exit_code == 0, run.output
+    assert "no column is called `text`: `본문` is read" in run.output
+    (source,) = load("글.yaml").sources
+    assert source.columns.text == "본문"
+    assert first_recipe.beginning(source)[0]["text"].to_list() == [row["본문"].strip() for row in ROWS]
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [{"question": "how many of them were there?", "answer": "there were three of them, I think"}] * 3,
+        [{"url": "https://example.org/" + "a" * 200, "number": 7}] * 3,
+        [{"Her name was Mina and she lived here.": "Somebody else lived in the house before her."}] * 3,
+    ],
+)
+def test_where_no_column_is_clearly_the_text_the_person_has_to_say_it(tmp_path, rows):
+    (tmp_path / "table.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(UserError, match="has no column `text`"):
+        first_recipe.look(tmp_path)

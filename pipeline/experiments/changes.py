@@ -11,6 +11,7 @@ from typing import Any
 
 from pipeline.errors import UserError
 from pipeline.experiments.experiment_settings import MOST_CELLS, SEEDS, Experiment
+from pipeline.flattening import flattened
 
 AS_IT_IS = "as it is"
 LONGEST = 80  # characters of a name
@@ -41,9 +42,12 @@ def changes_of(experiment: Experiment) -> list[Change]:
         own = {key: value for key, value in cell.items() if key != "name"}
         for chosen in itertools.product(*experiment.grid.values()):
             crossed = dict(zip(experiment.grid, chosen, strict=True))
-            twice = sorted(own.keys() & crossed.keys())
+            times = Counter(path for keys in (own, crossed) for path, _ in flattened(keys))  # of blocks, their keys
+            twice = [path for path, number in times.items() if number > 1]
             if twice:
-                raise UserError(f"`{twice[0]}` stands in `grid` and in `cells`: leave it in one of them.")
+                raise UserError(
+                    f"`{twice[0]}` stands in `grid` and in `cells`, or twice in a cell: leave it in one place."
+                )
             found.append(_change(own, crossed, named, experiment))
     double = [pair for pair, times in Counter((one.setting, one.seed) for one in found).items() if times > 1]
     if double:

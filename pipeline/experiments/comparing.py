@@ -6,6 +6,9 @@ Montgomery, Design and Analysis of Experiments, chapter 4; with two settings, th
 differ between settings, the spread is that within settings. One spread for all settings makes much of few seeds; it
 supposes that settings spread alike. Differences from one setting are called decided at p < 0.05 after Holm's correction
 for their number (Holm 1979).
+
+Settings whose figures are the same for every seed are one model under two names, such as a cell that sets what the
+recipe says anyway. They are compared once: a copy knows nothing of chance, and would make the spread look smaller.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from typing import Any
 
 LEVEL = 0.05
 BETTER, WORSE, UNDECIDED, AGAINST = "better", "worse", "undecided", "compared with"
+SAME = "no difference"  # to the figure: a setting that changes nothing
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,34 @@ def compared(figures: Mapping[str, Mapping[Any, float]], against: str) -> list[d
     difference_low, difference_high, p, p_holm, verdict. Without two seeds of any setting there are no intervals, and
     all is undecided.
     """
+    copies = copies_of({against: figures[against], **figures})
+    rows = {row["setting"]: row for row in _compared_once(figures, copies, against)}
+    found = []
+    for name in figures:
+        row = rows[copies.get(name, name)]
+        if copies.get(name) == against:
+            nothing = {"difference": 0.0, "difference_low": 0.0, "difference_high": 0.0}
+            row = {**row, **nothing, "verdict": SAME}
+        found.append({**row, "setting": name})
+    return found
+
+
+def copies_of(figures: Mapping[str, Mapping[Any, Any]]) -> dict[str, str]:
+    """Setting -> an earlier one that says the same for every one of at least two seeds."""
+    first: dict[tuple[Any, ...], str] = {}
+    found = {}
+    for name, given in figures.items():
+        key = tuple(sorted(given.items(), key=str))
+        if len(key) > 1 and first.setdefault(key, name) != name:
+            found[name] = first[key]
+    return found
+
+
+def _compared_once(
+    everything: Mapping[str, Mapping[Any, float]], copies: Mapping[str, str], against: str
+) -> list[dict[str, Any]]:
+    """`compared` without what are copies of others."""
+    figures = {name: given for name, given in everything.items() if name not in copies}
     spread = spread_of(figures)
     base = figures[against]
     tests = {name: _test(given, base, spread) for name, given in figures.items() if name != against}

@@ -12,7 +12,13 @@ from pipeline.experiments.result import cells_of, settings_of
 from pipeline.inspect.curves import ACCENT, KEPT, REMOVED, figure_of
 from pipeline.store.artifact import Artifact
 
-COLOURS = {comparing.BETTER: KEPT, comparing.WORSE: REMOVED, comparing.UNDECIDED: "#8d99ae", comparing.AGAINST: ACCENT}
+COLOURS = {
+    comparing.BETTER: KEPT,
+    comparing.WORSE: REMOVED,
+    comparing.UNDECIDED: "#8d99ae",
+    comparing.AGAINST: ACCENT,
+    comparing.SAME: ACCENT,
+}
 
 
 def drawn(result: Artifact) -> Any:

@@ -18,7 +18,8 @@ from pydantic import Field, model_validator
 from pipeline.settings import Settings
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,60}")
-SEEDS = ("pretraining.seed", "seed")  # keys by which cells of one setting differ
+OF_PRETRAINING = "pretraining.seed"
+SEEDS = (OF_PRETRAINING, "seed")  # keys by which cells of one setting differ
 MOST_CELLS = 1000
 Equal = Literal["flops", "tokens", "steps", "parameters", "nothing"]
 Fit = Literal["nothing", "scaling", "mixtures"]

@@ -8,14 +8,13 @@ sources.parquet     one row a cell and source: bits_per_byte, bytes
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
 
 from pipeline.context import Log
-from pipeline.errors import UserError
 from pipeline.experiments import comparing, mixtures, scaling
 from pipeline.experiments.changes import AS_IT_IS
 from pipeline.experiments.experiment_settings import Fit, asset_of
@@ -26,7 +25,8 @@ from pipeline.store.draft import Draft
 from pipeline.store.store import Store
 from pipeline.store.tables import write_table
 
-VERSION = "2"  # 2: `scored_on`; the next mixture is drawn closer to what was tried
+# 2: `scored_on`; the next mixture is drawn closer to what was tried. 3: models of two names are compared once
+VERSION = "3"
 NEEDS_SEEDS = "one seed says nothing of chance: add `pretraining.seed: [0, 1, 2]` to the grid"
 
 
@@ -59,11 +59,8 @@ class Asked:
 
 
 def make(store: Store, asked: Asked, cells: Sequence[Scored], log: Log) -> Artifact:
-    """The artifact of an experiment. Raises UserError if no setting is called as `against` says."""
+    """The artifact of an experiment."""
     against = asked.against or cells[0].setting
-    known = list(dict.fromkeys(cell.setting for cell in cells))
-    if against not in known:
-        raise UserError(f"`against: {against}` is none of the settings: use one of {'; '.join(known)}.")
 
     def build(draft: Draft) -> None:
         rows = [_row(cell) for cell in cells]
@@ -174,6 +171,7 @@ def lines(result: Artifact) -> list[str]:
     head = ["setting", "seeds", "bits per byte", "95 %", f"against {facts['against']}", "95 %", "p (Holm)", ""]
     said = [facts["question"]] if facts["question"] else []
     said.append(aligned(head, [in_cells(row) for row in rows]))
+    said += same_models(result)
     if all(row["low"] is None for row in rows):
         said.append(NEEDS_SEEDS)
     elif len(rows) > 1 and not facts["decided"]:
@@ -183,6 +181,16 @@ def lines(result: Artifact) -> list[str]:
     if "fit" in facts:
         said += scaling.lines(facts["fit"]) if facts["fitted"] == "scaling" else mixtures.lines(facts["fit"])
     return said
+
+
+def same_models(result: Artifact) -> Iterator[str]:
+    """A line for each setting that is another one under a second name, in this recipe."""
+    models: dict[str, dict[Any, str]] = {}
+    for cell in cells_of(result):
+        models.setdefault(cell["setting"], {})[cell["seed"]] = cell["model"]
+    against = result.facts["against"]
+    for name, first in comparing.copies_of({against: models[against], **models}).items():
+        yield f"`{name}` and `{first}` are the same models in this recipe, compared once"
 
 
 def in_short(result: Artifact) -> str:

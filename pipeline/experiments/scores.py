@@ -32,6 +32,7 @@ ASSET = "experiment_scores"
 VERSION = "2"  # 2: `layers` has `gradient`
 TABLE, LAYERS = "documents", "layers"
 NOTHING = "No document is held back, so the models cannot be compared: raise `shards.validation`, or add text."
+NOT_CAUSAL = "An experiment compares models that predict the next token: leave `model.causal: false` out of it."
 # Fewer documents, or less text, than this is a matter of which documents: another choice may turn the order round.
 FEWEST_DOCUMENTS, LEAST_BYTES = 20, 20_000
 # Facts of a model that the tables of an experiment show, where it has them.
@@ -63,9 +64,7 @@ def make(
         device = torch.device(machine.choose_device(context.device))
         network = load_model(directory, torch.float32).to(device).eval()
         if not network.config.causal:
-            raise UserError(
-                "An experiment compares models that predict the next token: leave `model.causal: false` out of it."
-            )
+            raise UserError(NOT_CAUSAL)
         tokenizer = load_tokenizer(directory)
         documents = encoded(texts_held_back(held_back, curated, most_tokens), tokenizer)
         scored = score_documents(network, documents, tokenizer.document_start, batch_tokens, device)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.experiments import comparing
+from pipeline.experiments.worth_table import DECIDED
 from pipeline.inspect.curves import figure_of
 
 FULL_COLOUR = 0.5  # the effect from which on a field is as dark as it gets
@@ -23,11 +24,11 @@ def drawn(rows: Sequence[Mapping[str, Any]]) -> Any:
     for down, part in enumerate(parts):
         for across, target in enumerate(targets):
             row = found[part, target]
-            decided = row["verdict"] != comparing.UNDECIDED
+            decided = row["verdict"] in DECIDED
             on_dark = abs(row["difference"]) > 0.6 * highest
             colour = ("white" if on_dark else "black") if decided else "#8d99ae"
             axes.text(
-                across, down, f"{row['difference']:+.1%}" + ("" if decided else " ?"), ha="center", va="center",
+                across, down, f"{row['difference']:+.1%}" + (" ?" if row["verdict"] == comparing.UNDECIDED else ""), ha="center", va="center",
                 fontsize=8, fontweight="bold" if decided else "normal", color=colour,
             )  # fmt: skip
     axes.set_yticks(range(len(parts)), parts, fontsize=8)

@@ -13,6 +13,7 @@ from typing import Any
 from pipeline.experiments import comparing
 
 HELPS, HARMS = "helps", "harms"
+DECIDED = (HELPS, HARMS)
 ALL = "all text"
 TWICE = "twice "  # how the names of settings begin that have more of a part; all others have less
 COLUMNS = ("part", "measured on", "effect", "95 %", "p (Holm)", "")
@@ -23,7 +24,8 @@ def effects(
 ) -> list[dict[str, Any]]:
     """One row for each part and text. cells, sources: rows of the tables of an experiment (`result.py`).
 
-    Columns: part, target, seeds, mean, difference, low, high (95 %), p, p_holm, verdict: helps, harms or undecided.
+    Columns: part, target, seeds, mean, difference, low, high (95 %), p, p_holm, verdict: helps, harms,
+    undecided, or no difference at all.
     """
     figures: dict[str, dict[str, dict[Any, float]]] = {}
     for row in [*({**cell, "source": ALL} for cell in cells), *sources]:
@@ -33,7 +35,7 @@ def effects(
         {
             "part": row["setting"], "target": target, "seeds": row["seeds"], "mean": row["mean"],
             "difference": row["difference"], "low": row["difference_low"], "high": row["difference_high"],
-            "p": row["p"],
+            "p": row["p"], "verdict": row["verdict"],
         }
         for target, by_setting in figures.items()
         for row in comparing.compared(by_setting, against)
@@ -42,7 +44,8 @@ def effects(
     corrected = comparing.holm({f"{at}": row["p"] for at, row in enumerate(rows) if row["p"] is not None})
     for at, row in enumerate(rows):
         row["p_holm"] = corrected.get(f"{at}")
-        row["verdict"] = verdict(row)
+        if row["verdict"] != comparing.SAME:
+            row["verdict"] = verdict(row)
     return rows
 
 
@@ -63,12 +66,12 @@ def in_cells(row: Mapping[str, Any]) -> list[str]:
 
 def decided_first(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """The rows with the decided effects first, the largest of each first."""
-    return sorted(rows, key=lambda row: (row["verdict"] == comparing.UNDECIDED, -abs(row["difference"])))
+    return sorted(rows, key=lambda row: (row["verdict"] not in DECIDED, -abs(row["difference"])))
 
 
 def in_short(rows: Sequence[Mapping[str, Any]]) -> str:
     """How many effects are decided, and the largest two of parts on other text than their own."""
-    decided = [row for row in decided_first(rows) if row["verdict"] != comparing.UNDECIDED]
+    decided = [row for row in decided_first(rows) if row["verdict"] in DECIDED]
     text = f"{len(decided)} of {len(rows)} effects are decided"
     others = [row for row in decided if not row["part"].endswith(f" {row['target']}")][:2]
     return "; ".join(

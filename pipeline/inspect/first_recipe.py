@@ -11,6 +11,7 @@ import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import polars as pl
@@ -21,11 +22,13 @@ from pipeline.curation.filters import language
 from pipeline.errors import UserError
 from pipeline.ingest import raw_documents
 from pipeline.ingest.archives import is_archive
-from pipeline.ingest.files import FileSource
+from pipeline.ingest.files import Files, FileSource
 from pipeline.ingest.globs import matches_of
 from pipeline.ingest.open_files import COMPRESSED, FORMATS, TEXT, bare_name
 from pipeline.ingest.preview import counts_of, first_records
 from pipeline.ingest.records import Reading, Tally
+from pipeline.ingest.row_format import USUAL, Columns, is_plain
+from pipeline.ingest.rows import Contents, RowsInFiles
 from pipeline.ingest.source_kind import Content
 from pipeline.printing import size
 from pipeline.store.store import Store
@@ -39,7 +42,15 @@ OTHERS = 0.05  # share of the documents from which a language that is not kept b
 SPEAKER = r"^\s*[^\s:：][^:：\n]{0,20}[:：]\s+\S"  # a line of a dialogue
 TURNS = 0.6  # share of the lines from which a text is a dialogue
 SMALL, FEW = 2000, 300  # documents, below which a twentieth or a tenth is held back for validation
+TABLES = "_tables"  # how the names of groups of tables end
+FEWEST_WORDS, CLEARLY = 3, 2  # words of a text, on average; how many times longer than the next the text has to be
 KEPT = ("ko", "en", "code")  # languages that a recipe keeps without being told
+
+
+class Tables(RowsInFiles):
+    """Tables, of which it is not known yet what their columns hold."""
+
+    kind: Files = "files"
 
 
 @dataclass(frozen=True)
@@ -55,6 +66,7 @@ class Group:
     languages: dict[str, int] = field(default_factory=dict)
     problem: str = ""  # why it cannot be read
     damaged: str = ""  # why it can be read only without what is damaged (`invalid: skip`)
+    column: str = ""  # that holds the text, where none is called `text`
 
     @property
     def language(self) -> str | None:
@@ -116,7 +128,7 @@ def group_of(name: str) -> str | None:
         return "archives"
     if ending in FORMATS:
         kind = FORMATS[ending]
-        return "pages" if kind in ("html", "warc", "wet") else f"{kind}_tables"
+        return "pages" if kind in ("html", "warc", "wet") else f"{kind}{TABLES}"
     if ending in PROSE:
         return "notes"
     return "code" if TEXT.fullmatch(ending) else None
@@ -129,9 +141,9 @@ def examined(folder: Path, name: str, paths: Sequence[Path]) -> Group:
     content: Content | None = "code" if name == "code" else None
     patterns = [os.path.join(glob_safe(folder), "**", f"*{ending}") for ending in endings]
     source = FileSource(name=name, path=patterns, content=content)
-    damaged = ""
+    damaged = column = ""
     try:
-        found, whole = beginning(source)
+        (found, whole), column = beginning_of_tables(source) if name.endswith(TABLES) else (beginning(source), "")
     except UserError as error:
         damaged = str(error)  # perhaps of one file among hundreds, without which the others can be read
         try:
@@ -144,7 +156,7 @@ def examined(folder: Path, name: str, paths: Sequence[Path]) -> Group:
     return Group(
         name, endings, content, len(paths),
         int(texts.str.len_bytes().sum()) if whole else total,
-        found.height, counts_of(language.labels(found)), damaged=damaged,
+        found.height, counts_of(language.labels(found)), damaged=damaged, column=column,
     )  # fmt: skip
 
 
@@ -153,6 +165,41 @@ def beginning(source: FileSource) -> tuple[pl.DataFrame, bool]:
     with tempfile.TemporaryDirectory(prefix="slm-init-") as place:
         reading = Reading(raw_documents.cache_of(Store(place, "init")), Tally(), lambda line: None)
         return first_records(source, {}, reading, LOOKED_AT)  # no digest: that would read all files
+
+
+def beginning_of_tables(source: FileSource) -> tuple[tuple[pl.DataFrame, bool], str]:
+    """(the beginning of tables, the column that holds their text if it is not `text`); UserError as of `beginning`."""
+    try:
+        return beginning(source), ""
+    except UserError:
+        column = text_column(source)
+        if column is None:
+            raise
+    return beginning(source.model_copy(update={"columns": Columns(text=column)})), column
+
+
+def text_column(source: FileSource) -> str | None:
+    """The column of tables that is clearly their text: of words, and on average twice as long as any other of words.
+
+    None where nothing is clear, or the tables cannot be read.
+    """
+    tables = Tables.model_validate({"name": source.name, "path": source.path})
+    try:
+        with tempfile.TemporaryDirectory(prefix="slm-init-") as place:
+            reading = Reading(Path(place), Tally(), lambda line: None)
+            rows = list(islice(filter(None, tables.rows(Contents([], {}), reading, [], [])), LOOKED_AT))
+    except UserError:
+        return None
+    lengths: dict[str, float] = {}
+    for name in dict.fromkeys(name for row in rows for name in row):
+        texts = [row.get(name) for row in rows]
+        texts = [text if isinstance(text, str) else "" for text in texts]
+        if sum(len(text.split()) for text in texts) >= FEWEST_WORDS * len(rows):  # else an address, a name, a number
+            lengths[name] = sum(map(len, texts)) / len(rows)
+    first, second = (sorted(lengths, key=lambda name: -lengths[name]) + [None, None])[:2]
+    if first is None or not (first in USUAL or is_plain(first)):  # a first row of data where names should be
+        return None
+    return first if second is None or lengths[first] >= CLEARLY * lengths[second] else None
 
 
 def ending_of(name: str) -> str:
@@ -228,6 +275,7 @@ def source_lines(group: Group, folder: Path, beside: Path) -> list[str]:
     patterns = [os.path.join(place_of(folder, beside), "**", f"*{ending}") for ending in group.endings]
     keys: dict[str, object] = {"name": group.name, "kind": "files"}
     keys["path"] = patterns if len(patterns) > 1 else patterns[0]
+    keys |= {"columns": {"text": group.column}} if group.column else {}
     keys |= {"content": group.content} if group.content else {}
     keys |= {"lang": group.language} if group.language and group.content != "code" else {}
     keys |= {"license": "own"} | ({"invalid": "skip"} if group.damaged else {})
@@ -254,6 +302,8 @@ def described(looked: Looked) -> Iterator[str]:
         listed = ", ".join(f"{name} {count:,}" for name, count in group.languages.items())
         of = "" if group.documents < LOOKED_AT else f" of the first {LOOKED_AT:,} documents"
         yield f"{head}, {size(group.bytes)} of text; languages{of}: {listed}"
+        if group.column:
+            yield f"  no column is called `text`: `{group.column}` is read, whose text is the longest (`columns`)"
         if group.damaged:
             yield f"  `invalid: skip` leaves out what is damaged, of which this came first: {group.damaged}"
     if looked.passed_over:

@@ -83,6 +83,7 @@ def test_a_path_that_leads_nowhere_is_named(keys, said):
         ({}, "compares nothing"),
         ({"grid": {"seed": list(range(40)), "model.layers": list(range(1, 40))}}, "1,560 cells, more than 1,000"),
         ({"grid": {"model.layers": [2]}, "cells": [{"model.layers": 3}]}, "stands in `grid` and in `cells`"),
+        ({"grid": {"model.layers": [2]}, "cells": [{"model": {"layers": 3}}]}, "`model.layers` stands in `grid` and"),
         ({"cells": [{"name": "a"}, {"name": "a", "model.layers": 2}]}, "Two cells are called `a`"),
         ({"grid": {"pretraining.tokens": [1, 2]}}, "say `equal: nothing`"),
         ({"grid": {"name": ["a", "b"]}}, "`name` cannot differ between cells"),

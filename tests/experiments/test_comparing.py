@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pipeline.experiments.comparing import AGAINST, BETTER, UNDECIDED, WORSE, best, compared, holm
+from pipeline.experiments.comparing import AGAINST, BETTER, SAME, UNDECIDED, WORSE, best, compared, holm
 
 BASE = {0: 2.0, 1: 2.2, 2: 2.1}
 
@@ -62,4 +62,19 @@ def test_one_seed_decides_nothing_and_has_no_interval():
 
 def test_settings_without_any_spread_differ_if_their_figures_do():
     rows = by_setting(compared({"a": {0: 2.0, 1: 3.0}, "b": {0: 1.0, 1: 2.0}, "c": {0: 2.0, 1: 3.0}}, "a"))
-    assert rows["b"]["p"] < 1e-12 and rows["c"]["p"] == pytest.approx(1.0)
+    assert rows["b"]["p"] < 1e-12 and rows["c"]["verdict"] == SAME
+
+
+def test_a_setting_that_is_another_under_a_second_name_changes_nothing():
+    """Copies have no chance of their own: counted as settings, they would make any difference look sure."""
+    figures = {"base": BASE, "other": {0: 1.93, 1: 2.2, 2: 2.03}}
+    alone = by_setting(compared(figures, "base"))
+    assert alone["other"]["verdict"] == UNDECIDED
+    copies = {f"copy {number}": BASE for number in range(4)} | {"as other": figures["other"]}
+    among = by_setting(compared({**copies, **figures}, "base"))
+    assert list(among) == [*copies, *figures]
+    assert {name: among[name] for name in figures} == alone
+    assert (among["copy 0"]["verdict"], among["copy 0"]["difference"]) == (SAME, 0.0)
+    assert among["as other"] == {**alone["other"], "setting": "as other"}
+    one_seed = by_setting(compared({"base": {0: 2.0}, "other": {0: 2.0}}, "base"))
+    assert one_seed["other"]["verdict"] == UNDECIDED, "one figure may be the same by chance"

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from pipeline import experiment
 from pipeline.cli import main
 from pipeline.errors import UserError
-from pipeline.experiments import drawing, finding, result, scores
+from pipeline.experiments import comparing, drawing, finding, result, scores
 from pipeline.experiments.experiment_settings import Experiment
 from pipeline.graph import Project
 from pipeline.store.reading import TRIAL
@@ -137,11 +137,28 @@ def test_several_processes_that_train_together_are_refused(project, monkeypatch)
         ),
         ({"grid": {"model.layers": [1]}, "at": {"model.width": "x"}}, "^The experiment wrong, `at`: .*valid integer"),
         ({"grid": {"model.layers": [1]}, "against": "layers 9"}, "is none of the settings: use one of layers 1"),
+        ({"grid": {"model.causal": [True, False]}}, "leave `model.causal: false` out"),
+        ({"grid": {"pretraining.seed": ["0", 0]}}, "Two cells are called `as it is, seed 0`"),
+        ({"grid": {"pretraining.seed": [None, 1]}}, "Two cells are called `as it is, seed 1`"),
     ],
 )
-def test_what_cannot_be_compared_is_refused_with_the_remedy(project, given, said):
+def test_what_cannot_be_compared_is_refused_with_the_remedy_before_any_training(project, given, said):
+    opened, lines = listening(project)
     with pytest.raises(UserError, match=said):
-        experiment.run(project, compared(project, "wrong", **given))
+        experiment.run(opened, compared(project, "wrong", **given))
+    assert not [line for line in lines if line.startswith(("cell ", "step "))]
+
+
+def test_a_cell_that_changes_nothing_is_compared_once_and_named(project):
+    cells = [{}, {"model.dropout": 0.0}, {"model.activation": "relu2"}]
+    grid = {"pretraining.seed": [0, 2]}
+    both = experiment.run(project, compared(project, "twice", cells=cells, grid=grid))
+    once = experiment.run(project, compared(project, "once", cells=[cells[0], cells[2]], grid=grid))
+    rows = {row["setting"]: row for row in result.settings_of(both)}
+    assert rows["dropout 0.0"]["verdict"] == comparing.SAME
+    assert [rows[row["setting"]] for row in result.settings_of(once)] == result.settings_of(once)
+    assert "`dropout 0.0` and `as it is` are the same models in this recipe, compared once" in result.lines(both)
+    assert drawing.drawn(both).axes
 
 
 def test_what_is_fitted_is_part_of_the_result(project):

@@ -159,6 +159,9 @@ def test_all_effects_of_a_table_are_corrected_together():
     (other,) = [row for row in many if row["part"] == "without a" and row["target"] == worth_table.ALL]
     assert one["p"] == other["p"] and one["p_holm"] < other["p_holm"] <= 18 * one["p"] * 1.000001
     assert one["difference"] == pytest.approx(0.05, abs=1e-3)
+    same = [{**cell, "setting": "without c"} for cell in cells if cell["setting"] == AS_IT_IS]
+    with_copy = {row["part"]: row for row in worth_table.effects([*cells, *same], [], AS_IT_IS)}
+    assert with_copy.pop("without c")["verdict"] == comparing.SAME and [*with_copy.values()] == few
     worse = worth_table.verdict({"part": "without a", "p_holm": 0.01, "difference": -0.1})
     assert worse == worth_table.HARMS == worth_table.verdict({"part": "twice a", "p_holm": 0.01, "difference": 0.1})
     axes = worth_drawing.drawn(few).axes[0]
