@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from pipeline.graph import CURATED, Project
 from pipeline.printing import duration
 from pipeline.recipe import Recipe
 from pipeline.run import inputs_in_order
+from pipeline.store import leases
 from pipeline.store.artifact import Artifact, digest
 from pipeline.store.store import NotMade, Store
 from pipeline.trained_models import PRETRAINED, pretraining_of
@@ -138,19 +140,33 @@ def run(project: Project, comparison: Comparison, anyhow: bool = False) -> Artif
         raise UserError("An experiment trains its cells one after another in one process: leave SLM_PROCESSES out.")
     text, ready = prepared(project, comparison)
     refuse_too_long(project, comparison.name, ready, anyhow)
-    scored = [
-        scored_cell(project, comparison, text, one, f"{n} of {len(ready)}") for n, one in enumerate(ready, start=1)
-    ]
-    asked = result.Asked(comparison.name, comparison.question, comparison.against, comparison.fit)
-    made = result.make(project.store, asked, scored, project.log)
+    data = dict.fromkeys(
+        directory for one in (text, *(each.project.store for each in ready)) for directory in tried(one)
+    )
+    with ExitStack() as read:  # what is pruned meanwhile is nothing that is needed further on
+        read.enter_context(leases.held(data))
+        scored = []
+        for number, one in enumerate(ready, start=1):
+            scored.append(scored_cell(project, comparison, text, one, f"{number} of {len(ready)}", read))
+        asked = result.Asked(comparison.name, comparison.question, comparison.against, comparison.fit)
+        made = result.make(project.store, asked, scored, project.log)
     if made.made:
         openlineage.record(project.store, made, project.log)
         track(project, comparison.name, made)
     return made
 
 
-def scored_cell(project: Project, comparison: Comparison, text: Store, one: Ready, number: str) -> result.Scored:
-    """A cell, trained and scored, or from the store. text: the store of the reference."""
+def tried(store: Store) -> list[Path]:
+    """The folders of what a trial store has made so far."""
+    return [store.require(asset).directory for asset in store.tried or ()]
+
+
+def scored_cell(
+    project: Project, comparison: Comparison, text: Store, one: Ready, number: str, read: ExitStack
+) -> result.Scored:
+    """A cell, trained and scored, or from the store. text: the store of the reference; read: holds its scores."""
+    if not trained(one):
+        project.log(f"cell {number}: {one.cell.name}")
     model = one.project.make(PRETRAINED)
     if model.made:
         openlineage.record(one.project.store, model, project.log)
@@ -159,6 +175,7 @@ def scored_cell(project: Project, comparison: Comparison, text: Store, one: Read
         one.project.context, model, text.require(SHARDS), text.require(CURATED),
         chosen.validation_tokens, chosen.batch_tokens,
     )  # fmt: skip
+    read.enter_context(leases.held([found.directory]))
     bits = found.facts["all"]["bits_per_byte"]
     state = f"trained in {duration(model.manifest['seconds']['total'])}" if model.made else "from the store"
     project.log(f"cell {number}: {one.cell.name}: {bits:.4f} bits per byte ({state})")
@@ -177,6 +194,8 @@ def prepared(project: Project, comparison: Comparison) -> tuple[Store, list[Read
     The store that is returned with them is that of the reference, with the text to score them on. Raises UserError if
     a recipe of theirs pretrains nothing, or holds back less text than the reference does, or nothing.
     """
+    from tqdm import tqdm
+
     if comparison.reference.base is not None:
         raise UserError("An experiment compares pretrained models, and this recipe starts from a downloaded one.")
     made: dict[str, dict[str, str]] = {}
@@ -185,7 +204,8 @@ def prepared(project: Project, comparison: Comparison) -> tuple[Store, list[Read
     scores.check_held_back(of_base[0], project.log)
     budget = budgeted(pretraining_of(comparison.reference), *of_base)
     ready = []
-    for cell in comparison.cells:
+    project.log(f"{comparison.name}: planning {count_of(comparison.cells)}; a step of each new shape is measured")
+    for cell in tqdm(comparison.cells, "planning", unit="cell", leave=False, disable=None):
         if cell.recipe.shards.validation < comparison.reference.shards.validation:
             raise UserError(
                 f"The cell `{cell.name}` would train on documents that all are scored on: leave `shards.validation` out"

@@ -27,7 +27,7 @@ from pipeline.errors import UserError
 from pipeline.evaluation.evaluation_settings import EvaluationSettings
 from pipeline.experiments import finding
 from pipeline.experiments.changes import changes_of
-from pipeline.experiments.experiment_settings import NAME, Experiment
+from pipeline.experiments.experiment_settings import NAME, Experiment, asset_of
 from pipeline.experiments.worth_settings import Worth
 from pipeline.ingest.source import Source, check_names
 from pipeline.ingest.source_kind import OWN_WRITING, Origin, safe_name
@@ -126,7 +126,11 @@ class Recipe(Settings):
     @field_validator("experiments")
     @classmethod
     def _can_be_run(cls, experiments: dict[str, Experiment]) -> dict[str, Experiment]:
+        known: dict[str, str] = {}
         for name in experiments:
+            other = known.setdefault(asset_of(name), name)
+            if other != name:
+                raise ValueError(f"`{other}` and `{name}` would be kept in one place: rename one of them")
             if NAME.fullmatch(name) is None:
                 raise ValueError(f"`{name}` names an experiment: use small Latin letters, digits, - and _")
             try:

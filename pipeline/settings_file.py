@@ -39,7 +39,8 @@ def _sentence(problem: Any, kind: type[Settings]) -> str:
     if problem["type"] == "missing":
         return f"`{where}` is needed and is not there"
     if problem["type"] == "list_type":
-        return f"`{where}` takes a list: write [{problem['input']}]"
+        given = problem["input"]
+        return f"`{where}` takes a list: write [{'...' if given is None else given}]"
     if problem["type"] in ("model_type", "dict_type"):
         return f"`{where}` takes keys of its own" if where else "it takes keys, each with what it means"
     if problem["type"] == "too_short":

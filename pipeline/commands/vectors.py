@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 
 import click
 
 from pipeline.commands import project
 from pipeline.commands.outputs import FOLDER, PICTURE, save
+from pipeline.errors import UserError
 
 
 @click.group()
@@ -66,12 +68,25 @@ def vectors_learn(
             shown = "-" if row["share"] is None else f"{row['share']:.0%}"
             rows.setdefault(row["section"], {"analogies": row["section"], "known": known})[way] = shown
     click.echo(table(rows.values()))
-    for word in near:
+    missing = []
+    for word in (unicodedata.normalize("NFC", word).lower() for word in near):  # as the words of the text are
+        if word not in words:
+            missing.append(word)
+            continue
         click.echo(f"\nnear `{word}`:")
         near_rows = [{"way": way, "words": ", ".join(asked.neighbours(words, ways[way], word))} for way in ways]
         click.echo(table(near_rows))
+    problems = []
+    if missing:
+        named = ", ".join(f"`{word}`" for word in missing)
+        problems.append(f"{named}: fewer than {fewest} times in the text, or not at all; lower `--fewest`.")
     if picture is not None:
-        save(drawing.drawn(words, ways), picture, dpi=140)
+        try:
+            save(drawing.drawn(words, ways), picture, dpi=140)
+        except UserError as error:
+            problems.append(str(error))
+    if problems:
+        raise UserError(" ".join(problems))
 
 
 COMMANDS = (vectors,)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import polars as pl
@@ -10,6 +11,7 @@ from pipeline.experiments import comparing
 from pipeline.experiments.layers import COLUMNS
 from pipeline.experiments.result import cells_of, settings_of
 from pipeline.inspect.curves import ACCENT, KEPT, REMOVED, figure_of
+from pipeline.printing import width, wrapped
 from pipeline.store.artifact import Artifact
 
 COLOURS = {
@@ -20,11 +22,24 @@ COLOURS = {
     comparing.SAME: ACCENT,
 }
 
+COLUMNS_OF_NAMES = 36  # of letters, before the name of a setting goes on in a second line
+STYLES = ("-", "--", ":", "-.")  # of lines: each colour once in each
+
+
+def in_lines(name: str) -> str:
+    """The name of a setting in lines that leave room for what is drawn; a word longer than a line is cut."""
+    lines = wrapped(name, COLUMNS_OF_NAMES)
+    return "\n".join(
+        line if width(line) <= COLUMNS_OF_NAMES else f"{line[: COLUMNS_OF_NAMES // 2 - 1]}…" for line in lines
+    )
+
 
 def drawn(result: Artifact) -> Any:
     """A figure with one line a setting, the best at the top: its seeds, their mean and its 95 % interval."""
     rows = sorted(settings_of(result), key=lambda row: row["mean"], reverse=True)
-    figure, (axes,) = figure_of(1, 1, height=1.2 + 0.32 * len(rows))
+    names = [in_lines(row["setting"]) for row in rows]
+    more = sum(name.count("\n") for name in names)
+    figure, (axes,) = figure_of(1, 1, height=1.2 + 0.32 * len(rows) + 0.12 * more)
     cells = cells_of(result)
     for place, row in enumerate(rows):
         colour = COLOURS[row["verdict"]]
@@ -36,7 +51,7 @@ def drawn(result: Artifact) -> Any:
         if row["verdict"] == comparing.AGAINST:
             axes.axvline(row["mean"], color=colour, linewidth=0.8, linestyle=":")
     axes.set_ylim(-0.6, len(rows) - 0.4)  # the first and the last stand clear of the frame, however few they are
-    axes.set_yticks(range(len(rows)), [row["setting"] for row in rows], fontsize=8)
+    axes.set_yticks(range(len(rows)), names, fontsize=8)
     axes.set_xlabel("bits per byte of held-back documents (dots: seeds; bars: 95 %)")
     axes.grid(alpha=0.3, axis="x")
     return figure
@@ -47,15 +62,19 @@ def drawn_by_layer(result: Artifact) -> Any:
     table = pl.read_parquet(result.table("layers"))
     settings = table["setting"].unique(maintain_order=True).to_list()
     means = table.group_by("setting", "layer", maintain_order=True).agg(pl.col(COLUMNS).mean())
-    figure, axes = figure_of(2, 4, height=5.2)
-    for axis, column in zip(axes, COLUMNS, strict=False):
-        for number, setting in enumerate(settings):
+    names = [in_lines(setting) for setting in settings]
+    across = max(1, min(4, 120 // (12 + max(width(line) for name in names for line in name.split("\n")))))
+    down = math.ceil(len(names) / across) * (1 + max(name.count("\n") for name in names))
+    figure, axes = figure_of(2, 3, height=4.6 + 0.14 * down)
+    for axis, column in zip(axes, COLUMNS, strict=True):
+        for number, (setting, name) in enumerate(zip(settings, names, strict=True)):
             part = means.filter(pl.col("setting") == setting).sort("layer")
-            axis.plot(part["layer"], part[column], ".-", color=f"C{number % 10}", linewidth=1, label=setting)
+            style = STYLES[number // 10 % len(STYLES)]
+            axis.plot(part["layer"], part[column], f".{style}", color=f"C{number % 10}", linewidth=1, label=name)
         axis.set_title(column.replace("_", " "), fontsize=9)
         axis.set_xlabel("layer", fontsize=8)
+        axis.xaxis.get_major_locator().set_params(integer=True)  # there is no half a layer
         axis.grid(alpha=0.3)
-    for axis in axes[len(COLUMNS) :]:
-        axis.set_axis_off()
-    axes[-1].legend(*axes[0].get_legend_handles_labels(), fontsize=6, frameon=False, loc="upper left")
+    lines, _ = axes[0].get_legend_handles_labels()
+    figure.legend(lines, names, fontsize=7, frameon=False, loc="outside lower center", ncols=across)
     return figure

@@ -19,6 +19,8 @@ from pipeline.settings_file import in_words
 
 FOLDER = places.CODE / "experiments"
 LONGEST_NAME = 60
+# Names whose results would be kept where others are: what each model scores, and the experiment of `slm worth`.
+TAKEN = ("scores", "worth")
 
 
 def shipped() -> dict[str, Path]:
@@ -33,7 +35,11 @@ def named(name: str, of_recipe: Mapping[str, Experiment]) -> tuple[str, Experime
     """
     path = Path(name)
     if path.suffix in (".yaml", ".yml"):
-        return name_of(path), read(path)
+        name = name_of(path)
+    if name in TAKEN:
+        raise UserError(f"An experiment cannot be called `{name}`, a name that is taken: give it another.")
+    if path.suffix in (".yaml", ".yml"):
+        return name, read(path)
     files = shipped()
     if name in of_recipe:
         own = of_recipe[name].model_dump(exclude_unset=True)

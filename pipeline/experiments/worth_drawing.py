@@ -26,9 +26,10 @@ def drawn(rows: Sequence[Mapping[str, Any]]) -> Any:
             row = found[part, target]
             decided = row["verdict"] in DECIDED
             on_dark = abs(row["difference"]) > 0.6 * highest
+            mark = " ?" if row["verdict"] == comparing.UNDECIDED else ""
             colour = ("white" if on_dark else "black") if decided else "#8d99ae"
             axes.text(
-                across, down, f"{row['difference']:+.1%}" + (" ?" if row["verdict"] == comparing.UNDECIDED else ""), ha="center", va="center",
+                across, down, f"{row['difference']:+.1%}{mark}", ha="center", va="center",
                 fontsize=8, fontweight="bold" if decided else "normal", color=colour,
             )  # fmt: skip
     axes.set_yticks(range(len(parts)), parts, fontsize=8)

@@ -5,6 +5,7 @@ Dagster's asset pages and MLflow's runs show the same picture.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import polars as pl
@@ -38,12 +39,35 @@ def loss_curve(artifact: Artifact) -> Any:
     return figure
 
 
+# With letters that DejaVu has not, of the usual systems. Of Noto's collection, only the first face is known by name.
+HANGUL = ("NanumGothic", "NanumBarunGothic", "Noto Sans KR", "Noto Sans CJK KR", "Noto Sans CJK JP", "Malgun Gothic",
+          "Apple SD Gothic Neo", "AppleGothic", "UnDotum")  # fmt: skip
+
+
+@cache
+def fonts() -> list[str]:
+    """DejaVu, which every installation of matplotlib has, and the fonts with Hangul that this machine has."""
+    from matplotlib import font_manager
+
+    installed = {font.name for font in font_manager.fontManager.ttflist}
+    return ["DejaVu Sans", *(name for name in HANGUL if name in installed)]
+
+
 def figure_of(down: int, across: int, height: float | None = None) -> tuple[Any, list[Any]]:
     """A figure with `down` rows and `across` columns of axes, and the axes."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.text import Text
 
-    figure = Figure(figsize=(7.5, height or (3.2 if down * across == 1 else 1.7 * down + 0.4)), layout="constrained")
+    class Readable(Figure):
+        """A figure whose words may be Korean."""
+
+        def draw(self, renderer: Any) -> None:
+            for text in self.findobj(Text):
+                text.set_fontfamily(fonts())
+            super().draw(renderer)
+
+    figure = Readable(figsize=(7.5, height or (3.2 if down * across == 1 else 1.7 * down + 0.4)), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(down, across, squeeze=False)
     return figure, list(axes.flat)

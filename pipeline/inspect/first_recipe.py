@@ -196,7 +196,7 @@ def text_column(source: FileSource) -> str | None:
         texts = [text if isinstance(text, str) else "" for text in texts]
         if sum(len(text.split()) for text in texts) >= FEWEST_WORDS * len(rows):  # else an address, a name, a number
             lengths[name] = sum(map(len, texts)) / len(rows)
-    first, second = (sorted(lengths, key=lambda name: -lengths[name]) + [None, None])[:2]
+    first, second = ([*sorted(lengths, key=lambda name: -lengths[name]), None, None])[:2]
     if first is None or not (first in USUAL or is_plain(first)):  # a first row of data where names should be
         return None
     return first if second is None or lengths[first] >= CLEARLY * lengths[second] else None

@@ -77,11 +77,14 @@ def built_in() -> list[Question]:
 def read(path: Path) -> list[Question]:
     """The questions of a file. Raises UserError for a line that has not four words."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"The analogies {path} cannot be read: {error}.") from error
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise UserError(f"The analogies {path} are not in UTF-8: save the file in it.") from None
+    except OSError as error:
+        raise UserError(f"The analogies {path} cannot be read ({error.strerror}): name a file of text.") from None
+    text = text.removeprefix("\ufeff")
     section, found = path.stem, []
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(text.splitlines(), start=1):
         words = line.lower().split()
         if not words:
             continue

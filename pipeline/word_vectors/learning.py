@@ -11,6 +11,7 @@ beside them: the vector of a word is there the mean of its pieces.
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -37,7 +38,7 @@ WORDS = "words"
 WORD = r"[\p{L}\p{M}]+|\p{N}+"
 Matrix = NDArray[np.float32]
 # One thread, so that the same text gives the same vectors.
-COMMON = {"thread": 1, "verbose": 0, "ws": 5, "neg": 5, "bucket": 200_000, "loss": "ns"}
+COMMON = {"thread": 1, "ws": 5, "neg": 5, "bucket": 200_000, "loss": "ns"}
 WHOLE = {"minn": 0, "maxn": 0}  # no parts of words: word2vec
 WAYS: dict[str, dict[str, Any]] = {
     "word2vec_skipgram": {"model": "skipgram", **WHOLE},
@@ -73,11 +74,11 @@ def make(
         write_table(counts, draft.path(f"{WORDS}.parquet"))
         words = counts["word"].to_list()
         engine = load(tokenizer.local_directory())
-        for way, settings in WAYS.items():
-            log(f"{ASSET}: learning {way}")
+        for number, (way, settings) in enumerate(WAYS.items(), start=1):
+            log(f"{ASSET}: learning {way} ({number} of {len(WAYS) + 1})")
             found = learned(lines, words, settings, how)
             save(draft, way, found)
-        log(f"{ASSET}: learning {PIECES}")
+        log(f"{ASSET}: learning {PIECES} ({len(WAYS) + 1} of {len(WAYS) + 1})")
         pieces = [[str(piece) for piece in ids] for ids in engine.encode(texts.to_list())]
         table = learned(pieces, [str(piece) for piece in range(engine.vocab_size)], WAYS["word2vec_skipgram"], how)
         save(draft, PIECES, of_pieces(words, engine, table))
@@ -126,8 +127,10 @@ def learned(lines: Sequence[list[str]], words: Sequence[str], settings: dict[str
         source = Path(folder) / "text.txt"
         source.write_text("\n".join(" ".join(line) for line in lines) + "\n", encoding="utf-8")
         model = fasttext.train_unsupervised(
-            str(source), dim=how.dimensions, epoch=how.passes, minCount=how.fewest, **COMMON, **settings
-        )
+            str(source), dim=how.dimensions, epoch=how.passes, minCount=how.fewest,
+            verbose=2 if sys.stderr.isatty() else 0,  # the library's own line with its share and the time left
+            **COMMON, **settings,
+        )  # fmt: skip
     known = set(model.words)
     empty = np.zeros(how.dimensions, np.float32)
     return unit(np.stack([model.get_word_vector(word) if word in known else empty for word in words]))

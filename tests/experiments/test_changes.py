@@ -115,6 +115,9 @@ def test_a_file_may_have_a_korean_name_and_lines_of_windows(tmp_path):
     name, found = finding.named(str(file), {})
     assert name == "hwalseonghwa_silheom"
     assert (found.question, found.grid) == ("어느 것?", {"seed": [1, 2]})
+    (tmp_path / "worth.yaml").write_text("grid: {seed: [1]}\n")
+    with pytest.raises(UserError, match="cannot be called `worth`, a name that is taken"):
+        finding.named(str(tmp_path / "worth.yaml"), {})
     with pytest.raises(UserError, match="letters or digits"):
         finding.named(str(tmp_path / "---.yaml"), {})
 
@@ -123,6 +126,9 @@ def test_a_value_that_is_no_list_is_named_with_the_remedy(tmp_path):
     file = tmp_path / "mine.yaml"
     file.write_text("grid: {model.activation: swiglu}\n")
     with pytest.raises(UserError, match=r"`grid.model.activation` takes a list: write \[swiglu\]"):
+        finding.named(str(file), {})
+    file.write_text("grid: {model.activation: }\n")
+    with pytest.raises(UserError, match=r"takes a list: write \[...\]"):
         finding.named(str(file), {})
     file.write_text("grids: {model.activation: [swiglu]}\n")
     with pytest.raises(UserError, match=r"mistakes: `grids` is not a key; did you mean `grid`\?$"):
@@ -136,6 +142,8 @@ def test_a_value_that_is_no_list_is_named_with_the_remedy(tmp_path):
         ("Mine: {grid: {seed: [1]}}", "use small Latin letters"),
         ("mine: {grid: {seed: []}}", "`grid.seed` has no values"),
         ("mine: {grids: {seed: [1]}}", "did you mean `grid`"),
+        ("scores: {grid: {seed: [1]}}", "cannot be called `scores`, a name that is taken"),
+        ("{a-b: {grid: {seed: [1]}}, a_b: {grid: {seed: [1]}}}", "`a-b` and `a_b` would be kept in one place"),
     ],
 )
 def test_mistakes_in_a_recipes_experiments_are_named_with_their_line(block, said):

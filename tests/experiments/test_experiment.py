@@ -1,6 +1,7 @@
 """An experiment from a recipe to its table: equal budgets, nothing made twice, nothing put in force."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import polars as pl
 import pytest
@@ -8,10 +9,13 @@ from click.testing import CliRunner
 
 from pipeline import experiment
 from pipeline.cli import main
+from pipeline.commands.outputs import save
 from pipeline.errors import UserError
 from pipeline.experiments import comparing, drawing, finding, result, scores
 from pipeline.experiments.experiment_settings import Experiment
+from pipeline.experiments.layers import COLUMNS
 from pipeline.graph import Project
+from pipeline.inspect import curves
 from pipeline.store.reading import TRIAL
 from pipeline.training.stopping import Stopped
 from tests.tiny import trained
@@ -111,6 +115,30 @@ def test_an_interrupted_experiment_starts_no_finished_cell_again_and_resumes_the
     assert len(result.cells_of(made)) == 2 and not trials[0].exists()
 
 
+def test_what_is_pruned_meanwhile_is_nothing_that_the_experiment_needs(project):
+    lines: list[str] = []
+
+    def log(line: str) -> None:
+        lines.append(line)
+        if line.startswith("cell 1 of 2") and "trained in" in line:
+            for asset in project.store.all_assets():
+                project.store.prune(asset, keep=0, log=lines.append)
+
+    given = {"grid": {"tokenizer.vocab_size": [320, 340]}, "at": {"pretraining.seed": 9}, "equal": "tokens"}
+    made = experiment.run(replace(project, log=log), compared(project, "pruned", **given))
+    assert any(line.startswith("experiment_scores/") and line.endswith("stays: a run reads it") for line in lines)
+    assert made.counts["cells"] == 2
+
+
+def test_it_says_what_it_does_before_each_thing_that_takes_long(project):
+    opened, lines = listening(project)
+    given = {"grid": {"model.layers": [1]}, "at": {"pretraining.seed": 11}}
+    experiment.run(opened, compared(project, "said", **given))
+    beginnings = ("said: planning 1 cell", "said: 1 cell; training takes", "cell 1 of 1: layers 1", "step 1 of")
+    places = [next(at for at, line in enumerate(lines) if line.startswith(words)) for words in beginnings]
+    assert places == sorted(places) and lines[places[2]] == "cell 1 of 1: layers 1"
+
+
 def test_a_longer_experiment_than_the_recipe_allows_is_refused_before_it_trains(project):
     execution = project.recipe.execution.model_copy(update={"max_hours": 1e-9})
     opened, lines = listening(replace(project, recipe=project.recipe.model_copy(update={"execution": execution})))
@@ -199,6 +227,46 @@ def test_nothing_held_back_is_refused_before_any_training(project):
     with pytest.raises(UserError, match=r"No document is held back.*raise `shards.validation`"):
         experiment.run(opened, compared(project, at={"shards.validation": 0}, cells=[{}]))
     assert not any("trained" in line or line.startswith("pretrained_model: made") for line in lines)
+
+
+def test_long_names_are_drawn_whole_and_each_line_can_be_told_apart(tmp_path):
+    long = "activation relu2, ema 0.99, optimiser normuon, orthogonalised_by polar_express"
+    names = ["as it is", long, *(f"setting {number}" for number in range(12))]
+    figures = {name: {seed: 2.0 + place + seed / 100 for seed in (0, 1)} for place, name in enumerate(names)}
+    cells = [
+        {"setting": name, "seed": seed, "bits_per_byte": bits} for name in names for seed, bits in figures[name].items()
+    ]
+    layers = [{"setting": name, "layer": layer, **dict.fromkeys(COLUMNS, 0.5)} for name in names for layer in (1, 2, 3)]
+    tables = {"settings": comparing.compared(figures, names[0]), "cells": cells, "layers": layers}
+    for name, rows in tables.items():
+        pl.DataFrame(rows, infer_schema_length=None).write_parquet(tmp_path / name)
+    made = SimpleNamespace(table=lambda name: tmp_path / name)
+    figure = drawing.drawn(made)
+    save(figure, tmp_path / "settings.png", dpi=int(figure.dpi))
+    for label in figure.axes[0].get_yticklabels():
+        assert label.get_window_extent().x0 >= 0, f"`{label.get_text()}` is cut off"
+    by_layer = drawing.drawn_by_layer(made)
+    save(by_layer, tmp_path / "layers.png", dpi=int(by_layer.dpi))
+    (legend,) = by_layer.legends
+    assert legend.get_window_extent().x0 >= 0 and legend.get_window_extent().x1 <= by_layer.bbox.x1
+    styles = {(line.get_color(), line.get_linestyle()) for line in by_layer.axes[0].lines}
+    assert len(styles) == len(names) and len(by_layer.axes) == len(COLUMNS)
+    assert {float(tick) for tick in by_layer.axes[0].get_xticks()} <= {0.0, 1.0, 2.0, 3.0, 4.0}
+
+
+def test_korean_is_drawn_in_a_font_that_has_it_or_it_is_said_that_none_does(tmp_path, capsys, monkeypatch):
+    figure, (axes,) = curves.figure_of(1, 1)
+    axes.set_title("한국어")
+    monkeypatch.setattr(curves, "fonts", lambda: ["DejaVu Sans"])
+    save(figure, tmp_path / "without.png")
+    assert "no font on this machine has some of its letters" in capsys.readouterr().err
+    monkeypatch.setattr(curves, "fonts", lambda: ["DejaVu Sans", "of this machine"])
+    with pytest.warns(UserWarning, match="Glyph"):
+        figure.canvas.draw()
+    assert axes.title.get_fontfamily() == ["DejaVu Sans", "of this machine"]
+    axes.set_title("Korean")
+    save(figure, tmp_path / "with.png")
+    assert not capsys.readouterr().err
 
 
 def test_little_text_to_score_on_is_said():

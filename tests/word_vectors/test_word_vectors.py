@@ -50,6 +50,8 @@ def test_the_plane_has_feminine_words_on_one_side_and_royal_ones_on_the_other():
     for common, royal in (("man", "king"), ("girl", "princess")):
         assert placed[common][1] < 0 < placed[royal][1]
     assert list(analogies.plane(["stone"], np.ones((1, 2), np.float32))) == []
+    with pytest.raises(UserError, match="The picture is not drawn: the text has no pair such as `man` and `woman`"):
+        drawing.drawn(["stone"], {"word2vec": np.ones((1, 2), np.float32)})
 
 
 def test_files_of_questions_have_sections_and_four_words_a_line(tmp_path):
@@ -61,6 +63,25 @@ def test_files_of_questions_have_sections_and_four_words_a_line(tmp_path):
     file.write_text("one two three\n")
     with pytest.raises(UserError, match="line 1 has 3 words: an analogy has four"):
         analogies.read(file)
+    file.write_bytes("\ufeff: 왕\r\n왕 여왕 남자 여자\r\n".encode())
+    assert analogies.read(file) == [analogies.Question("왕", "왕", "여왕", "남자", "여자")]
+    file.write_bytes("왕 여왕 남자 여자".encode("cp949"))
+    with pytest.raises(UserError, match="not in UTF-8: save the file in it"):
+        analogies.read(file)
+    with pytest.raises(UserError, match=r"cannot be read \(No such file or directory\): name a file"):
+        analogies.read(tmp_path / "missing.txt")
+
+
+def test_how_far_the_learning_is_stands_in_a_terminal_only(monkeypatch):
+    import fasttext
+
+    said = []
+    monkeypatch.setattr(fasttext, "train_unsupervised", lambda *_, **given: said.append(given["verbose"]) or 1 / 0)
+    for terminal in (True, False):
+        monkeypatch.setattr("sys.stderr.isatty", lambda shown=terminal: shown)
+        with pytest.raises(ZeroDivisionError):
+            learning.learned([["a", "b"]], ["a", "b"], learning.WAYS["word2vec_cbow"], learning.Learning())
+    assert said == [2, 0]
 
 
 def test_the_built_in_questions_ask_every_two_pairs_both_ways():
@@ -86,12 +107,28 @@ def test_the_same_text_gives_the_same_vectors_and_each_way_knows_what_stands_tog
 def test_the_command_learns_once_and_compares_every_way(tmp_path):
     with trained(tmp_path) as project:
         picture = tmp_path / "plane.png"
-        given = ["vectors", "learn", "--dimensions", "8", "--passes", "1", "--fewest", "2", "--near", "she"]
+        given = [
+            "vectors",
+            "learn",
+            "--dimensions",
+            "8",
+            "--passes",
+            "1",
+            "--fewest",
+            "2",
+            "--near",
+            "zebra",
+            "--near",
+            "She",
+        ]
         run = CliRunner().invoke(main, [*given, "--picture", str(picture)])
-        assert run.exit_code == 0, run.output
+        assert run.exit_code == 1, run.output
         for way in (*learning.WAYS, learning.PIECES, learning.TABLE):
             assert way in run.output
-        assert "near `she`" in run.output and picture.read_bytes().startswith(b"\x89PNG")
+        assert "near `she`" in run.output and "near `zebra`" not in run.output
+        assert "`zebra` occurs fewer than 2 times in the text" in run.output and picture.read_bytes().startswith(
+            b"\x89PNG"
+        )
         assert "word_vectors: up to date" in CliRunner().invoke(main, given).output
         words, ways = learning.read(project["word_vectors"])
         counts = pl.read_parquet(project["word_vectors"].table("words"))
