@@ -14,7 +14,7 @@ import polars as pl
 from dagster import MarkdownMetadataValue, MetadataValue
 
 from pipeline.evaluation.leaderboard_tables import ASSET as LEADERBOARD
-from pipeline.experiments import result, worth_table
+from pipeline.experiments import comparing, result, worth_table
 from pipeline.graph import RAW
 from pipeline.inspect import standings
 from pipeline.inspect.curves import ACCENT, KEPT, REMOVED, VALIDATION
@@ -29,6 +29,7 @@ LETTERS = 26  # of such words
 MOST_BARS = 5
 POINTS = 34  # of a curve
 COLOURS = {worth_table.HELPS: KEPT, worth_table.HARMS: REMOVED}
+VERDICTS = {comparing.BETTER: KEPT, comparing.WORSE: REMOVED}
 UNDECIDED = "#b0b7bc"  # the colour of an effect that nothing can be said of
 
 
@@ -41,9 +42,9 @@ def of_artifact(artifact: Artifact) -> MarkdownMetadataValue | None:
     if "worth.parquet" in artifact.manifest["files"]:
         effects = worth_table.largest(pl.read_parquet(artifact.file("worth.parquet")).to_dicts())
         colours = {name: COLOURS.get(verdict, UNDECIDED) for name, (_, verdict) in effects.items()}
-        return bars({name: value for name, (value, _) in effects.items()}, colours)
+        return bars({name: value for name, (value, _) in effects.items()}, colours, "%")
     if "settings.parquet" in artifact.manifest["files"]:
-        return bars(result.means(artifact))
+        return differences(artifact)
     counts, facts = artifact.counts, artifact.facts
     removed, edits = counts.get("removed"), counts.get("edits") or {}
     if artifact.asset == RAW:  # what went in; empty documents are of no interest
@@ -62,6 +63,19 @@ def of_artifact(artifact: Artifact) -> MarkdownMetadataValue | None:
         if values:
             return bars(values)
     return None
+
+
+def differences(experiment: Artifact) -> MarkdownMetadataValue | None:
+    """How far settings are from the one that they are compared with, in per cent, the best first."""
+    rows = [row for row in result.best_first(experiment) if row["difference"] is not None]
+    if not rows:
+        return bars(result.means(experiment))
+    names = [row["setting"] for row in rows]
+    if len({name[: LETTERS - 8] for name in names}) < len(names):  # told apart by their ends
+        names = [name if len(name) <= LETTERS - 8 else f"…{name[9 - LETTERS :]}" for name in names]
+    colours = {name: VERDICTS.get(row["verdict"], UNDECIDED) for name, row in zip(names, rows, strict=True)}
+    values = {name: round(100 * row["difference"], 2) for name, row in zip(names, rows, strict=True)}
+    return bars(values, colours, "%")
 
 
 def shares(facts: Mapping[str, Any]) -> dict[str, float]:
@@ -111,7 +125,9 @@ def curve(x: Sequence[float], y: Sequence[float], words: str) -> MarkdownMetadat
     return _embedded(inner, HEIGHT, words)
 
 
-def bars(values: Mapping[str, float], colours: Mapping[str, str] | None = None) -> MarkdownMetadataValue | None:
+def bars(
+    values: Mapping[str, float], colours: Mapping[str, str] | None = None, unit: str = ""
+) -> MarkdownMetadataValue | None:
     """A bar for each of the first MOST_BARS values, its name and number beside it; None for no values."""
     named = list(values.items())[:MOST_BARS]
     largest = max((abs(value) for _, value in named), default=0) or 1
@@ -121,7 +137,7 @@ def bars(values: Mapping[str, float], colours: Mapping[str, str] | None = None) 
         colour = (colours or {}).get(name, KEPT)
         length = max(1, round(abs(value) / largest * (WIDTH - LABEL - 10)))
         paths[colour] = paths.get(colour, "") + f"M{LABEL} {row * ROW + 5}h{length}v12h-{length}"
-        said = f"{name.replace('_', ' ')[: LETTERS - 8]} {rounded(value):,}"
+        said = f"{name.replace('_', ' ')[: LETTERS - 8]} {rounded(value):,}{unit}"
         words += f"<text x='6' y='{row * ROW + 15}'>{escape(said)}</text>"
     drawn = "".join(f"<path d='{path}' fill='{colour}'/>" for colour, path in paths.items())
     return _embedded(drawn + words, ROW * len(named) + 6, "bars") if named else None

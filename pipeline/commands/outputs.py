@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,10 +44,8 @@ FOLDER = Output(folder=True)
 def save(figure: Figure, path: Path, dpi: int = 120) -> None:
     """Write a picture, in the form that its name ends in. Where no font has some of its letters, that is said."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with warnings.catch_warnings(record=True) as said:
-        warnings.simplefilter("always")
-        figure.savefig(path, dpi=dpi)
-    if any("missing from" in str(one.message) for one in said):
+    figure.savefig(path, dpi=dpi)
+    if getattr(figure, "lacks_letters", False):
         click.echo(
             f"{path}: no font on this machine has some of its letters, which are drawn as boxes: install one that has"
             " them (for Korean: `apt install fonts-nanum`), and draw it again.",

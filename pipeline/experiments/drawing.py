@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from pipeline.experiments import comparing
-from pipeline.experiments.layers import COLUMNS
+from pipeline.experiments.layers import COLUMNS, SHARES
 from pipeline.experiments.result import cells_of, settings_of
 from pipeline.inspect.curves import ACCENT, KEPT, REMOVED, figure_of
 from pipeline.printing import width, wrapped
@@ -62,6 +62,7 @@ def drawn_by_layer(result: Artifact) -> Any:
     table = pl.read_parquet(result.table("layers"))
     settings = table["setting"].unique(maintain_order=True).to_list()
     means = table.group_by("setting", "layer", maintain_order=True).agg(pl.col(COLUMNS).mean())
+    deepest = max(table["layer"].to_list())
     names = [in_lines(setting) for setting in settings]
     across = max(1, min(4, 120 // (12 + max(width(line) for name in names for line in name.split("\n")))))
     down = math.ceil(len(names) / across) * (1 + max(name.count("\n") for name in names))
@@ -73,7 +74,9 @@ def drawn_by_layer(result: Artifact) -> Any:
             axis.plot(part["layer"], part[column], f".{style}", color=f"C{number % 10}", linewidth=1, label=name)
         axis.set_title(column.replace("_", " "), fontsize=9)
         axis.set_xlabel("layer", fontsize=8)
-        axis.xaxis.get_major_locator().set_params(integer=True)  # there is no half a layer
+        axis.set_xticks(range(1, deepest + 1, max(1, deepest // 6)))
+        if column in SHARES:
+            axis.set_ylim(-0.02, max(0.1, 1.1 * max(means[column].to_list())))
         axis.grid(alpha=0.3)
     lines, _ = axes[0].get_legend_handles_labels()
     figure.legend(lines, names, fontsize=7, frameon=False, loc="outside lower center", ncols=across)

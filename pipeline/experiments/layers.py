@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 QUIET = 0.01  # of the root mean square: below it a unit says nothing
 STRAIGHT = 4.0  # from where on an activation is all but 0 or a line: SiLU(4) is 3.93
 MOST_ROWS = 16  # of a context each
+SHARES = ("dead", "saturated")
 COLUMNS = ("dead", "saturated", "stream", "attention", "feed_forward", "gradient")
 
 

@@ -5,6 +5,7 @@ Dagster's asset pages and MLflow's runs show the same picture.
 
 from __future__ import annotations
 
+import warnings
 from functools import cache
 from typing import Any
 
@@ -62,10 +63,15 @@ def figure_of(down: int, across: int, height: float | None = None) -> tuple[Any,
     class Readable(Figure):
         """A figure whose words may be Korean."""
 
+        lacks_letters = False  # whether no font has some of its letters, once it is drawn
+
         def draw(self, renderer: Any) -> None:
             for text in self.findobj(Text):
                 text.set_fontfamily(fonts())
-            super().draw(renderer)
+            with warnings.catch_warnings(record=True) as said:
+                warnings.simplefilter("always")
+                super().draw(renderer)
+            self.lacks_letters |= any("missing from font" in str(one.message) for one in said)
 
     figure = Readable(figsize=(7.5, height or (3.2 if down * across == 1 else 1.7 * down + 0.4)), layout="constrained")
     FigureCanvasAgg(figure)

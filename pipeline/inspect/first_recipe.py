@@ -192,14 +192,15 @@ def text_column(source: FileSource) -> str | None:
         return None
     lengths: dict[str, float] = {}
     for name in dict.fromkeys(name for row in rows for name in row):
-        texts = [row.get(name) for row in rows]
-        texts = [text if isinstance(text, str) else "" for text in texts]
+        values = (row.get(name) for row in rows)
+        texts = [value if isinstance(value, str) else "" for value in values]
         if sum(len(text.split()) for text in texts) >= FEWEST_WORDS * len(rows):  # else an address, a name, a number
             lengths[name] = sum(map(len, texts)) / len(rows)
-    first, second = ([*sorted(lengths, key=lambda name: -lengths[name]), None, None])[:2]
-    if first is None or not (first in USUAL or is_plain(first)):  # a first row of data where names should be
+    longest = sorted(lengths, key=lambda name: -lengths[name])
+    if not longest or not (longest[0] in USUAL or is_plain(longest[0])):  # a first row of data where names should be
         return None
-    return first if second is None or lengths[first] >= CLEARLY * lengths[second] else None
+    clear = len(longest) == 1 or lengths[longest[0]] >= CLEARLY * lengths[longest[1]]
+    return longest[0] if clear else None
 
 
 def ending_of(name: str) -> str:

@@ -1,5 +1,7 @@
 """Experiments that a recipe names are assets and a job; their page shows the table and the picture."""
 
+import base64
+
 import polars as pl
 from dagster import AssetKey, Definitions
 
@@ -7,7 +9,9 @@ from assets import display, experiments, groups, jobs, sources
 from assets.asset import result
 from assets.small_pictures import of_artifact
 from pipeline import experiment
+from pipeline.experiments import comparing
 from pipeline.experiments.experiment_settings import Experiment
+from pipeline.inspect.curves import KEPT, REMOVED
 from pipeline.recipe import load
 from pipeline.store.draft import Draft
 from pipeline.store.store import Store
@@ -40,6 +44,27 @@ def test_the_page_of_an_experiment_shows_its_table_its_picture_and_its_conclusio
     assert {"picture", "by layer", "settings", "cells", "in words"} <= shown.metadata.keys()
     assert [record.data["setting"] for record in shown.metadata["settings"].records]
     assert "one seed says nothing of chance" in shown.metadata["in words"].value
+
+
+def test_the_small_picture_of_an_experiment_tells_settings_apart(tmp_path):
+    """Bars from 0 of figures that differ by a per cent are all alike, and so are names that begin alike when cut."""
+    figures = {
+        f"activation {name}": {seed: bits + seed / 1000 for seed in (0, 1, 2)}
+        for name, bits in (("swiglu, ema 0.0", 2.0), ("swiglu, ema 0.99", 1.9), ("swiglu, ema 0.5", 2.2))
+    }
+    rows = comparing.compared(figures, "activation swiglu, ema 0.0")
+
+    def build(draft: Draft) -> None:
+        write_table(pl.DataFrame(rows, infer_schema_length=None), draft.path("settings.parquet"))
+
+    made = Store(tmp_path, "test").make(
+        "experiment_mine", code_version="1", settings={}, inputs={}, build=build, log=print
+    )
+    drawn = of_artifact(made)
+    assert drawn is not None and drawn.value is not None
+    svg = base64.b64decode(drawn.value.split("base64,")[1].rstrip(")")).decode()
+    assert "swiglu, ema 0.99 -5.0%" in svg and "swiglu, ema 0.5 10.0%" in svg
+    assert KEPT in svg and REMOVED in svg, "better and worse"
 
 
 def test_the_page_of_worth_begins_with_a_sentence_and_bars_and_says_effects_in_words(tmp_path):

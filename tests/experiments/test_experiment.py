@@ -251,7 +251,7 @@ def test_long_names_are_drawn_whole_and_each_line_can_be_told_apart(tmp_path):
     assert legend.get_window_extent().x0 >= 0 and legend.get_window_extent().x1 <= by_layer.bbox.x1
     styles = {(line.get_color(), line.get_linestyle()) for line in by_layer.axes[0].lines}
     assert len(styles) == len(names) and len(by_layer.axes) == len(COLUMNS)
-    assert {float(tick) for tick in by_layer.axes[0].get_xticks()} <= {0.0, 1.0, 2.0, 3.0, 4.0}
+    assert by_layer.axes[0].get_xticks().tolist() == [1, 2, 3] and by_layer.axes[0].get_ylim()[0] > -0.05
 
 
 def test_korean_is_drawn_in_a_font_that_has_it_or_it_is_said_that_none_does(tmp_path, capsys, monkeypatch):
@@ -261,9 +261,9 @@ def test_korean_is_drawn_in_a_font_that_has_it_or_it_is_said_that_none_does(tmp_
     save(figure, tmp_path / "without.png")
     assert "no font on this machine has some of its letters" in capsys.readouterr().err
     monkeypatch.setattr(curves, "fonts", lambda: ["DejaVu Sans", "of this machine"])
-    with pytest.warns(UserWarning, match="Glyph"):
-        figure.canvas.draw()
+    figure.canvas.draw()
     assert axes.title.get_fontfamily() == ["DejaVu Sans", "of this machine"]
+    figure, (axes,) = curves.figure_of(1, 1)
     axes.set_title("Korean")
     save(figure, tmp_path / "with.png")
     assert not capsys.readouterr().err
