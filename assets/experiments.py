@@ -32,6 +32,9 @@ def show(project: Project, artifact: Artifact) -> Mapping[str, Any]:
         "cells": display.table(result.cells_of(artifact)),
         "in words": MetadataValue.md("```\n" + "\n".join(result.lines(artifact)) + "\n```"),
     }
+    law = drawing.drawn_law(artifact)
+    if law is not None:
+        shown["law drawn"] = display.picture(law)
     run = tracking.find(artifact.manifest["fingerprint"])
     if run:
         shown["MLflow run"] = MetadataValue.url(tracking.link(run))

@@ -315,6 +315,9 @@ def track(project: Project, name: str, made: Artifact) -> None:
         run.text("\n".join(result.lines(made)) + "\n", "result.txt")
         run.figure(drawing.drawn(made), "result.png")
         run.figure(drawing.drawn_by_layer(made), "layers.png")
+        law = drawing.drawn_law(made)
+        if law is not None:
+            run.figure(law, "law.png")
         for table in made.fragments:
             run.artifact(made.table(table))
 

@@ -44,7 +44,7 @@ def experiment(
     for line in result.lines(made):
         click.echo(line)
     if picture is not None:
-        save(drawing.drawn(made), picture)
+        save(drawing.drawn_law(made) or drawing.drawn(made), picture)
 
 
 def _set(given: str) -> tuple[str, Any]:

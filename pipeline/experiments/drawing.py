@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import polars as pl
 
-from pipeline.experiments import comparing
+from pipeline.experiments import comparing, scaling
 from pipeline.experiments.layers import COLUMNS, SHARES
 from pipeline.experiments.result import cells_of, settings_of
 from pipeline.inspect.curves import ACCENT, KEPT, REMOVED, figure_of
@@ -54,6 +55,41 @@ def drawn(result: Artifact) -> Any:
     axes.set_yticks(range(len(rows)), names, fontsize=8)
     axes.set_xlabel("bits per byte of held-back documents (dots: seeds; bars: 95 %)")
     axes.grid(alpha=0.3, axis="x")
+    return figure
+
+
+def drawn_law(result: Artifact) -> Any:
+    """A figure of the cells over their tokens, a colour for each size, with Hoffmann's law; None where none is fitted.
+
+    Filled points were fitted; a hollow one is of a size so large that the law only predicts it.
+    """
+    found = result.facts.get("fit", {})
+    if "hoffmann" not in found:
+        return None
+    points = scaling.points(cells_of(result))
+    figure, (axes,) = figure_of(1, 1, height=4.0)
+    tokens = np.geomspace(points[:, 1].min() / 1.2, points[:, 1].max() * 1.2, 60)
+    largest = points[:, 0].max()
+    sizes: list[list[float]] = []  # those of one shape differ a little where their vocabularies do
+    for size in sorted(points[:, 0]):
+        if sizes and size <= 1.01 * sizes[-1][0]:
+            sizes[-1].append(size)
+        else:
+            sizes.append([size])
+    for number, group in enumerate(sizes):
+        of_size = points[(points[:, 0] >= group[0]) & (points[:, 0] <= group[-1])]
+        only_predicted = "far" in found and group[-1] >= 0.99 * largest
+        colour = f"C{number % 10}"
+        law = [scaling.predicted(found["hoffmann"]["at"], group[0], each) for each in tokens]
+        axes.plot(tokens, law, STYLES[number // 10 % len(STYLES)], color=colour, linewidth=1)
+        name = f"{group[0] / 1e6:.3g} M" + (" (predicted)" if only_predicted else "")
+        axes.plot(of_size[:, 1], of_size[:, 2], "o", color=colour, markersize=5, label=name,
+                  markerfacecolor="none" if only_predicted else colour)  # fmt: skip
+    axes.set_xscale("log")
+    axes.set_xlabel("tokens")
+    axes.set_ylabel("bits per byte of held-back documents")
+    axes.grid(alpha=0.3)
+    axes.legend(title="parameters that each token is multiplied by", title_fontsize=7, fontsize=7, frameon=False)
     return figure
 
 

@@ -177,8 +177,10 @@ def for_plan(store: Reader, flops: float, tokens: int) -> Iterator[str]:
     size, length = best_size(at, flops)
     times = flops / found["largest_flops"]
     further = f", {times:.0f} times beyond what was fitted" if times > 2 else ""
+    off = found["hoffmann"].get("far_error")
+    tried = "" if off is None else f"; it was {off:+.1%} off at a size {found['far']:.1f} times larger than any fitted"
     yield (
         f"by the experiment `{EXPERIMENT}` on this text{further}: {predicted(at, flops / 6 / tokens, tokens):.3f} bits"
         f" per byte; the best size for these FLOPs has {size / 1e6:.3g} M parameters that each token is multiplied by"
-        f" and {length / 1e6:.3g} M tokens: {predicted(at, size, length):.3f}"
+        f" and {length / 1e6:.3g} M tokens: {predicted(at, size, length):.3f}{tried}"
     )

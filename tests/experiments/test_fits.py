@@ -3,11 +3,13 @@
 import json
 import math
 from itertools import product
+from types import SimpleNamespace
 
 import numpy as np
+import polars as pl
 import pytest
 
-from pipeline.experiments import mixtures, scaling
+from pipeline.experiments import drawing, mixtures, scaling
 from pipeline.store.draft import Draft
 from pipeline.store.store import Store
 
@@ -50,6 +52,20 @@ def test_a_size_three_times_larger_than_any_other_is_predicted_and_not_fitted(fi
     assert any("3.8 times larger than any fitted" in line for line in scaling.lines(fit))
 
 
+def test_the_law_is_drawn_through_its_cells_and_says_which_it_only_predicts(fit, tmp_path):
+    cells = [*rows(SIZES, LENGTHS), *rows((3e6,), (3e6,))]
+    pl.DataFrame(cells).write_parquet(tmp_path / "cells")
+    made = SimpleNamespace(table=lambda name: tmp_path / name, facts={"fit": fit})
+    figure = drawing.drawn_law(made)
+    names = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert names == ["0.1 M", "0.2 M", "0.4 M", "0.8 M", "3 M (predicted)"]
+    law, points = figure.axes[0].lines[0], figure.axes[0].lines[1]
+    assert points.get_xdata().tolist() == list(LENGTHS)
+    assert np.interp(3e5, *law.get_data()) == pytest.approx(scaling.predicted(TRUE, 1e5, 3e5), rel=0.01)
+    assert drawing.drawn_law(SimpleNamespace(facts={"fit": {"too_few": "..."}})) is None
+    assert drawing.drawn_law(SimpleNamespace(facts={})) is None, "an experiment that fits nothing"
+
+
 def test_the_best_size_has_the_fewest_bits_of_all_that_cost_the_same():
     flops = 1e13
     size, tokens = scaling.best_size(TRUE, flops)
@@ -86,12 +102,13 @@ def test_the_plan_says_what_the_fit_of_this_text_says_of_it(tmp_path):
     assert list(scaling.for_plan(store, 6e12, 10**6)) == []
 
     def build(draft: Draft) -> None:
-        draft.facts = {"fit": {"largest_flops": 1e11, "hoffmann": {"at": TRUE}}}
+        draft.facts = {"fit": {"largest_flops": 1e11, "far": 4.9, "hoffmann": {"at": TRUE, "far_error": -0.054}}}
 
     store.make("experiment_scaling", code_version="1", settings={}, inputs={}, build=build, log=lambda line: None)
     (line,) = scaling.for_plan(store, 6e12, 10**6)
     size, _ = scaling.best_size(TRUE, 6e12)
     assert "60 times beyond what was fitted" in line
+    assert line.endswith("; it was -5.4% off at a size 4.9 times larger than any fitted"), "how far it can be trusted"
     assert f"{scaling.predicted(TRUE, 1e6, 1e6):.3f} bits" in line and f"{size / 1e6:.3g} M parameters" in line
 
 
