@@ -85,7 +85,7 @@ def fragments_by_source(made: dict[str, Artifact]) -> Counter[str]:
 
 def test_rows_are_taken_over_from_the_fragments_that_were_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     draw = random.Random(5)
-    known, texts, others = ([document(draw) for _ in range(number)] for number in (40, 60, 30))
+    known, texts, others = ([document(draw) for _ in range(number)] for number in (40, 60, 24))
     texts += [texts[0], texts[0] + "\n", others[1]]  # copies, one with other white space, one of another source
     monkeypatch.setattr(fragments, "FRAGMENT_BYTES", sum(len(text.encode()) for text in texts) // 4 + 1)
     (tmp_path / "asked.jsonl").write_text(json.dumps({"question": QUESTION}))
@@ -97,7 +97,7 @@ def test_rows_are_taken_over_from_the_fragments_that_were_cut(tmp_path: Path, mo
 
     new = [document(draw) for _ in range(16)]
     now = [text + " And one more." if place in (7, 8) else text for place, text in enumerate(texts)]
-    changed, more = 2, new[5:9]
+    changed, more = 2, new[5:7]
     put(tmp_path, "mixed/old", [text for place, text in enumerate(now) if place not in (20, 21, 22)])
     put(tmp_path, "mixed/new", [*new, texts[3], others[4], new[0]])  # copies of an old one, of another source, of a new
     put(tmp_path, "mixed-0/new", more)

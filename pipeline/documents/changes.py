@@ -6,8 +6,8 @@ first that asks leaves the answer beside the versions of the raw documents:
 
     <raw_documents>/.changes/<fragment>    16 bytes: the hash of what it is about, and of the rest; a Parquet table
 
-There is one of each fragment, so they take less than the fragments themselves, and `slm store prune` deletes them. One
-that is about other versions, or damaged, is not used: what is compared again comes out the same.
+There is one for each name of a fragment, and `slm store prune` deletes them. One that is about other versions, or
+damaged, is not used: what is compared again comes out the same.
 """
 
 from __future__ import annotations
