@@ -5,9 +5,9 @@ of its own row, so in a fragment that has changed, signals are computed for the 
 if all that `signals` sees of it is as it was, to the byte: its text, its source, its language. So the bytes that are
 written are those of a run from nothing.
 
-A source that has grown by much is cut into twice as many fragments, of other names. Then the rows of a fragment stood
-in the one that it was cut from, of which the others are not looked at. (Where a source has shrunk, so that a fragment
-holds the rows of several, all of it is computed.)
+A source that has grown much is cut into twice as many fragments, of other names. Then a fragment's rows are taken from
+the tables of the one that it was cut from. (Where a source has shrunk, so that a fragment holds the rows of several,
+all of it is computed.)
 """
 
 from __future__ import annotations
