@@ -50,10 +50,16 @@ def pair_task(model: str, file: Path, first: str, second: str, label: str, score
     with opened.store.reading(model) as given:
         facts = pair_scores.make(opened.context, given, pairs, pair_scores.How(**how)).facts
     rows = [{"seed": seed, facts["measure"]: f"{figure:.4f}"} for seed, figure in facts["by_seed"].items()]
-    least = -1.0 if facts["measure"] == "pearson" else 0.0  # an interval of two seeds may go beyond what there is
-    interval = f" ({max(facts['low'], least):.4f} to {min(facts['high'], 1.0):.4f})" if "low" in facts else ""
-    click.echo(table([*rows, {"seed": "mean", facts["measure"]: f"{facts['mean']:.4f}{interval}"}]))
+    click.echo(table([*rows, {"seed": "mean", facts["measure"]: f"{facts['mean']:.4f}{interval_of(facts)}"}]))
     click.echo(f"whoever says the same of all pairs: {facts['chance']:.4f}")
+
+
+def interval_of(facts: dict[str, Any]) -> str:
+    """The interval of several seeds, without what no figure can be: with two seeds it may go beyond."""
+    if "low" not in facts:
+        return ""
+    least = -1.0 if facts["measure"] == "pearson" else 0.0
+    return f" ({max(facts['low'], least):.4f} to {min(facts['high'], 1.0):.4f})"
 
 
 COMMANDS = (pair_task,)

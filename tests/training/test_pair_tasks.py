@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from model import export
 from model.config import ModelConfig
 from model.transformer import Transformer
+from pipeline.commands.pair_task import interval_of
 from pipeline.errors import UserError
 from pipeline.pair_tasks import pair_data, pair_network, pair_scores
 from pipeline.pair_tasks.pair_data import Columns, Pairs
@@ -176,3 +177,9 @@ def test_the_command_says_the_figure_of_each_seed(tmp_path, store, model, monkey
     assert said.exit_code == 0, said.output
     assert "accuracy" in said.output and "whoever says the same of all pairs" in said.output
     assert pair_network.PENALTY > 0
+
+
+def test_an_interval_of_few_seeds_does_not_go_beyond_what_there_is():
+    assert interval_of({"measure": "pearson", "low": -3.62, "high": 3.18}) == " (-1.0000 to 1.0000)"
+    assert interval_of({"measure": "accuracy", "low": -0.1, "high": 0.9}) == " (0.0000 to 0.9000)"
+    assert interval_of({"measure": "accuracy"}) == "", "of one seed"
