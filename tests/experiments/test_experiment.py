@@ -100,7 +100,9 @@ def test_an_interrupted_experiment_starts_no_finished_cell_again_and_resumes_the
     opened, lines = listening(project)
 
     def in_the_second_cell() -> bool:
-        after = next((place for place, line in enumerate(lines) if line.startswith("cell 1 of 2")), len(lines))
+        after = next(
+            (place for place, line in enumerate(lines) if line.startswith("cell 1 of 2") and "bits" in line), len(lines)
+        )
         return any(line.startswith("step 3 of") for line in lines[after:])
 
     opened = replace(opened, should_stop=in_the_second_cell)
