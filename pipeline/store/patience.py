@@ -55,7 +55,7 @@ def patiently(call: Callable[[], Result], address: str) -> Result:
                     "then run the same command again, which resumes from what is finished."
                 ) from error
             if max(pause, time.monotonic() - began) >= TOLD_FROM:
-                told = f"slm: {address} does not answer ({_short(error)}); trying again in {pause:.0f} s"
+                told = f"slm: {address} does not answer ({_short(error)}); trying again, for some minutes"
                 print(told, file=sys.stderr, flush=True)
         time.sleep(pause)
     raise AssertionError("the last round returns or raises")
