@@ -191,7 +191,7 @@ def _shrink(
 
 
 def carried_out(outcome: Outcome, log: Callable[[str], None]) -> list[tuple[str, int]]:
-    """Delete what goes, but what a run reads and what is in force, pinned or needed by now; returns (name, bytes freed).
+    """Delete what goes, but what is read, in force, pinned or needed by now; returns (name, bytes freed).
 
     Where the disk refuses a deletion the others are done first. Raises DiskTrouble then.
     """
