@@ -207,8 +207,8 @@ def carried_out(outcome: Outcome, log: Callable[[str], None]) -> list[tuple[str,
             freed += [(f"{recipe}/{asset}/{of}", n) for of, n in gone]
         except DiskTrouble as error:
             refused.append(error)
-    for error in refused[1:]:
-        log(str(error))
+    for further in refused[1:]:
+        log(str(further))
     if refused:
         raise refused[0]
     return freed
