@@ -378,7 +378,8 @@ def _removals_chart(by_source: Mapping[str, Mapping[str, Any]]) -> Any:
     """One bar per source, divided by reason."""
     sources = sorted(by_source, key=lambda name: by_source[name]["kept"] - by_source[name]["in"])[:20]
     reasons = sorted({reason for source in sources for reason in by_source[source].get("removed", {})})
-    figure, axes = figure_of(1, 1, height=1.0 + 0.3 * len(sources))
+    # The list of reasons stands beside the bars, and must fit as well.
+    figure, axes = figure_of(1, 1, height=max(1.0 + 0.3 * len(sources), 0.4 + 0.17 * len(reasons)))
     from matplotlib import colormaps
 
     left = [0.0] * len(sources)

@@ -1,18 +1,25 @@
-"""Work on values of the whole corpus, in partitions: ranges of hashes, each a task wherever the recipe has work run.
+"""Work on values of the whole corpus, in partitions by hash, each a task wherever the recipe has work run.
 
 What looks across fragments would otherwise hold all of a column in one process. Hashes are spread evenly over their
 range, so a task that takes a part of the range holds that part of the column, of whatever corpus: their number follows
 from its size. A task reads what it needs from tables by fragment, writes a file, and returns nothing else; the files
 are read in the order of the partitions, so that the result does not depend on which task ended first, or where it ran.
 They stay in the draft until the artifact is finished.
+
+Where each task looked at all tables for its range alone, the work would grow with the square of the corpus. So a task
+that has many ranges (`by_range`) reads what it needs once, puts it into a file for each range, and takes these in turn.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from pipeline.documents.execution import ExecutionSettings, check_shared, run_all
 from pipeline.store import bytes_check
@@ -20,7 +27,8 @@ from pipeline.store.artifact import canonical, digest
 from pipeline.store.bytes_check import HASH, fast_hash
 from pipeline.store.draft import Draft, read_record
 
-LAST_HASH = 2**64 - 1
+HALF = np.uint64(32)
+BUFFER_BYTES = 1 << 18  # of a range's file, before it is written to
 
 
 def hash_ranges(values: int, at_once: int) -> list[tuple[int, int]]:
@@ -28,6 +36,46 @@ def hash_ranges(values: int, at_once: int) -> list[tuple[int, int]]:
     number = max(1, -(-values // at_once))
     bounds = [place * 2**64 // number for place in range(number + 1)]
     return [(first, end - 1) for first, end in pairwise(bounds)]
+
+
+def by_range(
+    parts: Iterable[np.ndarray], hashes: Callable[[np.ndarray], np.ndarray], ranges: int, folder: Path
+) -> Iterator[np.ndarray]:
+    """The rows of all parts, one range of hashes after the other, in the order of the parts within each.
+
+    parts: arrays of one dtype. hashes: of the rows of a part, uint64. ranges: how many, of equal width; with more than
+    one, rows are in memory only while their part or their range is, and otherwise in `folder`, which is then removed.
+    """
+    if ranges == 1:
+        held = list(parts)
+        if held:
+            yield np.concatenate(held)
+        return
+    shutil.rmtree(folder, ignore_errors=True)  # of a task that was killed
+    folder.mkdir()
+    try:
+        paths = [folder / str(number) for number in range(ranges)]
+        dtype = _split(parts, hashes, paths)
+        for path in paths:
+            yield np.fromfile(path, dtype)
+            path.unlink()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _split(parts: Iterable[np.ndarray], hashes: Callable[[np.ndarray], np.ndarray], paths: list[Path]) -> np.dtype:
+    """Append the rows of each part to the files of their ranges; returns the rows' dtype."""
+    dtype = np.dtype(np.uint8)
+    with ExitStack() as opened:
+        files = [opened.enter_context(open(path, "wb", BUFFER_BYTES)) for path in paths]
+        for part in parts:
+            dtype = part.dtype
+            place = ((hashes(part) >> HALF) * np.uint64(len(paths)) >> HALF).astype(np.uint16)
+            order = np.argsort(place, kind="stable")
+            ends = np.searchsorted(place[order], np.arange(len(paths)), side="right")
+            for file, rows in zip(files, np.split(part[order], ends[:-1]), strict=True):
+                file.write(rows.view(np.uint8).data)
+    return dtype
 
 
 def written(

@@ -102,3 +102,12 @@ def test_columns_of_tables_and_figures_of_rules_are_described():
     assert columns.described("doc_id") and columns.described("keep")
     assert "gopher_short" in (columns.described("words") or "")
     assert columns.described("nothing of the kind") is None
+
+
+def test_the_reasons_of_a_single_source_fit_beside_its_bar():
+    reasons = {f"gopher_reason_{number}": number + 1 for number in range(20)}
+    figure = display._removals_chart({"notes": {"in": 1000, "kept": 790, "removed": reasons}})
+    assert display.png(figure)  # a layout that does not fit is a warning, and so an error here
+    drawn = figure.canvas.get_renderer()
+    legend = figure.axes[0].get_legend().get_window_extent(drawn)
+    assert legend.y0 >= 0 and legend.y1 <= figure.bbox.y1 and legend.x1 <= figure.bbox.x1

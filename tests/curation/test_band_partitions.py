@@ -10,12 +10,12 @@ import polars as pl
 import pytest
 
 from pipeline.curation.duplicates import band_partitions, clusters, near, selection, tidiness
-from pipeline.curation.duplicates.band_partitions import BandTable, partitions
+from pipeline.curation.duplicates.band_partitions import BandTable, Partition, partitions
 from pipeline.curation.duplicates.signature_tables import SignatureTable, write_signature_table
 from pipeline.curation.duplicates.tidiness import FREQUENT
 from pipeline.documents import execution
 from pipeline.documents.execution import ExecutionSettings
-from pipeline.documents.partitions import LAST_HASH
+from pipeline.documents.partitions import by_range
 from pipeline.store.artifact import RUN_SPECIFIC, Artifact
 from pipeline.store.draft import Draft
 from pipeline.store.store import Store
@@ -35,7 +35,7 @@ def values(documents: int, seed: int) -> np.ndarray:
 
 def bytes_for(partitions_: int, documents: int) -> int:
     """A limit on bytes that makes so many partitions, or a few more."""
-    return -(-band_partitions.BYTES_OF_VALUE * documents * BANDS // partitions_)
+    return -(-band_partitions.PLACED.itemsize * documents * BANDS // partitions_)
 
 
 def tables(folder: Path, bands: np.ndarray, words: np.ndarray, parts: int) -> list[BandTable]:
@@ -53,17 +53,19 @@ def tables(folder: Path, bands: np.ndarray, words: np.ndarray, parts: int) -> li
     return found
 
 
+def pieces(parts: list[Partition]) -> int:
+    """How many pieces of all bands are searched, one after the other or elsewhere."""
+    return sum(part.ranges for part in parts)
+
+
 @pytest.mark.parametrize("documents", [0, 1, 1000, 10**6, 10**7, 10**9])
 def test_partitions_cover_every_band_once_and_are_bounded(documents: int) -> None:
     parts = partitions(documents, 18)
-    for band in range(18):
-        ranges = sorted((part.first, part.last) for part in parts if band in part.bands)
-        assert ranges[0][0] == 0 and ranges[-1][1] == LAST_HASH
-        assert all(one[1] + 1 == other[0] for one, other in pairwise(ranges))
+    assert sorted(band for part in parts for band in part.bands) == list(range(18))
     for part in parts:
-        share = (part.last - part.first + 1) / 2**64
-        of_part = len(part.bands) * documents * share * band_partitions.BYTES_OF_VALUE
-        assert of_part <= 1.01 * band_partitions.PARTITION_BYTES
+        assert part.ranges == 1 or len(part.bands) == 1
+        at_once = len(part.bands) * documents / part.ranges * band_partitions.PLACED.itemsize
+        assert at_once <= band_partitions.PARTITION_BYTES
     assert len(parts) == 1 or documents > 1000
 
 
@@ -75,7 +77,7 @@ def test_buckets_hold_the_same_documents_for_any_number_of_partitions(
     bands, words = values(documents, 1), np.random.default_rng(2).integers(0, 4, documents)
     places = np.where(np.arange(documents) % 7, np.random.default_rng(3).permutation(documents), -1).astype(np.int32)
     monkeypatch.setattr(band_partitions, "PARTITION_BYTES", bytes_for(wanted, documents))
-    assert wanted <= len(partitions(documents, BANDS)) <= wanted + BANDS
+    assert wanted <= pieces(partitions(documents, BANDS)) <= wanted + BANDS
     draft = Draft(tmp_path / "draft", list, lambda line: None)
     found = clusters.find(draft, tables(tmp_path, bands, words, 3), documents, BANDS, IN_PROCESS)
     expected = selection.buckets(bands, np.where(words > 0, places, -1))
@@ -85,6 +87,38 @@ def test_buckets_hold_the_same_documents_for_any_number_of_partitions(
     assert as_sets(found.members(found.positions, places[found.positions])) == as_sets(expected)
     lines, counts = np.unique(EDGES, return_counts=True)
     assert found.frequent.tolist() == lines[counts > FREQUENT].tolist() and len(found.frequent) > 50
+
+
+def test_a_table_is_read_once_for_each_band_however_many_ranges(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    real = band_partitions.read_columns
+    monkeypatch.setattr(
+        band_partitions, "read_columns", lambda path, names: read.append(path.name) or real(path, names)
+    )
+    found = tables(tmp_path, values(2000, 1), np.ones(2000, np.int64), 4)
+    folder = tmp_path / "ranges"
+    one_by_one = list(band_partitions.members(found, Partition((2,), 9), folder))
+    assert len(one_by_one) == 9 and len(read) == 4 and not folder.exists()
+    (whole_band,) = band_partitions.members(found, Partition((2,), 1), folder)
+    assert sorted(documents_of(one_by_one)) == sorted(documents_of([whole_band]))
+
+
+def test_what_a_killed_task_left_of_its_ranges_is_not_read(tmp_path: Path) -> None:
+    parts = [np.array([1, 2**63, 5], np.uint64), np.array([2**63 + 1], np.uint64)]
+    folder = tmp_path / "ranges"
+    begun = by_range(iter(parts), lambda rows: rows, 4, folder)
+    assert next(begun).tolist() == [1, 5] and folder.exists()
+    left = folder / "2"
+    left.write_bytes(left.read_bytes() * 3)
+    again = list(by_range(iter(parts), lambda rows: rows, 4, folder))
+    assert [rows.tolist() for rows in again] == [[1, 5], [], [2**63, 2**63 + 1], []]
+    assert list(by_range(iter([]), lambda rows: rows, 1, folder)) == [] and not folder.exists()
+
+
+def documents_of(members: list[np.ndarray]) -> list[tuple[int, ...]]:
+    return [documents for part in members for documents in as_sets(part)]
 
 
 def test_documents_that_resemble_no_other_are_not_known(
@@ -142,7 +176,7 @@ def test_decisions_have_the_same_bytes_for_any_number_of_partitions(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: dict, wanted: int
 ) -> None:
     monkeypatch.setattr(band_partitions, "PARTITION_BYTES", 12 * 18 * 302 // wanted)
-    assert len(partitions(302, 18)) >= wanted
+    assert pieces(partitions(302, 18)) >= wanted
     assert decided(tmp_path, IN_PROCESS) == whole
 
 

@@ -179,11 +179,26 @@ def test_order_fragments_and_memory_change_nothing(tmp_path, monkeypatch):
         k: v for k, v in other.manifest.items() if k not in RUN_SPECIFIC
     }
     assert first.counts == other.counts
+    monkeypatch.setattr(repetition, "COUNTING_TASKS", 3)
+    in_ranges, _ = decide(tmp_path, texts, 5, name="ranges")
+    assert {k: v for k, v in in_ranges.manifest.items() if k not in RUN_SPECIFIC} == {
+        k: v for k, v in other.manifest.items() if k not in RUN_SPECIFIC
+    }
     monkeypatch.setattr(execution, "WORTH_A_PROCESS_BYTES", 1)
     there, _ = decide(tmp_path, texts, 5, name="there", where=ExecutionSettings(workers=2))
     assert {k: v for k, v in there.manifest.items() if k not in RUN_SPECIFIC} == {
         k: v for k, v in other.manifest.items() if k not in RUN_SPECIFIC
     }
+
+
+def test_however_many_sentences_few_tasks_look_at_them():
+    few, many = repetition.counting_tasks(10**6), repetition.counting_tasks(10**10)
+    assert few == [(0, 2**64 - 1, 1)]
+    assert len(many) == repetition.COUNTING_TASKS
+    assert many[0][0] == 0 and many[-1][1] == 2**64 - 1
+    assert all(one[1] + 1 == other[0] for one, other in itertools.pairwise(many))
+    for first, last, ranges in many:
+        assert (last - first + 1) / 2**64 * 10**10 / ranges <= 1.01 * repetition.COUNTED_AT_ONCE
 
 
 def test_another_limit_reads_no_text_for_sentences(tmp_path, monkeypatch):

@@ -7,7 +7,7 @@ into one process: what is in memory grows with the documents that resemble anoth
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,17 +16,17 @@ import numpy as np
 
 from model.files import whole
 from pipeline.curation.duplicates import band_partitions, selection
-from pipeline.curation.duplicates.band_partitions import BandTable
+from pipeline.curation.duplicates.band_partitions import PLACED, BandTable
 from pipeline.curation.duplicates.signature_tables import column_of, matrix_of, read_columns
 from pipeline.curation.duplicates.tidiness import EDGE, frequent_lines
 from pipeline.documents.execution import ExecutionSettings
-from pipeline.documents.partitions import hash_ranges, written
+from pipeline.documents.partitions import HALF, by_range, written
 from pipeline.store.draft import Draft
 from pipeline.text.words import repeated_places
 
 FOLDER = "candidates"
-BYTES_OF_ID = 12  # the second half of an id (8) and its document (4)
 BYTES_OF_EDGES = 4 * 2 * EDGE
+NO_LINES = np.zeros(0, np.uint32)
 
 
 @dataclass
@@ -42,7 +42,7 @@ class Clusters:
 
         positions: sorted, at least those of the clusters. places: the number of each of them; -1 to ignore it.
         """
-        return _numbered(map(np.load, self.files), positions, places)
+        return _numbered(_arrays(self.files), positions, places)
 
 
 def find(
@@ -50,74 +50,82 @@ def find(
 ) -> Clusters:
     """Search the tables of signatures of all documents. tables: in order of their positions."""
     parts = partitions_of(documents, bands)
-    read = (8 * bands + BYTES_OF_ID + BYTES_OF_EDGES) * documents
+    read = (8 * bands + PLACED.itemsize + BYTES_OF_EDGES) * documents
     files = written(draft, FOLDER, write_part, list(tables), parts, execution, read)
     found: dict[str, list[Path]] = {kind: [] for kind in FINDERS}
     for (kind, _), path in zip(parts, files, strict=True):
         found[kind].append(path)
     alike = np.zeros(documents, bool)
-    for path in found["members"] + found["equal ids"]:
-        alike[(np.load(path) & np.uint64(0xFFFFFFFF)).astype(np.int64)] = True
-    frequent = np.unique(np.concatenate([np.load(path) for path in found["common lines"]]))
+    for positions in _arrays(found["members"] + found["equal ids"]):
+        alike[(positions & np.uint64(0xFFFFFFFF)).astype(np.int64)] = True
+    frequent = np.unique(np.concatenate([NO_LINES, *_arrays(found["common lines"])]))
     return Clusters(np.flatnonzero(alike), frequent, found["members"])
 
 
 def partitions_of(documents: int, bands: int) -> list[tuple[str, Any]]:
     """All partitions of the search among so many documents, each with its kind, a key of FINDERS."""
-    most = band_partitions.PARTITION_BYTES
+    # The longest first, so that none is left over when the others are through.
     return [
+        ("common lines", band_partitions.ranges_of(documents, BYTES_OF_EDGES)),
+        ("equal ids", band_partitions.ranges_of(documents, PLACED.itemsize)),
         *(("members", part) for part in band_partitions.partitions(documents, bands)),
-        *(("equal ids", part) for part in hash_ranges(BYTES_OF_ID * documents, most)),
-        *(("common lines", part) for part in hash_ranges(BYTES_OF_EDGES * documents, most)),
     ]
 
 
 def write_part(tables: list[BandTable], kind: str, part: Any, target: Path) -> int:
     """Write what is found in one partition, of a kind of FINDERS; returns how many values. Runs in a worker."""
-    found = FINDERS[kind](tables, part)
+    written = 0
     with whole(target) as unfinished, open(unfinished, "wb") as file:
-        np.save(file, found)
-    return len(found)
+        for found in FINDERS[kind](tables, part, target.with_name(f"{target.name}.ranges")):
+            np.save(file, found)
+            written += len(found)
+    return written
 
 
-def equal_ids(tables: list[BandTable], part: tuple[int, int]) -> np.ndarray:
-    """Positions (uint64) of the documents that share the second half of their id with another one."""
-    values, documents = [np.zeros(0, np.uint64)], [np.zeros(0, np.uint32)]
-    for table in tables:
-        low = column_of(read_columns(table.path, ["low"]), "low")
-        rows = _inside(low, part)
-        values.append(low[rows])
-        documents.append((table.first + rows).astype(np.uint32))
-    low, position = np.concatenate(values), np.concatenate(documents)
-    some = repeated_places(low)
-    some = some[np.argsort(low[some])]
-    return position[some[selection.repeated(low[some])]].astype(np.uint64)
+def equal_ids(tables: list[BandTable], ranges: int, folder: Path) -> Iterator[np.ndarray]:
+    """Positions (uint64) of the documents that share the second half of their id with another one, by range."""
+    for rows in by_range(map(_ids, tables), lambda rows: rows["value"], ranges, folder):
+        low = rows["value"].copy()
+        some = repeated_places(low)
+        some = some[np.argsort(low[some])]
+        yield rows["document"][some[selection.repeated(low[some])]].astype(np.uint64)
 
 
-def common_lines(tables: list[BandTable], part: tuple[int, int]) -> np.ndarray:
-    """The lines (uint32) at the edges of many documents, of one range."""
-    found = [np.zeros(0, np.uint32)]
-    for table in tables:
-        edges = matrix_of(read_columns(table.path, ["edges"]), "edges", np.uint32, 2 * EDGE).ravel()
-        edges = edges[edges > 0]
-        found.append(edges[_inside(edges.astype(np.uint64) << np.uint64(32), part)])
-    edges = np.concatenate(found)
-    found.clear()
-    edges.sort()
-    return frequent_lines(edges)
+def _ids(table: BandTable) -> np.ndarray:
+    """The second halves of a table's ids, as rows of PLACED."""
+    low = column_of(read_columns(table.path, ["low"]), "low")
+    rows = np.empty(len(low), PLACED)
+    rows["value"], rows["document"] = low, table.first + np.arange(len(low))
+    return rows
 
 
-FINDERS: dict[str, Callable[[list[BandTable], Any], np.ndarray]] = {
+def common_lines(tables: list[BandTable], ranges: int, folder: Path) -> Iterator[np.ndarray]:
+    """The lines (uint32) at the edges of many documents, by range."""
+    for lines in by_range(map(_edges, tables), lambda lines: lines.astype(np.uint64) << HALF, ranges, folder):
+        lines.sort()
+        yield frequent_lines(lines)
+
+
+def _edges(table: BandTable) -> np.ndarray:
+    """The lines (uint32) at the edges of a table's documents."""
+    edges = matrix_of(read_columns(table.path, ["edges"]), "edges", np.uint32, 2 * EDGE).ravel()
+    return edges[edges > 0]
+
+
+FINDERS: dict[str, Callable[[list[BandTable], Any, Path], Iterator[np.ndarray]]] = {
     "members": band_partitions.members,
     "equal ids": equal_ids,
     "common lines": common_lines,
 }
 
 
-def _inside(values: np.ndarray, part: tuple[int, int]) -> np.ndarray:
-    """Positions of the values from the first to the last of a range."""
-    first, last = part
-    return np.flatnonzero((values >= np.uint64(first)) & (values <= np.uint64(last)))
+def _arrays(files: Iterable[Path]) -> Iterator[np.ndarray]:
+    """What `write_part` left in files."""
+    for path in files:
+        size = path.stat().st_size
+        with open(path, "rb") as file:
+            while file.tell() < size:
+                yield np.load(file)
 
 
 def _numbered(parts: Iterable[np.ndarray], positions: np.ndarray, places: np.ndarray) -> np.ndarray:

@@ -35,7 +35,7 @@ from pipeline.documents.document import EDIT
 from pipeline.documents.execution import ExecutionSettings
 from pipeline.documents.fragment_tables import fragment_task, make_tables
 from pipeline.documents.known_rows import EarlierVersions, Remembered, rows_found, same_but_documents
-from pipeline.documents.partitions import hash_ranges, written
+from pipeline.documents.partitions import by_range, hash_ranges, written
 from pipeline.documents.reasons import meanings_of
 from pipeline.documents.stage import (
     CorpusStage,
@@ -68,6 +68,7 @@ RULES = (
 REASONS = meanings_of(RULES)
 LABEL = "repeated_sentence"
 COUNTED_AT_ONCE = 1 << 23  # sentences whose hashes one task has in memory at the same time
+COUNTING_TASKS = 16
 BYTES_OF_SENTENCE = 12  # of a side table, that are read to count
 READ_AT_ONCE = 1 << 21  # most sentences of the tables read together
 SENTENCE = ("row", "hash", "start", "after", "words", "spare")  # columns of a side table
@@ -218,7 +219,7 @@ def frequent_sentences(
     """Sentences in more than `most` documents: `hash` (sorted), `documents`, `first` (doc_id of the first)."""
     batches = list(sentence_tables(draft, documents))
     total = sum(draft.entries[f"{side_table(fragment)}.parquet"]["rows"] for fragment in documents.fragments)
-    ranges = [(first, last, most) for first, last in hash_ranges(total, COUNTED_AT_ONCE)]
+    ranges = [(*task, most) for task in counting_tasks(total)]
     read = BYTES_OF_SENTENCE * total
     counted = written(draft, "repeated sentences", count_range, batches, ranges, execution, read)
     frequent = pl.concat([pl.read_parquet(path) for path in counted])
@@ -241,21 +242,39 @@ def frequent_sentences(
     return frequent.join(first_of.select("hash", "first"), on="hash", how="left", maintain_order="left")
 
 
-def count_range(batches: list[dict[str, Path]], first: int, last: int, most: int, target: Path) -> int:
-    """Write the sentences of a range of hashes that are in more than `most` documents: `hash`, `documents`.
+def counting_tasks(sentences: int) -> list[tuple[int, int, int]]:
+    """First and last hash of each task that counts so many sentences, and how many ranges it takes one by one.
 
-    batches: the side tables of all fragments. Returns the number of sentences written. Runs in a worker.
+    Each task looks at all sentences, so there are at most COUNTING_TASKS.
     """
-    within = pl.col("hash").is_between(pl.lit(first, pl.UInt64), pl.lit(last, pl.UInt64))
-    parts = []
-    for batch in batches:
-        own = scan_tables(batch).filter(~pl.col("spare"))
-        hashes = own.select("fragment", "row", "hash").filter(within).unique()
-        parts.append(hashes.group_by("hash").len("documents").collect())
-    counts = pl.concat(parts).group_by("hash").agg(pl.col("documents").sum().cast(pl.Int64))
-    found = counts.filter(pl.col("documents") > most).sort("hash")
-    write_table(found, target)
-    return found.height
+    ranges = -(-sentences // COUNTED_AT_ONCE)
+    bounds = hash_ranges(sentences, max(COUNTED_AT_ONCE, -(-sentences // COUNTING_TASKS)))
+    return [(first, last, max(1, -(-ranges // len(bounds)))) for first, last in bounds]
+
+
+def count_range(batches: list[dict[str, Path]], first: int, last: int, ranges: int, most: int, target: Path) -> int:
+    """Write the sentences from one hash to another that are in more than `most` documents: `hash`, `documents`.
+
+    batches: the side tables of all fragments, which are read once. ranges: how many are counted one by one. Returns the
+    number of sentences written. Runs in a worker.
+    """
+    within = pl.col("hash").is_between(pl.lit(first, pl.UInt64), pl.lit(last, pl.UInt64)) & ~pl.col("spare")
+    width = last - first + 1
+
+    def hashes_of(batch: dict[str, Path]) -> np.ndarray:
+        rows = scan_tables(batch).filter(within).select("fragment", "row", "hash").unique()
+        return rows.select("hash").collect()["hash"].to_numpy()
+
+    def spread(hashes: np.ndarray) -> np.ndarray:
+        return (hashes - np.uint64(first)) * np.uint64(2**64 // width)
+
+    found = [pl.DataFrame(schema={"hash": pl.UInt64, "documents": pl.Int64})]
+    for hashes in by_range(map(hashes_of, batches), spread, ranges, target.with_name(f"{target.name}.ranges")):
+        counts = pl.Series("hash", hashes).to_frame().group_by("hash").agg(pl.len().cast(pl.Int64).alias("documents"))
+        found.append(counts.filter(pl.col("documents") > most).sort("hash"))
+    frequent = pl.concat(found)
+    write_table(frequent, target)
+    return frequent.height
 
 
 def sentence_tables(draft: Draft, documents: Documents) -> Iterator[dict[str, Path]]:
