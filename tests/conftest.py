@@ -33,6 +33,7 @@ SLOW = (
     "model/test_serving_under_attack.py",
     "model/test_threads.py",
     "test_curate.py",
+    "test_doubling.py",
     "test_forget_exactly.py",
     "test_gpu_check.py",
     "test_incremental.py",

@@ -6,8 +6,8 @@ first that asks leaves the answer beside the versions of the raw documents:
 
     <raw_documents>/.changes/<fragment>    16 bytes: the hash of what it is about, and of the rest; a Parquet table
 
-There is one of each fragment, so they take less than the fragments themselves, and `slm store prune` deletes them. One
-that is about other versions, or damaged, is not used: what is compared again comes out the same.
+There is one for each name of a fragment, and `slm store prune` deletes them. One that is about other versions, or
+damaged, is not used: what is compared again comes out the same.
 """
 
 from __future__ import annotations
@@ -36,13 +36,16 @@ class Change(NamedTuple):
     texts: pl.Series | None  # of the rows without a place, null elsewhere; None if there are too many
 
 
-def change_of(before: Artifact, now: Artifact, fragment: str) -> Change:
-    """The change of a fragment between two versions of the raw documents. Raises Damaged if one cannot be read."""
-    about = "\0".join((VERSION, before.entry(fragment)["sha256"], now.entry(fragment)["sha256"])).encode()
+def change_of(before: Artifact, holder: str, now: Artifact, fragment: str) -> Change:
+    """The change of a fragment since an earlier version of the raw documents, where its rows stood in `holder`.
+
+    Raises Damaged if one of the two cannot be read.
+    """
+    about = "\0".join((VERSION, before.entry(holder)["sha256"], now.entry(fragment)["sha256"])).encode()
     kept = now.directory.parent / CHANGES / fragment
     known = _read(kept, about)
     if known is None:
-        known = _compared(before.table(fragment), now.table(fragment))
+        known = _compared(before.table(holder), now.table(fragment))
         with suppress(OSError), disk.alone(kept):  # without it, the next stage compares again
             _write(kept, about, known)
     return Change(known["place"], known["text"] if "text" in known.columns else None)

@@ -54,3 +54,14 @@ def mask_digest(kept: pl.Series) -> str:
 def source_of(fragment: str) -> str:
     """The source of a fragment: its name is `<source>-<part>`."""
     return fragment.rpartition("-")[0]
+
+
+def holders(fragment: str) -> list[str]:
+    """The fragments that have all rows of this one, however its source is cut: itself, then those of fewer bits.
+
+    A source that grows is cut by one bit more, so the rows of `web-010` stood in `web-01` before, or in `web-all`.
+    """
+    source, _, bits = fragment.rpartition("-")
+    if bits == "all":
+        return [fragment]
+    return [*(f"{source}-{bits[:end]}" for end in range(len(bits), 0, -1)), f"{source}-all"]

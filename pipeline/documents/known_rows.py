@@ -4,6 +4,10 @@ New documents are spread over all fragments, since a document's hash says where 
 of its own row, so in a fragment that has changed, signals are computed for the rows that are new alone. A row is known
 if all that `signals` sees of it is as it was, to the byte: its text, its source, its language. So the bytes that are
 written are those of a run from nothing.
+
+A source that has grown much is cut into twice as many fragments, of other names. Then a fragment's rows are taken from
+the tables of the one that it was cut from. (Where a source has shrunk, so that a fragment holds the rows of several,
+all of it is computed.)
 """
 
 from __future__ import annotations
@@ -12,12 +16,14 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from pipeline.documents.changes import Change, change_of
+from pipeline.documents.document import holders
 from pipeline.documents.view import Documents
 from pipeline.store.artifact import Artifact
 from pipeline.store.bytes_check import Damaged
@@ -29,7 +35,8 @@ from pipeline.store.store import Store
 class Remembered:
     """A table of an earlier version of a stage whose columns may be used again.
 
-    documents: what it was made of, with this fragment alone; None if its rows are those of the fragment as it is.
+    documents: what it was made of, with the one fragment that it is about; None if its rows are those of the fragment
+    as it is.
     """
 
     table: Path
@@ -91,8 +98,9 @@ class Rows:
     def _places(self, then: Documents) -> tuple[pl.Series, pl.Series]:
         """For each row, the place of one that was equal in all columns, null if there is none; and, of the rows then,
         which were kept."""
-        self._change = change_of(then.raw, self.documents.raw, self.fragment)
-        before = then.read(self.fragment, self.plain.columns)
+        [holder] = then.fragments
+        self._change = change_of(then.raw, holder, self.documents.raw, self.fragment)
+        before = then.read(holder, self.plain.columns)
         place, same = self._change.place, self._change.place.is_not_null()
         for name in self.plain.columns:
             if name != "doc_id":
@@ -126,21 +134,22 @@ class EarlierVersions:
     def remembered(
         self, fragment: str, table: str = "", parts: Mapping[str, str] | None = None, companion: str = ""
     ) -> Remembered | None:
-        """The first whose table of this fragment can be read again.
+        """The first whose table of this fragment, or of the one that it was cut from, can be read again.
 
-        table: its name, if it is a side table. parts: keys that its parts must have. companion: suffix of a file of the
-        same name that has to exist as well.
+        table: its name, if it is a side table: a folder's and the fragment's. parts: keys that its parts must have.
+        companion: suffix of a file of the same name that has to exist as well.
         """
-        names = [f"{table or fragment}{suffix}" for suffix in (".parquet", companion) if suffix]
-        for version, documents in self._found:
+        folder = table.removesuffix(fragment)
+        for (version, documents), holder in product(self._found, holders(fragment)):
+            names = [f"{folder}{holder}{suffix}" for suffix in (".parquet", companion) if suffix]
             entry = version.manifest["files"].get(names[0], {})
             # Without `parts`, the stage was switched off there, or the fragment was set aside.
             fits = bool(entry) if table else "parts" in entry
             if fits and (parts or {}).items() <= entry.get("parts", {}).items():
                 sources = [of for of in (documents.raw, documents.previous, documents.languages) if of is not None]
-                needed = [(version, name) for name in names] + [(of, f"{fragment}.parquet") for of in sources]
+                needed = [(version, name) for name in names] + [(of, f"{holder}.parquet") for of in sources]
                 if all(name in of.manifest["files"] and self._draft.usable(of, name) for of, name in needed):
-                    return Remembered(version.place(names[0]), documents.only(fragment))
+                    return Remembered(version.place(names[0]), documents.only(holder))
         return None
 
 

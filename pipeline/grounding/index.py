@@ -18,6 +18,7 @@ import xxhash
 from pipeline.context import RunContext
 from pipeline.curation.duplicates.signature_tables import binary_column
 from pipeline.curation.duplicates.vectors import Matrix
+from pipeline.documents.document import holders
 from pipeline.documents.fragment_tables import fragment_task, make_tables
 from pipeline.documents.view import Documents
 from pipeline.errors import UserError
@@ -91,7 +92,8 @@ def _embed(draft: Draft, fragment: str, embedder: Embedder) -> None:
         return
     texts = pl.read_parquet(draft.path(f"{fragment}.parquet"), columns=["text"])["text"]
     digests = pl.Series("digest", [xxhash.xxh3_128_digest(text.encode()) for text in texts], dtype=pl.Binary)
-    earlier = draft.earlier_part(name, "vectors", embedder.identity)
+    tables = (draft.earlier_part(vectors_table(holder), "vectors", embedder.identity) for holder in holders(fragment))
+    earlier = next(filter(None, tables), None)
     known = pl.DataFrame(schema={"digest": pl.Binary, "vector": pl.Binary})
     if earlier is not None:
         known = pl.read_parquet(earlier).unique("digest", keep="first")

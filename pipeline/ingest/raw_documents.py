@@ -186,38 +186,41 @@ def ingest_new(
 ) -> dict[str, Any] | None:
     """As `ingest`, of the files `reading.only` and of what the version in force holds of the others.
 
-    None where that could come out otherwise than reading all: if fragments are cut anew, if a document of the same id
-    at the source was there, so that the order of files counts, if a fragment is damaged, or if licences or languages
-    were too many to be counted by name.
+    None where that could come out otherwise than reading all: if a document of the same id at the source was there, so
+    that the order of files counts, if a fragment is damaged, or if licences or languages were too many to be counted by
+    name.
     """
     tally = reading.tally
     sorter, licenses, languages = sorted_documents(source, observed, reading, draft)
-    text_bytes = known["bytes"] + sorter.text_bytes
+    text_bytes, new = known["bytes"] + sorter.text_bytes, sorter.rows
     bits = fragment_bits(text_bytes)
-    if bits != fragment_bits(known["bytes"]) or "others" in {*known["licenses"], *known["languages"]}:
+    if "others" in {*known["licenses"], *known["languages"]}:
         return None
-    reading.log(
-        f"{ASSET}: source `{source.name}`: {sorter.rows:,} new documents, in {len(reading.only or ())} new files"
-    )
+    reading.log(f"{ASSET}: source `{source.name}`: {new:,} new documents, in {len(reading.only or ())} new files")
     there, fragments = set(known["fragments"]), []
     gone: list[str] = []
+    if bits != fragment_bits(known["bytes"]):  # what was there is cut anew, with what is new
+        there.clear()
+        for name in known["fragments"]:
+            if not draft.usable(earlier, f"{name}.parquet"):
+                return None
+            sorter.add(pl.read_parquet(earlier.table(name)))
     for prefix, documents in sorter.fragments(bits):
         name = fragment_name(source.name, prefix, bits)
         if name in there:
             if not draft.usable(earlier, f"{name}.parquet"):
                 return None
             there.remove(name)
-            both = joined(pl.read_parquet(earlier.table(name)), documents)
-            if both is None:
-                return None
-            documents = both
+            documents = pl.concat([pl.read_parquet(earlier.table(name)), documents]).sort("doc_id", "source_id")
+        if any_equal(documents):
+            return None
         gone += forget(documents, forgotten, tally)
         fragments += write(draft, name, without(documents, forgotten))
     rest = take_over(earlier, {**known, "fragments": sorted(there)}, forgotten, draft)
     licenses.update(known["licenses"])
     languages.update(known["languages"])
     return {
-        "documents": rest["documents"] + sorter.rows - tally.skipped["forgotten"],
+        "documents": rest["documents"] + new - tally.skipped["forgotten"],
         "bytes": text_bytes,
         "licenses": most_common(licenses),
         "languages": most_common(languages),
@@ -228,11 +231,10 @@ def ingest_new(
     }
 
 
-def joined(before: pl.DataFrame, new: pl.DataFrame) -> pl.DataFrame | None:
-    """The documents of a fragment and new ones, sorted; None if two of them have the same place in the order."""
-    both = pl.concat([before, new]).sort("doc_id", "source_id", maintain_order=True)
-    following = both.select((pl.col(name) == pl.col(name).shift(-1)) for name in ("doc_id", "source_id"))
-    return None if (following["doc_id"] & following["source_id"]).any() else both
+def any_equal(documents: pl.DataFrame) -> bool:
+    """Whether two documents of a fragment, which is sorted, have the same place in its order."""
+    following = documents.select((pl.col(name) == pl.col(name).shift(-1)) for name in ("doc_id", "source_id"))
+    return (following["doc_id"] & following["source_id"]).any()
 
 
 def no_document(source: SourceKind, tally: Tally) -> str:

@@ -108,9 +108,9 @@ def test_of_many_new_documents_no_text_is_kept(tmp_path: Path) -> None:
     store = Store(tmp_path, "r")
     before, few = raw_documents(store, rows(0, 40)), raw_documents(store, rows(0, 44))
     many = raw_documents(store, rows(0, 80))
-    texts = changes.change_of(before, few, FRAGMENT).texts
+    texts = changes.change_of(before, FRAGMENT, few, FRAGMENT).texts
     assert texts is not None and sorted(texts.drop_nulls()) == sorted(row["text"] for row in rows(40, 44))
-    change = changes.change_of(before, many, FRAGMENT)
+    change = changes.change_of(before, FRAGMENT, many, FRAGMENT)
     assert change.texts is None and change.place.null_count() == 40
 
 

@@ -13,6 +13,7 @@ from pipeline.curation.duplicates import repetition
 from pipeline.curation.evaluation_items import Item
 from pipeline.curation.filters import language
 from pipeline.documents.changes import places
+from pipeline.documents.document import holders
 from pipeline.documents.known_rows import Remembered, Rows
 from pipeline.documents.view import Documents
 from pipeline.store.artifact import MANIFEST, Artifact
@@ -48,9 +49,10 @@ def contaminated(store: Store, raw: Artifact) -> Artifact:
     return contamination.make(context(store), after(raw), contamination.Settings(sets=[], held_back=False))
 
 
+@pytest.mark.parametrize("parts", [4, 8, 16], ids=["as it was cut", "cut in two", "cut in four"])
 @pytest.mark.parametrize("stage", ["repeated sentences", "contamination"])
 def test_only_new_documents_are_searched_and_the_bytes_are_those_of_a_run_from_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str, parts: int
 ) -> None:
     searched: list[int] = []
     if stage == "contamination":
@@ -67,15 +69,20 @@ def test_only_new_documents_are_searched_and_the_bytes_are_those_of_a_run_from_n
     store = Store(tmp_path / "store", "r")
     make(store, raw_documents(store, old[:-2], 4))
     searched.clear()
-    made = make(store, raw_documents(store, [*new, *old[2:], *copied], 4))  # two are gone, two more are new
+    made = make(store, raw_documents(store, [*new, *old[2:], *copied], parts))  # two are gone, two more are new
     assert sum(searched) == 6 + 2 + 1  # the exact copy is known, the one with other white space is not
     fresh = Store(tmp_path / "fresh", "r")
     searched.clear()
-    full = make(fresh, raw_documents(fresh, [*new, *old[2:], *copied], 4))
+    full = make(fresh, raw_documents(fresh, [*new, *old[2:], *copied], parts))
     assert sum(searched) == 66
     assert made.digest == full.digest
     side = [table for path in full.place(".").glob("*/*.parquet") for table in [pl.read_parquet(path)]]
     assert sum(table.height for table in side) >= 20
+
+
+def test_a_fragment_that_was_cut_by_fewer_bits_holds_its_rows() -> None:
+    assert holders("a-01-0110") == ["a-01-0110", "a-01-011", "a-01-01", "a-01-0", "a-01-all"]
+    assert holders("a-0") == ["a-0", "a-all"] and holders("a-all") == ["a-all"]
 
 
 def test_what_an_earlier_version_was_made_of_stays_while_it_is_read(

@@ -135,6 +135,16 @@ def test_new_documents_cost_the_chunks_of_their_fragments_and_vectors_of_their_o
     assert [file_digest(second.file(name)) for name in files] == [file_digest(alone.file(name)) for name in files]
 
 
+def test_where_fragments_are_cut_anew_only_new_passages_get_vectors(made, tmp_path, monkeypatch):
+    monkeypatch.setattr("pipeline.ingest.fragments.FRAGMENT_BYTES", 600)
+    first = made(LETTERS)
+    for number in range(60, 200):
+        (tmp_path / "texts" / f"{number}.txt").write_text(f"Passage number {number} was not there.")
+    calls = []
+    second = made(Embedder("letters", lambda texts: calls.append(len(texts)) or by_letters(texts)))
+    assert len(second.fragments) == 2 * len(first.fragments) and sum(calls) == 140
+
+
 def test_an_index_is_opened_with_the_vectors_that_it_was_made_with(made):
     held = search.opened(made(LETTERS), LETTERS)
     assert held.vectors is not None and held.search("boat 49", 1)[0].chunk >= 0

@@ -74,6 +74,24 @@ def test_new_files_alone_are_read(tmp_path: Path, opened: list[str], count: int)
     assert opened == ["c.jsonl"]
 
 
+@pytest.mark.parametrize("memory", [fragments.MEMORY_BYTES, 9000], ids=["in memory", "in buckets"])
+def test_new_files_alone_are_read_where_they_make_fragments_too_large(
+    tmp_path: Path, opened: list[str], monkeypatch: pytest.MonkeyPatch, memory: int
+) -> None:
+    folder, store = tmp_path / "files", Store(tmp_path / "store", "r")
+    monkeypatch.setattr(fragments.Sorter.__init__, "__defaults__", (memory, 0))
+    write(folder / "b.jsonl", [{**row, "lang": "ko"} for row in rows(200)])
+    before = made(store, folder)
+    gone = documents(before)["doc_id"].to_list()[:2]
+    forget(store, gone, "asked for")
+    write(folder / "a.jsonl", [*rows(500, 1), {"text": " "}, {**rows(200)[5], "id": "copy"}])
+    opened.clear()
+    grown = made(store, folder)
+    assert opened == ["a.jsonl"] and len(grown.fragments) == 4 * len(before.fragments)
+    assert grown.counts["removed"] == {"empty": 1, "forgotten": 2}
+    assert same(grown, from_nothing(tmp_path, folder, gone))
+
+
 def another(folder: Path) -> None:
     write(folder / "a.jsonl", rows(10, 1))
 
@@ -93,8 +111,8 @@ def same_id(folder: Path) -> None:
     write(folder / "a.jsonl", [{**rows(200)[7], "lang": "xx"}])
 
 
-def twice_as_many(folder: Path) -> None:
-    write(folder / "a.jsonl", rows(300, 1))
+def same_id_among_many(folder: Path) -> None:
+    write(folder / "a.jsonl", [{**rows(200)[7], "lang": "xx"}, *rows(300, 1)])
 
 
 def other_kind(folder: Path) -> None:
@@ -102,7 +120,7 @@ def other_kind(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [changed, renamed, same_id, twice_as_many, other_kind], ids=lambda case: case.__name__
+    "change", [changed, renamed, same_id, same_id_among_many, other_kind], ids=lambda case: case.__name__
 )
 def test_all_is_read_where_more_may_have_changed(
     tmp_path: Path, opened: list[str], change: Callable[[Path], None]
@@ -165,22 +183,24 @@ def test_documents_to_be_forgotten_are_left_out_of_old_and_new_files(tmp_path: P
     assert same(grown, from_nothing(tmp_path / "again", folder, gone))
 
 
-def test_all_is_read_where_a_fragment_is_damaged(tmp_path: Path, opened: list[str]) -> None:
+@pytest.mark.parametrize("count", [40, 300], ids=["as it was cut", "cut anew"])
+def test_all_is_read_where_a_fragment_is_damaged(tmp_path: Path, opened: list[str], count: int) -> None:
     folder, store = tmp_path / "files", Store(tmp_path / "store", "r")
     write(folder / "b.jsonl", rows(200))
     before = made(store, folder)
     os.truncate(before.place(f"{before.fragments[0]}.parquet"), 100)
-    write(folder / "a.jsonl", rows(40, 1))
+    write(folder / "a.jsonl", rows(count, 1))
     opened.clear()
     assert same(made(store, folder), from_nothing(tmp_path, folder))
     assert "b.jsonl" in opened
 
 
-def test_a_run_that_was_killed_ends_with_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("count", [40, 300], ids=["as it was cut", "cut anew"])
+def test_a_run_that_was_killed_ends_with_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int) -> None:
     folder, store = tmp_path / "files", Store(tmp_path / "store", "r")
     write(folder / "b.jsonl", rows(200))
     made(store, folder)
-    write(folder / "a.jsonl", rows(40, 1))
+    write(folder / "a.jsonl", rows(count, 1))
     record, written = Draft.record, list[str]()
 
     def killed(self: Draft, name: str, *given: Any, **named: Any) -> Any:
