@@ -8,6 +8,7 @@ recipes would share one graph and one history (assets/several.py).
 import hashlib
 import os
 import re
+import socket
 
 from dagster import AssetKey
 from dagster._core.definitions.utils import is_valid_email
@@ -18,6 +19,7 @@ from pipeline.owner import owner
 RECIPE_TAG = "slm/recipe"  # of every run and asset, so that those of several recipes can be told apart
 STORE_TAG = "slm/store"  # the same of stores, where they have names
 OWNER_TAG = "slm/owner"  # of every run: whose it is
+HOST_TAG = ".dagster/slm_host"  # of every run: the machine of its process; Dagster's pages show no tag that begins so
 # Set where a recipe's definitions are built; inherited by the processes that a run starts.
 PREFIX = "SLM_ASSET_PREFIX"
 OWNERS = ["team:slm"]
@@ -71,7 +73,7 @@ def recipe_tag(recipe: str) -> dict[str, str]:
 
 def run_tags(recipe: str) -> dict[str, str]:
     """The tags of runs of a recipe. The owner is that of this process, which the Launchpad may change for a run."""
-    return {RECIPE_TAG: recipe, **_store(), OWNER_TAG: owner()}
+    return {RECIPE_TAG: recipe, **_store(), OWNER_TAG: owner(), HOST_TAG: socket.gethostname()}
 
 
 def _store() -> dict[str, str]:

@@ -3,7 +3,9 @@
 A run is lost if the process that wrote its log is gone. The run's log has the process id, so nothing else has to be
 recorded, and `kill -9` of any process is detected. Runs of this project's assets also have the identity of their
 process in a tag, which tells a reused id even if the clock was set; for other runs, the start time of the process does.
-Runs of other machines are left alone.
+Processes of other machines cannot be seen: runs tagged with another host are left alone, and so are, in a database that
+several machines share, those with no host in their tags. Runs that a launcher starts elsewhere and asks itself, as jobs
+of Kubernetes, are Dagster's to judge.
 
 It runs as a sensor of the daemon, before each `dagster job execute`, at the start of `make ui`, and with `make reap`.
 """
@@ -14,7 +16,9 @@ import socket
 import time
 
 from dagster import DagsterEventType, DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
+from dagster._core.storage.runs import InMemoryRunStorage, SqliteRunStorage
 
+from assets.keys import HOST_TAG
 from pipeline import tracking
 from pipeline.process_identity import identity, is_still
 
@@ -31,7 +35,8 @@ def reap(instance: DagsterInstance, always_mlflow: bool = True) -> list[str]:
     always_mlflow: check MLflow's runs even if no Dagster run was lost (loading MLflow takes seconds).
     """
     lost = []
-    for record in instance.get_run_records(RunsFilter(statuses=UNFINISHED)):
+    judges_itself = instance.run_launcher.supports_check_run_worker_health
+    for record in () if judges_itself else instance.get_run_records(RunsFilter(statuses=UNFINISHED)):
         run = record.dagster_run
         problem = reason(instance, run, record.create_timestamp)
         if problem:
@@ -48,15 +53,16 @@ def reap(instance: DagsterInstance, always_mlflow: bool = True) -> list[str]:
 
 def reason(instance: DagsterInstance, run: DagsterRun, created: datetime.datetime) -> str:
     """Why a run is considered lost; "" if it is not."""
+    host = run.tags.get(HOST_TAG)
+    if host != socket.gethostname() and (host or is_shared(instance)):
+        return ""
     process = process_of(instance, run.run_id)
     if process is None:
         waited = time.time() - created.timestamp()
         if run.status == DagsterRunStatus.STARTING and waited > SECONDS_TO_START:
             return f"The run did not start within {waited:.0f} s"
         return ""
-    pid, host, seen_at = process
-    if host and host != socket.gethostname():
-        return ""
+    pid, seen_at = process
     noted_pid, _, noted = run.tags.get(PROCESS_TAG, "").partition(":")
     alive = is_still(pid, noted) if noted and noted_pid == str(pid) else runs_still(pid, seen_at)
     return "" if alive else f"Process {pid}, which ran this, is gone"
@@ -65,11 +71,17 @@ def reason(instance: DagsterInstance, run: DagsterRun, created: datetime.datetim
 def note_process(instance: DagsterInstance, run_id: str) -> None:
     """Tag a run with the process that it runs in, so that it is known as alive even after the clock was set."""
     if instance.has_run(run_id):
-        instance.add_run_tags(run_id, {PROCESS_TAG: f"{os.getpid()}:{identity(os.getpid())}"})
+        here = {PROCESS_TAG: f"{os.getpid()}:{identity(os.getpid())}", HOST_TAG: socket.gethostname()}
+        instance.add_run_tags(run_id, here)
 
 
-def process_of(instance: DagsterInstance, run_id: str) -> tuple[int, str, float] | None:
-    """(process id, host, timestamp) of the last entry in the run's log with a process id."""
+def is_shared(instance: DagsterInstance) -> bool:
+    """Whether machines may share the instance's history: it is in a server, not in files."""
+    return not isinstance(instance.run_storage, SqliteRunStorage | InMemoryRunStorage)
+
+
+def process_of(instance: DagsterInstance, run_id: str) -> tuple[int, float] | None:
+    """(process id, timestamp) of the last entry in the run's log with a process id."""
     records = instance.get_records_for_run(
         run_id,
         of_type={DagsterEventType.ENGINE_EVENT, DagsterEventType.RUN_START, DagsterEventType.STEP_WORKER_STARTED},
@@ -78,8 +90,7 @@ def process_of(instance: DagsterInstance, run_id: str) -> tuple[int, str, float]
         event = record.event_log_entry.dagster_event
         metadata = getattr(event.event_specific_data, "metadata", None) if event is not None else None
         if metadata and "pid" in metadata:
-            host = metadata.get("host")
-            return int(metadata["pid"].value), str(host.value) if host else "", record.event_log_entry.timestamp
+            return int(metadata["pid"].value), record.event_log_entry.timestamp
     return None
 
 

@@ -22,6 +22,7 @@ from assets import keys, repository
 from pipeline import locations, owner, places
 from pipeline.errors import UserError
 from pipeline.recipe import DEFAULT_RECIPE, load
+from pipeline.recipe_text import load_yaml
 
 FOLDER = "recipes"  # below Dagster's home
 WORKSPACE = "workspace.yaml"
@@ -85,19 +86,26 @@ def recipes_in(folder: Path) -> tuple[dict[str, Path], dict[str, str]]:
     """(name -> file of every recipe in the folder itself, name -> why a file of it is none).
 
     A recipe that stands alone, in place of a folder, is taken as it is. YAML files that are no recipes, such as a
-    catalogue of data sets, have no `name`, and are left out. Raises UserError if there is no recipe. What is wrong
-    within a recipe is found when it is loaded.
+    catalogue of data sets, have no `name` and no `sources`, and are left out. Raises UserError if there is no recipe.
+    What is wrong within a recipe is found when it is loaded.
     """
     found: dict[str, Path] = {}
     wrong: dict[str, str] = {}
     files = sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")]) if folder.is_dir() else [folder]
     for path in files:
         try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError, ValueError, RecursionError) as error:
+            content, _ = load_yaml(path.read_text(encoding="utf-8"), path.name)
+        except (OSError, ValueError) as error:
             wrong[f"broken_{keys.as_name(path.stem)}"] = f"{path.name} cannot be read: {error}"
             continue
+        except UserError as error:
+            wrong[f"broken_{keys.as_name(path.stem)}"] = str(error)
+            continue
         if not isinstance(content, dict) or not isinstance(content.get("name"), str):
+            if isinstance(content, dict) and "sources" in content:
+                wrong[f"broken_{keys.as_name(path.stem)}"] = (
+                    f"{path.name} has sources and no `name`: write one, a word (`name: letters`; a number in quotes)."
+                )
             continue
         name = keys.as_name(content["name"])
         if name in found:

@@ -12,6 +12,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,8 +22,10 @@ from pipeline.errors import UserError
 from pipeline.printing import duration, size, table
 from pipeline.settings import Settings
 from pipeline.settings_file import parsed
+from pipeline.store.disk import DiskTrouble
 from pipeline.store.holdings import Holding, size_of
 from pipeline.store.remote import open_text
+from pipeline.store.store import Store
 from pipeline.trained_models import EVALUATIONS, MODELS
 
 FILE = "policy.yaml"
@@ -31,9 +34,9 @@ UNITS = {"b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
 
 def _bytes(given: Any) -> Any:
     """A number of bytes: `50 GB`, `1.5 TB`."""
-    if not isinstance(given, str):
+    if not isinstance(given, str | int | float) or given == 0:
         return given
-    found = re.fullmatch(r"([\d.]+)\s*([kmgt]?b)", given.strip().lower())
+    found = re.fullmatch(r"([\d.]+)\s*([kmgt]?b)", str(given).strip().lower())
     if found is None or found[1].count(".") > 1:
         raise ValueError("a size is a number with its unit, such as `50 GB`")
     return round(float(found[1]) * UNITS[found[2]])
@@ -188,15 +191,44 @@ def _shrink(
 
 
 def carried_out(outcome: Outcome, log: Callable[[str], None]) -> list[tuple[str, int]]:
-    """Delete what goes, but what a run reads or has put in force meanwhile; returns (name, bytes freed)."""
+    """Delete what goes, but what is read, in force, pinned or needed by now; returns (name, bytes freed).
+
+    Where the disk refuses a deletion the others are done first. Raises DiskTrouble then.
+    """
+    by_name = {of.name: of for of in (*outcome.goes, *outcome.stays)}
     by_asset: dict[tuple[str, str], list[Holding]] = {}
     for holding in outcome.goes:
         by_asset.setdefault((holding.recipe, holding.artifact.asset), []).append(holding)
-    freed = []
+    freed, refused = [], []
     for (recipe, asset), some in by_asset.items():
-        versions = {holding.artifact.version for holding in some}
-        freed += [(f"{recipe}/{asset}/{of}", n) for of, n in some[0].store.delete(asset, versions, log)]
+        store, versions = some[0].store, {holding.artifact.version for holding in some}
+        try:
+            gone = store.delete(asset, versions, log, partial(_needed_now, store, by_name))
+            freed += [(f"{recipe}/{asset}/{of}", n) for of, n in gone]
+        except DiskTrouble as error:
+            refused.append(error)
+    for further in refused[1:]:
+        log(str(further))
+    if refused:
+        raise refused[0]
     return freed
+
+
+def _needed_now(store: Store, by_name: dict[str, Holding]) -> set[str]:
+    """What versions were made from that are in force or pinned by now, or were made since `by_name` was listed."""
+    held = store.held_now({name.partition("/")[2] for name, of in by_name.items() if of.recipe == store.recipe})
+    now = {of.name: of for of in (Holding(store, artifact, "", False, None) for artifact in held)}
+    return {name.partition("/")[2] for name in _needed(set(now), {**by_name, **now})}
+
+
+def idle(policy: Policy, holdings: list[Holding]) -> list[str]:
+    """A sentence for each rule that fits nothing in the store, as where its name is misspelt."""
+    recipes, owners = {of.recipe for of in holdings}, {of.owner for of in holdings}
+    patterns = dict.fromkeys([*policy.recipes, *policy.quota.recipes])
+    unfit = [f"no recipe of the store fits `{of}`" for of in patterns if not fnmatch.filter(recipes, of)]
+    names = dict.fromkeys([*policy.owners, *policy.quota.owners])
+    unfit += [f"nothing in the store is of the owner `{of}`" for of in names if of not in owners]
+    return [f"{sentence}: its rule does nothing" for sentence in unfit]
 
 
 def lost(outcome: Outcome) -> list[str]:

@@ -14,7 +14,7 @@ from pipeline.errors import UserError
 from pipeline.store.artifact import MANIFEST, Artifact
 from pipeline.store.bytes_check import HASH
 from pipeline.store.draft import Draft
-from pipeline.store.remote import RemoteStore, open_store
+from pipeline.store.remote import RemoteStore, open_store, open_text, recipes_in
 from pipeline.store.store import Store
 from pipeline.store.tables import write_whole
 
@@ -133,6 +133,20 @@ def test_an_address_that_nothing_opens_is_told_in_one_sentence():
 
     with pytest.raises(UserError, match="SLM_DATA=nosuch://x cannot be opened"):
         open_store("nosuch://x", "r")
+
+
+def test_a_bucket_that_is_not_there_is_no_empty_store(address):
+    elsewhere = address.replace("bucket-", "no-bucket-")
+    said = rf"SLM_DATA={elsewhere}: there is no bucket `no-bucket-\d+`. Correct its name"
+    for ask in (
+        lambda: make_numbers(open_store(elsewhere, "r"), 1),
+        lambda: open_store(elsewhere, "r").current("numbers"),
+        lambda: recipes_in(elsewhere),
+        lambda: open_text(elsewhere, "policy.yaml"),
+    ):
+        with pytest.raises(UserError, match=said):
+            ask()
+    assert open_store(address, "r").current("numbers") is None and recipes_in(address) == []
 
 
 def test_of_two_makings_of_one_version_the_first_stays_and_the_second_is_told(address, tmp_path, monkeypatch):

@@ -1,7 +1,11 @@
 """What a policy keeps and what goes, whose it is, and a quota that stops a job before it starts."""
 
+import errno
+import fcntl
 import os
+import shutil
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import pytest
@@ -15,6 +19,7 @@ from pipeline.graph import Project
 from pipeline.settings_file import parsed
 from pipeline.store import notes
 from pipeline.store.artifact import MANIFEST, Artifact
+from pipeline.store.disk import DiskTrouble
 from pipeline.store.holdings import holdings, size_of
 from pipeline.store.remote import open_store
 from pipeline.store.store import Store
@@ -135,6 +140,58 @@ def test_what_a_run_put_in_force_or_a_person_pinned_meanwhile_stays(store: Store
     notes.write(store, notes.PINS, f"token_shards/{pinned.artifact.version}", "")
     freed = [name for name, _ in retention.carried_out(outcome, quiet)]
     assert pinned.name not in freed and f"book/pretrained_evaluation/{back.version}" not in freed and freed
+    left = holdings(store.root)
+    assert numbers(left, "pretrained_model") == [0, 4], "the evaluation that is in force again was made from model 0"
+
+
+def test_what_a_version_was_made_from_that_was_made_meanwhile_stays(store: Store) -> None:
+    outcome = applied(store, "default: {keep: 0}")
+    old = next(of for of in outcome.goes if of.name.startswith("book/token_shards/"))
+    new = made(store, "pretrained_model", 99, token_shards=old.artifact)  # begun when these shards were in force
+    retention.carried_out(outcome, quiet)
+    assert {of.name for of in holdings(store.root)} >= {old.name, f"book/pretrained_model/{new.version}"}
+    assert numbers(holdings(store.root), "pretrained_model") == [4, 99]
+
+
+def test_a_version_that_cannot_be_deleted_stays_whole_and_the_others_go(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outcome = applied(store, "default: {keep: 0}")
+    closed = next(of for of in outcome.goes if of.artifact.asset == "pretrained_model")
+    may = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: path != closed.artifact.directory and may(path, mode))
+    lines: list[str] = []
+    freed = {name for name, _ in retention.carried_out(outcome, lines.append)}
+    assert freed == {of.name for of in outcome.goes} - {closed.name}
+    assert lines == [
+        f"{closed.name.removeprefix('book/')} stays: {closed.artifact.directory} is not writable; whoever made it can"
+        " delete it"
+    ]
+
+
+def test_what_the_disk_refuses_is_told_after_the_rest_is_done(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    outcome = applied(store, "default: {keep: 0}")
+    prune = Store._prune
+
+    def refusing(self: Store, asset: str, *more: Any) -> Any:
+        if asset == "pretrained_evaluation":
+            raise OSError(errno.EIO, "an error of the disk", str(store.root / "book" / asset))
+        return prune(self, asset, *more)
+
+    monkeypatch.setattr(Store, "_prune", refusing)
+    with pytest.raises(DiskTrouble, match="`pretrained_evaluation` could not be pruned"):
+        retention.carried_out(outcome, quiet)
+    assert numbers(holdings(store.root), "token_shards") == [4]
+    assert numbers(holdings(store.root), "pretrained_evaluation") == [0, 1, 2, 3, 4]
+
+
+def test_a_rule_that_fits_nothing_is_told(store: Store) -> None:
+    text = "recipes: {bok: {keep: 9}, 'b*': {keep: 1}}\nowners: {arra: {keep: 5}}\nquota: {recipes: {'trial-*': 1 GB}}"
+    assert retention.idle(parsed(text, "policy.yaml", retention.Policy), holdings(store.root)) == [
+        "no recipe of the store fits `bok`: its rule does nothing",
+        "no recipe of the store fits `trial-*`: its rule does nothing",
+        "nothing in the store is of the owner `arra`: its rule does nothing",
+    ]
 
 
 def test_prune_without_a_policy_leaves_what_is_pinned(store: Store) -> None:
@@ -185,6 +242,8 @@ def test_owners_and_pins_are_kept_in_object_storage_too(tmp_path: Path, monkeypa
     ("text", "said"),
     [
         ("default: {max_size: much}", "`default.max_size`: a size is a number with its unit"),
+        ("default: {max_size: 50}", "`default.max_size`: a size is a number with its unit"),
+        ("quota: {recipes: {book: 1.5}}", "`quota.recipes.book`: a size is a number with its unit"),
         ("default: {kep: 2}", "`default.kep` is not a key; did you mean `keep`?"),
         ("recipes: {book: {keep: -1}}", "`recipes.book.keep`"),
         ("owners: [ara]", "`owners` takes keys of its own"),
@@ -232,7 +291,13 @@ def test_a_job_that_does_not_fit_into_a_quota_does_not_start(written: Path) -> N
     quota.refuse_beyond(project, ["pretrained_model"])
 
 
-def test_the_commands_show_owners_and_sizes_and_prune_by_the_policy_of_the_store(written: Path) -> None:
+def dies(*given: Any, **more: Any) -> None:
+    raise SystemExit(137)
+
+
+def test_the_commands_show_owners_and_sizes_and_prune_by_the_policy_of_the_store(
+    written: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def run(*arguments: str) -> str:
         done = CliRunner().invoke(main, ["store", *arguments])
         assert done.exit_code == 0, done.output
@@ -256,6 +321,16 @@ def test_the_commands_show_owners_and_sizes_and_prune_by_the_policy_of_the_store
     assert "1 model(s) could no longer be talked to" in dry and len(store.versions("sft_model")) == 3
     assert "freed in total" in run("prune", "--policy") and len(store.versions("sft_model")) == 2
     assert "every version stays" in run("prune", "--policy", "--dry-run")
+    made(Store(written, "other"), "sft_model", 2)
+    with monkeypatch.context() as patch:  # killed within the only deletion of an asset that nothing locks again
+        patch.setattr(shutil, "rmtree", dies)
+        assert CliRunner().invoke(main, ["store", "prune", "--policy"]).exit_code == 137
+    (left,) = (written / "other" / "sft_model").glob(".*.doomed")
+    with open(written / "other" / "sft_model" / ".lock", "a+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert "did not finish" not in run("prune", "--policy"), "another process may be deleting it"
+    assert "of deletions that did not finish would be freed" in run("prune", "--policy", "--dry-run") and left.exists()
+    assert "of deletions that did not finish freed" in run("prune", "--policy") and not left.exists()
     done = CliRunner().invoke(main, ["store", "prune", "--policy", "--keep", "3"])
     assert done.exit_code == 1 and "--keep does not go with --policy" in done.stderr
     for version, words in {"zz": "no version of `sft_model` begins with `zz`", "": "2 versions of `sft_model`"}.items():

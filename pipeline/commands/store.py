@@ -186,6 +186,9 @@ def store_prune(
         if not dry_run
         for version, count in artifacts.prune(name, keep, days=days)
     ]
+    left = artifacts.sweep(dry_run)
+    if left:
+        freed.append(("deletions that did not finish", left))
     if not asset:
         freed += raw_documents.prune_downloads(artifacts, opened.recipe.origins(), unused_days, dry_run)
     for name, count in freed:
@@ -210,6 +213,7 @@ def _prune_by_policy(file: str, dry_run: bool) -> None:
     """Delete what a policy does not keep, after saying what is lost; or only say it."""
     from pipeline import retention
     from pipeline.store.holdings import holdings
+    from pipeline.store.remote import open_store, recipes_in
 
     root = places.data()
     policy = retention.policy_of(root, file)
@@ -218,14 +222,18 @@ def _prune_by_policy(file: str, dry_run: bool) -> None:
             f"There is no {retention.FILE} in the store ({root}): write one (launch/policy.yaml is an example), or name"
             " a file with --policy FILE."
         )
-    outcome = retention.applied(policy, holdings(root))
-    for line in retention.lost(outcome):
+    held = holdings(root)
+    outcome = retention.applied(policy, held)
+    for line in (*retention.idle(policy, held), *retention.lost(outcome)):
         click.echo(line)
+    left = sum(open_store(root, recipe).sweep(dry_run) for recipe in recipes_in(root))
+    if left:
+        click.echo(f"{size(left)} of deletions that did not finish{' would be' if dry_run else ''} freed")
     if dry_run:
-        click.echo(f"{size(outcome.freed)} would be freed; nothing was deleted")
+        click.echo(f"{size(outcome.freed + left)} would be freed; nothing was deleted")
         return
     freed = retention.carried_out(outcome, click.echo)
-    click.echo(f"{size(sum(count for _, count in freed))} freed in total")
+    click.echo(f"{size(sum(count for _, count in freed) + left)} freed in total")
 
 
 def _list_prunable(versions: list[Artifact]) -> None:

@@ -11,6 +11,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -147,14 +148,17 @@ def _on_ray(
         raise UserError(
             "`execution.executor: ray` needs Ray: install it with `pip install -e '.[cluster]'`."
         ) from error
-    started_here = not ray.is_initialized()
+    started_here, found = not ray.is_initialized(), address
     if started_here:
         try:
-            _check_reachable(address)
-            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+            found = _found(address)
+            _check_reachable(found)
+            ray.init(address=found, log_to_driver=False, logging_level=logging.ERROR)
         except (OSError, RuntimeError) as error:
+            where = f" ({found})" if found != address else ""
             raise UserError(
-                f"No Ray cluster answers at `execution.ray_address: {address}`: start one with `ray start --head`."
+                f"No Ray cluster answers at `execution.ray_address: {address}`{where}: start one with `ray start "
+                "--head`, or correct RAY_ADDRESS if that is set."
             ) from error
     lost = ray.exceptions.WorkerCrashedError, ray.exceptions.LocalRayletDiedError, ray.exceptions.NodeDiedError
     try:
@@ -203,8 +207,17 @@ def _next_done(waiting: list[Any]) -> Any:
                 ) from error
 
 
+def _found(address: str) -> str:
+    """The address that `auto` stands for: RAY_ADDRESS, else the cluster that was last started on this machine, whether
+    it still runs or not. Raises OSError if there is none."""
+    if address != "auto":
+        return address
+    services: Any = import_module("ray._private.services")  # what `ray.init` asks, too
+    return str(services.get_ray_address_from_environment(address, None))
+
+
 def _check_reachable(address: str) -> None:
-    """Raises OSError if nothing listens at `address`; Ray itself would try for five minutes."""
+    """Raises OSError if nothing listens at `address`; Ray itself would try for minutes, and then end this process."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if port.isdigit():
         socket.create_connection((host, int(port)), timeout=10).close()

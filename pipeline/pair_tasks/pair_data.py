@@ -104,8 +104,18 @@ def number_in(label: str) -> float | str:
         return label
 
 
-def split(pairs: int, share: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(numbers to learn from, numbers held back): another share of the pairs with each seed."""
-    order = np.random.default_rng(seed).permutation(pairs)
-    held = min(pairs - 1, max(1, round(share * pairs)))
-    return np.sort(order[held:]), np.sort(order[:held])
+def split(first: Sequence[str], share: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(numbers to learn from, numbers held back): another share of the pairs with each seed.
+
+    first: the first text of each pair. Pairs that have it in common are held back together: in sets of inference each
+    premise comes once with every class, so who has learned two of them by heart knows that the third is the other one,
+    and guesses wrong what is meant to be new. Where hardly any first text differs, each pair is by itself.
+    """
+    numbers: dict[str, int] = {}
+    group = np.array([numbers.setdefault(text, len(numbers)) for text in first])
+    if len(numbers) < FEWEST:
+        group = np.arange(len(first))
+    groups = int(group.max()) + 1
+    order = np.random.default_rng(seed).permutation(groups)
+    held = np.isin(group, order[: min(groups - 1, max(1, round(share * groups)))])
+    return np.flatnonzero(~held), np.flatnonzero(held)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pipeline.pair_tasks.pair_network import PairNetwork, Row
     from pipeline.training.objectives.objective import Objective
 
-ASSET, VERSION = "pair_scores", "1"
+ASSET, VERSION = "pair_scores", "2"
 RATE_SHARE = 0.1  # of the learning rate that pretraining would use, as of other tunings
 SCRATCH = "checkpoints"
 
@@ -85,7 +85,7 @@ def score(context: RunContext, draft: Draft, model: Artifact, pairs: Pairs, how:
     by_seed: dict[str, float] = {}
     predictions = []
     for seed in range(how.seeds):
-        learned, held = pair_data.split(len(task.rows), how.held_back, seed)
+        learned, held = pair_data.split(pairs.first, how.held_back, seed)
         figures = answers(context, draft, model, task, how, seed)
         said = figures.argmax(1) if pairs.classes else figures[:, 0]
         by_seed[str(seed)] = measured(pairs, held, said)
@@ -125,7 +125,7 @@ def answers(context: RunContext, draft: Draft, model: Artifact, task: Task, how:
     from pipeline.training import machine
 
     device = machine.choose_device(context.device)
-    learned, held = pair_data.split(len(task.rows), how.held_back, seed)
+    learned, held = pair_data.split(task.pairs.first, how.held_back, seed)
     torch.manual_seed(seed)
     network = PairNetwork(export.load(model.local_directory(), torch.float32), task.outputs, how.both_ways).to(device)
     asked = [task.rows[number] for number in held]

@@ -7,6 +7,7 @@ s3fs tries again by itself after some errors (a broken connection, "slow down"),
 from __future__ import annotations
 
 import errno
+import sys
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -14,6 +15,7 @@ from typing import Any, TypeVar
 from pipeline.errors import UserError
 
 PAUSES = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)  # seconds before it is tried again
+TOLD_FROM = 2.0  # what lasts so many seconds is told: until then, it is a hiccup
 LONGEST = 300.0  # seconds after which it is not tried again; a server that does not answer takes long to fail
 FINAL = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError)
 HOPELESS = (errno.EINVAL, errno.ENOSYS, errno.EPERM)  # such as a name that no bucket can have
@@ -29,7 +31,8 @@ class Unreachable(UserError):
 
 
 def patiently(call: Callable[[], Result], address: str) -> Result:
-    """`call()`, again after an error of the storage that may pass. Raises Unreachable if it does not, or cannot.
+    """`call()`, again after an error of the storage that may pass, which is told if it lasts. Raises Unreachable if it
+    does not pass, or cannot.
 
     Errors that say something of the file (there is none, there is one) or of this machine's disk are raised as they
     are.
@@ -51,6 +54,9 @@ def patiently(call: Callable[[], Result], address: str) -> Result:
                     f"{address} does not answer as it should ({_short(error)}): see that it is up and can be reached, "
                     "then run the same command again, which resumes from what is finished."
                 ) from error
+            if max(pause, time.monotonic() - began) >= TOLD_FROM:
+                told = f"slm: {address} does not answer ({_short(error)}); trying again, for some minutes"
+                print(told, file=sys.stderr, flush=True)
         time.sleep(pause)
     raise AssertionError("the last round returns or raises")
 

@@ -17,6 +17,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ from pipeline.store.patience import PatientFiles
 from pipeline.store.reading import CURRENT, Reader, checked_version
 from pipeline.store.store import Store
 from pipeline.store.upkeep import discard, two_makings
+
+WITH_BUCKETS = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss")  # whose addresses begin with a bucket or container
 
 
 @dataclass(frozen=True)
@@ -233,6 +236,7 @@ class RemoteStore(Store):
             content: bytes = self._files.cat_file(f"{self._root}/{self.recipe}/{name}")
             return content.decode(errors="replace")
         except FileNotFoundError:
+            _see_bucket(self.address)
             return None
 
 
@@ -251,6 +255,8 @@ def open_text(root: str | Path, name: str) -> str | None:
         content: bytes = filesystem.cat_file(f"{folder}/{name}")
         return content.decode("utf-8")
     except (FileNotFoundError, NotADirectoryError):
+        if "://" in str(root):
+            _see_bucket(str(root))
         return None
     except UnicodeDecodeError:
         raise UserError(f"{root}/{name} is damaged, it is no text: put it back from a backup.") from None
@@ -263,6 +269,26 @@ def _filesystem(address: str) -> tuple[PatientFiles, str]:
     return PatientFiles(filesystem, address), path.rstrip("/")
 
 
+@cache
+def _see_bucket(address: str) -> None:
+    """Raises UserError if the bucket of an address is certainly not there: otherwise it would look like an empty store,
+    into which nothing can be written. Asks once in a process."""
+    import fsspec
+
+    filesystem, path = fsspec.core.url_to_fs(address)
+    bucket = path.partition("/")[0]
+    if address.partition("://")[0] not in WITH_BUCKETS:
+        return
+    try:
+        there = filesystem.exists(bucket)
+    except Exception:  # keys that may see the store alone; what else is wrong the next request says
+        return
+    if not there:
+        raise UserError(
+            f"SLM_DATA={address}: there is no bucket `{bucket}`. Correct its name, or have the bucket made first."
+        )
+
+
 def recipes_in(root: str | Path) -> list[str]:
     """The names of the recipes that a store holds artifacts of, sorted."""
     if "://" not in str(root):
@@ -271,6 +297,7 @@ def recipes_in(root: str | Path) -> list[str]:
     else:
         filesystem, folder_there = _filesystem(str(root).rstrip("/"))
         filesystem.invalidate_cache()  # another machine may have added one
+        _see_bucket(str(root))
         listed = filesystem.ls(folder_there, detail=True) if filesystem.exists(folder_there) else []
         folders = [str(about["name"]) for about in listed if about["type"] == "directory"]
         found = [path.rstrip("/").rpartition("/")[2] for path in folders]

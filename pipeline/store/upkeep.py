@@ -119,14 +119,47 @@ class Upkeep(Reader):
             freed += self._prune_ladders(asset)
         return freed
 
-    def delete(self, asset: str, versions: Collection[str], log: Callable[[str], None]) -> list[tuple[str, int]]:
-        """Delete versions with their checkpoints, except what is in force or pinned by now, or what a run reads;
-        returns (version, bytes freed)."""
+    def delete(
+        self, asset: str, versions: Collection[str], log: Callable[[str], None], needed: Callable[[], Collection[str]]
+    ) -> list[tuple[str, int]]:
+        """Delete versions with their checkpoints, except what is in force, pinned or `needed` by now, or what a run
+        reads; returns (version, bytes freed).
+
+        needed: names `<asset>/<version>`, asked for when no other run makes the asset.
+        """
         with disk.disk_errors(self.root, f"`{asset}` could not be pruned"), self._locked(asset, log):
-            pinned = notes.read(self, notes.PINS)
+            stay = {*notes.read(self, notes.PINS), *needed()}
             named = [found for found in self.versions(asset) if found.version in versions]
-            freed = self._prune(asset, [of for of in named if f"{asset}/{of.version}" not in pinned], log)
+            freed = self._prune(asset, [of for of in named if f"{asset}/{of.version}" not in stay], log)
             return freed + list(self._prune_ladders(asset))
+
+    def held_now(self, known: Collection[str]) -> list[Artifact]:
+        """The versions that are in force or pinned, and those that are not among `known` (`<asset>/<version>`)."""
+        pinned = notes.read(self, notes.PINS)
+        found = []
+        for asset in self.all_assets():
+            now = self._current_version(asset)
+            for version in self._version_names(asset):
+                name = f"{asset}/{version}"
+                if version == now or name in pinned or name not in known:
+                    with suppress(Damaged):  # what it was made from is not known
+                        found.append(self._read(asset, version))
+        return [artifact for artifact in found if artifact is not None]
+
+    def sweep(self, dry_run: bool = False) -> int:
+        """Delete what deletions left that were killed or could not finish; returns the bytes freed, or to free.
+
+        What a process is deleting at this moment is left to it.
+        """
+        freed = 0
+        for place in sorted({left.parent for left in (self.root / self.recipe).glob(f"*/.*{DOOMED}")}):
+            with disk.disk_errors(self.root, "it could not be pruned"), open(place / ".lock", "a+") as lock:
+                for left in list(place.glob(f".*{DOOMED}")) if _taken(lock) else ():
+                    count = _alone_in(left)
+                    if not dry_run:
+                        shutil.rmtree(left, ignore_errors=True)
+                    freed += 0 if left.exists() and not dry_run else count
+        return freed
 
     def _prune(self, asset: str, versions: list[Artifact], log: Callable[[str], None]) -> list[tuple[str, int]]:
         """Delete versions that are neither in force nor read, and what is known of changes; the asset is locked."""
@@ -134,9 +167,12 @@ class Upkeep(Reader):
         if (self._asset_directory(asset) / CHANGES).exists():
             discard(self._asset_directory(asset) / CHANGES)  # no version: what is needed of it is compared again
         for artifact in versions:
+            closed = next((folder for folder in _folders(artifact.directory) if not os.access(folder, os.W_OK)), None)
             with leases.unread(artifact.directory) as free:
                 if not free:
                     log(f"{asset}/{artifact.version} stays: a run reads it")
+                elif closed is not None:  # seen before anything of it is gone
+                    log(f"{asset}/{artifact.version} stays: {closed} is not writable; whoever made it can delete it")
                 elif self._current_version(asset) != artifact.version:  # put in force meanwhile
                     freed.append((artifact.version, self._delete(artifact.directory)))
         gone = [f"{asset}/{version}" for version, _ in freed]
@@ -212,12 +248,22 @@ def discard(directory: Path) -> int:
         size = directory.stat().st_size
         directory.unlink()
         return size
-    # A hard-linked file frees nothing until its last link is deleted.
-    files = [path.stat() for path in directory.rglob("*") if path.is_file()]
+    freed = _alone_in(directory)
     doomed = directory.with_name(f".{directory.name}.{secrets.token_hex(4)}{DOOMED}")
     directory.rename(doomed)
     shutil.rmtree(doomed)
+    return freed
+
+
+def _alone_in(directory: Path) -> int:
+    """Bytes of a folder's files; a hard-linked one frees nothing until its last link is deleted."""
+    files = [path.stat() for path in directory.rglob("*") if path.is_file()]
     return sum(file.st_size for file in files if file.st_nlink == 1)
+
+
+def _folders(directory: Path) -> Iterator[Path]:
+    """A folder, if it is there, and all below it."""
+    yield from [directory, *(path for path in directory.rglob("*") if path.is_dir())] if directory.exists() else ()
 
 
 def _damaged_files(artifact: Artifact) -> Iterator[str]:

@@ -209,4 +209,18 @@ def test_mistakes_are_sentences(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="There is no recipe in"):
         several.recipes_in(tmp_path / "none")
     (folder / "broken.yaml").write_text("a: [")
-    assert "cannot be read" in several.recipes_in(folder)[1]["broken_broken"]
+    wrong = several.recipes_in(folder)[1]
+    assert wrong["broken_broken"].startswith("broken.yaml line 1 is not YAML: ") and "\n" not in wrong["broken_broken"]
+    (folder / "bytes.yaml").write_bytes(b"\xff\xfe")
+    assert "bytes.yaml cannot be read: " in several.recipes_in(folder)[1]["broken_bytes"]
+
+
+@pytest.mark.parametrize("name", ["nmae: letters", "name: 2024"])
+def test_a_recipe_whose_name_is_misspelt_is_told_and_not_left_out(folder: Path, name: str) -> None:
+    text = RECIPE.format(name="letters").replace("name: letters", name, 1)
+    assert name in text
+    (folder / "third.yaml").write_text(text)
+    (folder / "catalogue.yaml").write_text("wiki: {kind: files}\n")
+    found, wrong = several.recipes_in(folder)
+    assert list(found) == ["first", "second_one"] and list(wrong) == ["broken_third"]
+    assert "third.yaml has sources and no `name`" in wrong["broken_third"]

@@ -186,3 +186,12 @@ def test_a_cluster_that_does_not_answer_is_told_in_one_sentence():
     settings = ExecutionSettings(executor="ray", ray_address="127.0.0.1:1")
     with pytest.raises(UserError, match=r"No Ray cluster answers at .*127.0.0.1:1"):
         list(run_all(where, [(1,)], settings))
+
+
+@pytest.mark.timeout(120)
+def test_a_cluster_of_the_environment_that_does_not_answer_is_told_too(monkeypatch):
+    """With `ray_address: auto`; Ray itself tries for minutes, and then aborts this process."""
+    pytest.importorskip("ray", reason="Ray is not installed: pip install -e .[cluster]")
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    with pytest.raises(UserError, match=r"No Ray cluster answers at .*auto` \(127.0.0.1:1\).*RAY_ADDRESS"):
+        list(run_all(where, [(1,)], ExecutionSettings(executor="ray")))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import time
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -167,6 +168,21 @@ def test_a_storage_that_stays_away_is_one_sentence_and_the_same_command_goes_on(
         raw_documents(open_store(address, "r"))
     proxy.share = 0.0
     assert raw_documents(open_store(address, "r")).manifest["fragments"]["computed"] == 5
+
+
+def test_who_waits_for_a_storage_is_told_why(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+
+    def failing() -> None:
+        raise ConnectionError("no route")
+
+    with pytest.raises(Unreachable):
+        patiently(failing, "s3://a")
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "slm: s3://a does not answer (no route); trying again, for some minutes"
+    assert len(lines) == sum(pause >= 2 for pause in patience.PAUSES), "what passes in a moment is not told"
 
 
 def test_what_cannot_pass_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -11,9 +12,13 @@ import pytest
 from dagster import DagsterInstance, DagsterRunStatus
 
 from assets import reaper
+from assets.jobs import jobs_of
+from assets.keys import HOST_TAG, run_tags
 from pipeline import tracking
 from pipeline.process_identity import identity
+from pipeline.recipe import Recipe
 
+SOURCES = [{"name": "letters", "kind": "files", "path": "letters/*.txt"}]
 TOY = """
 import time
 from dagster import Definitions, asset, define_asset_job, in_process_executor
@@ -78,6 +83,30 @@ def test_a_killed_job_execute_is_marked_failed_and_its_slot_freed(home: Path) ->
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGKILL)
+
+
+def test_runs_that_may_be_of_another_machine_are_left_alone(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    process = started(home)
+    process.kill()
+    process.wait()
+    with DagsterInstance.get() as instance:
+        (run,) = instance.get_runs()
+        instance.add_run_tags(run.run_id, {HOST_TAG: "another"})
+        assert reaper.reap(instance) == [], "its process is on another machine, and may be well"
+        instance.add_run_tags(run.run_id, {HOST_TAG: ""})
+        monkeypatch.setattr(reaper, "is_shared", lambda instance: True)
+        assert reaper.reap(instance) == [], "nothing says on which of the machines its process is"
+        instance.add_run_tags(run.run_id, {HOST_TAG: socket.gethostname()})
+        with monkeypatch.context() as patch:
+            patch.setattr(type(instance.run_launcher), "supports_check_run_worker_health", True)
+            assert reaper.reap(instance) == [], "its launcher knows"
+        assert reaper.reap(instance) == [run.run_id]
+
+
+def test_every_run_of_a_recipe_says_on_which_machine_its_process_is() -> None:
+    assert run_tags("notes")[HOST_TAG] == socket.gethostname()
+    (job, *_) = jobs_of(Recipe.model_validate({"name": "notes", "sources": SOURCES}))
+    assert job.tags is not None and job.tags[HOST_TAG] == socket.gethostname()
 
 
 def test_a_process_of_the_same_number_is_another_one() -> None:

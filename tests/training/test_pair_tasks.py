@@ -125,8 +125,18 @@ def test_what_is_no_model_is_refused(store, tokenizer):
 
 
 def test_each_seed_holds_other_pairs_back():
-    (learned, held), (_, other) = (pair_data.split(50, 0.2, seed) for seed in (0, 1))
+    texts = [f"text {number}" for number in range(50)]
+    (learned, held), (_, other) = (pair_data.split(texts, 0.2, seed) for seed in (0, 1))
     assert len(held) == 10 and sorted([*learned, *held]) == list(range(50)) and list(held) != list(other)
+
+
+def test_pairs_that_share_their_first_text_are_held_back_together():
+    premises = [f"premise {number // 3}" for number in range(90)]
+    learned, held = pair_data.split(premises, 0.2, 0)
+    assert len(held) == 18 and sorted([*learned, *held]) == list(range(90))
+    assert not {premises[number] for number in learned} & {premises[number] for number in held}
+    learned, held = pair_data.split(["the same question"] * 90, 0.2, 0)
+    assert len(held) == 18 and len(learned) == 72, "nothing tells these apart"
 
 
 def test_files_of_pairs_are_read_with_nested_columns(tmp_path):
