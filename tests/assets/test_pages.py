@@ -4,6 +4,7 @@ But for slow ones, which run once on an artifact.
 """
 
 import random
+import socket
 from pathlib import Path
 
 import polars as pl
@@ -11,7 +12,7 @@ import pytest
 from dagster import DagsterInstance, materialize
 
 from assets import checks, display, groups
-from assets.keys import OWNER_TAG, RECIPE_TAG
+from assets.keys import HOST_TAG, OWNER_TAG, RECIPE_TAG
 from pipeline.graph import nodes_of
 from pipeline.recipe import load
 from pipeline.run import inputs_in_order
@@ -97,7 +98,7 @@ def test_every_run_says_of_which_recipe_and_whose_it_is(site, monkeypatch):
         DagsterInstance, "add_run_tags", lambda self, *given: seen.append(given[1]) or add(self, *given)
     )
     run()
-    assert {RECIPE_TAG: "pages", OWNER_TAG: "ara"} in seen
+    assert {RECIPE_TAG: "pages", OWNER_TAG: "ara", HOST_TAG: socket.gethostname()} in seen
 
 
 def test_a_page_is_drawn_again_when_the_code_that_draws_it_changed(site, monkeypatch):

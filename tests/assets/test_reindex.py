@@ -33,7 +33,7 @@ def test_recipes_after_a_mistake_are_done_all_the_same(
     said = capsys.readouterr().out.splitlines()
     assert [line.split("`")[1] for line in said] == ["ara/second", "ben/first"]
     wrong = str(ended.value).splitlines()
-    assert "There is no recipe in" in wrong[0] and "third.yaml cannot be read" in wrong[1]
+    assert "There is no recipe in" in wrong[0] and "third.yaml line 1 is not YAML" in wrong[1]
     assert "`nonsense` is not a key" in wrong[-1]
 
 
