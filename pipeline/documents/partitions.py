@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from pipeline.store.artifact import canonical, digest
 from pipeline.store.bytes_check import HASH, fast_hash
 from pipeline.store.draft import Draft, read_record
 
+RANGES = ".ranges"  # how names end under which a task keeps its ranges (`by_range`)
 HALF = np.uint64(32)
 BUFFER_BYTES = 1 << 18  # of a range's file, before it is written to
 
@@ -44,23 +46,21 @@ def by_range(
     """The rows of all parts, one range of hashes after the other, in the order of the parts within each.
 
     parts: arrays of one dtype. hashes: of the rows of a part, uint64. ranges: how many, of equal width; with more than
-    one, rows are in memory only while their part or their range is, and otherwise in `folder`, which is then removed.
+    one, rows are in memory only while their part or their range is, and otherwise in a folder that begins with `folder`
+    and is removed in the end.
     """
     if ranges == 1:
         held = list(parts)
         if held:
             yield np.concatenate(held)
         return
-    shutil.rmtree(folder, ignore_errors=True)  # of a task that was killed
-    folder.mkdir()
-    try:
-        paths = [folder / str(number) for number in range(ranges)]
+    # By another name each time: a task that was taken for lost may still run beside the one in its place.
+    with TemporaryDirectory(prefix=f"{folder.name}-", dir=folder.parent, ignore_cleanup_errors=True) as place:
+        paths = [Path(place, str(number)) for number in range(ranges)]
         dtype = _split(parts, hashes, paths)
         for path in paths:
             yield np.fromfile(path, dtype)
             path.unlink()
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _split(parts: Iterable[np.ndarray], hashes: Callable[[np.ndarray], np.ndarray], paths: list[Path]) -> np.dtype:
@@ -95,6 +95,8 @@ def written(
     name: of the work, in the bar of its progress and of its folder. work_bytes: size of what all tasks read together.
     """
     folder = draft.scratch(name)
+    for left in folder.glob(f"*{RANGES}-*"):  # by tasks that were killed
+        shutil.rmtree(left, ignore_errors=True)
     targets = [folder / str(number) for number in range(len(partitions))]
     missing = [place for place, target in enumerate(targets) if not _known(target, partitions[place])]
     tasks = [(tables, *partitions[place], targets[place]) for place in missing]

@@ -15,7 +15,7 @@ from pipeline.curation.duplicates.signature_tables import SignatureTable, write_
 from pipeline.curation.duplicates.tidiness import FREQUENT
 from pipeline.documents import execution
 from pipeline.documents.execution import ExecutionSettings
-from pipeline.documents.partitions import by_range
+from pipeline.documents.partitions import RANGES, by_range
 from pipeline.store.artifact import RUN_SPECIFIC, Artifact
 from pipeline.store.draft import Draft
 from pipeline.store.store import Store
@@ -100,21 +100,32 @@ def test_a_table_is_read_once_for_each_band_however_many_ranges(
     found = tables(tmp_path, values(2000, 1), np.ones(2000, np.int64), 4)
     folder = tmp_path / "ranges"
     one_by_one = list(band_partitions.members(found, Partition((2,), 9), folder))
-    assert len(one_by_one) == 9 and len(read) == 4 and not folder.exists()
+    assert len(one_by_one) == 9 and len(read) == 4 and not list(tmp_path.glob("ranges*"))
     (whole_band,) = band_partitions.members(found, Partition((2,), 1), folder)
     assert sorted(documents_of(one_by_one)) == sorted(documents_of([whole_band]))
 
 
 def test_what_a_killed_task_left_of_its_ranges_is_not_read(tmp_path: Path) -> None:
     parts = [np.array([1, 2**63, 5], np.uint64), np.array([2**63 + 1], np.uint64)]
-    folder = tmp_path / "ranges"
+    folder = tmp_path / f"7{RANGES}"
     begun = by_range(iter(parts), lambda rows: rows, 4, folder)
-    assert next(begun).tolist() == [1, 5] and folder.exists()
-    left = folder / "2"
-    left.write_bytes(left.read_bytes() * 3)
+    assert next(begun).tolist() == [1, 5]
+    [left] = tmp_path.iterdir()
+    (left / "2").write_bytes((left / "2").read_bytes() * 3)
     again = list(by_range(iter(parts), lambda rows: rows, 4, folder))
     assert [rows.tolist() for rows in again] == [[1, 5], [], [2**63, 2**63 + 1], []]
-    assert list(by_range(iter([]), lambda rows: rows, 1, folder)) == [] and not folder.exists()
+    assert len(next(begun)) == 0, "one that was taken for lost reads its own"
+    assert list(tmp_path.iterdir()) == [left]
+    assert list(by_range(iter([]), lambda rows: rows, 1, folder)) == []
+
+
+def test_a_command_removes_what_killed_tasks_left_of_their_ranges(tmp_path: Path) -> None:
+    draft = Draft(tmp_path / "draft", list, lambda line: None)
+    left = draft.scratch(clusters.FOLDER) / f"7{RANGES}-left"
+    left.mkdir()
+    (left / "0").write_bytes(b"rows")
+    clusters.find(draft, tables(tmp_path, values(50, 1), np.ones(50, np.int64), 1), 50, BANDS, IN_PROCESS)
+    assert not left.exists()
 
 
 def documents_of(members: list[np.ndarray]) -> list[tuple[int, ...]]:

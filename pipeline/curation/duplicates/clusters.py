@@ -20,7 +20,7 @@ from pipeline.curation.duplicates.band_partitions import PLACED, BandTable
 from pipeline.curation.duplicates.signature_tables import column_of, matrix_of, read_columns
 from pipeline.curation.duplicates.tidiness import EDGE, frequent_lines
 from pipeline.documents.execution import ExecutionSettings
-from pipeline.documents.partitions import HALF, by_range, written
+from pipeline.documents.partitions import HALF, RANGES, by_range, written
 from pipeline.store.draft import Draft
 from pipeline.text.words import repeated_places
 
@@ -76,7 +76,7 @@ def write_part(tables: list[BandTable], kind: str, part: Any, target: Path) -> i
     """Write what is found in one partition, of a kind of FINDERS; returns how many values. Runs in a worker."""
     written = 0
     with whole(target) as unfinished, open(unfinished, "wb") as file:
-        for found in FINDERS[kind](tables, part, target.with_name(f"{target.name}.ranges")):
+        for found in FINDERS[kind](tables, part, target.with_name(f"{target.name}{RANGES}")):
             np.save(file, found)
             written += len(found)
     return written

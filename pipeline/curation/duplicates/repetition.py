@@ -35,7 +35,7 @@ from pipeline.documents.document import EDIT
 from pipeline.documents.execution import ExecutionSettings
 from pipeline.documents.fragment_tables import fragment_task, make_tables
 from pipeline.documents.known_rows import EarlierVersions, Remembered, rows_found, same_but_documents
-from pipeline.documents.partitions import by_range, hash_ranges, written
+from pipeline.documents.partitions import RANGES, by_range, hash_ranges, written
 from pipeline.documents.reasons import meanings_of
 from pipeline.documents.stage import (
     CorpusStage,
@@ -269,7 +269,7 @@ def count_range(batches: list[dict[str, Path]], first: int, last: int, ranges: i
         return (hashes - np.uint64(first)) * np.uint64(2**64 // width)
 
     found = [pl.DataFrame(schema={"hash": pl.UInt64, "documents": pl.Int64})]
-    for hashes in by_range(map(hashes_of, batches), spread, ranges, target.with_name(f"{target.name}.ranges")):
+    for hashes in by_range(map(hashes_of, batches), spread, ranges, target.with_name(f"{target.name}{RANGES}")):
         counts = pl.Series("hash", hashes).to_frame().group_by("hash").agg(pl.len().cast(pl.Int64).alias("documents"))
         found.append(counts.filter(pl.col("documents") > most).sort("hash"))
     frequent = pl.concat(found)
