@@ -29,7 +29,7 @@ from pipeline.store.bytes_check import HASH, fast_hash
 from pipeline.store.draft import Draft, read_record
 
 RANGES = ".ranges"  # how names end under which a task keeps its ranges (`by_range`)
-HALF = np.uint64(32)
+HALF = np.uint64(32)  # of the bits of a hash
 BUFFER_BYTES = 1 << 18  # of a range's file, before it is written to
 
 
